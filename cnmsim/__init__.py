@@ -82,7 +82,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Lab` and the other classes on first use, so that importing only errors and versions is fast."""
+    """Import a class such as `Lab` on first use, so that importing only errors and the version is fast."""
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""`python -m cnmsim`: the shell command."""
+"""Run the shell command with `python -m cnmsim`."""
 
 from cnmsim.cli import main
 

@@ -1,4 +1,4 @@
-"""Reading of files whose size is not known: a device, or a file that only looks like a lab file, may have no end."""
+"""Reading of files with a limit: a device, or a file that is mistaken for a lab file, may have no end."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import stat
 from pathlib import Path
 
-#: The size of the largest file that is read, unless the caller admits more.
+#: The size of the largest file that is read, unless the caller allows more.
 MOST_BYTES = 16 << 20
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Read a file of at most `most` bytes; of a device or pipe, at most `MOST_BYTES`.
+    """Read a file of at most `most` bytes. If it is a device or pipe, the limit is not more than `MOST_BYTES`.
 
-    Raises `OSError`, with `EFBIG` for a larger file, and `ValueError` for a path with a null byte.
+    Raises `OSError` (`EFBIG` for a larger file), and `ValueError` for a path that contains a null byte.
     """
     with path.open("rb") as file:
         is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)

@@ -1,4 +1,4 @@
-"""What counts as a whole number in text from outside."""
+"""Checking and parsing of whole numbers in user input."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _C_NUMBER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|[0-9]+)")
 
 
 def is_number(text: str) -> bool:
-    """Return True if `text` consists of the digits 0 to 9, so many that `int` converts it.
+    """Return True if `text` consists of the digits 0 to 9, and of no more than `int` can convert.
 
-    `str.isdigit` and `str.isdecimal` are True for digits of other scripts, too, some of which `int` refuses.
+    `str.isdigit` and `str.isdecimal` also accept digits of other scripts, some of which `int` refuses.
     """
     return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
@@ -20,7 +20,7 @@ def is_number(text: str) -> bool:
 def parse_c_number(text: str) -> int:
     """Parse a decimal, 0x or 0-octal number with an optional sign, as strtol(3) with base 0 does.
 
-    Raises `ValueError`. `int(text, 0)` also accepts digits of other scripts, underscores, blanks and `0b1`.
+    Raises `ValueError`. Unlike `int(text, 0)` it refuses digits of other scripts, underscores, blanks and `0b1`.
     """
     if len(text) > _MOST_DIGITS or not _C_NUMBER.fullmatch(text):
         raise ValueError(f"invalid number: {text[:80]!r}")

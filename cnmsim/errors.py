@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class CnmsimError(Exception):
-    """Base class of cnmsim's errors. `message` is the text, `status` the HTTP status of the Engine API."""
+    """Base class of cnmsim's errors. `message` is the text, `status` the HTTP status code of the Engine API."""
 
     status = 500
 
@@ -34,7 +34,7 @@ class NotFound(EngineError):
 
 
 class NoSuchNetwork(NotFound):
-    """The network does not exist on this host; a task then creates it again (libnetwork.ErrNoSuchNetwork)."""
+    """The network does not exist on this host. A swarm task then creates it again (libnetwork.ErrNoSuchNetwork)."""
 
 
 class Conflict(EngineError):
@@ -50,7 +50,7 @@ class InvalidParameter(EngineError):
 
 
 class Unauthorized(EngineError):
-    """The key or the credentials are wrong."""
+    """The key or the credentials are wrong (401)."""
 
     status = 401
 
@@ -80,7 +80,11 @@ class NotSimulated(EngineError):
 
 
 class FileError(CnmsimError):
-    """A user's file is wrong: `path`, and where known `line` (from 1) and `key` (such as `services.web.ports[0]`)."""
+    """A file that the user wrote is invalid.
+
+    `path` is the file; `line` (from 1; None if unknown) and `key` (such as `services.web.ports[0]`, or "") are the
+    place.
+    """
 
     status = 400
 

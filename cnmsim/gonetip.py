@@ -1,4 +1,4 @@
-"""The errors of Go's `netip.ParseAddr` and `netip.ParsePrefix` (go1.26, net/netip/netip.go)."""
+"""The error texts of Go's `netip.ParseAddr` and `netip.ParsePrefix` (go1.26, net/netip/netip.go)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _IPV4_GROUPS, _IPV6_GROUPS = 4, 8
 
 
 def addr_error(text: str) -> str:
-    """Return the error of `ParseAddr(text)`, "" if it is an address."""
+    """Return the error text of `ParseAddr(text)`, "" if `text` is a valid address."""
     for char in text:
         if char == ".":
             return _error(text, _ipv4_fault(text))
@@ -23,7 +23,7 @@ def addr_error(text: str) -> str:
 
 
 def prefix_error(text: str) -> str:
-    """Return the error of `ParsePrefix(text)`, "" if it is a prefix."""
+    """Return the error text of `ParsePrefix(text)`, "" if `text` is a valid prefix."""
     address, slash, bits = text.rpartition("/")
     if not slash:
         fault = "no '/'"

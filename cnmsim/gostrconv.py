@@ -19,7 +19,7 @@ _ESCAPES = {
 
 
 class NumError(ValueError):
-    """A text cannot be parsed as a number or boolean. The message is `strconv.NumError`'s."""
+    """A text is not a valid number or boolean. The message is that of Go's `strconv.NumError`."""
 
     def __init__(self, function: str, text: str, cause: str = "invalid syntax") -> None:
         super().__init__(f"strconv.{function}: parsing {quote(text)}: {cause}")
@@ -59,7 +59,7 @@ def parse_uint(text: str, bits: int = 64) -> int:
 def _integer(function: str, text: str, least: int, end: int) -> int:
     if not _INTEGER.fullmatch(text):
         raise NumError(function, text)
-    # Python refuses to convert thousands of digits; no Go type holds more than 20.
+    # Python refuses to convert thousands of digits. No Go type holds more than 20.
     digits = text.lstrip("+-").lstrip("0")
     value = int(digits or "0") if len(digits) <= 20 else end
     if text[0] == "-":

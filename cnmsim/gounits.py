@@ -8,12 +8,12 @@ _PREFIXES = "kmgtp"
 
 
 def from_human_size(text: str) -> int:
-    """Parse a size such as `10m`, whose units are powers of 1000. Return bytes. Raises `ValueError`."""
+    """Parse a size such as `10m` into bytes; the units are powers of 1000. Raises `ValueError`."""
     return _parse_size(text, 1000)
 
 
 def ram_in_bytes(text: str) -> int:
-    """Parse a size such as `10m`, whose units are powers of 1024. Return bytes. Raises `ValueError`."""
+    """Parse a size such as `10m` into bytes; the units are powers of 1024. Raises `ValueError`."""
     return _parse_size(text, 1024)
 
 

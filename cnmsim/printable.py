@@ -1,7 +1,7 @@
-"""Text from files, for a terminal: control characters are shown, not obeyed.
+"""Output of text from files to a terminal: control characters are printed visibly, so that they have no effect.
 
-A terminal takes orders from what it prints (ECMA-48): a name with an escape sequence in it could hide a line, set the
-title, or on some terminals type a command.
+A terminal executes control sequences in what it prints (ECMA-48). A name with such a sequence could hide a line, set
+the title, or on some terminals type a command.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-#: Control characters except tab and newline, what ends a line or changes the direction of text in Unicode, and halves
-#: of surrogate pairs, which no terminal can print.
+#: All control characters except tab and newline; characters that end a line or change the direction of text in
+#: Unicode; unpaired surrogates, which no terminal can print.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -27,6 +27,6 @@ def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
 
 
 def fail(message: str) -> NoReturn:
-    """Print the error of a command, and exit with status 2."""
+    """Print `message` as the error of a command on stderr, and exit with status 2."""
     echo(f"cnmsim: {message}", err=True)
     raise SystemExit(2)

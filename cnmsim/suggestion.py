@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return `, did you mean web?` for the closest known name, else `; there are: web, db`, or "" if none is known.
+    """Return the end of an error message about `name`, which is unknown.
 
-    At most eight names are listed.
+    This is `, did you mean web?` if one of `known` is similar, otherwise `; there are: web, db` (at most eight
+    names), or "" if `known` is empty.
     """
     import difflib
 

@@ -21,13 +21,19 @@ _CONTROL = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
 
 
 def stream_type(api: HostApi, request: Request, *, is_raw: bool) -> str:
-    """Return the content type of a stream of output; clients know multiplexed streams since API version 1.42."""
+    """Return the content type of a container's output: `multiplexed` or, if `is_raw`, `raw`.
+
+    Clients before API version 1.42 do not know the former; they always get `raw`.
+    """
     multiplexes = not is_raw and api.version(request).at_least("1.42")
     return f"application/vnd.docker.{'multiplexed' if multiplexes else 'raw'}-stream"
 
 
 def detach_keys(text: str) -> bytes:
-    """Parse detach keys such as `ctrl-p,ctrl-q`, which is the default for "". Raises `InvalidParameter`."""
+    """Convert detach keys such as `ctrl-p,ctrl-q` to the bytes that a terminal sends. "" means these two.
+
+    Raises `InvalidParameter`.
+    """
     keys = bytearray()
     for word in (text or _DETACH_KEYS).split(","):
         if len(word) == 1 and word.isascii():
@@ -42,7 +48,7 @@ def detach_keys(text: str) -> bytes:
 
 
 class StdinForwarder:
-    """Forwards a client's input to a process. On a terminal the detach keys end the connection."""
+    """Passes a client's input to a process, and recognises the detach keys if the process has a terminal."""
 
     def __init__(self, streams: StandardStreams, keys: bytes) -> None:
         self._streams = streams
@@ -50,7 +56,10 @@ class StdinForwarder:
         self._held = b""
 
     def type(self, data: bytes) -> bool:
-        """Pass `data` from the client to the process. Return False once the client has typed the detach keys."""
+        """Pass `data` from the client to the process.
+
+        Return False if the client has now typed the detach keys, else True.
+        """
         if not self._keys:
             self._streams.type(data)
             return True
@@ -79,9 +88,9 @@ async def forward_streams(
     """Copy data both ways until the process ends, or the client detaches or disconnects.
 
     Virtual time passes while `is_running()` is True; it is False for an attached container that has not started yet.
-    A fast clock jumps only if `waits_for_end`, i.e. the client waits for the process to end. `stdin_forwarder` passes
-    the client's input to the process; `None` discards the input. With `ends_input`, the process's stdin is closed
-    when the client's input ends.
+    A fast clock jumps only if `waits_for_end`: the client then waits for the process to end. `stdin_forwarder` passes
+    the client's input to the process; with `None` input is discarded. With `ends_input`, the process's stdin is
+    closed when the client's input ends. `stop_listening` is called at the end, and ends the output to `outbox`.
     """
     streams.ended.add_done_callback(outbox.close)
 
@@ -119,7 +128,7 @@ async def forward_streams(
 
 
 async def _has_room(api: HostApi, duplex: Duplex, streams: StandardStreams) -> bool:
-    """Wait until the process has read its input. Return False if the client has disconnected meanwhile."""
+    """Wait until the process has read most of its input. Return False if the client has disconnected meanwhile."""
     has_room = False
 
     async def poll() -> None:

@@ -1,9 +1,9 @@
-"""The clients that are attached to containers or wait for their exit. They determine whether a fast clock may jump.
+"""The clients that are attached to containers or wait for their exit, and whether time may jump for them.
 
-A client that waits for an exit lets time jump. A client that only watches output does not: otherwise an idle
-container would run through days of virtual time at once. `docker run` in the foreground attaches before the start,
-and waits. `docker attach` also sends a wait request, but only to obtain the exit status. `docker run -it` does not
-let time jump while the shell waits for input.
+Under a fast clock, a client that waits for an exit lets time jump. A client that only watches output does not:
+otherwise an idle container would run through days of virtual time at once. `docker run` in the foreground attaches
+before the start, and waits. `docker attach` also sends a wait request, but only to obtain the exit status. `docker
+run -it` does not let time jump while the shell waits for input.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class AttachedClients:
     def attached(self, container: Container, is_ready: Ready) -> Iterator[None]:
         """Register a client as attached to a container for the length of a block.
 
-        If the container has not started yet, the client counts as the one that runs it, else as a viewer. `is_ready`
-        returns True if the client has read enough of its output to be sent more.
+        If the container does not run yet, the client counts as the one that runs it, else as a viewer. `is_ready` is
+        a function that returns True if the client has read enough of its output to be sent more.
         """
         with _listed(self._viewers if container.is_running else self._runners, container.id, is_ready):
             yield
@@ -46,9 +46,9 @@ class AttachedClients:
             yield
 
     def should_advance(self, container: Container, *, has_lasted: bool) -> bool:
-        """Return True if time may jump for a client that waits for the container's exit.
+        """Return True if time may jump for the clients that wait for a container's exit.
 
-        `has_lasted` is True if the client has waited for a while already.
+        `has_lasted` is True if the asking client has waited for a while already.
         """
         runners, viewers = self._runners.get(container.id, []), self._viewers.get(container.id, [])
         streams = container.streams

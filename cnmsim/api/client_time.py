@@ -1,8 +1,8 @@
 """Conversion of timestamps that clients derive from their own clock to the lab's time.
 
 `docker logs --since 10m` and `docker events --until 1m` send a time of day that the client has computed from its own
-clock. The lab's clock differs from it if virtual time has jumped or stood still. The driver of the lab's clock
-therefore notes both clocks, and a time of the client's becomes the lab's time at that moment.
+clock. The lab's clock differs from it if virtual time has jumped or stood still. The clock driver therefore records
+pairs of readings of both clocks; a client's time is converted to the time that the lab's clock showed at that moment.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ _KEPT = 4096
 
 @define(eq=False)
 class ClientTime:
-    """Readings of the machine's clock and the lab's clock, in nanoseconds since 1970, oldest first."""
+    """Pairs of simultaneous readings of the machine's clock and the lab's clock, oldest first.
+
+    All times are in nanoseconds since 1970.
+    """
 
     clock: Clock
     _readings: deque[tuple[int, int]] = field(factory=lambda: deque(maxlen=_KEPT), init=False)
 
     def note(self) -> None:
-        """Read both clocks."""
+        """Record the present readings of both clocks."""
         reading = (time.time_ns(), unix_ns(self.clock))
         readings = self._readings
         if len(readings) > 1 and (_is_line(readings[-2], readings[-1], reading)):
@@ -47,9 +50,9 @@ class ClientTime:
         readings.append(reading)
 
     def to_lab(self, client_ns: int) -> int:
-        """Return the lab's time when the machine's clock showed `client_ns`.
+        """Return what the lab's clock showed when the machine's clock showed `client_ns`.
 
-        A time before the lab was served is returned unchanged, unless it is still in the lab's future.
+        A time before the first reading is returned unchanged, unless it is still in the lab's future.
         """
         self.note()
         readings = self._readings
@@ -63,10 +66,11 @@ class ClientTime:
         return lab + (next_lab - lab) * (client_ns - real) // max(next_real - real, 1)
 
     def convert(self, parameters: dict[str, str], is_lab_time: Callable[[int], bool] | None = None) -> dict[str, str]:
-        """Return query parameters with `since` and `until` converted to the lab's time.
+        """Return query parameters in which `since` and `until` are converted to the lab's time.
 
-        A `since` in the client's future, an `until` in a far future, and a time for which `is_lab_time` returns True
-        are not converted. The first and the last were read from the lab's own output.
+        Some times are taken as lab time, and not converted: a `since` in the client's future and a time for which
+        `is_lab_time` returns True, because the client has read them from the lab's output; and an `until` in a far
+        future.
         """
         converted = dict(parameters)
         lab_ns, real_ns = unix_ns(self.clock), time.time_ns()
@@ -87,7 +91,10 @@ class ClientTime:
 
 
 def _is_line(first: tuple[int, int], second: tuple[int, int], third: tuple[int, int]) -> bool:
-    """Return True if the lab's clock stood still over three readings, or kept step with the machine's."""
+    """Return True if the second of three readings can be dropped, because it lies on a line between the others.
+
+    This is so if the lab's clock stood still, or kept step with the machine's.
+    """
     stood = first[1] == second[1] == third[1]
     offsets = [lab - real for real, lab in (first, second, third)]
     return stood or max(offsets) - min(offsets) < _SAME_NS

@@ -32,11 +32,12 @@ _BUILD_S = 600
 
 
 class ClockDriver:
-    """Drives one clock in one of three modes.
+    """Drives a lab's virtual clock in one of three modes.
 
     - `real`: virtual time keeps step with real time, whether clients are connected or not.
-    - `fast`: so, too; and while an operation waits for something in the lab, time jumps from event to event.
-    - `paused`: virtual time stands still unless an operation waits for something in the lab; then it jumps. While a
+    - `fast`: virtual time keeps step with real time; while an operation waits for something in the lab, it jumps from
+      event to event.
+    - `paused`: virtual time stands still; while an operation waits for something in the lab, it jumps. While a
       program waits for input, or a client watches output, it keeps step with real time.
     """
 
@@ -51,11 +52,14 @@ class ClockDriver:
 
     @property
     def jumps(self) -> bool:
-        """Whether time jumps while an operation waits for something in the lab."""
+        """Whether the mode lets time jump while an operation waits for something in the lab.
+
+        True for `fast` and `paused`.
+        """
         return self.mode != "real"
 
     def begin(self) -> None:
-        """Start the clock, at the machine's time of day if the lab has no start time of its own."""
+        """Start the clock. If the lab has no start time of its own, its time of day becomes the machine's."""
         clock, now = self.clock, time.time()
         # Clients compare timestamps with their own clock. Building the lab may have taken virtual time.
         if clock.epoch_s == EPOCH_S or (self.mode != "paused" and now < clock.epoch_s + clock.now < now + _BUILD_S):
@@ -66,13 +70,13 @@ class ClockDriver:
         self.run_ready()
 
     def run_ready(self) -> None:
-        """Run the work that is due at this instant, and check again whether time may pass."""
+        """Run the work that is due at this virtual time, and wake the driver to check whether time may pass."""
         self.clock.run_ready()
         self._wake.set()
 
     @contextlib.contextmanager
     def run_fast(self, predicate: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """For the length of a block, let a clock that jumps do so whenever `predicate()` is True."""
+        """During a block, let time jump whenever `predicate()` is True, unless the mode is `real`."""
         key = object()
         self._fast_predicates[key] = predicate
         self._wake.set()
@@ -83,9 +87,9 @@ class ClockDriver:
 
     @contextlib.contextmanager
     def run_realtime(self, predicate: Callable[[], bool]) -> Iterator[None]:
-        """For the length of a block, let a paused clock keep step with real time whenever `predicate()` is True.
+        """During a block, let a paused clock keep step with real time whenever `predicate()` is True.
 
-        This has an effect only while the clock may not jump.
+        This has an effect only while time may not jump.
         """
         key = object()
         self._realtime_predicates[key] = predicate
@@ -97,13 +101,13 @@ class ClockDriver:
 
     @property
     def _end_ns(self) -> int:
-        """The last time, in ns, to which the clock jumps."""
+        """The latest virtual time, in nanoseconds, to which the clock may jump."""
         return (END_S - self.clock.epoch_s) * NS_PER_S
 
     async def wait(self, future: Future[T], predicate: Callable[[], bool] = lambda: True) -> T:
-        """Wait, in real time, until a future of the lab is done. Return its result or raise its error.
+        """Wait under asyncio until a future of the lab is done. Return its result or raise its error.
 
-        A clock that jumps does so meanwhile, whenever `predicate()` is True.
+        Meanwhile time jumps whenever `predicate()` is True, unless the mode is `real`.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -118,19 +122,19 @@ class ClockDriver:
         return future.result()
 
     def event(self) -> asyncio.Event:
-        """Return a new event for what waits under asyncio."""
+        """Return a new event on which coroutines under asyncio can wait."""
         return asyncio.Event()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait in real time."""
+        """Wait for this many seconds of real time."""
         await asyncio.sleep(seconds)
 
     async def first_of(self, *waits: Coroutine[Any, Any, None]) -> None:
-        """Wait until one coroutine is done, and cancel the others. If one of them raised an error, raise it."""
+        """Run coroutines until one is done, and cancel the others. Raise an error that one of them has raised."""
         await first_of(*waits)
 
     async def run(self) -> None:
-        """Drive the clock until cancelled."""
+        """Drive the clock until this coroutine is cancelled."""
         while True:
             try:
                 self.client_time.note()
@@ -150,7 +154,9 @@ class ClockDriver:
                     await self._wake.wait()
 
     def _advance_fast(self) -> float | None:
-        """Run events for one slice of time: jump if an operation waits for something in the lab.
+        """Run events of the lab for one slice of real time.
+
+        Time jumps if an operation waits for something in the lab.
 
         Return the delay until the next slice in seconds, or `None` to sleep until the driver is woken.
         """
@@ -193,7 +199,7 @@ class ClockDriver:
 
 
 async def first_of(*waits: Awaitable[Any]) -> None:
-    """Wait until one awaitable is done, and cancel the others. If one of them raised an error, raise it."""
+    """Run awaitables until one is done, and cancel the others. Raise an error that one of them has raised."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,8 +1,8 @@
-"""One client connection: HTTP/1.1 by h11 over an asyncio stream, with the hijack of attach and exec.
+"""One client connection: HTTP/1.1 by h11 over an asyncio stream, and raw bytes after an attach or exec.
 
-Limits: 64 KiB of headers, a body of `MAX_BODY`, 60 s from the first to the last byte of a request, 64 KiB that the
-client sends before the answer to an earlier request has ended. A connection may be idle between requests without
-limit.
+Limits: 64 KiB of headers, a body of `MAX_BODY`, 60 s from the first to the last byte of a request, and 64 KiB of
+further requests sent before the answer to the present one has ended. A connection may be idle between requests
+without limit.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Dispatch = Callable[[Request], Awaitable[Answer]]
 
 
 class _TooLarge(Exception):
-    """The request exceeds a limit; `args[0]` is the error text."""
+    """The request exceeds a limit; `args[0]` is the text for the client."""
 
 
 class Connection:
-    """Serves one client until either side ends. `headers` are part of every response."""
+    """Serves one client until either side ends. `headers` are added to every response."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Connection:
         self._is_http10 = False
 
     async def serve(self) -> None:
-        """Answer requests one after the other."""
+        """Answer the client's requests one after the other, until the connection ends."""
         try:
             while await self._serve_one():
                 self._http.start_next_cycle()
@@ -152,7 +152,10 @@ class Connection:
     # --- answering
 
     async def _answer_unless_gone(self, request: Request) -> Answer | None:
-        """Run the handler; cancel it if the client disconnects."""
+        """Run the handler of a request and return its answer.
+
+        If the client disconnects, cancel it and return `None`.
+        """
         work = asyncio.ensure_future(self._dispatch(request))
         watch = asyncio.ensure_future(self._watch())
         try:
@@ -173,7 +176,7 @@ class Connection:
 
         Data that arrives before the answer is sent is kept for the next request, up to `_MOST_EARLY` bytes.
 
-        Over a Unix socket, a client that has closed only its sending side still gets the answer. Over TCP this looks
+        A client that has closed only its sending side still gets the answer over a Unix socket. Over TCP this looks
         like a disconnect (moby treats it as one in both cases).
         """
         while len(self._http.trailing_data[0]) < _MOST_EARLY:
@@ -238,7 +241,10 @@ class Connection:
     # --- hijack
 
     async def _hijack(self, request: Request, hijack: Hijack) -> None:
-        """Leave HTTP: send status 101 to a client that asked to upgrade, else 200, then copy raw bytes both ways."""
+        """Turn the connection into a raw stream, and run `hijack.talk` on it.
+
+        The status is 101 for a client that asked to upgrade, else 200.
+        """
         upgrades = "upgrade" in request.headers
         lines = ["HTTP/1.1 101 UPGRADED" if upgrades else "HTTP/1.1 200 OK", f"Content-Type: {hijack.content_type}"]
         if upgrades:
@@ -254,8 +260,8 @@ class Connection:
     async def _head_is_read(self) -> None:
         """Wait briefly until the client has read the response head.
 
-        docker-py reads the head through a buffer and the stream from the socket below it: data that arrives together
-        with the head is lost. A real engine takes longer until its first output.
+        docker-py reads the head through a buffer, and the stream directly from the socket: it would lose data that
+        arrives together with the head. A real engine takes longer until its first output.
         """
         channel = self._writer.get_extra_info("socket")
         unread = bytearray(4)
@@ -270,7 +276,7 @@ class Connection:
 
 
 class _RawStream:
-    """The connection after HTTP: raw bytes."""
+    """A hijacked connection: a `Duplex` over the client's streams."""
 
     def __init__(self, reader: Reader, writer: Writer, early: bytes, *, is_ended: bool, is_tls: bool) -> None:
         self._reader = reader
@@ -297,7 +303,10 @@ class _RawStream:
 
 
 def is_hung_up(writer: Writer, mask: int = 0) -> bool:
-    """Return True if a client has closed both directions (POLLHUP), for the events in `mask`, and once closed."""
+    """Return True if a client has disconnected: both directions are closed (POLLHUP), or this side has closed.
+
+    `mask` are further events of poll(2) that count as a disconnect.
+    """
     # A half-closed socket reports the rest only when polled.
     descriptor = writer.get_extra_info("socket").fileno()
     if descriptor < 0 or writer.is_closing():
@@ -308,6 +317,6 @@ def is_hung_up(writer: Writer, mask: int = 0) -> bool:
 
 
 async def _hung_up(writer: Writer, mask: int) -> None:
-    """Wait until `is_hung_up(writer, mask)`."""
+    """Wait until `is_hung_up(writer, mask)` returns True."""
     while not is_hung_up(writer, mask):  # noqa: ASYNC110 - the kernel sends no event
         await asyncio.sleep(_GONE_POLL_S)

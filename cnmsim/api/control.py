@@ -1,4 +1,4 @@
-"""The control socket of a served lab: runs programs on hosts, traces, explains and captures.
+"""The control socket of a served lab: runs programs on hosts, and answers `trace`, `explain` and `capture`.
 
 A client sends one line of JSON (the verb and its arguments), then frames. The server answers with frames: one byte of
 kind, four of length, the content. The kinds are those of `Frame`.
@@ -33,7 +33,10 @@ _LONGEST_FRAME = 1 << 20
 
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[Frame, bytes] | None:
-    """Read a frame of a client; return `None` at the end of the connection, and for an impossible frame."""
+    """Read a client's next frame as (kind, content).
+
+    Return `None` at the end of the connection, and for an invalid frame.
+    """
     try:
         kind, length = HEAD.unpack(await reader.readexactly(HEAD.size))
         if length > _LONGEST_FRAME:
@@ -44,14 +47,14 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[Frame, bytes] | None
 
 
 class ControlSocket:
-    """Serves control clients of one lab."""
+    """Serves clients of one lab's control socket."""
 
     def __init__(self, lab: Lab, clock_driver: ClockDriver) -> None:
         self._lab = lab
         self._clock_driver = clock_driver
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client, which sends one verb."""
+        """Serve one client: read its request, which has one verb, and answer it."""
         try:
             line = await reader.readline()
             if not line:
@@ -81,7 +84,7 @@ class ControlSocket:
             raise ValueError(f"unknown verb {verb!r}")
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer the verbs `trace` and `explain`."""
+        """Return the answer to the verb `trace` or `explain`, as JSON and as text."""
         is_trace = request["verb"] == "trace"
         method: Callable[..., Any] = self._lab.trace if is_trace else self._lab.explain
         answer = method(
@@ -99,9 +102,10 @@ class ControlSocket:
     async def _capture(
         self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Capture until the limit is reached or the client sends a signal.
+        """Answer the verb `capture`: capture until the limit is reached or the client sends a signal.
 
-        STDERR names the devices, STDOUT has a line for each frame, RESULT the file.
+        A STDERR frame names the devices, STDOUT frames contain a line for each captured frame, RESULT contains the
+        file.
         """
         patterns = tuple(str(pattern) for pattern in request["devices"])
         count, duration_s = request.get("count"), request.get("duration_s")

@@ -1,6 +1,6 @@
 """Connects to the control socket of a served lab.
 
-`cnmsim sh` runs for every program of a script: this module imports little.
+This module imports little, because a script starts `cnmsim sh` anew for every program.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from cnmsim.errors import Unavailable
 def connect(directory: Path) -> socket.socket:
     """Connect to the control socket in `directory`.
 
-    Raises `Unavailable` if no lab is served there, or by another user than this one or root: what is typed would be
-    sent to that user.
+    Raises `Unavailable` if no lab is served there, or if the server belongs to a user other than this one or root,
+    who could read what is typed.
     """
     path = directory / "control.sock"
     channel = socket.socket(socket.AF_UNIX)

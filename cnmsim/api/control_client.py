@@ -1,4 +1,4 @@
-"""The client of the control socket: `trace`, `explain` and `capture` with `--dir`."""
+"""The client side of the control socket, for `cnmsim trace`, `explain` and `capture` with `--dir`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from cnmsim.errors import CnmsimError, Unavailable
 
 
 def ask(directory: Path, request: dict[str, Any]) -> Any:
-    """Send one request to the control socket in `directory`, and return the result.
+    """Send `request` to the control socket in `directory`, and return the lab's result.
 
-    Raises `Unavailable` if no lab is served there, `CnmsimError` with the lab's error.
+    Raises `Unavailable` if no lab is served there, and `CnmsimError` if the lab reports an error.
     """
     with _channel(directory, request) as channel, channel.makefile("rb") as stream:
         return json.loads(_read_to_result(directory, stream, lambda _kind, _content: None))
 
 
 def capture(directory: Path, request: dict[str, Any], tell: Callable[[Frame, bytes], None]) -> bytes:
-    """Capture on a served lab until the capture ends, or until SIGINT or SIGTERM arrives.
+    """Capture frames of a served lab until the capture ends by itself, or SIGINT or SIGTERM arrives.
 
-    Return the pcapng file, if it was requested. `tell` is called with each STDOUT and STDERR frame. Raises the errors
-    of `ask`.
+    Return the pcapng file if it was requested, else b"". `tell` is called with each STDOUT and STDERR frame. Raises
+    the errors of `ask`.
     """
     with _channel(directory, {"verb": "capture", **request}) as channel:
         before = {

@@ -23,7 +23,10 @@ _directory = click.option(
 
 
 def _question(verb: str, about: str) -> click.Command:
-    """Return the command that asks a served lab a question, by a verb of the control socket."""
+    """Return the command that sends a question to a served lab, such as `cnmsim trace --dir …`.
+
+    `verb` is "trace" or "explain", `about` the command's help text.
+    """
 
     @click.command(verb, help=about)
     @_directory

@@ -1,8 +1,8 @@
 """Writes what a request changed to the lab's state file before the request is answered.
 
-A request that changes something and cannot be saved fails with status 500, as on a daemon whose disk is full. The
-object that it created is removed again. Until the state file can be written again, requests that would change
-something are refused before they do.
+A request that changes something fails with status 500 if it cannot be saved, as on a daemon whose disk is full. The
+object that it created is removed again. Until the state file can be written again, other requests that would change
+something are refused before they do so.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 class Durability:
     """Keeps the state file of a served lab up to date; does nothing if `state` is `None`.
 
-    A thread writes, so that the lab goes on while the disk is busy. Requests that end meanwhile share the next write.
+    A thread writes the file, so that the lab goes on meanwhile. Requests that end while it writes share the next
+    write.
     """
 
     def __init__(self, state: StateFile | None) -> None:
@@ -41,7 +42,7 @@ class Durability:
         self._has_failed = False
 
     async def require_writable(self, request: Request) -> None:
-        """Raise `SystemFault` if the request may change something and the state file cannot be written."""
+        """Raise `SystemFault` if the state file cannot be written and the request may change something."""
         if self._state is None or request.method in _READING:
             return
         if self._has_failed:
@@ -52,7 +53,10 @@ class Durability:
             raise SystemFault(_message(error)) from None
 
     async def answered(self, engine: Engine, host: str, request: Request, answer: Answer) -> Answer:
-        """Return the answer to send, after the changes of the request are on disk."""
+        """Write the changes of a request to disk, then return the answer to send.
+
+        It is `answer`, or an error if the changes could not be written. `host` is the name of the Docker host.
+        """
         if self._state is None:
             return answer
         is_change = request.method not in _READING
@@ -70,14 +74,18 @@ class Durability:
         return answer
 
     async def _saved_chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield chunks, each after the changes that precede it are on disk."""
+        """Yield the chunks of an answer, each once the changes made before it are on disk."""
         async for chunk in chunks:
             with contextlib.suppress(SystemFault):  # it is logged, and the next request that changes something fails
                 await self._commit(has_swarm_changes=False)
             yield chunk
 
     async def _commit(self, *, has_swarm_changes: bool, is_sweep: bool = False, is_forced: bool = False) -> None:
-        """Return once all changes are on disk. Raises `SystemFault`, and the changes are written later."""
+        """Write all changes to disk. Raises `SystemFault` if that fails; they are then written later.
+
+        `has_swarm_changes` is True if objects of a swarm may have changed. `is_sweep` includes changes that no
+        request has made, `is_forced` writes even if nothing seems to have changed.
+        """
         # A client that disconnects cancels its request, but not the write, which concerns others, too.
         try:
             has_written = await asyncio.shield(
@@ -93,7 +101,10 @@ class Durability:
             self._has_failed = False
 
     async def _write(self, *, has_swarm_changes: bool, is_sweep: bool, is_forced: bool) -> bool:
-        """Write all changes. Return False if there were none."""
+        """Write all changes in the writer's thread.
+
+        Return False if there were none. The arguments are those of `_commit`.
+        """
         assert self._state is not None, "there is a state file"
         async with self._lock:
             pending = self._state.changes(has_swarm_changes=has_swarm_changes, is_sweep=is_sweep, is_forced=is_forced)
@@ -103,7 +114,7 @@ class Durability:
             return True
 
     def _undo(self, engine: Engine, host: str, request: Request, answer: Response) -> None:
-        """Remove the object that a request has created, because it could not be saved."""
+        """Remove the object that a request has created, because it could not be saved. `answer` has its id."""
         assert self._state is not None, "there is a state file"
         kind = _CREATIONS.get(request.path)
         if kind is None or answer.status != 201:
@@ -123,14 +134,14 @@ class Durability:
             _log.warning("%s %s could not be removed: %s", kind, identity, error.message)
 
     async def run(self) -> None:
-        """Save changes that no request made, such as new lines of logs, until cancelled."""
+        """Save changes that no request has made, such as new lines of logs, at intervals until cancelled."""
         while self._state is not None:
             await asyncio.sleep(_SWEEP_S)
             with contextlib.suppress(SystemFault):  # it is logged
                 await self._commit(has_swarm_changes=True, is_sweep=True)
 
     async def close(self) -> None:
-        """Wait for the write in progress."""
+        """Wait until the write in progress has ended, and stop the writer's thread."""
         async with self._lock:
             if self._writer is not None:
                 self._writer.shutdown()
@@ -141,5 +152,5 @@ _CREATIONS = {"/containers/create": "container", "/networks/create": "network", 
 
 
 def _message(error: OSError) -> str:
-    """Return the text of an error as dockerd words it."""
+    """Return dockerd's text for an error of the state file."""
     return f"write {error.filename}: {(error.strerror or str(error)).lower()}"

@@ -32,7 +32,7 @@ _WAIT = re.compile(r"^/containers/([^/]+)/wait$")
 
 
 class LabEvent:
-    """A flag that tasks of a lab can wait for, with the methods of `asyncio.Event`."""
+    """A flag on which tasks of a lab can wait, with the methods of `asyncio.Event`."""
 
     def __init__(self, clock: Clock) -> None:
         self._signal = Signal(clock)
@@ -53,7 +53,7 @@ class LabEvent:
 
 
 class LabClockDriver:
-    """Waits on the lab's own clock, for handlers that run inside the lab."""
+    """A replacement for `ClockDriver` for handlers that run inside the lab: it waits on the lab's own clock."""
 
     jumps = False
 
@@ -69,7 +69,7 @@ class LabClockDriver:
         await sleep(self.clock, seconds)
 
     async def first_of(self, *waits: Coroutine[Any, Any, None]) -> None:
-        """Wait until one coroutine is done, and cancel the others. If it raised an error, raise it."""
+        """Run coroutines until one is done, and cancel the others. Raise the error that it has raised, if any."""
         first: Future[None] = Future(self.clock)
 
         async def run(wait: Coroutine[Any, Any, None]) -> None:
@@ -91,18 +91,18 @@ class LabClockDriver:
 
     @property
     def client_time(self) -> LabClockDriver:
-        """The conversion of clients' times: clients inside the lab have the lab's time."""
+        """The converter of clients' times: this object itself, whose `convert` changes nothing."""
         return self
 
     def convert(self, parameters: dict[str, str], _is_lab_time: object = None) -> dict[str, str]:
-        """Return query parameters unchanged."""
+        """Return query parameters unchanged, because clients inside the lab have the lab's time."""
         return parameters
 
     def run_ready(self) -> None:
         """Do nothing: the clock runs already."""
 
     async def wait(self, future: Future[T], _predicate: Callable[[], bool] = lambda: True) -> T:
-        """Wait until the future is done. Return its result or raise its error."""
+        """Wait until a future of the lab is done. Return its result or raise its error."""
         return await future
 
     @contextlib.contextmanager
@@ -117,7 +117,7 @@ class LabClockDriver:
 
 
 def connect(lab: Lab, name: str) -> UnixStream:
-    """Open a connection to the engine of the host called `name`. Return the client's end.
+    """Open a connection to the engine of the host `name`. Return the client's end.
 
     Raises `ConnectionRefusedError` if the host's engine does not run.
     """
@@ -132,7 +132,7 @@ def connect(lab: Lab, name: str) -> UnixStream:
 
 
 async def _serve(api: HostApi, stream: UnixStream) -> None:
-    """Answer requests one after the other, until the client closes the connection."""
+    """Answer the requests of a connection one after the other, until the client closes it."""
     http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADERS)
     try:
         while (request := await _read(http, stream)) is not None:
@@ -192,7 +192,7 @@ async def _answer(api: HostApi, request: Request) -> Answer:
 async def _send_answer(
     http: h11.Connection, stream: UnixStream, request: Request, answer: Answer, headers: dict[str, str]
 ) -> bool:
-    """Send an answer. Return False if the connection is no longer one for HTTP."""
+    """Send an answer. Return False if it has ended HTTP on the connection (a hijack), else True."""
     if isinstance(answer, Response):
         _send_response(http, stream, request, answer, headers)
         return True
@@ -230,14 +230,14 @@ def _send_response(
 
 
 class _RawStream:
-    """The connection after HTTP: raw bytes."""
+    """A hijacked connection: a `Duplex` over a stream of the lab."""
 
     def __init__(self, stream: UnixStream, early: bytes) -> None:
         self._stream = stream
         self._early = early
 
     async def read(self) -> bytes:
-        """Return the next data from the client, or b"" once it has closed its side."""
+        """Return the next data from the client, or b"" once it has closed its sending side."""
         early, self._early = self._early, b""
         return early or await self._stream.recv()
 
@@ -246,5 +246,5 @@ class _RawStream:
         self._stream.send(data)
 
     async def gone(self) -> None:
-        """Wait until a half-closed client disconnects."""
+        """Wait until a client that has closed its sending side disconnects completely."""
         await self._stream.peer_closed()

@@ -1,9 +1,9 @@
-"""The simulated host that represents real clients: real connections to published ports appear to come from this host.
+"""The simulated host that represents real clients: connections from outside to published ports come from this host.
 
-A real client of a published port becomes a machine next to the Docker host. It has an address on the host's first
-segment and uses the host as its gateway, so that its packets pass the host's rules like packets of any other machine.
-Some ports are published only on the host's loopback, or in an address family that the host does not have. Connections
-to these ports come from the Docker host itself.
+It is a machine next to the Docker host, with an address on the Docker host's first segment, and uses the Docker host
+as its gateway. Packets of real clients thus pass the Docker host's rules like packets of any other machine. Some
+ports are published only on the Docker host's loopback, or in an address family that it does not have. Connections to
+these ports come from the Docker host itself.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _LOOPBACK = {4: b"\x7f\0\0\x01", 6: bytes(15) + b"\x01"}
 class ExternalClientHost:
     """The simulated host that represents the real clients of one Docker host's published ports.
 
-    `open` adds it to the lab, `close` removes it. `open` raises `InvalidParameter` if the Docker host is not
-    connected to a segment, or if the segment has no free address.
+    `open` adds it to the lab, `close` removes it. `open` raises `InvalidParameter` if the Docker host is on no
+    segment, or if the segment has no free address.
     """
 
     lab: Lab
@@ -69,12 +69,12 @@ class ExternalClientHost:
         self._added = None
 
     def tcp(self, binding: PortBinding) -> tuple[TcpSocket, tuple[Address, int]]:
-        """Return a new TCP socket for a client of a published port, and the address and port to connect to."""
+        """Return a new TCP socket for a real client of a published port, and the (address, port) to connect to."""
         process, address = self._from_where(binding)
         return process.tcp(family_of(address)), (address, binding.host_port)
 
     def udp(self, binding: PortBinding) -> tuple[UdpSocket, tuple[Address, int]]:
-        """Return a new UDP socket for a client of a published port, and the address and port to send to."""
+        """Return a new UDP socket for a real client of a published port, and the (address, port) to send to."""
         process, address = self._from_where(binding)
         return process.udp(family_of(address)), (address, binding.host_port)
 
@@ -118,7 +118,10 @@ class ExternalClientHost:
 
 
 def _highest_free(prefix: Prefix, used: set[Address]) -> Address | None:
-    """Return the highest free address of a subnet; users usually assign addresses from the low end."""
+    """Return the highest address of a subnet that is not in `used`, because users usually assign low ones.
+
+    Return `None` if there is none.
+    """
     for number in range(prefix.last_int - 1, prefix.first_int, -1):
         address = from_int(number, prefix.family)
         if address not in used:
@@ -131,5 +134,5 @@ def _own_addresses(host: Host) -> list[Address]:
 
 
 async def _wait(process: Process) -> int:
-    """Keep the process that owns the sockets alive until it is killed."""
+    """Run until killed. This is the program of the process that owns the sockets."""
     return await Future[int](process.clock)

@@ -9,7 +9,7 @@ HEAD = struct.Struct("!BI")
 
 
 class Frame(IntEnum):
-    """The kind of a frame's content. An empty STDIN frame is the end of the input."""
+    """The kind of a frame. A STDIN frame without content is the end of the input."""
 
     STDIN = 0
     STDOUT = 1
@@ -21,5 +21,5 @@ class Frame(IntEnum):
 
 
 def pack(kind: Frame, content: bytes) -> bytes:
-    """Return an encoded frame."""
+    """Return the bytes of a frame with this kind and content."""
     return HEAD.pack(kind, len(content)) + content

@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 
 class HostApi:
-    """One engine, with the state that the handlers of its socket share. `name` is the name of the Docker host.
+    """The engine of the Docker host `name`, with the state that the handlers of its socket share.
 
-    `durability` writes changes to the lab's state file before they are answered.
+    `durability` writes changes to the lab's state file before requests are answered.
     """
 
     def __init__(
@@ -42,21 +42,24 @@ class HostApi:
 
     @property
     def rest(self) -> Rest:
-        """The engine's operations."""
+        """The object with the engine's API operations."""
         return self.engine.rest
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of every response."""
+        """The headers that every response has, such as `Api-Version`."""
         every = self.rest.system.ping_headers()
         return {name: every[name] for name in ("Api-Version", "Docker-Experimental", "Ostype", "Server")}
 
     def version(self, request: Request) -> ApiVersion:
-        """Return the API version that a request uses. Raises `InvalidParameter` if the engine does not support it."""
+        """Return the API version of a request. Raises `InvalidParameter` if the engine does not support it."""
         return self.rest.system.negotiate(request.version)
 
     async def let_time_pass(self, request: Request) -> None:
-        """Under a clock that jumps, let time pass before the answer if the request repeats an earlier one."""
+        """Let half a second of virtual time pass if the client polls, i.e. the request repeats an earlier one.
+
+        Does nothing under a clock that cannot jump.
+        """
         if self.clock_driver.jumps and self.polling.is_repeated(request):
             await self.complete(sleep(self.engine.clock, STEP_S))
 

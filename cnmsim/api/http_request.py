@@ -1,4 +1,4 @@
-"""HTTP requests as Go's server and its router read them.
+"""Parse HTTP requests as Go's server and the engine's router do.
 
 Source: Go `net/http/server.go`, `net/http/request.go` and `net/url/url.go` (go1.24), gorilla/mux `mux.go` (v1.8.1),
 moby `daemon/server/server.go`.
@@ -24,7 +24,7 @@ _HOST = re.compile(r"[A-Za-z0-9!$%&'()*+,.:;=@\[\]_~-]*")
 
 
 class RefusedRequest(Exception):
-    """A request that Go's server refuses before a handler sees it. `reason` is the status line's text."""
+    """A request that Go's server refuses before a handler runs. `reason` is the text of the status line."""
 
     def __init__(self, reason: str = "400 Bad Request", text: str | None = None) -> None:
         super().__init__(reason)
@@ -33,13 +33,13 @@ class RefusedRequest(Exception):
 
     @property
     def answer(self) -> bytes:
-        """The whole response; the connection is closed after it."""
+        """The complete response in bytes. The connection is closed after it."""
         head = f"HTTP/1.1 {self.reason}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
         return (head + self.text).encode()
 
 
 def refusal(error: h11.RemoteProtocolError) -> RefusedRequest:
-    """Return Go's refusal of a request that h11 cannot parse."""
+    """Return the refusal that Go's server sends for a request that h11 cannot parse."""
     match error.error_status_hint:
         case 431:
             return RefusedRequest("431 Request Header Fields Too Large")
@@ -52,7 +52,10 @@ def refusal(error: h11.RemoteProtocolError) -> RefusedRequest:
 
 @frozen
 class Target:
-    """A request target. `redirect` is the Location for a path that is not in its shortest form, else ""."""
+    """A parsed request target: path, API version and query.
+
+    `redirect` is the value of the header Location if the path is not in its shortest form, else "".
+    """
 
     path: str
     version: str = ""
@@ -83,13 +86,13 @@ def parse_target(text: str) -> Target:
 
 
 def _clean(path: str) -> str:
-    """Return a path without empty and dotted elements (gorilla/mux `cleanPath`)."""
+    """Return a path without empty elements, `.` and `..` (gorilla/mux `cleanPath`)."""
     clean = posixpath.normpath("/" + path.lstrip("/"))
     return clean + "/" if path.endswith("/") and clean != "/" else clean
 
 
 def query_error(query: str) -> str:
-    """Return Go's error for a query string (`url.ParseQuery`), "" if there is none."""
+    """Return Go's error text for an invalid query string (`url.ParseQuery`), "" for a valid one."""
     for part in query.split("&"):
         if ";" in part:
             return "invalid semicolon separator in query"
@@ -99,7 +102,10 @@ def query_error(query: str) -> str:
 
 
 def build_request(head: h11.Request, body: bytes, *, is_tcp: bool = False, client: Client | None = None) -> Request:
-    """Return the request of a head and a body. Raises `RefusedRequest`."""
+    """Create the request from its head and body. Raises `RefusedRequest`.
+
+    `is_tcp` is True for a request over TCP. `client` is the connection's state, which all its requests share.
+    """
     if not head.http_version.startswith(b"1."):
         raise RefusedRequest("505 HTTP Version Not Supported: unsupported protocol version")
     target = parse_target(head.target.decode("latin-1"))

@@ -1,7 +1,7 @@
-"""Serve the Engine API of a lab within a Python program, for the length of a block.
+"""Serve the Engine API of a lab from within a Python program, for the length of a `with` block.
 
-Server and lab run in a thread of their own. `ServedLab.call` runs a function in it, for access to the lab beyond its
-sockets.
+Server and lab run in a thread of their own. For access to the lab beyond its sockets, `ServedLab.call` runs a
+function in that thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class ServedLab(Mapping[str, Path]):
-    """The sockets of a served lab: a mapping from the names of its Docker hosts to the paths of their sockets."""
+    """A lab that is being served: a mapping from the names of its Docker hosts to the paths of their sockets."""
 
     def __init__(self, server: ApiServer, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
@@ -45,14 +45,14 @@ class ServedLab(Mapping[str, Path]):
 
     @property
     def directory(self) -> Path:
-        """The folder of the sockets: the argument of `cnmsim sh --dir`."""
+        """The folder that contains the sockets: the argument of `cnmsim sh --dir`."""
         return self._server.directory
 
     @property
     def ports(self) -> dict[str, tuple[str, int]]:
-        """The real addresses of the exposed ports, by port and protocol: `{"8080/tcp": ("127.0.0.1", 8080)}`.
+        """The real addresses at which published ports are open: `{"8080/tcp": ("127.0.0.1", 8080)}`.
 
-        Empty unless the lab is served with `expose_ports`.
+        The keys are port and protocol in the lab. Empty unless the lab is served with `expose_ports`.
         """
         forwarded = self._server.forwarded_ports
         return self.call(lambda: forwarded.table) if forwarded is not None else {}
@@ -75,11 +75,11 @@ class ServedLab(Mapping[str, Path]):
 def serve(
     lab: Lab, directory: Path | None = None, *, clock: ClockMode = "paused", expose_ports: str | None = None
 ) -> Iterator[ServedLab]:
-    """Serve `lab` until the block ends, in `directory` or in a temporary one.
+    """Serve `lab` until the block ends, with sockets in `directory` or in a temporary folder.
 
-    With `expose_ports` the ports that this Docker host publishes are open on this machine's loopback, too. Raises
-    `InvalidParameter` if there is no such Docker host, `OSError` if a socket cannot be opened, and at the end of the
-    block the error that ended the simulation, if there was one.
+    With `expose_ports`, the name of a Docker host, the ports that this host publishes are open on this machine's
+    loopback, too. Raises `InvalidParameter` if there is no such Docker host, `OSError` if a socket cannot be opened,
+    and at the end of the block the error that ended the simulation, if there was one.
     """
     with contextlib.ExitStack() as stack:
         if directory is None:

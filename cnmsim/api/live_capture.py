@@ -1,4 +1,4 @@
-"""The control socket's verb `capture`: frames of a served lab, as lines of text or as a pcapng file."""
+"""The verb `capture` of the control socket: captures frames of a served lab, as lines of text or as a pcapng file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _LOOK_S = 0.05
 
 @define(eq=False)
 class LiveCapture:
-    """A running capture on the devices of `lab` that match `patterns`, including those that are created later.
+    """A capture on the devices of `lab` that match `patterns`, including devices that are created later.
 
-    It ends with `stop`, after `count` frames or after `duration_s` seconds of virtual time, whichever comes first.
-    Time keeps step with real time meanwhile. Raises `NotFound` if no device matches.
+    It ends when `stop` is called, after `count` frames, or after `duration_s` seconds of virtual time. A paused clock
+    keeps step with real time meanwhile. Raises `NotFound` if no device matches.
     """
 
     lab: Lab
@@ -45,12 +45,12 @@ class LiveCapture:
 
     @property
     def devices(self) -> list[str]:
-        """The captured devices, as `node1:eth0`."""
+        """The names of the captured devices, such as `node1:eth0`."""
         return [point.name for point in self._capture.points]
 
     @property
     def size(self) -> int:
-        """The number of captured frames, at most `count`."""
+        """The number of frames captured so far, at most `count`."""
         frames = self._shown + len(self._capture.frames)
         return frames if self.count is None else min(frames, self.count)
 
@@ -61,7 +61,7 @@ class LiveCapture:
     async def run(self, tell: Callable[[str], Awaitable[None]] | None = None) -> None:
         """Wait until the capture has ended.
 
-        If `tell` is passed, it is called with a line of text for each frame, and the frames are not kept.
+        With `tell`, call it with a line of text for each frame, and do not keep the frames.
         """
         ends_ns = None if self.duration_s is None else self.lab.clock.now_ns + round(self.duration_s * NS_PER_S)
         with self._capture, self.clock_driver.run_realtime(lambda: True):

@@ -20,9 +20,9 @@ EMPTY_BODY = "got EOF while reading request body"
 
 @define(eq=False)
 class Client:
-    """The connection of a request.
+    """The state of a connection that its requests share.
 
-    `started` is the container that the client started last, with the virtual time of the start.
+    `started` is the id of the container that the client started last, and the virtual time of that start.
     """
 
     started: tuple[str, int] | None = None
@@ -33,7 +33,8 @@ class Request:
     """One complete request.
 
     `path` is decoded and without the version prefix; `version` is that prefix (`1.45`) or "". Header names are in
-    lower case. `redirect` is the path that the client is redirected to, `query_error` what is wrong with the query.
+    lower case. `redirect` is the path to which the client is to be redirected, or ""; `query_error` is Go's error for
+    an invalid query, or "".
     """
 
     method: str
@@ -49,16 +50,22 @@ class Request:
 
     @classmethod
     def query_of(cls, text: str) -> dict[str, list[str]]:
-        """Parse a query string. If a key is repeated, its first value is used, as in Go's FormValue."""
+        """Parse a query string into a mapping from name to values.
+
+        For a repeated name the first one is used, as in Go.
+        """
         return parse_qs(text, keep_blank_values=True)
 
     def text(self, key: str, default: str = "") -> str:
-        """Return a query parameter."""
+        """Return the query parameter `key`, or `default` if it is absent."""
         values = self.query.get(key)
         return values[0] if values else default
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        """Return a boolean query parameter: anything but "", 0, no, false and none is True, as in the engine."""
+        """Return a boolean query parameter: "", 0, no, false and none are False, everything else is True.
+
+        `default` is returned if the parameter is absent.
+        """
         return bool_value(self.parameters, key, default)
 
     @property
@@ -69,9 +76,9 @@ class Request:
     def json(self, *, required: bool = False, eof_text: str = EMPTY_BODY) -> Any:
         """Decode the body as JSON. Return `None` for the body `null`, and for an empty body unless it is `required`.
 
-        `eof_text` is the cause in the error for a body of white space, and for a missing required body.
-        Raises `InvalidParameter` with the engine's text if a required body is missing, the JSON is invalid, data
-        follows it, or the content type is wrong. Source: moby `daemon/server/httputils/httputils.go` `ReadJSON`.
+        `eof_text` is the cause in the error text for a body of white space, and for a missing required body. Raises
+        `InvalidParameter` with the engine's text if a required body is missing, the JSON is invalid or followed by
+        other data, or the content type is wrong. Source: moby `daemon/server/httputils/httputils.go` `ReadJSON`.
         """
         text = self.headers.get("content-type", "")
         if text or self.body:
@@ -98,7 +105,10 @@ _PARAMETER = re.compile(rf'\s*;\s*{_WORD}\s*=\s*(?:{_WORD}|"(?:[^"\\]|\\.)*")')
 
 
 def media_type(text: str) -> str:
-    """Return the media type of a Content-Type header. Raises `ValueError` (Go `mime.ParseMediaType`)."""
+    """Return the media type in a Content-Type header, such as `application/json`.
+
+    Raises `ValueError` (Go `mime.ParseMediaType`).
+    """
     base = text.partition(";")[0].strip().lower()
     kind = re.fullmatch(rf"({_WORD})?(?:(/)({_WORD})?)?(.*)", base, re.DOTALL)
     assert kind is not None
@@ -123,7 +133,7 @@ def media_type(text: str) -> str:
 
 @define
 class Response:
-    """A complete response."""
+    """A response whose whole body is known."""
 
     status: int = 200
     body: bytes = b""
@@ -137,7 +147,7 @@ class Response:
 
     @classmethod
     def error(cls, status: int, message: str) -> Response:
-        """Return an error in the engine's format."""
+        """Return an error response in the engine's format, `{"message": …}`."""
         return cls.json({"message": message}, status)
 
     @classmethod
@@ -147,14 +157,15 @@ class Response:
 
 
 def _nothing() -> None:
-    """Do nothing."""
+    """Do nothing; the default of `end`."""
 
 
 @define
 class Stream:
-    """A response whose body is produced over time; the head is sent at once.
+    """A response whose body is produced over time, while its head is sent at once.
 
-    `end` is called when the response is over, even if sending never began. It releases the handler's resources.
+    `chunks` yields the body. `end` releases the handler's resources; it is called when the response is over, even if
+    nothing was sent.
     """
 
     chunks: AsyncIterator[bytes]
@@ -164,23 +175,23 @@ class Stream:
 
 
 class Duplex(Protocol):
-    """A hijacked connection: raw bytes both ways."""
+    """A hijacked connection, on which raw bytes are sent both ways."""
 
     async def read(self) -> bytes:
-        """Return the next data from the client, or b"" once the client has half-closed or disconnected."""
+        """Return the next data from the client, or b"" once it has closed its sending side or disconnected."""
 
     async def write(self, data: bytes) -> None:
         """Send bytes. Raises `ConnectionError` if the client has disconnected."""
 
     async def gone(self) -> None:
-        """Wait until a half-closed client disconnects."""
+        """Wait until a client that has closed its sending side disconnects completely."""
 
 
 @define
 class Hijack:
-    """An answer that hijacks the connection: `talk` runs on it, and the connection is closed when `talk` returns.
+    """An answer that hijacks the connection: `talk` is run on it, and it is closed when `talk` returns.
 
-    `end` is called afterwards, as for `Stream`.
+    `end` releases the handler's resources afterwards, as for `Stream`.
     """
 
     talk: Callable[[Duplex], Awaitable[None]]

@@ -1,7 +1,7 @@
-"""The output queue of one client: filled by the lab, emptied as fast as the client reads.
+"""The queue of output for one client: the lab fills it, the connection sends it as fast as the client reads.
 
-The framing is that of moby `api/types/container/exec` (stdcopy): one byte of stream, three zero bytes, four of
-length.
+Frames have the format of moby `api/types/container/exec` (stdcopy): one byte of stream, three zero bytes, four of
+length, then the data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_UNREAD = 64 << 20
 
 
 class Event(Protocol):
-    """A flag that can be awaited, as `asyncio.Event`."""
+    """A flag on which coroutines can wait: the part of `asyncio.Event` that is used here."""
 
     def set(self) -> None:
         """Set the flag and wake what waits for it."""
@@ -33,10 +33,10 @@ class Event(Protocol):
 
 
 class Outbox:
-    """A queue of bytes for a client.
+    """A queue of output for one client.
 
-    With `is_raw` they are sent unchanged, else each piece in a frame that names its stream. `changed` is an unset
-    event of the loop on which the client is served.
+    If `is_raw`, data is sent unchanged, else each piece in a frame that names its stream. `changed` is an unset event
+    of the event loop that serves the client.
     """
 
     def __init__(self, changed: Event, *, is_raw: bool) -> None:
@@ -49,11 +49,11 @@ class Outbox:
 
     @property
     def wants_more(self) -> bool:
-        """Whether the queue is open and the client reads fast enough."""
+        """Whether the queue is open and has room, because the client reads fast enough."""
         return not self._is_closed and self._size < _ENOUGH
 
     def put(self, stream: str, data: bytes) -> None:
-        """Queue output of the stream "stdout" or "stderr"."""
+        """Queue output of the stream "stdout" or "stderr". A client that has left too much unread is dropped."""
         if not data or self._is_closed:
             return
         part = data if self._is_raw else _HEAD.pack(_STREAM_NUMBER[stream], len(data)) + data
@@ -65,7 +65,7 @@ class Outbox:
         self._changed.set()
 
     def close(self, *_: object) -> None:
-        """Close the queue. Data that is already queued is still sent."""
+        """Refuse further output. Data that is already queued is still sent."""
         self._is_closed = True
         self._changed.set()
 

@@ -1,10 +1,12 @@
 """A control socket that also answers while an engine waits for a plugin.
 
-A plugin creates devices on the host of the engine that called it, while that engine waits. A lab has one thread, so
-the waiting engine would block the lab's control socket, and with it the plugin. Programs of clients of this socket
-run on the lab's thread as work items of that wait; at other times a client is passed on to the lab's control socket.
+A plugin creates devices on the host of the engine that called it, while that engine waits for the plugin's answer. A
+lab has one thread: the waiting engine blocks the lab's own control socket, and the plugin would wait for ever. While
+an engine waits for a plugin, programs for clients of this socket therefore run on the lab's thread within that wait.
+At other times a client is passed on to the lab's own control socket.
 
-Time stands still during a call of a plugin: a program that needs time, such as `ping`, is ended with an error.
+Virtual time stands still during a call of a plugin: a program that needs time, such as `ping`, is ended with an
+error.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ _LOOK_S = 0.05
 class PluginControlSocket:
     """Listens at `DIR/control.sock`, in threads of its own, from `open` to `close`.
 
-    `inner` is the lab's own control socket. Without it, in a program that does not serve the lab, clients wait for
-    the next call of a plugin.
+    `inner` is the lab's own control socket. It is `None` in a program that does not serve the lab: clients then wait
+    for the next call of a plugin.
     """
 
     def __init__(self, lab: Lab, directory: Path, inner: Path | None = None) -> None:
@@ -52,7 +54,7 @@ class PluginControlSocket:
         self._listener = socket.socket(socket.AF_UNIX)
 
     def open(self) -> None:
-        """Start to listen. Raises `OSError`."""
+        """Start to listen. Raises `OSError` if the socket cannot be opened."""
         before = os.umask(0o177)
         try:
             self._listener.bind(str(self.path))
@@ -69,9 +71,10 @@ class PluginControlSocket:
         self.path.unlink(missing_ok=True)
 
     def environment(self, host: str, folder: Path) -> dict[str, str]:
-        """Return environment variables for a process, so that its `ip`, `iptables` and so on act on `host`.
+        """Return environment variables with which a process's `ip`, `iptables` and so on act on the simulated `host`.
 
-        The scripts that replace these programs are written to `folder`. Raises `NotFound` for an unknown host.
+        Scripts that replace these programs are written to `folder`, which comes first in PATH. Raises `NotFound` for
+        an unknown host.
         """
         return host_environment(
             self.directory, self._lab.host(host).name, list(self._lab.host(host).programs), folder
@@ -103,9 +106,9 @@ class PluginControlSocket:
                 channel.sendall(pack(Frame.ERROR, text.encode()))
 
     def _run_on_lab_thread(self, channel: socket.socket, request: dict[str, Any]) -> bool:
-        """Run a program in the lab's thread, during the present or the next call of a plugin.
+        """Run a client's program on the lab's thread, during the present or the next call of a plugin.
 
-        Return False if the request has to be passed to the lab's own control socket instead.
+        Return False if the request has to be passed on to the lab's own control socket instead.
         """
         executor = self._lab.executor
         if request["verb"] != "exec" or not (executor.is_waiting or self._inner is None):
@@ -156,10 +159,9 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 def run_at_once(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes]:
-    """Run a program on a host without letting virtual time pass. Return its exit status, stdout and stderr.
+    """Run a program on the host `name` without letting virtual time pass. Return (exit status, stdout, stderr).
 
-    Raises `NotFound` for an unknown host, `Unavailable` if the program needs time. Must be called in the lab's
-    thread.
+    Raises `NotFound` for an unknown host, `Unavailable` if the program needs time. Call it only in the lab's thread.
     """
     host, clock = lab.host(name), lab.clock
     stdin, stdout, stderr = Pipe(clock), Pipe(clock), Pipe(clock)
@@ -173,9 +175,10 @@ def run_at_once(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes
 
 @contextlib.contextmanager
 def open_plugin_control(lab: Lab, directory: Path | None = None) -> Iterator[PluginControlSocket]:
-    """Open a plugin control socket for the length of a block, in `directory` or in a temporary one.
+    """Open a plugin control socket for the length of a block, in `directory` or in a temporary folder.
 
-    Raises `Forbidden` or `Conflict` if another user or program uses the folder (see `SocketFolder.open`), `OSError`.
+    Raises `Forbidden` or `Conflict` if another user or program uses the folder (see `SocketFolder.open`), and
+    `OSError`.
     """
     with contextlib.ExitStack() as stack:
         if directory is None:

@@ -1,8 +1,8 @@
-"""Lets a fast clock advance for clients that poll.
+"""Lets virtual time pass for clients that poll.
 
-Under a fast clock time stands still unless an operation waits for something. A client that repeats a request until
-the answer is the one it expects waits, too: if a request is repeated and nothing was changed in between, half a
-second passes before the answer. How much time passes depends on the requests only, not on real time.
+A clock that can jump does so while an operation waits for something. A client that repeats a request until it gets
+the expected answer waits, too: half a second passes before the answer to a request that repeats an earlier one, if
+nothing was changed in between. How much time passes depends on the requests only, not on real time.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Polling:
     _repeatable: set[str] = field(factory=set, init=False)
 
     def is_repeated(self, request: Request) -> bool:
-        """Register a request. Return True if it repeats an earlier one, i.e. the client polls.
+        """Record a request. Return True if it repeats an earlier one, i.e. the client polls.
 
-        Running the same command in a container again is a repetition, too. Every other request whose method is
-        neither GET nor HEAD counts as a change: earlier requests are then forgotten.
+        A repeated exec of the same command in a container counts, too. Apart from the start of an exec, every other
+        request whose method is neither GET nor HEAD is taken as a change, after which earlier requests are forgotten.
         """
         name = f"{request.method} {request.path}"
         if _EXEC_CREATE.match(name):

@@ -1,8 +1,8 @@
-"""Published ports of one simulated Docker host, open for real clients on this machine's loopback.
+"""Open the published ports of one simulated Docker host for real clients, on this machine's loopback.
 
 When the simulated host binds a port, the same port is bound on this machine, so that the port numbers that the engine
 reports are valid here, too. If this machine refuses the port, so does the simulated host: for a port in use the start
-of the container fails with the engine's text, and an ephemeral port is chosen again.
+of the container fails with the engine's text, and for an ephemeral port another one is chosen.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ class OpenPort:
 
     @property
     def name(self) -> str:
-        """The simulated host port and its protocol, such as `80/tcp`."""
+        """The port on the simulated host and its protocol, such as `80/tcp`."""
         return f"{self.binding.host_port}/{self.binding.protocol}"
 
     @property
     def address(self) -> tuple[str, int]:
-        """The address and port on this machine."""
+        """The (address, port) on this machine at which the port is open."""
         host, port = self.channel.getsockname()[:2]
         return host, port
 
 
 @define(eq=False)
 class ForwardedPorts:
-    """Keeps the published ports of `host` open on this machine.
+    """Keeps the published ports of the simulated `host` open on this machine.
 
-    `announce` is called with a sentence about each port that is open under another number. `open` and `close` must be
-    called in the thread of the event loop that serves the lab.
+    `announce` is called with a sentence about each port that is open under another number. Call `open` and `close` in
+    the thread of the event loop that serves the lab.
     """
 
     lab: Lab
@@ -71,7 +71,10 @@ class ForwardedPorts:
         self._external_client = ExternalClientHost(self.lab, self.host)
 
     def open(self) -> None:
-        """Open all published ports, and every port that is published later. Raises `InvalidParameter`."""
+        """Open all published ports, and from now on every port when it is published.
+
+        Raises `InvalidParameter` if no host for the clients can be added (see `ExternalClientHost`).
+        """
         self._external_client.open()
         allocator = self._engine.controller.allocator
         for port in allocator.bound:
@@ -106,8 +109,8 @@ class ForwardedPorts:
     def _bind(self, binding: PortBinding, *, is_strict: bool) -> Callable[[], None]:
         """Open one port on this machine. Return a function that closes it.
 
-        If this machine refuses the port number, another one is chosen. With `is_strict`, a number that another
-        program uses raises `OSError` instead.
+        If this machine refuses the port number, open another number instead. With `is_strict`, raise `OSError` if
+        another program uses the number.
         """
         if not binding.host_port or binding.protocol not in ("tcp", "udp"):
             return _nothing
@@ -132,7 +135,10 @@ class ForwardedPorts:
         return partial(self._end, port)
 
     def _is_own(self, family: int, binding: PortBinding) -> bool:
-        """Return True if this object has opened the port already, for another address of the simulated host."""
+        """Return True if this object has opened the port number on this machine before.
+
+        That was for a binding of the same port to another address of the simulated host.
+        """
         kind = socket.AF_INET6 if family == 6 else socket.AF_INET
         return any(
             port.channel.family == kind
@@ -205,4 +211,4 @@ class ForwardedPorts:
 
 
 def _nothing() -> None:
-    """Do nothing."""
+    """Do nothing; closes a port that was not opened."""

@@ -1,8 +1,8 @@
-"""Relays between one real client and one simulated connection.
+"""Relays that copy data between a real client's connection and a simulated one.
 
-End of data, reset and refusal of one side are passed on to the other. A real client gets a reset where a simulated
-one would be refused, because its own connection is established before the simulated one is tried; clients of a real
-docker-proxy get the same.
+End of data, reset and refusal on one side are passed on to the other. If the simulated connection is refused, the
+real client gets a reset, because its own connection is established before the simulated one is tried. Clients of a
+real docker-proxy get the same.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ async def relay_tcp(
     inner: TcpSocket,
     address: tuple[Address, int],
 ) -> None:
-    """Connect the simulated socket `inner` to `address`, and copy bytes until both directions have ended.
+    """Connect the simulated socket `inner` to `address`, and copy bytes both ways until both directions have ended.
 
-    Virtual time keeps step with real time meanwhile. A fast clock jumps while data is on its way.
+    `reader` and `writer` are the real client's connection. A paused clock keeps step with real time meanwhile; while
+    data is on its way, a clock that can jump does.
     """
 
     async def wait(work: Coroutine[Any, Any, T], *, runs_fast: bool) -> T:
@@ -82,7 +83,7 @@ async def relay_tcp(
 
 
 async def _both(*works: Coroutine[Any, Any, None]) -> None:
-    """Wait until all are done, or raise the first error and cancel the others."""
+    """Run coroutines until all are done. If one raises an error, cancel the others and raise it."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -102,7 +103,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 class UdpRelay:
-    """Opens a simulated socket, by `open_inner`, for each real client of the real UDP socket `outer`.
+    """Relays datagrams of the real UDP socket `outer`; `open_inner` opens a simulated socket for each real client.
 
     A client that is silent for 90 s of real time is dropped. The relay runs until `close`, which closes `outer`.
     """

@@ -33,9 +33,9 @@ _PARTS = {
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    """Return the regular expression for a path.
+    """Return the regular expression for a path such as `/containers/{id}/json`.
 
-    As in moby, ids in it may contain slashes or be empty (`{name:.*}`), except those of swarm objects (`{id}`).
+    As in moby, a parameter may contain slashes or be empty (`{name:.*}`), except in paths of swarm objects (`{id}`).
     """
     of_swarm = path.startswith(("/nodes/", "/services/", "/tasks/", "/secrets/", "/configs/"))
     inner = "[^/]+" if of_swarm else ".*"
@@ -44,7 +44,10 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 @frozen
 class Route:
-    """One row of the table. `sentence` says why an operation is not simulated; it is "" for a simulated operation."""
+    """One row of the table of routes: a method, a path and the handler for them.
+
+    `sentence` says why the operation is not simulated; it is "" for a simulated one.
+    """
 
     method: str
     path: str
@@ -58,7 +61,7 @@ class Route:
 
     @property
     def is_simulated(self) -> bool:
-        """Whether the operation does what the engine does."""
+        """Whether the operation is simulated, as opposed to answered with 501."""
         return not self.sentence
 
 
@@ -71,10 +74,10 @@ def json_route(
     part: str = "",
     requires_body: bool = False,
 ) -> Route:
-    """Return a route that answers with the result of `operation`, a method of a class of `Rest`, as JSON.
+    """Return a route whose answer is the result of `operation` as JSON, with this status.
 
-    `part` is the attribute of `Rest` that has the object to call. It is needed only for classes that have several
-    instances there.
+    `operation` is a method of one of the classes whose objects `Rest` has. `part` is the attribute of `Rest` with the
+    object; it is needed only if there are several objects of the class. `requires_body` refuses an empty body.
     """
     call = _caller(operation, part, requires_body=requires_body)
 
@@ -85,7 +88,10 @@ def json_route(
 
 
 def empty_route(method: str, path: str, operation: Callable[..., Any], status: int = 200, *, part: str = "") -> Route:
-    """Return a route that answers without a body, with status 304 if `operation` returns False."""
+    """Return a route whose answer has no body; the status is 304 if `operation` returns False.
+
+    The parameters are those of `json_route`.
+    """
     call = _caller(operation, part)
 
     async def handler(api: HostApi, request: Request, **path_parameters: str) -> Answer:
@@ -98,7 +104,10 @@ def empty_route(method: str, path: str, operation: Callable[..., Any], status: i
 def _caller(
     operation: Callable[..., Any], part: str, *, requires_body: bool = False
 ) -> Callable[[HostApi, Request, dict[str, str]], Awaitable[Any]]:
-    """Return a function that calls `operation` with the parameters of a request that `operation` accepts."""
+    """Return a function that calls `operation` for a request.
+
+    It passes the path parameters and, as far as `operation` has such parameters, `body`, `query` and `api`.
+    """
     part = part or _PARTS[operation.__qualname__.partition(".")[0]]
     names = [name for name in inspect.signature(operation).parameters if name != "self"]
 
@@ -118,9 +127,9 @@ def _caller(
 
 
 def not_simulated(method: str, path: str, sentence: str, check: Check | None = None) -> Route:
-    """Return a route that answers 501 with a reason.
+    """Return a route that answers 501 with the reason `sentence`.
 
-    `check` is called first. It raises the errors that the engine reports before, such as for a container that does
+    `check` is called first. It raises errors that the engine reports earlier, for example for a container that does
     not exist.
     """
 

@@ -18,7 +18,10 @@ _log = logging.getLogger(__name__)
 
 
 def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-    """Return the route for a request, and the request's path parameters (`id_` for `{id}` in the path)."""
+    """Return the route for a method and path, with the path's parameters (`id_` for `{id}`).
+
+    `None` if there is none.
+    """
     for route in ROUTES:
         if route.method == method and (match := route.pattern.match(path)):
             return route, {"id_" if name == "id" else name: value for name, value in match.groupdict().items()}
@@ -26,7 +29,10 @@ def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
 
 
 async def dispatch(api: HostApi, request: Request) -> Answer:
-    """Run the operation for a request and return its answer. An error is returned as the engine's error body."""
+    """Run the operation for a request, and return its answer.
+
+    An error becomes a response with the engine's error body.
+    """
     if request.redirect:
         return Response(301, headers={"Location": request.redirect})
     if request.method == "OPTIONS":

@@ -40,13 +40,13 @@ StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable
 class ApiServer:
     """Serves every Docker host of a lab at `DIR/<host>/docker.sock`, and control clients at `DIR/control.sock`.
 
-    Once the sockets are open, the file `DIR/ready` exists. `clock` is the mode of the clock, see `ClockDriver`. The
-    ports that the Docker host `expose_ports` publishes ("" selects the only Docker host) are open on this machine's
-    loopback, too. `announce` is called for each port that has another number here. Changes are written to `state`
-    before they are answered. Used as an asynchronous context manager.
+    Used as an asynchronous context manager. Once the sockets are open, the file `DIR/ready` exists. `clock` is the
+    mode of the clock, see `ClockDriver`. The ports that the Docker host `expose_ports` publishes ("" selects the only
+    Docker host) are open on this machine's loopback, too; `announce` is called for each port that has another number
+    there. Changes are written to the state file `state` before requests are answered.
 
-    Raises `InvalidParameter` if `expose_ports` is not a Docker host, and on entry `Conflict` if another server uses
-    `directory`, `Forbidden` if `directory` is not safe (see `SocketFolder.open`).
+    Raises `InvalidParameter` if `expose_ports` is not a Docker host; on entry, `Conflict` if another server uses
+    `directory`, and `Forbidden` if `directory` is not safe (see `SocketFolder.open`).
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class ApiServer:
         self._folder.note_made(path)
 
     async def listen_tcp(self, host: str, address: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Serve one Docker host over TCP, too. Return the port.
+        """Serve the Docker host `host` over TCP, too. Return the port, which is chosen by the system for `port` 0.
 
         Raises `ValueError` for an address other than loopback without `tls`: the API gives full control of the lab.
         """
@@ -199,7 +199,7 @@ class ApiServer:
         self._folder.close()
 
     async def run_until(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set. If an error ends the simulation, raise it."""
+        """Serve until `stop` is set. Raise the error that has ended the simulation, if there is one."""
         assert self._driver is not None, "the server is open"
         stopped = asyncio.ensure_future(stop.wait())
         await asyncio.wait({stopped, self._driver}, return_when=asyncio.FIRST_COMPLETED)

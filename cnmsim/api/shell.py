@@ -1,6 +1,6 @@
-"""The client of `cnmsim sh`: runs one program on a host of a served lab, with this terminal's streams.
+"""The client side of `cnmsim sh`: runs one program on a host of a served lab, with this terminal's streams.
 
-It must start fast, because shell scripts call it for every program: it imports little.
+It imports little, because it must start fast: shell scripts call it for every program.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOT_PROGRAMS = frozenset({"sh", "[", "test", "true", "false", "echo", "printf",
 
 
 def run_program(directory: Path, host: str, argv: list[str]) -> int:
-    """Run a program on a host.
+    """Run a program on a host of the lab that is served in `directory`.
 
     Return its exit status, 125 if the lab does not respond, or 127 for an unknown program.
     """
@@ -49,7 +49,10 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
 
 
 def _send(channel: socket.socket, data: bytes) -> bool:
-    """Send data. Return False if the program has ended; its exit status then arrives next."""
+    """Send data to the lab.
+
+    Return False if the program has already ended; its exit status is then to be read next.
+    """
     try:
         channel.sendall(data)
     except BrokenPipeError:
@@ -58,7 +61,7 @@ def _send(channel: socket.socket, data: bytes) -> bool:
 
 
 def _columns() -> str:
-    """Return the width of the terminal, "" if unknown."""
+    """Return the width of the terminal in columns as text, "" if it is unknown."""
     try:
         return os.environ.get("COLUMNS") or str(os.get_terminal_size(1).columns)
     except OSError:
@@ -73,7 +76,7 @@ def _has_input() -> bool:
 
 
 class _Relay:
-    """Copies bytes between the control socket and the three standard streams."""
+    """Copies data between the control socket and this process's standard streams, while the program runs."""
 
     def __init__(self, channel: socket.socket, reads_input: bool) -> None:
         self._channel = channel
@@ -137,10 +140,10 @@ class _Relay:
 
 
 def open_shell(directory: Path, host: str, programs: list[str], command: list[str] | None = None) -> int:
-    """Run the user's own shell, or a `command` of this machine, on behalf of a simulated host.
+    """Run the user's own shell, or another `command` of this machine, with programs of a simulated host.
 
-    Scripts for the `programs` of the host come first in PATH. Return the exit status, or 128 plus the signal number
-    if a signal ended the command, as a shell does. If this process is ended, the command is ended, too.
+    Scripts that run the `programs` on the host come first in PATH. Return the exit status, or 128 plus the signal
+    number if a signal ended the command, as a shell does. SIGTERM and SIGHUP are passed on to the command.
     """
     with tempfile.TemporaryDirectory(prefix="cnmsim-") as folder:
         environment = host_environment(directory, host, programs, Path(folder))

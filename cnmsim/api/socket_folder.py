@@ -1,7 +1,7 @@
 """The folder of a served lab's sockets: only its owner can open it, and one server uses it at a time.
 
-Everything in it is reached through the descriptor of the opened folder, and no link is followed. What is found at the
-path of a socket or of `ready` is replaced only if an earlier server left it there.
+Files in it are opened relative to the descriptor of the opened folder, and no symbolic link is followed. A file at
+the path of a socket or of `ready` is replaced only if an earlier server left it there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONGEST_READY = 1 << 20
 
 
 class SocketFolder:
-    """The folder at `path` with one folder for each of `hosts`, from `open` to `close`."""
+    """The folder at `path`, which contains a folder for each of `hosts`, from `open` to `close`."""
 
     def __init__(self, path: Path, hosts: Iterable[str]) -> None:
         self.path = path
@@ -41,8 +41,8 @@ class SocketFolder:
     def open(self) -> None:
         """Create the folder and those of the hosts, lock it, and remove what a killed server left behind.
 
-        Raises `Forbidden` for a link, a folder or file of another user or of another program, and a folder that
-        other users can open; `Conflict` if another server uses the folder; `OSError`. Nothing is changed then.
+        Raises `Forbidden` for a symbolic link, for a folder or file of another user or program, and for a folder that
+        other users can open; `Conflict` if another server uses the folder; and `OSError`. Nothing is changed then.
         """
         paths = [self.path / INNER_CONTROL_SOCKET, *map(self.socket_path, self._hosts)]
         longest = max(paths, key=lambda path: len(os.fsencode(path)))
@@ -75,7 +75,10 @@ class SocketFolder:
             ) from None
 
     def _stale(self) -> list[Path]:
-        """Return the sockets and the file that an earlier server left. Raises `Forbidden` for anything else."""
+        """Return the paths of the sockets and of `ready` that an earlier server left behind.
+
+        Raises `Forbidden` if something else is at one of these paths.
+        """
         stale = []
         for name in self._hosts:
             try:
@@ -112,7 +115,10 @@ class SocketFolder:
         return True
 
     def _protect(self) -> None:
-        """Close the folder to other users. Raises `Forbidden` if it holds more than a server's files."""
+        """Remove other users' permissions on the folder.
+
+        Raises `Forbidden` if they have some and it holds other files.
+        """
         mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode)
         if not mode & 0o077:
             return
@@ -133,12 +139,12 @@ class SocketFolder:
         self.note_made(self.path / READY)
 
     def note_made(self, path: Path) -> None:
-        """Record a socket or file in the folder that `close` removes."""
+        """Record that this server has made the socket or file `path`, which `close` then removes."""
         status = path.lstat()
         self._made.append((path, (status.st_dev, status.st_ino)))
 
     def close(self) -> None:
-        """Remove what was made, unless something else is in its place, and unlock the folder."""
+        """Remove the files that this server has made, unless they were replaced meanwhile, and unlock the folder."""
         for path, identity in reversed(self._made):
             with contextlib.suppress(FileNotFoundError):
                 status = path.lstat()
@@ -151,7 +157,11 @@ class SocketFolder:
 
 
 def _open_own_folder(path: Path, name: str | None = None, within: int | None = None) -> int:
-    """Open a folder of this user. Raises `Forbidden` for a link, another kind of file or another user's folder."""
+    """Open a folder of this user, and return its descriptor. With `within`, open `name` in that opened folder.
+
+    `path` is for the error text. Raises `Forbidden` for a symbolic link, another kind of file or another user's
+    folder.
+    """
     try:
         descriptor = os.open(path if name is None else name, _OPEN_FOLDER, dir_fd=within)
     except OSError as error:
@@ -169,7 +179,10 @@ def _open_own_folder(path: Path, name: str | None = None, within: int | None = N
 
 
 def _own_status(path: Path, name: str, folder: int) -> os.stat_result | None:
-    """Return the status of a file, `None` if there is none. Raises `Forbidden` if it belongs to another user."""
+    """Return the status of the file `name` in an opened `folder`, `None` if there is none.
+
+    `path` is for the error text. Raises `Forbidden` if the file belongs to another user.
+    """
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """Mutual TLS for the API over TCP, as `dockerd --tlsverify`.
 
-Uses the standard library's TLS over memory buffers instead of asyncio's transport, which takes the client's
-close_notify for the end of the connection, although attach and exec go on to send (RFC 8446 §6.1), and does not send
-an alert to a client that it refuses.
+It uses the standard library's TLS over memory buffers, because asyncio's transport has two faults here. It takes the
+client's close_notify for the end of the connection, although the server of an attach or exec goes on to send (RFC
+8446 §6.1). And it sends no alert to a client that it refuses.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Reader(Protocol):
     """The reading side of a connection: the part of `asyncio.StreamReader` that is used here."""
 
     async def read(self, n: int = -1, /) -> bytes:
-        """Return up to `n` bytes, waiting for the first; b"" at the end."""
+        """Wait for data, and return up to `n` bytes; b"" at the end."""
 
 
 class Writer(Protocol):
@@ -37,7 +37,7 @@ class Writer(Protocol):
         """Send `data`."""
 
     async def drain(self) -> None:
-        """Wait until the client has read enough to be sent more. Raises `ConnectionError`."""
+        """Wait until the client has read enough of what was written. Raises `ConnectionError`."""
 
     def close(self) -> None:
         """Close the connection once all data is sent."""
@@ -49,7 +49,7 @@ class Writer(Protocol):
         """Wait until the connection is closed."""
 
     def get_extra_info(self, name: str, /) -> Any:
-        """Return asyncio's information about the transport: its "socket"."""
+        """Return asyncio's information on the connection: `name` is "socket" here."""
 
 
 def mutual_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
@@ -72,7 +72,10 @@ def mutual_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 class TlsConnection:
-    """The server side of TLS over a plain connection. After `handshake` it is a `Reader` and a `Writer`."""
+    """The server side of TLS over a plain connection.
+
+    After `handshake` it can be used as a `Reader` and a `Writer`.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
         self._reader = reader
@@ -83,8 +86,8 @@ class TlsConnection:
     async def handshake(self) -> None:
         """Perform the handshake, and verify the client's certificate.
 
-        Raises `ssl.SSLError` after the alert to the client was sent, `TimeoutError` after 10 s. A client that speaks
-        plain HTTP is answered in plain HTTP.
+        Raises `ssl.SSLError` once the alert was sent to the client, and `TimeoutError` after 10 s. A client that
+        speaks plain HTTP gets its answer in plain HTTP.
         """
         async with asyncio.timeout(_HANDSHAKE_TIMEOUT_S):
             await self._check_first_record()
@@ -116,7 +119,7 @@ class TlsConnection:
         self._incoming.write(head)
 
     async def read(self, n: int = _CHUNK, /) -> bytes:
-        """Return up to `n` bytes, waiting for the first; b"" at the end of the client's data."""
+        """Wait for data, and return up to `n` decrypted bytes; b"" at the end of the client's data."""
         while True:
             try:
                 data = self._tls.read(n)
@@ -140,7 +143,7 @@ class TlsConnection:
             self._incoming.write_eof()
 
     def write(self, data: bytes, /) -> None:
-        """Send `data`."""
+        """Encrypt and send `data`."""
         if data:
             self._tls.write(data)
             self._writer.write(self._outgoing.read())
@@ -151,7 +154,7 @@ class TlsConnection:
         await self._writer.drain()
 
     async def drain(self) -> None:
-        """Wait until the client has read enough. Raises `ConnectionError`."""
+        """Wait until the client has read enough of what was written. Raises `ConnectionError`."""
         await self._writer.drain()
 
     def close(self) -> None:
@@ -172,5 +175,5 @@ class TlsConnection:
         await self._writer.wait_closed()
 
     def get_extra_info(self, name: str, /) -> Any:
-        """Return asyncio's information about the transport: its "socket"."""
+        """Return asyncio's information on the connection: `name` is "socket" here."""
         return self._writer.get_extra_info(name)

@@ -1,6 +1,6 @@
-"""The container network model: libnetwork's public part, under one name.
+"""The container network model: the public classes of libnetwork, in one package.
 
-The classes are those of `cnmsim.libnetwork` that an engine uses, too: this package adds names, not a layer.
+An engine uses the same classes of `cnmsim.libnetwork`; this package adds only the names.
 
 >>> from cnmsim.cnm import Controller
 >>> controller = Controller()

@@ -12,7 +12,7 @@ from cnmsim.engine.networks.networks import Networks
 
 @define(eq=False)
 class Backend:
-    """The daemon's state, with its operations on networks, attachments to networks, and containers."""
+    """The state of one daemon, with the operations on its networks and containers, and on their attachments."""
 
     context: EngineContext = field(repr=False)
     networks: Networks = field(init=False, repr=False)

@@ -1,4 +1,4 @@
-"""The state of one daemon on which its operations work; it has no operations itself."""
+"""The state of one daemon, without the operations on it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class EngineContext:
-    """State of one daemon: its machine, configuration, stores, event log and libnetwork controller.
+    """The state of one daemon: its machine, configuration, stores, event log and libnetwork controller.
 
-    `random` is the daemon's own stream of random numbers; `programs` are the commands that containers can run, by
+    `random` is the daemon's own source of random numbers; `programs` are the commands that containers can run, by
     name.
     """
 
@@ -60,7 +60,10 @@ class EngineContext:
         return ApiVersion.parse(self.profile.api_version)
 
     def log_container(self, container: Container, action: str, attributes: Mapping[str, str] | None = None) -> None:
-        """Log an event of a container, with the container's labels, image and name as attributes."""
+        """Log the event `action` of a container, such as "start".
+
+        Its attributes are the container's labels, image and name, and `attributes`.
+        """
         described = {
             **(container.config["Labels"] or {}),
             "image": container.config["Image"],

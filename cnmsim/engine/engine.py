@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 
 
 class Engine(Session):
-    """A Docker Engine of the release `version` on `machine`.
+    """A simulated Docker Engine of the release `version`, running on the host `machine`.
 
-    `programs` are the commands that containers can run, by name; `images` maps image names to what they run;
-    `plugins` finds network and IPAM plugins. The engine runs once constructed: its firewall chains, docker0 and the
-    default networks exist.
+    `programs` are the commands that containers can run, by name; `images` says what the images contain; `plugins`
+    finds network and IPAM plugins. The engine runs once constructed: its firewall chains, docker0 and the default
+    networks exist.
 
-    Raises `InvalidParameter` for a configuration that no daemon starts with, `ValueError` for an unknown release.
+    Raises `InvalidParameter` for a configuration with which no daemon starts, `ValueError` for an unknown release.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Engine(Session):
 
     @cached_property
     def cluster(self) -> Cluster:
-        """The engine's part in a swarm: creates, joins and leaves one, and reaches its managers."""
+        """The engine's membership in a swarm: initialises, joins and leaves a swarm, and calls its managers."""
         from cnmsim.engine.cluster.cluster import Cluster
 
         return Cluster(self.backend)
@@ -128,7 +128,7 @@ class Engine(Session):
         return self.cluster
 
     def client(self) -> Engine:
-        """Return docker-py's interface: the engine itself."""
+        """Return the object with docker-py's interface, which is the engine itself."""
         return self
 
     def version(self) -> dict[str, Any]:
@@ -153,8 +153,8 @@ class Engine(Session):
         """Return an iterator over the events of the engine, as `docker events` prints them.
 
         `since` and `until` are times of the lab, in seconds since 1970. Without `since` it begins with the next
-        event. Without `until` it ends when no work is scheduled in the lab, or on `close()`. Events are dicts with
-        `decode`, else lines of JSON in bytes.
+        event. Without `until` it ends when no work is scheduled in the lab, or on `close()`. Each event is a dict
+        with `decode`, else a line of JSON in bytes.
         """
         query = query_of(since=since, until=until, filters=filters_of(filters))
         reading = self.rest.system.events(query)
@@ -174,7 +174,7 @@ class Engine(Session):
 
     @property
     def api(self) -> LowLevelClient:
-        """docker-py's low-level client, as far as it inspects and lists."""
+        """docker-py's low-level client (`docker.APIClient`), with the methods that inspect and list."""
         from cnmsim.engine.client.low_level import LowLevelClient
 
         return LowLevelClient(self)

@@ -36,9 +36,10 @@ def decode_base64(text: str) -> bytes:
 
 
 def _check_padding(number: int, digits: list[tuple[int, str]], length: int) -> None:
-    """Raise `CorruptBase64` if the padding, which starts at `digits[number]`, is invalid.
+    """Raise `CorruptBase64` if the padding is invalid.
 
-    It has to complete a group of four digits, and nothing may follow it.
+    It starts at `digits[number]`, has to complete a group of four digits, and must be the end of the text. `digits`
+    are the characters with their offsets; `length` is the length of the text.
     """
     if number % 4 < 2:
         raise CorruptBase64(digits[number][0])

@@ -26,7 +26,7 @@ def rfc3339_nano(at_ns: int) -> str:
 
 
 def omit_empty(*fields: tuple[str, Any]) -> dict[str, Any]:
-    """Return a JSON object with those of the (name, value) `fields` that are not empty, as `omitempty` does.
+    """Return the (name, value) pairs of `fields` as a JSON object, without the empty values, as `omitempty` does.
 
     An empty dict is kept, because Go omits only nil structs; `EMPTY_MAP` is omitted.
     """
@@ -43,17 +43,17 @@ def sorted_map(value: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def go_float(value: float) -> float | int:
-    """Return `value` as an int if it has no fraction, because Go prints such a float without a decimal point."""
+    """Return `value`, converted to an int if it is a whole number, because Go prints 2.0 as `2`."""
     return int(value) if value == int(value) else value
 
 
 def omit_nil(name: str, value: Any, convert: Callable[[Any], object] = lambda value: value) -> dict[str, Any]:
-    """Return a JSON object with one member, converted by `convert`, or an empty object if the value is `None`."""
+    """Return the JSON object `{name: convert(value)}`, or `{}` if the value is `None`."""
     return {} if value is None else {name: convert(value)}
 
 
 def parse_enum(kind: type[_E], text: str, message: str) -> _E:
-    """Return the member of an enumeration with that value. Raises `InvalidParameter` with `message`."""
+    """Return the member of the enumeration `kind` whose value is `text`. Raises `InvalidParameter` with `message`."""
     try:
         return kind(text)
     except ValueError:

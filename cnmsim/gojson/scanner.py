@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 
 
-#: The depth to which values may be nested. Go accepts 10,000 levels, and no body of the API has more than ten.
+#: The depth to which values may be nested. Go accepts 10,000 levels, but no body of the API has more than ten.
 _MOST_LEVELS = 200
 
 
@@ -24,7 +24,7 @@ class GoJsonError(ValueError):
 
 
 def first_value(content: bytes) -> tuple[Any, str]:
-    """Return the first JSON value of `content`, and the text after it. Raises `GoJsonError`."""
+    """Parse the first JSON value in `content`. Return it, and the text after it. Raises `GoJsonError`."""
     text = content.decode(errors="replace")
     start = len(text) - len(text.lstrip(" \t\r\n"))
     if start == len(text):
@@ -45,7 +45,7 @@ def first_value(content: bytes) -> tuple[Any, str]:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """Replace halves of surrogate pairs by U+FFFD, as Go does."""
+    """Replace unpaired surrogates in all strings of a value by U+FFFD, as Go does."""
     if isinstance(value, str):
         return _HALF.sub("\ufffd", value)
     if isinstance(value, list):
@@ -85,7 +85,10 @@ def _constant_error(name: str) -> str:
 
 
 def _whole(digits: str) -> int | float:
-    """Parse an integer. One that is too large for every Go type becomes a float, which may lose its last digits."""
+    """Convert the digits of an integer to a number.
+
+    An integer that is too large for every Go type becomes a float, which may lose its last digits.
+    """
     return int(digits) if len(digits) < 400 else float(digits)
 
 
@@ -94,7 +97,10 @@ def _quoted(character: str) -> str:
 
 
 def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
-    """Return Go's message for a syntax error. Python reports the same character as Go, with few exceptions."""
+    """Return Go's message for a syntax error that Python reported.
+
+    Python reports the same character as Go, with few exceptions.
+    """
     position, cause = error.pos, error.msg
     if cause.startswith("Unterminated string"):
         return "unexpected EOF"
@@ -142,7 +148,7 @@ def _after_comma(text: str, position: int) -> str:
 
 
 def _innermost(text: str) -> str:
-    """Return the innermost open bracket, `{` or `[`, at the end of `text`; "" if none is open.
+    """Return the innermost bracket, `{` or `[`, that `text` opens but does not close; "" if there is none.
 
     `text` is the beginning of a well-formed JSON text.
     """

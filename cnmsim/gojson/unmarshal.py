@@ -34,22 +34,26 @@ _BITS["fs.FileMode"] = 32
 
 @frozen
 class Place:
-    """The position of a value in a document.
+    """The position of a value in a document, for error messages.
 
-    It consists of the innermost Go struct around the value and the path of fields from the top.
+    `struct` is the name of the innermost Go struct around the value, `path` the names of the fields from the top,
+    joined by dots.
     """
 
     struct: str = ""
     path: str = ""
 
     def below(self, struct: str, name: str) -> Place:
-        """Return the position of the field `name` of `struct`, which is itself at this position."""
+        """Return the position of a field, given that of the struct which contains it.
+
+        `struct` is the Go name of that struct, such as `container.HostConfig`; `name` is the field.
+        """
         return Place(struct.rpartition(".")[2], f"{self.path}.{name}" if self.path else name)
 
     def refuse(self, value: Any, go_type: str, *, is_number: bool = False) -> GoJsonError:
-        """Return the error for a value of the wrong type.
+        """Return the error for a value at this position that is not of the Go type `go_type`.
 
-        With `is_number` the Go type is numeric, and the message contains a number that does not fit into it.
+        `is_number` means that the Go type is numeric; then a value that is a number is quoted in the message.
         """
         kind = next((name for types, name in _JSON_TYPES if isinstance(value, types)), "null")
         if kind == "number" and is_number:
@@ -60,10 +64,9 @@ class Place:
 
 @frozen
 class Type:
-    """A Go type.
+    """A Go type: its name, a function that converts JSON values, and one that returns its zero value.
 
-    It has a name, a function `read` that converts a JSON value other than `null`, and a function `zero` that returns
-    the type's zero value.
+    `read` is called with a JSON value other than `null` and its position.
     """
 
     name: str
@@ -72,16 +75,16 @@ class Type:
 
 
 def convert(kind: Kind, value: Any, place: Place) -> Any:
-    """Convert a JSON value to the Go type `kind`. `null` becomes the zero value. Raises `GoJsonError`."""
+    """Convert a JSON value to the Go type `kind`; `null` becomes its zero value. Raises `GoJsonError`."""
     return kind.zero() if value is None else kind.read(value, place)
 
 
 @frozen
 class Field:
-    """One field of a struct: its key and type.
+    """One field of a struct: its key in JSON, and its type.
 
-    `empty` returns its value when it is absent from the document; with `omit_empty` an empty value is left out.
-    `embedded` is the name of the embedded struct that declares the field, or "".
+    `empty` returns the field's value if the document does not contain it. With `omit_empty`, an empty value is left
+    out of the result. `embedded` is the name of the embedded struct that declares the field, "" if there is none.
     """
 
     name: str
@@ -96,9 +99,9 @@ class Field:
         return f"{self.embedded}.{self.name}" if self.embedded else self.name
 
     def is_omitted(self, content: Any) -> bool:
-        """Return True if `omitempty` leaves out the field when it has the value `content`.
+        """Return True if the field is left out of the result when it has the value `content` (`omitempty`).
 
-        A pointer that is not nil is never left out, whatever its target is.
+        A pointer that is not nil is never left out, whatever value it points to.
         """
         is_pointer = isinstance(self.kind, Struct) or (self.empty() is None and not isinstance(content, (list, dict)))
         return self.omit_empty and (content is None or not (content or is_pointer))
@@ -116,7 +119,10 @@ class Struct:
         object.__setattr__(self, "_by_key", {one.name.lower(): one for one in self.fields})
 
     def read(self, value: Any, place: Place) -> dict[str, Any]:
-        """Convert a JSON object to a dict of fields. Raises `GoJsonError` for the first value of the wrong type."""
+        """Convert a JSON object to a dict of the struct's fields.
+
+        Raises `GoJsonError` for the first value of the wrong type.
+        """
         if not isinstance(value, Mapping):
             raise place.refuse(value, self.name)
         given: dict[str, Any] = {}
@@ -139,9 +145,9 @@ Kind: TypeAlias = Type | Struct
 
 
 def unmarshal(content: bytes, struct: Struct) -> dict[str, Any]:
-    """Parse the first JSON value in `content` and convert it to `struct`.
+    """Parse the first JSON value in `content` and convert it to a dict of the fields of `struct`.
 
-    Raises `GoJsonError`; a syntax error in the value takes precedence over a type error.
+    Raises `GoJsonError`. If the value has a syntax error and a type error, the syntax error is raised.
     """
     value, _ = first_value(content)
     result: dict[str, Any] = convert(struct, value, Place())
@@ -149,7 +155,7 @@ def unmarshal(content: bytes, struct: Struct) -> dict[str, Any]:
 
 
 def string(name: str = "string") -> Type:
-    """Return a Go string type."""
+    """Return a Go string type named `name`."""
 
     def read(value: Any, place: Place) -> str:
         if not isinstance(value, str):
@@ -160,7 +166,7 @@ def string(name: str = "string") -> Type:
 
 
 def integer(name: str = "int64") -> Type:
-    """Return a Go integer type such as `uint16`. Values outside of its range are refused."""
+    """Return the Go integer type `name`, such as `uint16`. It does not accept values outside its range."""
     bits, is_unsigned = _BITS[name], name.startswith(("uint", "fs"))
     least, beyond = (0, 1 << bits) if is_unsigned else (-1 << (bits - 1), 1 << (bits - 1))
 
@@ -202,7 +208,7 @@ def _read_object(value: Any, place: Place) -> dict[str, Any]:
 
 
 def list_of(kind: Kind, name: str | None = None) -> Type:
-    """Return a Go slice type. `null` elements become the zero value of `kind`."""
+    """Return the Go type of slices of `kind`, by default named `[]KIND`. `null` elements become zero values."""
     full_name = name or f"[]{kind.name}"
 
     def read(value: Any, place: Place) -> list[Any]:
@@ -214,7 +220,7 @@ def list_of(kind: Kind, name: str | None = None) -> Type:
 
 
 def pair_of(kind: Kind) -> Type:
-    """Return a Go array type of two elements. Further elements are dropped, missing ones become the zero value."""
+    """Return the Go type of arrays of two `kind`. Further elements are dropped, missing ones become zero values."""
 
     def read(value: Any, place: Place) -> list[Any]:
         if not isinstance(value, list):
@@ -225,13 +231,17 @@ def pair_of(kind: Kind) -> Type:
 
 
 def map_of(kind: Kind, name: str | None = None) -> Type:
-    """Return a Go map type with string keys. `null` values become the zero value of `kind`."""
+    """Return the Go type of maps from strings to `kind`, by default named `map[string]KIND`.
+
+    `null` values become the zero value of `kind`.
+    """
     full_name = name or f"map[string]{kind.name}"
 
     def read(value: Any, place: Place) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             raise place.refuse(value, full_name)
-        # Convert in document order, to report the first wrong value; then sort, as Go prints maps.
+        # Convert in the order of the document, so that the first wrong value is reported; then sort, as Go prints
+        # maps.
         contents = {key: convert(kind, element, place) for key, element in value.items()}
         return dict(sorted(contents.items()))
 
@@ -259,35 +269,44 @@ STRING_MAP = map_of(STRING)
 WORDS = Type("strslice.StrSlice", _read_words, lambda: None)
 #: Any value, kept as it is.
 ANYTHING = Type("interface {}", lambda value, _place: value, lambda: None)
-#: A set of keys: `map[string]struct{}`.
+#: The values of a Go map that serves as a set: `map[string]struct{}`.
 NOTHING = Type("struct {}", _read_object, dict)
 
 
 def Str(name: str, go: str = "string", *, omit: bool = False) -> Field:  # noqa: N802 - read as types in the tables
-    """Return a string field."""
+    """Return a string field with the key `name`. `go` is the name of its Go type; `omit` is `omitempty`."""
     return Field(name, STRING if go == "string" else string(go), str, omit)
 
 
 def Bool(name: str, *, omit: bool = False) -> Field:  # noqa: N802
-    """Return a boolean field."""
+    """Return a boolean field with the key `name`. `omit` is `omitempty`."""
     return Field(name, BOOL, bool, omit)
 
 
 def Int(name: str, go: str = "int64", *, omit: bool = False) -> Field:  # noqa: N802
-    """Return an integer field."""
+    """Return an integer field with the key `name`. `go` is the name of its Go type; `omit` is `omitempty`."""
     return Field(name, integer(go), int, omit)
 
 
 def Nullable(name: str, kind: Kind = STRINGS, *, omit: bool = False) -> Field:  # noqa: N802
-    """Return a field that is `null` when absent: a slice, map or pointer."""
+    """Return a field of type `kind` that is `null` when absent, as a slice, map or pointer is in Go.
+
+    `name` is its key; `omit` is `omitempty`.
+    """
     return Field(name, kind, lambda: None, omit)
 
 
 def Value(name: str, kind: Kind, *, omit: bool = False) -> Field:  # noqa: N802
-    """Return a field that is the zero value of its type when absent: a struct that is not a pointer."""
+    """Return a field of type `kind` that has the zero value when absent, as a struct has in Go.
+
+    `name` is its key; `omit` is `omitempty`.
+    """
     return Field(name, kind, kind.zero, omit)
 
 
 def embedded(name: str, *fields: Field) -> tuple[Field, ...]:
-    """Return the fields of an embedded struct."""
+    """Return `fields` as the fields of an embedded Go struct, whose name is `name`.
+
+    Error messages then give their path as `NAME.FIELD`.
+    """
     return tuple(Field(one.name, one.kind, one.empty, one.omit_empty, name) for one in fields)

@@ -35,9 +35,9 @@ _MAX_CALL_DEPTH = 100_000
 
 
 class _NoPipedValue:
-    """Type of the marker for "no value was piped into this command".
+    """The type of the value that means "no value was piped into this command".
 
-    `None` cannot mark this, as it represents nil.
+    `None` cannot mean this, because it represents nil.
     """
 
 
@@ -46,9 +46,10 @@ _Piped: TypeAlias = Value | _NoPipedValue
 
 
 def execute(name: str, text: str, data: Value, functions: Mapping[str, Function]) -> str:
-    """Return the output of the template `text` for `data`.
+    """Execute a template on `data` and return its output. Raises `TemplateError`.
 
-    A missing key of a map is an error (`missingkey=error`). Raises `TemplateError`.
+    `name` is the template's name in errors, `text` its source. `functions` are functions that it may call in addition
+    to the predefined ones. A missing key of a map is an error (`missingkey=error`).
     """
     all_functions = {**BUILTINS, **functions}
     template = parse(name, text, all_functions)
@@ -64,7 +65,7 @@ class _LoopControl(Exception):
 
 @define
 class _Run:
-    """The execution of one template, or of an associated template that it invokes."""
+    """The execution of a template, or of an associated template that it invokes."""
 
     template: Template
     name: str

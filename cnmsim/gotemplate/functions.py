@@ -14,9 +14,10 @@ from cnmsim.gotemplate.values import Struct, Value, format_value, is_true, sprin
 
 @frozen
 class Function:
-    """A function that templates can call, with the least number of arguments and whether these must be strings.
+    """A function that templates can call.
 
-    `call` raises `TemplateError` for arguments it does not accept.
+    `call` gets the arguments, and raises `TemplateError` if it does not accept them. `min_arguments` is the minimum
+    number of arguments; more are allowed only with `is_variadic`. With `needs_strings` all must be strings.
     """
 
     call: Callable[..., Value]

@@ -27,7 +27,7 @@ _QUOTED = {
 
 @frozen
 class Token:
-    """A token: its kind, its position (in characters), its line, and its text."""
+    """A token: its kind, its position in the text (in characters), its line, and its text."""
 
     kind: str
     pos: int
@@ -98,9 +98,9 @@ def tokenize(text: str) -> Iterator[Token]:
 
 
 def _scan_action(text: str, pos: int) -> tuple[str, int, str | None]:
-    """Scan one token inside an action.
+    """Scan the token at `pos`, which is inside an action.
 
-    Return its kind, its end, and an error message, which is set if the kind is `error`.
+    Return its kind, the position of its end, and an error message, which is None unless the kind is `error`.
     """
     char = text[pos : pos + 1]
     if not char:
@@ -140,7 +140,7 @@ def _number(text: str, pos: int) -> tuple[str, int, str | None]:
 
 
 def _name(text: str, pos: int) -> tuple[str, int, str | None]:
-    """Scan a field (`.x`), a variable (`$x`), or an identifier or keyword."""
+    """Scan a field (`.x`), a variable (`$x`), an identifier or a keyword; the result is as in `_scan_action`."""
     sign = text[pos] if text[pos] in ".$" else ""
     match = _NAME.match(text, pos + len(sign))
     assert match is not None

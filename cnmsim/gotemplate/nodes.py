@@ -26,7 +26,7 @@ class Text:
 
 @frozen
 class Dot:
-    """The cursor `.`, the current value."""
+    """The dot `.`: the current value."""
 
     pos: int
 
@@ -69,7 +69,7 @@ class Identifier:
 
 @frozen
 class Field:
-    """A chain of fields of the cursor, such as `.Node.Hostname`."""
+    """A chain of fields of the dot, such as `.Node.Hostname`."""
 
     pos: int
     names: tuple[str, ...]
@@ -80,7 +80,7 @@ class Field:
 
 @frozen
 class Variable:
-    """A variable and a chain of its fields, such as `$x.Name`. The variable's name includes the `$`."""
+    """A variable, with a chain of fields if some follow: `$x.Name`. The variable's name includes the `$`."""
 
     pos: int
     names: tuple[str, ...]
@@ -91,7 +91,7 @@ class Variable:
 
 @frozen
 class Chain:
-    """A chain of fields of any other operand, such as `(index .A 1).B`."""
+    """A chain of fields of any other expression, such as `(index .A 1).B`."""
 
     pos: int
     of: Node
@@ -114,9 +114,10 @@ class Command:
 
 @frozen
 class Pipe:
-    """A pipeline: each command receives the result of the previous one.
+    """A pipeline: commands, each of which receives the result of the previous one.
 
-    Its result is stored in `variables`, which it declares (`:=`), or assigns (`=`) if `assigns` is set.
+    The result is stored in `variables`, if there are any. The pipeline declares them (`:=`), or with `assigns` gives
+    a new value to existing ones (`=`).
     """
 
     pos: int
@@ -131,7 +132,10 @@ class Pipe:
 
 @frozen
 class Action:
-    """A pipeline in its own action, such as `{{.Name}}`. The result is printed unless it is stored in a variable."""
+    """An action that consists of a pipeline, such as `{{.Name}}`.
+
+    The result is printed unless a variable stores it.
+    """
 
     pos: int
     pipe: Pipe
@@ -150,7 +154,7 @@ class Branch:
 
 @frozen
 class Call:
-    """A `template` action, or a `block` action, which also invokes the template that it defines."""
+    """The invocation of an associated template, by `{{template}}` or by `{{block}}` (which also defines it)."""
 
     pos: int
     name: str

@@ -36,7 +36,11 @@ _BEGINS_TERM = frozenset(
 
 
 def parse(name: str, text: str, functions: Collection[str]) -> Template:
-    """Parse a template. `functions` contains the names of the functions it may call. Raises `TemplateError`."""
+    """Parse a template. Raises `TemplateError`.
+
+    `name` is the template's name in errors, `text` its source. `functions` are the names of the functions it may
+    call.
+    """
     return _Parser(name, text, functions).template()
 
 
@@ -45,7 +49,7 @@ class _Parser:
         self._name, self._text, self._functions = name, text, functions
         self._tokens = list(tokenize(text))
         self._position = 0
-        #: The furthest token read or peeked at; error messages contain its line.
+        #: The position of the furthest token read or peeked at; error messages contain its line.
         self._furthest = 0
         self._variables = ["$"]
         self._action_line = 0
@@ -100,9 +104,9 @@ class _Parser:
         return Template(self._name, self._text, body, self._defined)
 
     def _list(self, *, top: bool = False) -> tuple[tuple[Statement, ...], str]:
-        """Parse statements up to `{{end}}`, `{{else}}` or, at top level, the end of the text.
+        """Parse statements up to `{{end}}` or `{{else}}`, or with `top` up to the end of the text.
 
-        Return the statements and the token that ended them.
+        Return the statements, and what ended them, such as `{{end}}` or `EOF`.
         """
         statements: list[Statement] = []
         while True:
@@ -224,9 +228,9 @@ class _Parser:
         return Pipe(position, tuple(commands), variables, assigns)
 
     def _declarations(self, context: str) -> tuple[tuple[str, ...], bool]:
-        """Parse the declarations of a pipeline, if there are any: `$a :=`, `$a =`, or in a `range` also `$a, $b :=`.
+        """Parse what precedes a pipeline: `$a :=`, `$a =`, or in a `range` also `$a, $b :=`. It may be missing.
 
-        Return the names, and True if they are assigned (`=`) rather than declared (`:=`).
+        `context` is the name of the action. Return the names of the variables, and True if `=` assigns to them.
         """
         names: list[str] = []
         while self._peek_non_space().kind == "variable":

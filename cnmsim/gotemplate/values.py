@@ -12,7 +12,7 @@ from attrs import frozen
 
 @frozen
 class Struct:
-    """A value of a Go struct type. `type_name` is the name of the type in error messages."""
+    """A value of a Go struct type. `type_name` is the name of that type in error messages."""
 
     type_name: str
     fields: Mapping[str, Value]
@@ -32,7 +32,7 @@ def type_name(value: Value) -> str:
 
 
 def is_true(value: Value) -> bool:
-    """Return the truth of a value in `{{if}}`: structs are true, and other values are true unless zero or empty."""
+    """Return True if `{{if}}` regards a value as true: a struct, or a value that is not zero, empty or nil."""
     return True if isinstance(value, Struct) else bool(value)
 
 
@@ -61,9 +61,9 @@ def _float(value: float) -> str:
 
 
 def sprint(values: list[Value], *, always_spaced: bool = False) -> str:
-    """Concatenate values like Go's `Sprint`, which puts a space between two values if neither is a string.
+    """Concatenate values as Go's `Sprint` does: with a space between two values if neither is a string.
 
-    With `always_spaced`, put a space between all values, like `Sprintln`.
+    With `always_spaced`, put a space between all values, as `Sprintln` does.
     """
     result = ""
     for number, value in enumerate(values):
@@ -76,7 +76,7 @@ _VERB = re.compile(r"%([-+# 0]*)(\*|[0-9]+)?(?:\.(\*|[0-9]+)?)?(.)?", re.DOTALL)
 
 
 def sprintf(pattern: str, values: list[Value]) -> str:
-    """Format values like Go's `Sprintf`, which marks missing, surplus and mismatched arguments in its output."""
+    """Format values as Go's `Sprintf` does. Its output marks missing, surplus and mismatched arguments."""
     remaining = list(values)
 
     def one(match: re.Match[str]) -> str:
@@ -117,9 +117,9 @@ def _format_argument(value: Value, verb: str, flags: str, width: str | None, pre
 
 
 def _verb(value: Value, verb: str, flags: str, precision: str | None) -> str | None:
-    """Format a value by a verb of `Printf` such as `d`, without padding.
+    """Format a value by a verb of `Printf`, such as `d`, without padding it.
 
-    Return `None` if the verb cannot format the value.
+    `flags` may contain `+` and `#`. Return `None` if the verb cannot format the value.
     """
     if verb == "v":
         return quote(value) if "#" in flags and isinstance(value, str) else format_value(value)

@@ -35,10 +35,10 @@ def announce(device: Device, address: Address) -> None:
 
 
 def must_not_announce(namespace: NetworkNamespace, hint: Address, target: Address, device: Device) -> bool:
-    """Return True if the sysctl arp_announce forbids `hint` as the source address of a request for `target`.
+    """Return True if the sysctl arp_announce forbids `hint` as the sender address of an ARP request for `target`.
 
-    Mode 1 forbids it unless the device has this address in a subnet that contains the target; mode 2 always forbids
-    it.
+    Mode 0 permits every address. Mode 1 permits `hint` only if `device` has it in a subnet that also contains
+    `target`. Mode 2 always forbids it. The result for an IPv6 `target` is False.
     """
     if len(target) != 4:
         return False
@@ -86,10 +86,11 @@ def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
 
 
 def _is_duplicate(namespace: NetworkNamespace, sender: Address, mac: Mac, device: Device, frame: bytes) -> bool:
-    """Log an address conflict if `mac` claims an address of this namespace, or one that another MAC has just claimed.
+    """Return True if an ARP message must be ignored, because another station has just claimed its sender address.
 
-    Return `True` if the message must be ignored: Linux keeps the first of two answers for `locktime` (arp_process),
-    unless the second is a gratuitous ARP.
+    `sender` and `mac` are the IP and MAC address that the message claims; `frame` contains it. As in Linux
+    (arp_process) the first of two answers within `locktime` counts, unless the second is a gratuitous ARP. A conflict
+    is logged, also if this namespace itself has the address `sender`; in that case the result is False.
     """
     if namespace.has_address(sender):  # RFC 5227 §2.4
         if not any(own.mac == mac for own in namespace.devices.values()):
@@ -116,10 +117,10 @@ def _should_answer(namespace: NetworkNamespace, target: Address, sender: Address
 
 
 def _is_ignored(namespace: NetworkNamespace, target: Address, sender: Address, device: Device) -> bool:
-    """Return True if the sysctl arp_ignore forbids a reply to a request for `target`.
+    """Return True if the sysctl arp_ignore forbids a reply to a request for `target` that `device` received.
 
-    Mode 1 forbids it unless the address is on the receiving device; mode 2 also requires the sender to be in its
-    subnet.
+    Mode 0 never forbids it. Mode 1 forbids it unless `target` is an address of `device`; mode 2 also requires
+    `sender` to be in the subnet of that address. Mode 8 always forbids it.
     """
     mode = _mode(namespace, "arp_ignore", device)
     if not mode:

@@ -33,7 +33,7 @@ _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 
 @define(eq=False)
 class BridgePort:
-    """A device enslaved to a bridge. `hairpin` lets a frame leave through the port that received it."""
+    """A device that is a port of a bridge. With `hairpin` a frame may leave through the port that received it."""
 
     device: Device
     number: int
@@ -56,10 +56,10 @@ class FdbEntry:
 
 
 class Bridge(Device):
-    """A bridge device: a switch whose local port, the device itself, connects it to the namespace.
+    """A bridge device: a switch between its ports and the network stack of its own namespace.
 
-    With `has_fixed_mac=False` the MAC address is not configured, and follows the lowest address of the ports.
-    `ageing_ns` is the lifetime of learnt addresses.
+    With `has_fixed_mac=False` no MAC address is configured: the bridge has the lowest MAC address of its ports.
+    Learnt addresses expire after `ageing_ns` nanoseconds.
     """
 
     __slots__ = ("_fixed_mtu", "_free_numbers", "ageing_ns", "fdb", "has_fixed_mac", "ports")
@@ -76,21 +76,24 @@ class Bridge(Device):
 
     @property
     def has_carrier(self) -> bool:
-        """Whether the bridge is up and at least one port has a carrier. Without ports there is none (NO-CARRIER)."""
+        """Whether the bridge is up and at least one port has a carrier. Without ports it is False (NO-CARRIER)."""
         return self.is_up and any(device.has_carrier for device in self.ports)
 
     def set_mtu(self, mtu: int) -> None:
-        """Set the MTU permanently. Before the first call it follows the smallest MTU of the ports."""
+        """Set the MTU. From now on it no longer follows the smallest MTU of the ports."""
         self._fixed_mtu = True
         super().set_mtu(mtu)
 
     def set_mac(self, mac: Mac) -> None:
-        """Set the MAC address permanently. Before the first call it follows the lowest address of the ports."""
+        """Set the MAC address. From now on it no longer follows the lowest MAC address of the ports."""
         super().set_mac(mac)
         self.has_fixed_mac = True
 
     def _choose_mac(self) -> None:
-        """Adopt the lowest MAC address of the ports, zero without ports (br_stp_recalculate_bridge_id)."""
+        """Set the bridge's MAC to the lowest MAC of its ports, or to zero without ports.
+
+        Source: br_stp_recalculate_bridge_id.
+        """
         if self.has_fixed_mac:
             return
         lowest = min((device.mac for device in self.ports), default=MAC_ZERO)
@@ -120,7 +123,10 @@ class Bridge(Device):
         return port
 
     def remove_port(self, device: Device) -> None:
-        """Release a device and delete the entries learnt behind it. Raises `OSError(EINVAL)` if it is not a port."""
+        """Remove the port `device` and the forwarding entries learnt from it.
+
+        Raises `OSError(EINVAL)` if the device is not a port of this bridge.
+        """
         port = self.ports.pop(device, None)
         if port is None:
             raise OSError(22, "Invalid argument")
@@ -141,7 +147,10 @@ class Bridge(Device):
             self.namespace.link_changed(self)
 
     def port_mac_changed(self, device: Device, old: Mac) -> None:
-        """Update the forwarding database after a port's MAC address changed (br_fdb_changeaddr)."""
+        """Update the forwarding entries after the MAC address of the port `device` changed from `old`.
+
+        Source: br_fdb_changeaddr.
+        """
         entry = self.fdb.get(old)
         if entry is not None and entry.port is None and all(port.mac != old for port in self.ports):
             del self.fdb[old]
@@ -153,7 +162,7 @@ class Bridge(Device):
         self.fdb[mac] = FdbEntry(mac, self.ports[device], self.clock.now_ns, is_permanent=True)
 
     def detach(self) -> None:
-        """Release every port."""
+        """Remove every port from the bridge."""
         super().detach()
         for device in list(self.ports):
             self.remove_port(device)
@@ -176,7 +185,11 @@ class Bridge(Device):
             entry.updated_ns = self.clock.now_ns
 
     def _put_on_wire(self, frame: bytes) -> None:
-        """Send a frame from the namespace's own stack out of the port of its destination, or out of all ports."""
+        """Send a frame of the namespace's own stack through the port that leads to its destination.
+
+        A frame for a group or for an unknown destination is sent through all ports; a frame to one of the bridge's
+        own addresses is dropped.
+        """
         entry = None if frame[0] & 1 else self._lookup(frame[:6])
         if entry is None:
             self._flood(frame, None)
@@ -186,7 +199,10 @@ class Bridge(Device):
             self._send_to(entry.port, frame)
 
     def port_input(self, frame: bytes, device: Device) -> None:
-        """Process a frame that a port received."""
+        """Process a frame that the port `device` received.
+
+        Forward, flood, drop it, or deliver it to the namespace.
+        """
         if not self.is_up:
             self.drop(frame, DropReason.LINK_DOWN)
             return
@@ -228,10 +244,11 @@ class Bridge(Device):
             self._forward(frame, port, entry.port, packet)
 
     def _pass_up(self, frame: bytes, packet: Packet | None, *, is_for_us: bool = False) -> None:
-        """Deliver a frame to the bridge device itself, and so to the namespace's stack.
+        """Deliver a frame to the network stack of the bridge's namespace.
 
-        With `is_for_us` the destination MAC is replaced by the bridge's, so that the stack accepts a frame that is
-        addressed to the MAC of the port (eth_type_trans).
+        `packet` is the IP packet in the frame if PREROUTING has run on it, else `None`. With `is_for_us` the
+        destination MAC is replaced by that of the bridge: the stack would otherwise ignore a frame that is addressed
+        to the MAC of a port (eth_type_trans).
         """
         self.rx_packets += 1
         self.rx_bytes += len(frame)
@@ -296,11 +313,10 @@ class Bridge(Device):
         return ethertype == _IPV6 and namespace.sysctl_get("net.bridge.bridge-nf-call-ip6tables") == "1"
 
     def _prerouting(self, frame: bytes, device: Device) -> tuple[Packet | None, bytes]:
-        """Run PREROUTING on a bridged packet.
+        """Run PREROUTING on the IP packet in a bridged frame. Return the packet and its new frame.
 
-        Return the packet and its frame; the packet is `None` if it was dropped.
-
-        If DNAT changed the destination, the frame gets a new destination MAC (br_nf_pre_routing_finish).
+        The packet is `None` if it was dropped, or if fragments of it are still missing. If DNAT changed the
+        destination, the frame gets a new destination MAC (br_nf_pre_routing_finish).
         """
         namespace = self.namespace
         assert namespace is not None
@@ -323,9 +339,10 @@ class Bridge(Device):
         return packet, head + packet.data
 
     def _redirect_mac(self, packet: Packet) -> Mac:
-        """Return the new destination MAC of a frame whose packet DNAT has redirected.
+        """Return the new destination MAC for a bridged packet whose destination address DNAT has changed.
 
-        It is the neighbour's MAC if the packet stays on this bridge, else the bridge's own.
+        If the packet stays on this bridge, it is the MAC of the next hop; otherwise, or if that MAC is unknown, it is
+        the bridge's own, so that the namespace routes the packet.
         """
         namespace = self.namespace
         assert namespace is not None

@@ -18,7 +18,10 @@ ALL = (1 << len(NAMES)) - 1
 
 
 def mask(names: Iterable[str]) -> int:
-    """Return the mask of the capabilities with these names, without `CAP_`. Raises `KeyError` for an unknown name."""
+    """Return the bit mask of the capabilities in `names`, such as `NET_RAW` (without `CAP_`).
+
+    Raises `KeyError` for an unknown name.
+    """
     value = 0
     for name in names:
         value |= _BITS[name]

@@ -1,8 +1,8 @@
 """Control groups, version 2: limits of a container's processes, and the processor time and memory that they use.
 
-Programs are simulated, so their processor time and memory are figures of the simulation, not measurements: a program
-costs `START_NS` to start, a packet `PACKET_NS`, a shell's loop the virtual time that it takes, and a process has the
-resident memory of `footprint.resident_kib` and what it allocates by the way (Linux
+Programs are simulated, so these figures are assumed, not measured. Starting a program costs `START_NS` of processor
+time, a packet `PACKET_NS`, and a loop of a shell the virtual time that it takes. A process uses the memory that
+`footprint.resident_kib` returns for its program, and what it allocates in addition (Linux
 `Documentation/admin-guide/cgroup-v2.rst`).
 """
 
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 #: The processor time of starting a program, and of sending or receiving a packet.
 START_NS, PACKET_NS = 1_000_000, 5_000
-#: The interval in which charges are added up, and how long they are kept.
+#: The interval in which charges are added up, and the time for which the sums are stored.
 _BUCKET_NS, _KEPT_NS = 10_000_000, 2 * NS_PER_S
 _PERIOD_NS = 100_000_000
-#: The part of a limit that programs take at most without allocating: a program that runs is not too large to start.
+#: The largest part of a memory limit that programs use without allocating, so that a program always fits when it
+#: starts.
 _BASE_SHARE = 0.75
 _SIGKILL = 9
 
@@ -40,14 +41,14 @@ class ForkRefusedError(BlockingIOError):
 
 @define(eq=False)
 class ControlGroup:
-    """The processes of a container, their limits and their counters. A limit of 0 is none."""
+    """The processes of one container, with their limits and counters. A limit of 0 means unlimited."""
 
     clock: Clock
     pids_limit: int = 0
     memory_limit: int = 0
     #: The processors that the group may use at a time, such as 0.5.
     cpu_limit: float = 0.0
-    #: The files whose tmpfs mounts count as memory of the group.
+    #: The file system whose tmpfs mounts count as memory of the group.
     files: FileSystem | None = field(default=None, repr=False)
     processes: list[Process] = field(factory=list, init=False, repr=False)
     cpu_ns: int = field(default=0, init=False)
@@ -59,7 +60,10 @@ class ControlGroup:
     _buckets: deque[tuple[int, int]] = field(factory=deque, init=False, repr=False)
 
     def add(self, process: Process, *, is_fork: bool) -> None:
-        """Add a process. Raises `ForkRefusedError` for a fork if the group has `pids_limit` processes."""
+        """Add a process. `is_fork` is true if another process of the group starts it.
+
+        Raises `ForkRefusedError` for a fork if the group already has `pids_limit` processes.
+        """
         if is_fork and self.pids_limit and len(self.processes) >= self.pids_limit:
             self.pids_refused += 1
             raise ForkRefusedError
@@ -69,7 +73,7 @@ class ControlGroup:
         self.memory_peak = max(self.memory_peak, self.memory)
 
     def charge(self, used_ns: int) -> None:
-        """Add processor time."""
+        """Add `used_ns` nanoseconds to the processor time that the group has used."""
         bucket = self.clock.now_ns // _BUCKET_NS
         if not self._buckets or self._buckets[-1][0] != bucket:
             self._buckets.append((bucket, self.cpu_ns))
@@ -79,12 +83,18 @@ class ControlGroup:
         self.cpu_ns += used_ns
 
     def cpu_ns_at(self, when_ns: int) -> int:
-        """Return the processor time used up to a recent moment."""
+        """Return the processor time that the group had used at virtual time `when_ns`, both in nanoseconds.
+
+        `when_ns` may be at most two seconds ago.
+        """
         bucket = when_ns // _BUCKET_NS
         return next((used for start, used in self._buckets if start > bucket), self.cpu_ns)
 
     def wall_ns(self, work_ns: int) -> int:
-        """Return how long one process needs for `work_ns` of processor time under the group's limit."""
+        """Return how many nanoseconds a process needs for `work_ns` of processor time, and count its throttling.
+
+        The result is greater than `work_ns` only if the group is limited to less than one processor.
+        """
         if not 0 < self.cpu_limit < 1:
             return work_ns
         taken_ns = round(work_ns / self.cpu_limit)
@@ -93,17 +103,17 @@ class ControlGroup:
 
     @property
     def throttled_periods(self) -> int:
-        """The number of periods in which the group was throttled."""
+        """The number of 100 ms periods in which the group was throttled."""
         return -(-self.throttled_ns // _PERIOD_NS)
 
     @property
     def periods(self) -> int:
-        """The number of periods in which processes of a group with a limit were running."""
+        """The number of 100 ms periods in which processes of the group were running; 0 without a processor limit."""
         return -(-(self.cpu_ns + self.throttled_ns) // _PERIOD_NS) if self.cpu_limit else 0
 
     @property
     def anonymous(self) -> int:
-        """The memory of the processes, in bytes."""
+        """The memory that the programs themselves use, in bytes, without files in tmpfs mounts."""
         base = sum(process.resident_kib for process in self.processes) << 10
         if self.memory_limit:
             base = min(base, int(self.memory_limit * _BASE_SHARE))
@@ -111,7 +121,7 @@ class ControlGroup:
 
     @property
     def shared(self) -> int:
-        """The content of the tmpfs mounts, in bytes."""
+        """The size of the files in the group's tmpfs mounts, in bytes."""
         return 0 if self.files is None else self.files.tmpfs_size()
 
     @property
@@ -120,7 +130,10 @@ class ControlGroup:
         return self.anonymous + self.shared
 
     def check_memory(self, machine_bytes: int) -> None:
-        """Kill the largest process if the group uses more than its limit or the machine's memory (OOM killer)."""
+        """Kill the largest process if the group uses more memory than its limit (OOM killer).
+
+        For a group without a limit it is `machine_bytes`, the memory of the machine.
+        """
         used = self.memory
         limit = self.memory_limit or machine_bytes
         self.memory_peak = max(self.memory_peak, min(used, limit))

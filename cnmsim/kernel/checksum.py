@@ -42,9 +42,9 @@ def transport_checksum(src: Address, dst: Address, protocol: int, segment: bytes
 
 
 def update(old_checksum: int, old: bytes, new: bytes) -> int:
-    """Return the checksum after the bytes `old` were replaced by `new` (RFC 1624 equation 3).
+    """Return the checksum of data in which the bytes `old` were replaced by `new` (RFC 1624 equation 3).
 
-    Both must have an even length.
+    `old_checksum` is the checksum before the change. `old` and `new` must have an even length.
     """
     total = (0xFFFF - old_checksum) - int.from_bytes(old) + int.from_bytes(new)
     return 0xFFFF - (total % 0xFFFF or 0xFFFF)

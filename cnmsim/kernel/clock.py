@@ -64,10 +64,10 @@ class Timer:
 class Clock:
     """The virtual clock of a lab; all machines share it.
 
-    `now_ns` is virtual time in whole nanoseconds since the lab began. `context` is the observer that the current call
-    reports to, or `None`: every decision point checks this attribute. `meter` is the meter of the flows that run, or
-    `None`. `epoch_s` is the time of day, in seconds since
-    1970, at which the lab began. `registry` holds, by name, objects that all parts of the lab share.
+    `now_ns` is virtual time in whole nanoseconds since the lab began. `context` is the observer that is notified of
+    the events of the current call, or `None`; code that decides about a packet tests it. `meter` counts the measured
+    flows; it is `None` while no such flow runs. `epoch_s` is the time of day at which the lab began, in seconds since
+    1970. `registry` holds, by name, objects that all parts of the lab share.
     """
 
     __slots__ = (
@@ -87,7 +87,7 @@ class Clock:
         self._timer_count = 0
         #: The number of successive rounds of due calls that did not advance the time.
         self._repeats = 0
-        #: The virtual time until which the caller of `run` does not regain control; -1 if it may after any instant.
+        #: The virtual time before which the caller of `run` does not regain control; -1 if it may after any instant.
         self._horizon_ns = -1
         self.registry: dict[str, Any] = {}
 
@@ -103,13 +103,13 @@ class Clock:
 
     @property
     def observes_drops(self) -> bool:
-        """Whether a dropped packet must be reported: to an observer or to the meter."""
+        """Whether dropped packets must be reported, to an observer or to the meter of the flows."""
         return self.context is not None or self.meter is not None
 
     def stream(self, name: str) -> random.Random:
-        """Return a random generator for the owner `name`, seeded by the lab's seed and the name.
+        """Return a new random generator, seeded with the lab's seed and `name`, the name of its user.
 
-        Each owner has its own generator, so its numbers do not depend on what other owners draw.
+        Each user has a generator of its own, so that its numbers do not depend on what others draw.
         """
         return random.Random(f"{self.seed}/{name}")  # noqa: S311 - a simulation, not a secret
 
@@ -143,7 +143,7 @@ class Clock:
             calls.append(call)
 
     def _sweep(self) -> None:
-        """Remove cancelled timers, which would otherwise stay until their time comes."""
+        """Remove cancelled timers from the queue, where they would otherwise stay until their scheduled time."""
         kept = {when_ns: [call for call in calls if _is_pending(call)] for when_ns, calls in self._later.items()}
         self._later = {when_ns: calls for when_ns, calls in kept.items() if calls}
         self._instants = sorted(self._later)
@@ -154,9 +154,9 @@ class Clock:
         return sum(_is_pending(call) for calls in self._later.values() for call in calls)
 
     def contexts_in_transit(self) -> Iterator[Observer]:
-        """Yield the context of each scheduled call that cannot be cancelled, such as the arrival of a frame.
+        """Yield the observer of each scheduled call that cannot be cancelled, such as the arrival of a frame.
 
-        Timers of protocols and programs, and calls without a context do not count.
+        Timers of protocols and programs are skipped, and so are calls without an observer.
         """
         for _, _, context in self._ready:
             if context is not None:
@@ -179,24 +179,24 @@ class Clock:
         return None
 
     def is_idle_until(self, when_ns: int) -> bool:
-        """Return True if nothing can happen before or at `when_ns`.
+        """Return True if no other call can run until the virtual time `when_ns`, inclusive.
 
-        No other call may be scheduled by then, and the caller of `run` must regain control only later. Used by
-        kernel/offload/datagram_path.py.
+        No call may be scheduled by then, and the caller of `run`, which could schedule one, must not regain control
+        before. Used by kernel/offload/datagram_path.py.
         """
         if when_ns > self._horizon_ns or self._ready:
             return False
         instants = self._instants
         if not instants or instants[0] > when_ns:
             return True
-        next_ns = self.next_event_ns()  # passes over cancelled timers
+        next_ns = self.next_event_ns()  # skips cancelled timers
         return next_ns is None or next_ns > when_ns
 
     def run_ready(self) -> None:
-        """Run all calls of this instant, including those that they schedule for this instant.
+        """Run all calls that are due at this instant, including those that they schedule for the same instant.
 
-        Raises `EndlessInstantError` if a program or callback schedules calls without end. The error also ends that
-        program.
+        If a program or callback schedules calls without end, raise `EndlessInstantError`. In the case of a program it
+        is raised inside the program first, which it normally ends.
         """
         ready = self._ready
         context_before = self.context
@@ -212,9 +212,9 @@ class Clock:
             self.context = context_before
 
     def _fail_endless(self) -> None:
-        """Drop the next call.
+        """Drop the next call and raise `EndlessInstantError`, because this instant has too many calls.
 
-        Raise the error in the program that the call would resume, or here if it resumes none.
+        The error is raised in the program that the call would resume, or here if the call resumes none.
         """
         self._repeats = 0
         call, _, self.context = self._ready.popleft()
@@ -230,11 +230,10 @@ class Clock:
         task.fail(error)
 
     def run_isolated(self, call: Callable[[], T]) -> T:
-        """Run `call()` and the calls that it schedules for this instant, but no call scheduled before.
+        """Run `call()` and the calls that it schedules for this instant. Return the result of `call()`.
 
-        Return its result.
-
-        May be called from within a call. Time does not pass.
+        Calls that were scheduled before do not run, and time does not pass. It may be used from within a scheduled
+        call.
         """
         suspended, self._ready = self._ready, deque()
         context_before, self.context = self.context, None
@@ -252,8 +251,9 @@ class Clock:
     def run(self, until_s: float | None = None, *, stop: Callable[[], bool] | None = None) -> None:
         """Run the scheduled calls and advance virtual time until `until_s`, in seconds.
 
-        Without `until_s` run until no call is left; with it the clock is afterwards exactly at `until_s`.
-        `stop` is called after every instant; if it returns True, `run` returns and the clock stays at that instant.
+        If `until_s` is `None`, run until no call is left. Otherwise the clock is exactly at `until_s` afterwards.
+        `stop()` is called after every instant; if it returns True, `run` returns at once and the clock stays at that
+        instant.
         """
         until_ns = None if until_s is None else round(until_s * NS_PER_S)
         context_before, horizon_ns = self.context, self._horizon_ns
@@ -317,10 +317,11 @@ def _is_pending(call: _Call | Timer) -> bool:
 
 @contextmanager
 def rare_garbage_collection() -> Iterator[None]:
-    """Make Python's cycle collector run less often, for code that advances time in many short steps.
+    """Return a context manager that makes Python's cycle collector run less often.
 
-    Packets under way are many, live long enough to be examined over and over, and form no cycles: with the default
-    threshold of 700 objects a large lab spends a fifth of its time in the collector.
+    It is for code that advances time in many short steps. A large lab has many packets under way at any moment. They
+    live long enough for the collector to examine them repeatedly, but they form no cycles: with the default threshold
+    of 700 objects the collector takes a fifth of the time.
     """
     if not hasattr(gc, "get_threshold"):  # PyPy's collector has none
         yield

@@ -19,7 +19,10 @@ NOT_FOUND = 127
 
 @frozen
 class ExecResult:
-    """The result of a command: its exit status, and its output on stdout and stderr, in the order of printing."""
+    """The result of a command: its exit status and its output.
+
+    `output` contains stdout and stderr together, in the order of printing.
+    """
 
     status: int
     output: str
@@ -53,7 +56,7 @@ def run_command(clock: Clock, spawn: Callable[[Pipe], Process], timeout_s: float
 
 
 def words(command: str | list[str]) -> list[str]:
-    """Return the argument vector of a command: a text is run by the shell, a list without it."""
+    """Return the argument vector for a command: a string is run by the shell, a list directly."""
     return ["sh", "-c", command] if isinstance(command, str) else list(command)
 
 

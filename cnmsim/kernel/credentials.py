@@ -14,9 +14,10 @@ from cnmsim.kernel.files import FileSystem
 
 @frozen
 class Credentials:
-    """The numeric user, group and supplementary groups of a process, and its effective capabilities.
+    """The numeric user, group and supplementary groups of a process, and its capabilities.
 
-    `capabilities` and `bounding` (the bounding set) are masks of `capabilities.mask`.
+    `capabilities` are the effective ones, `bounding` is the bounding set; both are bit masks as `capabilities.mask`
+    returns them.
     """
 
     uid: int = 0
@@ -26,11 +27,11 @@ class Credentials:
     bounding: int = ALL
 
     def has(self, name: str) -> bool:
-        """Return True if the process has the capability of that name, such as `NET_RAW`."""
+        """Return True if the process has the capability `name`, such as `NET_RAW`."""
         return bool(self.capabilities & mask((name,)))
 
     def require(self, name: str) -> None:
-        """Raise `PermissionError` (EPERM) unless the process has the capability of that name."""
+        """Raise `PermissionError` (EPERM) unless the process has the capability `name`, such as `NET_RAW`."""
         if not self.has(name):
             raise PermissionError(errno.EPERM, "Operation not permitted")
 

@@ -76,8 +76,8 @@ class Device:
     """The base class of all network devices (Linux: struct net_device).
 
     `index` is the interface index in its namespace, 0 while it is in none. `master` is the bridge that the device is
-    a port of. `upper_devices` holds its VLANs and its macvlan or ipvlan children. `taps` are capture callbacks; an
-    empty tuple costs only one truth test per frame.
+    a port of. `upper_devices` holds its VLANs and its macvlan or ipvlan children. `taps` are the callbacks of packet
+    captures; a frame is tested against the empty tuple only once.
     """
 
     __slots__ = (
@@ -131,7 +131,7 @@ class Device:
 
     @property
     def peer_index(self) -> int | None:
-        """The interface index that `ip link` shows behind `@if`, e.g. 7 for `eth0@if7`.
+        """The interface index that `ip link` shows after `@if`, e.g. 7 for `eth0@if7`.
 
         `None` for a device without a peer.
         """
@@ -139,7 +139,7 @@ class Device:
 
     @property
     def no_arp(self) -> bool:
-        """The `NOARP` flag: whether packets are sent without resolving link-layer addresses."""
+        """The `NOARP` flag: True if packets are sent without resolving link-layer addresses."""
         return False
 
     @property
@@ -159,7 +159,7 @@ class Device:
         return eui64_link_local(self.mac)
 
     def refuse_address(self, address: Address) -> None:
-        """Raise `OSError` if the device does not accept this IP address. The base class accepts every address."""
+        """Raise `OSError` if this kind of device cannot have `address`. The base class accepts every address."""
 
     def set_up(self) -> None:
         """Set the device up, as `ip link set DEV up` does."""
@@ -276,7 +276,8 @@ class Device:
     def drop(self, frame: bytes, reason: DropReason, what: str = "", detail: Detail | None = None) -> None:
         """Drop a frame: count it, and report `reason` to the observer.
 
-        `what` is the text of the report, by default that of the reason; `detail` is its typed subject.
+        `what` is the text of the report; "" means the text of `reason`. `detail` is the subject of the drop as an
+        object, such as the `MtuLimit` that the frame exceeds.
         """
         self.tx_dropped += 1
         if self.clock.observes_drops:
@@ -334,7 +335,7 @@ class Veth(Device):
 
     @property
     def peer_index(self) -> int | None:
-        """The other end's ifindex in its own namespace."""
+        """The interface index of the other end in its own namespace, `None` if there is no other end."""
         return self.peer.index if self.peer is not None else None
 
     def _link_changed(self) -> None:
@@ -385,15 +386,16 @@ class Link(Protocol):
     """The medium that a physical interface is connected to: a segment, a point-to-point link or a switch port."""
 
     def carry(self, frame: bytes, sender: Nic) -> None:
-        """Deliver a frame to the other stations, after the link's latency."""
+        """Deliver a frame that `sender` transmitted to the other stations of the link, after its latency."""
 
     def deliver(self, frame: bytes, receiver: Any) -> None:
-        """Deliver a frame that has arrived at the end of a cable to the station there."""
+        """Deliver a frame that has crossed the link to `receiver`, the station at the end of the cable."""
 
     def path(self, macs: bytes, sender: Nic, length: int) -> LinkPath | None:
-        """Return the path of frames of `length` bytes from `sender`, or `None` if the link does more than delay them.
+        """Return the path of a frame across the link, or `None` if the link does more than delay frames.
 
-        `macs` is the destination MAC followed by the source MAC. Used by kernel/offload.
+        `macs` is the frame's destination MAC followed by its source MAC, `length` its length in bytes, and `sender`
+        the interface that transmits it. Used by kernel/offload.
         """
 
 
@@ -409,7 +411,7 @@ class Nic(Device):
 
     @property
     def has_carrier(self) -> bool:
-        """Whether a cable is plugged in."""
+        """Whether the interface is up and a cable is plugged in."""
         return self.is_up and self.link is not None
 
     def receive(self, frame: bytes) -> None:
@@ -425,7 +427,7 @@ class Nic(Device):
             Device.receive(self, frame)
 
     def plug(self, link: Link | None) -> None:
-        """Connect a cable, or disconnect it (`None`)."""
+        """Connect the interface to `link`, or unplug its cable if `link` is `None`."""
         self.link = link
         self._link_changed()
 

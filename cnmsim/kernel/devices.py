@@ -36,7 +36,7 @@ class Device(File):
 
     @property
     def content(self) -> bytes:
-        """What one read returns."""
+        """The bytes that one read returns."""
         return self.read(_READ)
 
     @content.setter

@@ -15,7 +15,7 @@ class Dummy(Device):
 
     @property
     def no_arp(self) -> bool:
-        """The `NOARP` flag, always set: a dummy device has no neighbours."""
+        """The `NOARP` flag, always True: a dummy device has no neighbours."""
         return True
 
     def _put_on_wire(self, frame: bytes) -> None:

@@ -19,15 +19,19 @@ def _ecn_of(frame: bytes) -> int | None:
 
 
 def outer_ecn(frame: bytes) -> int:
-    """Return the ECN field of the outer header for a frame. The DSCP bits are not copied."""
+    """Return the ECN field for the outer header of the packet that encapsulates `frame`.
+
+    It is the ECN field of the inner packet, except that CE becomes ECT(0). A frame without an IP packet gets Not-ECT.
+    The DSCP bits are not copied.
+    """
     ecn = _ecn_of(frame)
     return ECT_0 if ecn == CE else ecn or NOT_ECT
 
 
 def decapsulated(frame: bytes, outer: bytes) -> bytes | None:
-    """Return the inner `frame` with the congestion mark of its `outer` packet copied into it.
+    """Return the inner `frame` after decapsulation, with the congestion mark of its `outer` packet copied into it.
 
-    Return `None` if it must be dropped: the outer packet is marked, but the inner one is not ECN-capable.
+    Return `None` if the frame must be dropped: the outer packet is marked, but the inner one is not ECN-capable.
     """
     mark = outer[1] & 3 if outer[0] >> 4 == 4 else outer[1] >> 4 & 3
     ecn = _ecn_of(frame)

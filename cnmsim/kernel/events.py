@@ -87,7 +87,7 @@ class DropReason(Enum):
 
 
 class Reporter(Enum):
-    """The daemon that reports a note about its own work."""
+    """The daemon that an event is about, if the event is a note and not a decision of the kernel."""
 
     PROXY = "docker-proxy"
     RESOLVER = "resolver"
@@ -95,14 +95,17 @@ class Reporter(Enum):
 
 @frozen
 class NextHop:
-    """The address of the next hop that could not be resolved."""
+    """The next hop whose link-layer address could not be resolved."""
 
     address: Address
 
 
 @frozen
 class MtuLimit:
-    """The MTU in bytes that a packet exceeds: of a segment if `is_segment` is true, else of a device or path."""
+    """The MTU of a device or path, in bytes, that a dropped packet exceeds.
+
+    With `is_segment` it is the MTU of an Ethernet segment.
+    """
 
     mtu: int
     is_segment: bool = False
@@ -114,7 +117,7 @@ QUEUE_FULL = "the link's queue was full"
 
 @frozen
 class QueueFull:
-    """The queue of a link with limited bandwidth that has no room; `limit_frames` is its length."""
+    """The full queue of a link with limited bandwidth. `limit_frames` is the most frames that it holds."""
 
     limit_frames: int
 
@@ -128,15 +131,12 @@ class DuplicateAddress:
 
 @frozen
 class UpstreamSkipped:
-    """An upstream server that the embedded resolver does not query.
-
-    The reason is that no network of the container leads outside.
-    """
+    """A DNS server that the embedded resolver does not query, because no network of the container leads outside."""
 
     server: str
 
 
-#: The typed subject of an event, for programs, which should not parse the text in `what`.
+#: The subject of an event as an object, so that programs need not parse the text in `what`.
 Detail = Reporter | NextHop | MtuLimit | QueueFull | DuplicateAddress | UpstreamSkipped
 
 
@@ -145,9 +145,9 @@ class Event:
     """One event of one packet.
 
     `place` is the name of the network namespace (a host or a container), `device` the name of the device or "".
-    `what` is a phrase for people; `decision` is the rule, route or table entry that decided, formatted as its own
-    tool prints it, or "". `data` is the packet at this point: an Ethernet frame if `is_frame`, else the bytes from
-    the IP header on. `detail` is the typed subject, or `None`.
+    `what` is a phrase for people. `decision` is the rule, route or table entry that decided, in the format of the
+    tool that lists it (such as iptables or ip), or "". `data` is the packet at this point: an Ethernet frame if
+    `is_frame`, else the bytes from the IP header on. `detail` is the subject of the event as an object, or `None`.
     """
 
     time_ns: int
@@ -163,23 +163,29 @@ class Event:
 
 
 class FlowMeter(TypingProtocol):
-    """The meter of the flows that a lab measures, while any runs: `Clock.meter` (IPFIX's metering process, RFC 5470).
+    """The meter of the flows that a lab measures; `Clock.meter` holds it while such a flow runs.
 
-    It does not slow packets down as an observer does: they keep to the flow cache. `dropped` receives the event of
-    every dropped packet of the lab, as Linux's tracepoint `skb:kfree_skb` would. `received_datagram` and
-    `received_stream` are called when a socket has received a UDP datagram, or a TCP connection data in order. They
-    return True if the meter consumed it, because it belongs to a measured flow; the socket's program then does not
-    receive it.
+    It corresponds to IPFIX's metering process (RFC 5470). Unlike an observer, it does not prevent packets from using
+    the flow cache. `dropped` is called with the event of every packet that is dropped in the lab (Linux: tracepoint
+    `skb:kfree_skb`). `received_datagram` and `received_stream` are called when a socket has received a UDP datagram,
+    or a TCP connection data in order. They return True if the data belongs to a measured flow; the program that owns
+    the socket then does not receive the data.
     """
 
     def dropped(self, event: Event) -> None:
-        """Count a dropped packet."""
+        """Count a dropped packet, which `event` describes."""
 
     def received_datagram(self, socket: Any, data: bytes) -> bool:
-        """Consume a datagram of a measured flow."""
+        """Count a datagram with the content `data` that `socket` received.
+
+        Return False if it does not belong to a measured flow.
+        """
 
     def received_stream(self, connection: Any) -> bool:
-        """Consume the readable data of a TCP connection that belongs to a measured flow."""
+        """Read and count the data that `connection` received.
+
+        Return False if it does not belong to a measured flow.
+        """
 
 
 class Observer(TypingProtocol):

@@ -27,11 +27,11 @@ _FULL_MASK = 0xFFFFFFFF
 
 @frozen
 class FibRule:
-    """One rule. `None`, "" and 0 match everything; `indev` is `lo` for locally generated packets.
+    """One rule. A field that is `None`, "" or 0 matches every packet.
 
-    `action` is `lookup` (in `table`), `blackhole`, `unreachable` or `prohibit`. `mask` selects the bits of `mark` to
-    compare. A unicast route whose prefix is not longer than `suppress_length` is ignored, and the next rule is tried
-    (-1 ignores none).
+    `indev` is `lo` to match locally generated packets. `action` is `lookup` (in `table`), `blackhole`, `unreachable`
+    or `prohibit`. `mask` selects the bits of `mark` to compare. If the route that `table` returns is a unicast route
+    with a prefix of at most `suppress_length` bits, it is ignored and the next rule is tried; -1 ignores none.
     """
 
     priority: int
@@ -47,9 +47,10 @@ class FibRule:
     suppress_length: int = -1
 
     def matches(self, dst: Address, src: Address | None, indev: str, outdev: str, mark: int) -> bool:
-        """Return True if the rule matches a packet (fib_rule_match).
+        """Return True if the rule matches a packet with these addresses, devices and mark (fib_rule_match).
 
-        `src` is `None` while the source address is still to be chosen.
+        `src` is `None` while the source address is still to be chosen. `indev` is `lo` for a locally generated
+        packet. `outdev` is the device that the sender requires, or "".
         """
         matches_all = (
             self.indev in ("", indev)
@@ -85,7 +86,10 @@ def _target(prefix: Prefix | None) -> str:
 
 
 class FibRules:
-    """The rules of one family and their tables. `on_change` is called after every change of a rule or table."""
+    """The policy routing rules of one address family, and the routing tables that they refer to.
+
+    `on_change` is called after every change of a rule or table.
+    """
 
     __slots__ = ("_on_change", "default_rules", "family", "rules", "tables")
 
@@ -100,7 +104,7 @@ class FibRules:
         self.default_rules = tuple(self.rules)
 
     def table(self, number: int) -> RoutingTable:
-        """Return a table, creating an empty one on first use."""
+        """Return the routing table with this number, creating an empty one on first use."""
         if number not in self.tables:
             self.tables[number] = RoutingTable(self.family, self._on_change)
         return self.tables[number]
@@ -134,10 +138,11 @@ class FibRules:
     def find(
         self, dst: Address, src: Address | None, indev: Device | None, outdev: Device | None, mark: int
     ) -> tuple[Route | None, FibRule | None]:
-        """Return the route of a packet and the rule that led to it (fib_rules_lookup).
+        """Return the route of a packet and the rule that selected it (fib_rules_lookup).
 
-        A `blackhole` or `prohibit` rule returns a route of that kind; `unreachable` returns no route, like an
-        unreachable network.
+        Both are `None` if no rule leads to a route. A `blackhole` or `prohibit` rule results in a route of that kind,
+        an `unreachable` rule in the route `None`. `indev` is `None` for a locally generated packet, `outdev` unless
+        the sender requires a device.
         """
         indev_name, outdev_name = indev.name if indev is not None else "lo", outdev.name if outdev is not None else ""
         for rule in self.rules:
@@ -159,22 +164,22 @@ class FibRules:
                 table.remove_device(device)
 
     def clear_caches(self) -> None:
-        """Clear cached lookups of the tables other than main, because something that routes depend on has changed."""
+        """Clear cached lookups of the tables other than main, because a device, link or address has changed."""
         for number, table in self.tables.items():
             if number != MAIN:
                 table.invalidate()
 
     def table_numbers(self) -> list[int]:
-        """Return the numbers of the tables with routes, in the order of the kernel's dump (by hash)."""
+        """Return the numbers of the tables that contain routes, in the order of the kernel's listing (by hash)."""
         return sorted(
             (number for number in self.tables if len(self.tables[number])), key=lambda number: (number & 255, number)
         )
 
 
 def decision_text(route: Route | None, rule: FibRule | None) -> str:
-    """Format a routing decision: the route, followed by the policy rule if there is one.
+    """Format a routing decision: the route, and the policy rule that selected it unless `rule` is `None`.
 
-    Or only a rule that rejects.
+    For a rule that rejects the packet, only the rule is formatted.
     """
     if rule is not None and rule.action != "lookup":
         return f"ip rule {rule}"
@@ -183,5 +188,5 @@ def decision_text(route: Route | None, rule: FibRule | None) -> str:
 
 
 def default_mask(mark: int) -> int:
-    """Return the mask that applies if a mark is given without one: all bits, or 0 for the mark 0."""
+    """Return the mask of a `mark` that was specified without a mask: all bits, or 0 if the mark is 0."""
     return _FULL_MASK if mark else 0

@@ -34,12 +34,12 @@ __all__ = ["Directory", "File", "FileSystem", "GeneratedFile", "Mount", "Pipe", 
 class FileSystem(MountedTree):
     """The files that the processes of one mount namespace see. Relative paths start at the root."""
 
-    #: Called after a file in a tmpfs was written, which takes memory.
+    #: Called after a file in a tmpfs was written, because its content counts as memory.
     on_tmpfs_growth: Callable[[], None] | None = field(default=None, init=False, repr=False)
 
     @property
     def base(self) -> FileSystem:
-        """The file system itself, if this is the view of a process."""
+        """The file system itself; for the view of a process (`ProcessFiles`) the file system behind it."""
         return self
 
     # --- changes
@@ -88,14 +88,14 @@ class FileSystem(MountedTree):
             self.on_tmpfs_growth()
 
     def tmpfs_size(self) -> int:
-        """Return the size of the files in all tmpfs mounts, in bytes."""
+        """Return the total size of the files in all tmpfs mounts, in bytes."""
         roots = [mount.root for mount in self._mounts.values() if mount.kind == "tmpfs"]
         trees = [root for root in roots if isinstance(root, Directory)]
         return sum(inode.size for root in trees for _, inode in root.walk() if type(inode) is File)
 
     @property
     def now_ns(self) -> int:
-        """The time of day that changed files carry, in nanoseconds since 1970; 0 without a clock."""
+        """The present time of day, in nanoseconds since 1970, for the times of changed files; 0 without a clock."""
         return 0 if self.clock is None else self.clock.epoch_s * NS_PER_S + self.clock.now_ns
 
     def _touch(self, directory: Directory) -> None:
@@ -125,7 +125,10 @@ class FileSystem(MountedTree):
         self._touch(place.parent)
 
     def _entry(self, path: str, *, makes_parents: bool = False) -> Place:
-        """Resolve a path whose last name is to be added or removed."""
+        """Resolve `path`, whose last component is to be added or removed; a link there is not followed.
+
+        With `makes_parents` missing parent directories are created.
+        """
         parent = posixpath.dirname(canonical(path))
         if makes_parents:
             self.makedirs(parent)
@@ -138,7 +141,7 @@ class FileSystem(MountedTree):
         return place
 
     def mkdir(self, path: str, mode: int = 0o755) -> None:
-        """Create a directory.
+        """Create a directory with the permission bits `mode`.
 
         Raises `FileExistsError`, `FileNotFoundError`, `NotADirectoryError` or `OSError` (EROFS).
         """
@@ -152,7 +155,10 @@ class FileSystem(MountedTree):
         self._touch(place.parent)
 
     def makedirs(self, path: str, mode: int = 0o755) -> None:
-        """Create a directory and its missing parents. Do nothing if it exists. Raises as `mkdir` does."""
+        """Create a directory and its missing parents with the permission bits `mode`. Do nothing if it exists.
+
+        Raises as `mkdir` does.
+        """
         path = canonical(path)
         self._keep_handle_directory(path)
         if self.is_dir(path):
@@ -164,7 +170,11 @@ class FileSystem(MountedTree):
         self.mkdir(path, mode)
 
     def _keep_handle_directory(self, path: str) -> None:
-        """Make directories that contain nothing but handles real, so that something can be created in them."""
+        """Create the directory `path`, and its parents, if they exist only because they contain handles.
+
+        A handle is an empty file that `show_handles` makes appear. Other files can be created only in real
+        directories.
+        """
         missing: list[str] = []
         while path != "/" and self._handle(path) and self._place(path).parent is None:
             missing.append(path)
@@ -272,9 +282,10 @@ class FileSystem(MountedTree):
         mtime_ns: int | None = None,
         follows: bool = True,
     ) -> None:
-        """Change attributes of an inode (chmod(2), chown(2), utimensat(2)); `None` leaves one unchanged.
+        """Change attributes of an inode (chmod(2), chown(2), utimensat(2)); `None` leaves an attribute unchanged.
 
-        Raises `FileNotFoundError`, `PermissionError` for a virtual file, or `OSError` (EROFS).
+        Without `follows` a symbolic link itself is changed, not its target. Raises `FileNotFoundError`,
+        `PermissionError` for a virtual file, or `OSError` (EROFS).
         """
         place = self._existing(path, follows=follows)
         self._require_writable(place, path)
@@ -290,16 +301,17 @@ class FileSystem(MountedTree):
         inode.mtime_ns = inode.mtime_ns if mtime_ns is None else mtime_ns
 
     def copy_in(self, source: Inode, path: str) -> None:
-        """Add a copy of an inode, with everything in it. Raises as `add` does."""
+        """Add a copy of `source`, with everything in it, at `path`. Raises as `add` does."""
         self.add(path, copy_inode(source))
 
     # --- mounts
 
     def mount(self, path: str, root: Inode | Find, **options: Any) -> None:
-        """Mount a tree, a file or virtual files at `path`, over what is there. `options` are fields of `Mount`.
+        """Mount `root` at `path`, where it hides what was there. `options` are fields of `Mount`.
 
-        A missing mount point is created. Raises as `makedirs` does, and `NotADirectoryError` for a directory over a
-        file, or `IsADirectoryError` for a file over a directory.
+        `root` is a directory, a file, or a function that finds virtual files. A missing mount point is created.
+        Raises as `makedirs` does, and `NotADirectoryError` for a directory over a file, or `IsADirectoryError` for a
+        file over a directory.
         """
         path = self._make_mount_point(path, root)
         self._mounts[path] = Mount(path, root, **options)
@@ -338,11 +350,10 @@ class FileSystem(MountedTree):
     def bind_mount(
         self, path: str, source: FileSystem, source_path: str, *, is_read_only: bool = False, **options: Any
     ) -> None:
-        """Mount a part of another file system at `path`, with the mounts in that part (mount --rbind).
+        """Mount the file or directory `source_path` of another file system at `path` (mount --rbind).
 
-        `options` are fields of `Mount`.
-
-        Raises as `inode` does for the source and as `mount` does for the mount point.
+        The mounts below `source_path` are included. `options` are fields of `Mount`. Raises as `inode` does for the
+        source and as `mount` does for the mount point.
         """
         place = source._existing(source_path)
         inode = place.inode
@@ -370,7 +381,10 @@ class FileSystem(MountedTree):
         self._handles = handles
 
     def with_mounts(self, mounts: Mapping[str, Find]) -> FileSystem:
-        """Return a view of the tree with other mounts, as a process in another namespace sees it."""
+        """Return a view of this file system with other virtual files mounted, for a process in another namespace.
+
+        `mounts` maps each mount point to the function that finds the virtual files there.
+        """
         view = FileSystem(self.root, self.clock, self.is_read_only)
         view._mounts = {**self._mounts}
         view._handles = self._handles

@@ -18,9 +18,9 @@ _FRAGMENT_HEADER = 44
 
 
 def fragment(packet: Packet, mtu: int, identification: int) -> list[bytes]:
-    """Fragment a packet into wire packets of at most `mtu` bytes.
+    """Split a packet into fragments of at most `mtu` bytes. Return them as bytes, from the IP header on.
 
-    `identification` is for IPv6, whose header carries one only in fragments; IPv4 keeps the packet's own.
+    `identification` is for IPv6, whose header carries one only in fragments; IPv4 fragments keep the packet's own.
     """
     return _fragment_ipv4(packet, mtu) if packet.family == 4 else _fragment_ipv6(packet, mtu, identification)
 

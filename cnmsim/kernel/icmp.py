@@ -21,7 +21,7 @@ _QUOTE = {4: 548, 6: 1232}
 
 
 class Icmp:
-    """The kernel's own handling of ICMP; everything else is delivered to sockets."""
+    """The kernel's own handling of ICMP; messages that it does not handle are delivered to sockets."""
 
     __slots__ = ("_namespace",)
 
@@ -122,9 +122,9 @@ class Icmp:
             namespace.drop(packet, DropReason.NO_ROUTE, f"no route back for the echo reply: {error.strerror}")
 
     def _error(self, packet: Packet, message: bytes) -> None:
-        """Deliver an ICMP error to the socket that sent the quoted packet (RFC 1122 §3.2.2).
+        """Deliver the ICMP error `message` to the socket that sent the quoted packet (RFC 1122 §3.2.2).
 
-        If the error reports a path MTU, cache that first.
+        `packet` contains the message. If the error reports a path MTU, that is cached first.
         """
         namespace = self._namespace
         if namespace.clock.context is not None:
@@ -141,7 +141,10 @@ class Icmp:
 
 
 def quoted_info(packet: Packet, message: bytes) -> IcmpErrorInfo | None:
-    """Parse the packet that an ICMP error quotes. Return `None` if the quotation is too short to identify it."""
+    """Parse the packet that `message`, the ICMP error in `packet`, quotes.
+
+    Return `None` if the quotation is too short to identify the packet.
+    """
     quoted = message[8:]
     word = int.from_bytes(message[4:8])
     if packet.family == 4:

@@ -47,7 +47,7 @@ class InternPool(Generic[_K, _V]):
         self._free: list[int] = []
 
     def find(self, key: _K, value: _V) -> int | None:
-        """Return the index of the entry (key, value), or `None`."""
+        """Return the index of the entry (key, value), or `None` if the pool does not contain it."""
         known = self.numbers.get(key)
         if known is None:
             return None
@@ -66,7 +66,7 @@ class InternPool(Generic[_K, _V]):
         return next((number for number in known if entries[number] == (key, value)), None)
 
     def numbers_of(self, key: _K) -> Collection[int]:
-        """Return the indices of the entries with that key."""
+        """Return the indices of all entries with that key."""
         known = self.numbers.get(key)
         if known is None:
             return ()
@@ -75,9 +75,9 @@ class InternPool(Generic[_K, _V]):
         return known.values() if isinstance(known, dict) else known
 
     def intern(self, key: _K, value: _V) -> int:
-        """Return the index of an entry, creating the entry if it does not exist.
+        """Return the index of the entry (key, value), creating the entry if it does not exist.
 
-        The caller increments the reference count.
+        The caller must increment the entry's count of references.
         """
         number = self.find(key, value)
         if number is not None:
@@ -104,7 +104,7 @@ class InternPool(Generic[_K, _V]):
         return {entry[1]: number for number, entry in entries if entry is not None}
 
     def release(self, number: int) -> None:
-        """Drop one map's reference to an entry. The last release deletes the entry."""
+        """Drop one map's reference to the entry with the index `number`. The last release deletes the entry."""
         self.refcounts[number] -= 1
         entry = self.entries[number]
         if self.refcounts[number] or entry is None:
@@ -253,7 +253,7 @@ class InternedMultiMap(Generic[_K, _V]):
         return list(dict.fromkeys(key for _, key, _ in self.ordered()))
 
     def is_same_as(self, other: InternedMultiMap[_K, _V]) -> bool:
-        """Return True if another map over the same pool has the same entries. Order does not matter."""
+        """Return True if `other`, a map over the same pool, has the same entries. Their order does not matter."""
         return bytes(map(bool, self._orders)).rstrip(b"\0") == bytes(map(bool, other._orders)).rstrip(b"\0")
 
     def __iter__(self) -> Iterator[_K]:
@@ -288,7 +288,7 @@ class InternedMultiMap(Generic[_K, _V]):
         return present
 
     def _remove(self, number: int) -> None:
-        """Remove an entry.
+        """Remove the entry with the index `number` from this map.
 
         If it was the first entry of its key, the next one inherits its order, so that the key keeps its position.
         """

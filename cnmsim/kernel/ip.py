@@ -113,9 +113,9 @@ class IpLayer:
         return namespace.is_local(dst) or is_multicast(dst) or dst == IPV4_BROADCAST or namespace.is_broadcast(dst)
 
     def _is_martian(self, packet: Packet, device: Device) -> bool:
-        """Drop a packet with impossible addresses (ip_route_input_slow, fib_validate_source).
+        """Check the addresses of a received packet. Return True if they are impossible and the packet was dropped.
 
-        Return True if it was dropped.
+        Source: ip_route_input_slow, fib_validate_source.
         """
         namespace = self._namespace
         if device.kind == "loopback":
@@ -297,10 +297,11 @@ class IpLayer:
         may_fragment: bool = True,
         mark: int = 0,
     ) -> None:
-        """Send a transport message from this namespace.
+        """Send a transport message from this namespace to `dst`, along the route in `decision`.
 
-        `dont_fragment` sets DF on a packet that fits the MTU; a larger packet is fragmented if `may_fragment`. Raises
-        `OSError`: EMSGSIZE if it does not fit and must not be fragmented, EPERM if a filter drops it in OUTPUT.
+        `protocol` is the IP protocol number of `message`. `dont_fragment` sets DF on a packet that fits the MTU; a
+        larger packet is fragmented if `may_fragment`. Raises `OSError`: EMSGSIZE if it does not fit and must not be
+        fragmented, EPERM if a filter drops it in OUTPUT.
         """
         namespace = self._namespace
         size = (20 if len(dst) == 4 else 40) + len(message)
@@ -417,9 +418,9 @@ class IpLayer:
             self._output_to_neighbour(part)
 
     def fragments(self, packet: Packet, outdev: Device) -> list[bytes]:
-        """Fragment a packet to fit the device's MTU.
+        """Fragment a packet to fit the MTU of `outdev`. Return the fragments as bytes.
 
-        If it was reassembled from fragments, no piece is longer than the longest of those.
+        If the packet was itself reassembled, no new fragment is longer than the longest one received.
         """
         namespace = self._namespace
         identification = self._next_identification()

@@ -73,10 +73,10 @@ class IpvlanPort:
         return None
 
     def input(self, frame: bytes) -> bool:
-        """Deliver a received frame to a child.
+        """Deliver a received frame to the child that has its destination address, or a group frame to all children.
 
-        Return False if the lower device must receive the frame too, as for group frames in mode l2. Source:
-        ipvlan_handle_frame.
+        Return False if the lower device must process the frame itself, because no child has that address, or because
+        it is a group frame in mode l2. Source: ipvlan_handle_frame.
         """
         if self.mode is IpvlanMode.L3S:
             return self._input_filtered(frame)
@@ -92,14 +92,14 @@ class IpvlanPort:
         return True
 
     def _is_external(self, frame: bytes) -> bool:
-        """Return False if the switch has reflected a group frame that a child sent, True for any other frame."""
+        """Return False if `frame` is the group frame of a child that the external switch has sent back, else True."""
         if frame[6:12] != self.lower.mac:
             return True
         source = source_of(frame)
         return source is None or self.child_with_address(source) is None
 
     def broadcast(self, frame: bytes, source: Ipvlan | None) -> None:
-        """Deliver a group frame to every child that is up except `source`."""
+        """Deliver a group frame to every child that is up, except to `source`, the child that sent it (or `None`)."""
         for child in self.children:
             if child is not source and child.is_up:
                 deliver_to_child(frame, child, self.mode)
@@ -107,7 +107,7 @@ class IpvlanPort:
     def _input_filtered(self, frame: bytes) -> bool:
         """Run the lower device's PREROUTING and INPUT on a packet before its child receives it.
 
-        Source: ipvlan_l3_rcv, ipvlan_nf_input.
+        Return False if the lower device must process the frame itself. Source: ipvlan_l3_rcv, ipvlan_nf_input.
         """
         namespace = self.lower.namespace
         if namespace is None or frame[:6] != self.lower.mac or frame[12:14] not in (_IPV4, _IPV6):
@@ -212,7 +212,10 @@ class Ipvlan(UpperDevice):
 
     @property
     def no_arp(self) -> bool:
-        """The NOARP flag: neighbours are not resolved. Modes l3 and l3s set it when the device first goes up."""
+        """The `NOARP` flag: True if packets are sent without resolving link-layer addresses.
+
+        Modes l3 and l3s set it when the device first goes up.
+        """
         return self._no_arp
 
     def set_up(self) -> None:
@@ -243,7 +246,12 @@ class Ipvlan(UpperDevice):
                 raise OSError(errno.EADDRINUSE, "Address already in use")
 
     def receive_filtered(self, head: bytes, data: bytes) -> None:
-        """Receive a packet that passed the lower device's packet filter; the child's own filter is bypassed."""
+        """Receive the packet `data` after the lower device's packet filter accepted it.
+
+        `head` is its Ethernet header.
+
+        The child's own packet filter is bypassed.
+        """
         frame = head + data
         if not self.is_up or self.namespace is None:
             self.drop(frame, DropReason.LINK_DOWN)
@@ -322,7 +330,7 @@ def destination_of(frame: bytes) -> Address | None:
 
 
 def source_of(frame: bytes) -> Address | None:
-    """Return the source IP address of a frame."""
+    """Return the source IP address of a frame, or `None` if it has none."""
     kind = frame[12:14]
     if kind == _IPV4:
         return frame[26:30]

@@ -1,6 +1,6 @@
-"""The journal of a host (systemd-journald): what its services log.
+"""The journal of a host (systemd-journald): the messages that its services log.
 
-`/var/log/syslog` shows it as rsyslog writes it on Debian 13.
+`/var/log/syslog` shows it in the format of rsyslog on Debian 13.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class JournalEntry:
     message: str
     priority: int = 6
     unit: str = ""
-    #: Fields of its own, as `CONTAINER_NAME`.
+    #: Additional fields by name, such as `CONTAINER_NAME`.
     fields: Mapping[str, str] = field(factory=dict)
 
 
 @define(eq=False)
 class Journal:
-    """The last entries of the journal of the host `hostname`, the oldest first."""
+    """The newest entries in the journal of the host `hostname`, oldest first."""
 
     hostname: str
     entries: deque[JournalEntry] = field(factory=lambda: deque(maxlen=_ENTRIES), init=False)

@@ -1,4 +1,4 @@
-"""A log of faults on a machine's links that no program is notified of, such as duplicate addresses."""
+"""A log of link faults, such as duplicate addresses, that a kernel can detect but that no program is notified of."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class LinkEventLog:
 
 
 def report_duplicate_address(device: Device, address: Address, first: Mac, second: Mac, frame: bytes) -> None:
-    """Log that the stations with two MACs claim the same address on the link of `device`.
+    """Log that the stations with the MACs `first` and `second` claim the same address on the link of `device`.
 
     `frame` is the received frame that shows it.
     """

@@ -24,7 +24,7 @@ _FLAGS = {
     for nodad in (False, True)
     for noprefixroute in (False, True)
 }
-#: The order of a device's IPv6 addresses: wider scopes first, the newest first within one (ipv6_link_dev_addr).
+#: The order of a device's IPv6 addresses: wider scopes first, within one scope the newest first (ipv6_link_dev_addr).
 _SCOPE_ORDER = {"global": 0, "site": 1, "link": 2, "host": 3}
 
 
@@ -53,8 +53,9 @@ class LocalAddresses:
     ) -> None:
         """Add an address such as `10.0.0.15/24` to a device.
 
-        Raises `OSError`: EEXIST if the device has it (an IPv4 address may be repeated with another prefix length),
-        EACCES for IPv6 where it is disabled, EINVAL where the MTU is too small for IPv6.
+        The other parameters are those of `ip address add`, for an address that is a text; `scope` is used only for
+        IPv4. Raises `OSError`: EEXIST if the device has the address (an IPv4 address may be repeated with another
+        prefix length), EACCES for IPv6 where it is disabled, EINVAL where the MTU is too small for IPv6.
         """
         if isinstance(address, str):
             raw, length = parse_interface(address)

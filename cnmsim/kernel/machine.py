@@ -50,7 +50,7 @@ class Machine:
     journal: Journal = field(init=False, repr=False)
     #: The services of the host, by name.
     units: dict[str, Unit] = field(factory=dict, init=False, repr=False)
-    #: Files that have no name, by the number of the descriptor by which /proc/PID/fd shows them.
+    #: Files without a path, by the file descriptor number under which /proc/PID/fd shows them.
     open_files: dict[int, File] = field(factory=dict, init=False, repr=False)
     link_events: LinkEventLog = field(factory=LinkEventLog, init=False, repr=False)
     kernel_log: deque[tuple[int, str]] = field(
@@ -106,7 +106,7 @@ class Machine:
     def _namespace_paths(self) -> set[str]:
         """Return the paths of namespace files, including unpinned ones until the next cleanup.
 
-        A path below /var/run is also returned below /run, of which it is a synonym.
+        A path below /var/run is returned also with /run in place of /var/run, which is the same directory.
         """
         paths = set(self.namespaces).union(filter(self.is_unpinned, tuple(self._unpinned)))
         return paths | {path.removeprefix("/var") for path in paths if path.startswith("/var/run/")}

@@ -96,7 +96,7 @@ class MacvlanPort:
             self.refresh_active()
 
     def set_lower_mac(self, mac: Mac) -> None:
-        """Set the lower device's MAC to that of its passthru child, while the child exists."""
+        """Set the lower device's MAC to `mac`, the MAC of its passthru child, while the child exists."""
         own = self._own_mac
         self.lower.set_mac(mac)
         self._own_mac = own

@@ -13,7 +13,7 @@ _PROC = "rw,nosuid,nodev,noexec,relatime"
 
 
 def mount_lines(files: FileSystem) -> list[tuple[str, str, str, str]]:
-    """Return device, mount point, type and options of every mounted file system, the root first."""
+    """Return (device, mount point, type, options) of every mounted file system, the root first."""
     is_container = isinstance(files.root, LayeredDirectory)
     root = ("overlay", "/", "overlay") if is_container else ("/dev/vda1", "/", "ext4")
     mode = "ro" if files.is_read_only else "rw"

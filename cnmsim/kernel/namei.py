@@ -41,7 +41,12 @@ class Mount:
 
 @define(eq=False)
 class Place:
-    """The result of a path's resolution: its canonical path, its inode, and the directory that contains its name."""
+    """The result of resolving a path.
+
+    `path` is the canonical path, `inode` is `None` if nothing exists there, `mount` is the mount that contains it, or
+    `None`. `parent` is the directory that contains, or would contain, the entry `name`; `None` at the root and for
+    virtual files.
+    """
 
     path: str
     inode: Inode | None
@@ -60,7 +65,7 @@ def canonical(path: str) -> str:
 class MountedTree:
     """A tree of inodes with the mounts in it, for reading. Relative paths start at the root.
 
-    `clock` gives new and changed files their modification time.
+    `clock` is the source of the modification times of new and changed files.
     """
 
     root: Directory = field(factory=lambda: Directory(entries={"etc": Directory(), "tmp": Directory(0o1777)}))
@@ -68,15 +73,17 @@ class MountedTree:
     is_read_only: bool = False
     #: Mounts by canonical path, in the order in which they were made.
     _mounts: dict[str, Mount] = field(factory=dict, init=False)
-    #: Returns the paths of empty files that exist only as long as some object does, such as a pinned namespace.
+    #: Returns the paths of handles: empty files that exist only as long as some object does, such as a pinned
+    #: namespace.
     _handles: Callable[[], Iterable[str]] | None = field(default=None, init=False)
 
     # --- resolution of paths (path_resolution(7))
 
     def _place(self, path: str, *, follows: bool = True) -> Place:
-        """Resolve a path. The last component need not exist; then `inode` is `None`.
+        """Resolve a path. Its last component need not exist; `inode` in the result is then `None`.
 
-        Raises `FileNotFoundError`, `NotADirectoryError`, or `OSError` (ELOOP).
+        Without `follows` a symbolic link at the end of the path is not followed. Raises `FileNotFoundError`,
+        `NotADirectoryError`, or `OSError` (ELOOP).
         """
         waiting = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         trail = [self._top()]
@@ -113,7 +120,7 @@ class MountedTree:
         return Place("/", inode, mount, None, "")
 
     def _step(self, here: Place, name: str, path: str) -> Place:
-        """Resolve one component in the directory `here`."""
+        """Return the place of `name` in the directory `here`. `path` is the whole path, for errors."""
         at = f"{here.path}/{name}" if here.path != "/" else f"/{name}"
         directory = here.inode
         if not isinstance(directory, Directory):
@@ -128,7 +135,10 @@ class MountedTree:
         return Place(at, inode, here.mount, directory, name)
 
     def _virtual(self, here: Place, name: str, waiting: list[str]) -> Place:
-        """Resolve the rest of a path inside a mount of virtual files."""
+        """Resolve the rest of a path inside a mount of virtual files.
+
+        The rest is `name`, followed by the components in `waiting`, which are in reverse order.
+        """
         assert here.mount is not None
         rest = [name, *reversed(waiting)]
         for at in range(1, len(rest) + 1):
@@ -145,7 +155,7 @@ class MountedTree:
         return place.mount is not None and place.path == place.mount.path and callable(place.mount.root)
 
     def _handle(self, path: str) -> bool:
-        """Return True if `path` is a handle or a directory that contains one."""
+        """Return True if `path` is a handle (see `_handles`) or a directory that contains one."""
         if self._handles is None:
             return False
         return any(handle == path or handle.startswith(f"{path}/") for handle in self._handles())

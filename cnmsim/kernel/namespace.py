@@ -128,7 +128,8 @@ class NetworkNamespace:
     ) -> Route | None:  # fmt: skip
         """Return the route to a destination that is not local, or `None`.
 
-        `outdev` restricts the lookup to one device.
+        `outdev` restricts the lookup to one device. Policy routing rules are matched against `src`, `indev` and
+        `mark`.
         """
         rules, table = (self.rules4, self.routes4) if len(dst) == 4 else (self.rules6, self.routes6)
         return table.lookup(dst, outdev) if rules is None else rules.find(dst, src, indev, outdev, mark)[0]
@@ -367,9 +368,9 @@ class NetworkNamespace:
             self.addresses.disable_ipv6_changed()
 
     def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
-        """Return the cached flow of UDP datagrams to `dst`, or `None`.
+        """Return the cached flow of UDP datagrams from `sport` to `dst` and `dport`, or `None`.
 
-        A flow that was cached for another routing decision than `decision` is not returned.
+        The flow must have been cached for the same routing decision as `decision`.
         """
         flow = self.flows.sent_flow(decision, dst, sport, dport)
         # A learnt path MTU expires without a change of `generation`.
@@ -452,9 +453,10 @@ class NetworkNamespace:
         is_frame: bool = False,
         detail: Detail | None = None,
     ) -> None:
-        """Report an event to the observer, and a drop to the meter.
+        """Report an event to the observer, and also to the meter if the event is a drop.
 
-        Callers test `clock.context` first, or `clock.observes_drops`, which is cheaper.
+        Callers test `clock.context` first, or `clock.observes_drops` for a drop: that is cheaper than the call.
+        `device` is by default the packet's output or input device. The other parameters are the fields of `Event`.
         """
         observer, meter = self.clock.context, self.clock.meter if step is Step.DROPPED else None
         if observer is None and meter is None:
@@ -479,7 +481,10 @@ class NetworkNamespace:
         decision: str = "",
         detail: Detail | None = None,
     ) -> None:
-        """Report a dropped packet with its reason. The caller stops processing the packet."""
+        """Report a dropped packet with its reason; the caller must then stop processing the packet.
+
+        `what` is the text of the report; "" means the text of `reason`. The other parameters are those of `report`.
+        """
         if self.clock.observes_drops:
             what = what or reason.value
             self.report(Step.DROPPED, what, packet, device=device, decision=decision, reason=reason, detail=detail)

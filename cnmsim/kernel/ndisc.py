@@ -26,7 +26,8 @@ def send_solicitation(
 ) -> None:
     """Send a neighbour solicitation for `target` to the MAC `to` (ndisc_send_ns).
 
-    If `to` is `None`, send it to the target's solicited-node multicast group.
+    If `to` is `None`, send it to the target's solicited-node multicast group. `src` is the source address; `None` is
+    the unspecified address.
     """
     src = src or bytes(16)
     group = target if to else solicited_node(target)
@@ -93,7 +94,7 @@ def receive_advertisement(namespace: NetworkNamespace, packet: Packet, device: D
 def _send(
     namespace: NetworkNamespace, device: Device, to_mac: Mac, src: Address, dst: Address, message: bytes
 ) -> None:
-    """Send a neighbour message through the OUTPUT and POSTROUTING hooks (ndisc_send_skb)."""
+    """Send an ICMPv6 message to the MAC `to_mac`, through the OUTPUT and POSTROUTING hooks (ndisc_send_skb)."""
     data = build_ip(58, src, dst, message, ttl=255)
     netfilter = namespace.netfilter
     if netfilter.is_active:
@@ -105,7 +106,10 @@ def _send(
 
 
 def link_layer_option(options: bytes, option_type: int) -> Mac | None:
-    """Return the link-layer address in the options of a message: 1 of the source, 2 of the target."""
+    """Return the link-layer address in a message's option of type `option_type`, or `None` if it has no such option.
+
+    Type 1 is the address of the source, type 2 that of the target.
+    """
     at = 0
     while at + 8 <= len(options):
         kind, size = options[at], options[at + 1] * 8

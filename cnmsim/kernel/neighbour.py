@@ -58,7 +58,7 @@ _USABLE_AS_IS = (_DELAY, _PROBE, _PERMANENT)
 class Neighbour:
     """One entry (Linux: struct neighbour).
 
-    `mac` is `None` until resolved; `queue` holds packets that wait for the resolution. The entry is REACHABLE until
+    `mac` is `None` until it is resolved; `queue` holds the packets that wait for it. A REACHABLE entry stays so until
     `reachable_until_ns`. `order` is its position when the table is listed.
     """
 
@@ -82,18 +82,18 @@ class Neighbour:
         return self._state
 
     def _expire_reachable(self) -> None:
-        """Handle the expiry of the REACHABLE timer.
+        """Extend the REACHABLE time if the entry was confirmed meanwhile, otherwise make the entry STALE.
 
-        The state is extended if the entry was confirmed meanwhile; otherwise it ends.
+        Called when the REACHABLE time has expired.
         """
         self.reachable_until_ns = self.confirmed_ns + self.parameter("base_reachable_time_ms") * _NS_PER_MS
         if self.device.clock.now_ns > self.reachable_until_ns:
             self._state = _STALE
 
     def usable_mac(self, now_ns: int) -> Mac | None:
-        """Return the MAC if sending to it has no side effect, such as a probe or a change of state.
+        """Return the MAC if a frame can be sent to it without a further effect, such as a probe or a change of state.
 
-        Return `None` otherwise, and for a deleted entry.
+        Otherwise, and for a deleted entry, return `None`.
         """
         state = self._state
         if state is _REACHABLE:
@@ -101,9 +101,9 @@ class Neighbour:
         return self.mac if state in _USABLE_AS_IS else None
 
     def confirm(self, now_ns: int) -> None:
-        """Record that the neighbour is reachable, because TCP received an acknowledgement through it (neigh_confirm).
+        """Record that the neighbour is reachable at `now_ns`, because TCP received an acknowledgement through it.
 
-        The timer evaluates it.
+        This has an effect only when the REACHABLE time or the delay of the entry ends. Source: neigh_confirm.
         """
         if self._state is _REACHABLE and now_ns > self.reachable_until_ns:
             self._expire_reachable()
@@ -131,11 +131,12 @@ class Neighbour:
 class NeighbourTable:
     """The neighbour entries of one namespace, for both families.
 
-    The permanent entries of a device that has `interned_neighbours` stay in that map until they are looked up: an
-    overlay node has one for each endpoint of a network, and sends to few of them.
+    An overlay node has a permanent entry for each endpoint of a network, but sends to few of them. To save memory,
+    the permanent entries of a device with `interned_neighbours` are stored there, shared with other nodes, and are
+    copied into this table when they are first looked up.
 
-    `pending_confirm` is true while TCP sends a segment after it received a new acknowledgement: the segment's next
-    hop is then marked as confirmed (Linux: dst_pending_confirm).
+    TCP sets `pending_confirm` before it sends a segment, if it has received an acknowledgement of new data since the
+    last one. The entry of the segment's next hop is then confirmed (Linux: dst_pending_confirm).
     """
 
     __slots__ = ("_entries", "_last_order", "_namespace", "pending_confirm")
@@ -174,7 +175,7 @@ class NeighbourTable:
         return entry
 
     def known_mac(self, device: Device, address: Address) -> Mac | None:
-        """Return the MAC of an address if the table has it, else `None`. No request is sent."""
+        """Return the MAC of an address if the table has it, else `None`. This sends no request."""
         entry = self.get(device, address)
         return entry.mac if entry is not None else None
 
@@ -278,10 +279,10 @@ class NeighbourTable:
         return entry
 
     def _probe(self, entry: Neighbour, hint: Address | None = None) -> None:
-        """Send a request and schedule the next one.
+        """Send a request for the MAC of an entry, and schedule the next request.
 
-        The entry fails after ucast_solicit unicast or mcast_solicit multicast requests without an answer
-        (neigh_max_probes).
+        `hint` is the preferred source address. The entry fails after ucast_solicit unicast or mcast_solicit multicast
+        requests without an answer (neigh_max_probes).
         """
         entry.timer = None
         is_unicast = entry._state is _PROBE
@@ -369,7 +370,9 @@ class NeighbourTable:
         self._send_queued(entry)
 
     def update_stale(self, entry: Neighbour, mac: Mac) -> None:
-        """Store the MAC of a station that sent a request. If it is new, the entry is usable but STALE.
+        """Store the MAC of a station that sent a request.
+
+        If the entry had no MAC or another one, it becomes STALE: usable, but to be verified.
 
         Source: RFC 4861 §7.2.3; neigh_update with NUD_STALE.
         """

@@ -112,7 +112,10 @@ class OutputRouting:
         return self._intern(device, route, source, mtu, rule)
 
     def _intern(self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None) -> RoutingDecision:
-        """Return an equal recent decision if there is one. A sender to a thousand hosts thus stores few objects."""
+        """Return the routing decision with these values, as the same object as an equal recent one if there is one.
+
+        A sender to a thousand hosts thus stores few objects.
+        """
         for recent in self._recent:
             if recent.route is route and recent.src == src and recent.mtu == mtu and recent.rule is rule:
                 return recent

@@ -28,7 +28,7 @@ class MalformedPacketError(ValueError):
 
 
 TCP_FIN, TCP_SYN, TCP_RST, TCP_PSH, TCP_ACK, TCP_URG = 1, 2, 4, 8, 16, 32
-#: Type and code of the errors of routers and hosts, by family.
+#: The ICMP type and code of each error that routers and hosts send, by family.
 NO_ROUTE = {4: (3, 0), 6: (1, 0)}
 ADDRESS_UNREACHABLE = {4: (3, 1), 6: (1, 3)}
 PORT_UNREACHABLE = {4: (3, 3), 6: (1, 4)}
@@ -42,7 +42,7 @@ _IPV6 = Struct("!IHBB16s16s")
 
 
 def flag_text(flags: int) -> str:
-    """Format TCP flags as tcpdump does: `S`, `S.`, `P.`, `F.`, `R`."""
+    """Format TCP flags as tcpdump does: `S` for a SYN, `S.` for SYN and ACK, and so on."""
     letters = "".join(
         letter for bit, letter in ((2, "S"), (1, "F"), (4, "R"), (8, "P"), (32, "U"), (16, ".")) if flags & bit
     )

@@ -17,7 +17,10 @@ _FLOOR4, _FLOOR6 = 552, 1280
 
 
 class PathMtu:
-    """The learnt path MTUs of one namespace by destination. `on_change` is called when one is added or expires."""
+    """The path MTUs that one namespace has learnt, by destination.
+
+    `on_change` is called when one is added, lowered or has expired.
+    """
 
     __slots__ = ("_clock", "_known", "_on_change")
 
@@ -27,9 +30,9 @@ class PathMtu:
         self._known: dict[Address, tuple[int, int]] = {}
 
     def learn(self, dst: Address, mtu: int) -> None:
-        """Record that the path to `dst` carries at most `mtu` bytes.
+        """Record that the path to `dst` carries at most `mtu` bytes; ignored if a lower or equal MTU is known.
 
-        Smaller values than Linux's minimum are raised to it (net.ipv4.route.min_pmtu, IPV6_MIN_MTU).
+        A value below Linux's minimum is raised to the minimum (net.ipv4.route.min_pmtu, IPV6_MIN_MTU).
         """
         mtu = max(mtu, _FLOOR6 if len(dst) == 16 else _FLOOR4)
         if mtu < self.to(dst):

@@ -19,7 +19,7 @@ _STICKY = 0o1000
 class ProcessFiles(FileSystem):
     """A view of a file system with the permissions of a process. New files get its user, group and umask.
 
-    `base` is the file system itself.
+    `base` is the file system itself. Besides the errors of `FileSystem`, the methods raise `PermissionError`.
     """
 
     def __init__(self, base: FileSystem, process: Process) -> None:
@@ -30,11 +30,14 @@ class ProcessFiles(FileSystem):
 
     @property
     def base(self) -> FileSystem:
-        """The file system of which this is a view."""
+        """The file system behind this view."""
         return self._base
 
     def allows(self, inode: Inode, wanted: int) -> bool:
-        """Return True if the process may access an inode in a way: `READ`, `WRITE` or `EXECUTE`, or several."""
+        """Return True if the process may access an inode in all the ways that `wanted` combines.
+
+        `wanted` is `READ`, `WRITE` or `EXECUTE`, or several of them.
+        """
         user = self._process.credentials
         if user.has("DAC_OVERRIDE"):
             return isinstance(inode, Directory) or not wanted & EXECUTE or bool(inode.mode & 0o111)
@@ -51,13 +54,19 @@ class ProcessFiles(FileSystem):
         return super()._step(here, name, path)
 
     def file(self, path: str) -> File:
-        """Return the file at `path` for reading. Raises `PermissionError` (EACCES), too."""
+        """Return the file at `path` for reading.
+
+        Raises `PermissionError` (EACCES) or an error of `FileSystem.file`.
+        """
         file = super().file(path)
         self._require(file, READ, path)
         return file
 
     def listdir(self, path: str) -> list[str]:
-        """Return the sorted names in a directory. Raises `PermissionError` (EACCES), too."""
+        """Return the sorted names in a directory.
+
+        Raises `PermissionError` (EACCES) or an error of `FileSystem.listdir`.
+        """
         self._require(self._existing(path).inode, READ, path)
         return super().listdir(path)
 
@@ -74,13 +83,19 @@ class ProcessFiles(FileSystem):
         super()._store(path, content, appends=appends)
 
     def _own(self, path: str, mode: int | None) -> None:
-        """Give a new file the process's user and group, and the mode that its umask leaves."""
+        """Set the owner of a new file to the process's user and group, and its mode to `mode` without the umask bits.
+
+        If `mode` is `None`, the mode is not changed.
+        """
         user = self._process.credentials
         mode = None if mode is None else mode & ~self._process.umask
         super().change(path, uid=user.uid, gid=user.gid, mode=mode, follows=False)
 
     def mkdir(self, path: str, mode: int = 0o777) -> None:
-        """Create a directory with `mode`, without the bits of the umask. Raises `PermissionError` (EACCES), too."""
+        """Create a directory with `mode`, without the bits of the umask.
+
+        Raises `PermissionError` (EACCES) or an error of `FileSystem.mkdir`.
+        """
         place = self._place(path)
         if place.inode is None and place.parent is not None:
             self._require_writable(place, path)
@@ -100,7 +115,7 @@ class ProcessFiles(FileSystem):
         return place
 
     def _require_unprotected(self, place: Place, path: str) -> None:
-        """Raise `PermissionError` (EPERM) for another user's file in a directory like /tmp."""
+        """Raise `PermissionError` (EPERM) for another user's file in a sticky directory such as /tmp."""
         user, parent, inode = self._process.credentials, place.parent, place.inode
         if parent is None or inode is None or not parent.mode & _STICKY or user.has("FOWNER"):
             return
@@ -108,7 +123,10 @@ class ProcessFiles(FileSystem):
             raise error_at(errno.EPERM, path)
 
     def remove(self, path: str) -> None:
-        """Remove a file, a link or an empty directory. Raises `PermissionError` (EACCES, EPERM), too."""
+        """Remove a file, a link or an empty directory.
+
+        Raises `PermissionError` (EACCES, EPERM) or an error of `FileSystem.remove`.
+        """
         place = self._existing(path, follows=False)
         if place.parent is not None and place.path not in self._mounts:
             self._require(place.parent, WRITE, path)
@@ -116,12 +134,15 @@ class ProcessFiles(FileSystem):
         super().remove(path)
 
     def symlink(self, target: str, path: str) -> None:
-        """Create a symbolic link at `path`. Raises `PermissionError` (EACCES), too."""
+        """Create a symbolic link to `target` at `path`.
+
+        Raises `PermissionError` (EACCES) or an error of `FileSystem.symlink`.
+        """
         super().symlink(target, path)
         self._own(path, None)
 
     def add(self, path: str, inode: Inode) -> None:
-        """Add an inode at `path`. Raises `PermissionError` (EACCES), too."""
+        """Add an inode at `path`. Raises `PermissionError` (EACCES) or an error of `FileSystem.add`."""
         super().add(path, inode)
         if not isinstance(inode, Symlink) or inode.uid == 0:
             user = self._process.credentials
@@ -137,7 +158,10 @@ class ProcessFiles(FileSystem):
         mtime_ns: int | None = None,
         follows: bool = True,
     ) -> None:
-        """Change attributes of an inode. Raises `PermissionError` (EPERM), too, for another user's file."""
+        """Change attributes of an inode, as `FileSystem.change` does.
+
+        Raises `PermissionError` (EPERM) for another user's file, or an error of `FileSystem.change`.
+        """
         inode, user = self.inode(path, follows=follows), self._process.credentials
         is_owner = user.uid == inode.uid or user.has("FOWNER")
         own_group = gid is None or gid == inode.gid or (is_owner and gid in (user.gid, *user.groups))
@@ -150,7 +174,10 @@ class ProcessFiles(FileSystem):
 
 
 def allows(process: Process, path: str, wanted: int) -> bool:
-    """Return True if the process may access `path` (access(2)). Raises `OSError` if it cannot be resolved."""
+    """Return True if the process may access `path` in the ways that `wanted` combines (access(2)).
+
+    `wanted` is `READ`, `WRITE` or `EXECUTE`, or several of them. Raises `OSError` if the path cannot be resolved.
+    """
     files = process.files
     return not isinstance(files, ProcessFiles) or files.allows(files.inode(path), wanted)
 

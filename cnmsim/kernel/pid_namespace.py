@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class PidNamespace:
-    """The processes of a container by the ids that they see; the first process has id 1.
+    """A PID namespace: the processes of a container by the ids that they have in it. The first process has id 1.
 
-    In the machine's initial namespace, of which `parent` is `None`, every process of the machine has an id, too:
-    `Machine.processes` holds them all.
+    The machine's initial namespace, whose `parent` is `None`, has an id for every process of the machine;
+    `Machine.processes` is its mapping.
     """
 
     parent: PidNamespace | None = None
@@ -39,12 +39,15 @@ class PidNamespace:
         return number
 
     def skip(self, count: int) -> None:
-        """Leave out the next `count` ids."""
+        """Leave the next `count` ids unused."""
         if self.parent is not None:
             self._next_id += count
 
     def id_of(self, process: Process | None) -> int:
-        """Return the id that a process has in this namespace, 0 for `None` and for a process outside of it."""
+        """Return the id of a process in this namespace.
+
+        0 for `None` and for a process that is not in the namespace.
+        """
         if process is None or not process.is_running:
             return 0
         if process.pid_namespace is self:

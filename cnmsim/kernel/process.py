@@ -73,7 +73,8 @@ class Process:
         cgroup: ControlGroup | None = None,
     ) -> None:
         self.machine = machine
-        #: The memory that the program has allocated beyond its own size, in bytes, and its processor time.
+        #: The memory in bytes that the program has allocated in addition to its size at the start; its processor
+        #: time.
         self.allocated = self.cpu_ns = 0
         self.cgroup = cgroup
         self.argv = argv
@@ -138,19 +139,25 @@ class Process:
         return resident_kib(self.name)
 
     def allocate(self, size: int) -> None:
-        """Set the memory that the program has allocated, in bytes. Too much of it ends a process (OOM killer)."""
+        """Set the memory that the program has allocated to `size` bytes.
+
+        If the control group then exceeds its memory limit, the OOM killer ends one of its processes.
+        """
         self.allocated = size
         if self.cgroup is not None:
             self.cgroup.check_memory(self.machine.memory_bytes)
 
     def use_cpu(self, used_ns: int) -> None:
-        """Charge processor time to the process."""
+        """Add `used_ns` nanoseconds to the processor time of the process and of its control group."""
         self.cpu_ns += used_ns
         if self.cgroup is not None:
             self.cgroup.charge(used_ns)
 
     async def compute(self, work_ns: int) -> None:
-        """Use `work_ns` of processor time: wait as long as it takes under the limit of the control group."""
+        """Use `work_ns` nanoseconds of processor time, and wait until they have passed.
+
+        The wait is longer if the control group limits the process to less than one processor.
+        """
         self.use_cpu(work_ns)
         await sleep_ns(self.clock, work_ns if self.cgroup is None else self.cgroup.wall_ns(work_ns))
 
@@ -241,7 +248,7 @@ class Process:
         return task
 
     def start(self, program: Program, argv: list[str], **options: Any) -> Process:
-        """Start a child process. Raises `ForkRefusedError` at the limit of the control group.
+        """Start a child process that runs `program`. Raises `ForkRefusedError` at the limit of the control group.
 
         `options` are those of `Machine.spawn`; the child inherits everything that they do not replace.
         """
@@ -300,10 +307,10 @@ class Process:
         return TcpSocket(self.namespace, family, owner=self)
 
     def icmp(self, family: int = 4, *, is_datagram: bool = False) -> IcmpSocket:
-        """Open an ICMP socket of family 4 or 6: raw, or for echo requests only with `is_datagram`.
+        """Open an ICMP socket of family 4 or 6: a raw one or, with `is_datagram`, one for echo requests only.
 
-        Raises `PermissionError` (EPERM) without CAP_NET_RAW, unless `net.ipv4.ping_group_range` includes a group of
-        the process and `is_datagram` is set (icmp(7)).
+        Raises `PermissionError` (EPERM) without CAP_NET_RAW, unless `is_datagram` is set and
+        `net.ipv4.ping_group_range` includes a group of the process (icmp(7)).
         """
         low, high = map(int, self.namespace.sysctl_get("net.ipv4.ping_group_range").split())
         groups = (self.credentials.gid, *self.credentials.groups)
@@ -312,16 +319,19 @@ class Process:
         return IcmpSocket(self.namespace, family, owner=self)
 
     def may_signal(self, target: Process) -> bool:
-        """Return True if this process may send signals to `target` (kill(2)): the same user, or CAP_KILL."""
+        """Return True if this process may send signals to `target`.
+
+        Both must have the same user, or this one CAP_KILL (kill(2)).
+        """
         return self.credentials.uid == target.credentials.uid or self.credentials.has("KILL")
 
     def kill(self, signal: int = SIGKILL, sender: Process | None = None) -> None:
-        """Send a signal: run its handler, or apply Linux's default action. A process that has ended ignores it.
+        """Send a signal to this process: run its handler, or apply Linux's default action.
 
-        `sender` is the process that sends it, `None` for the kernel and the engine: the first process of a PID
-        namespace is protected from SIGKILL and SIGSTOP of the processes inside.
-
-        A fatal signal ends the process at once; if the process sends it to itself, it ends after its current step.
+        `sender` is the process that sends it, `None` for the kernel and the engine. It matters for the first process
+        of a PID namespace, which ignores SIGKILL and SIGSTOP from processes of the same namespace. A fatal signal
+        ends the process at once; a process that sends it to itself ends after its current step. If the process has
+        ended, nothing happens.
         """
         if not self.is_running or signal == 0:
             return
@@ -360,7 +370,7 @@ class Process:
     async def exec(
         self, program: Program, argv: list[str], env: dict[str, str], streams: tuple[Pipe, Pipe, Pipe]
     ) -> int:
-        """Continue as another program, as execve(2) does, and return its exit status.
+        """Continue as another program, as execve(2) does, and return the exit status of that program.
 
         The process keeps its id, its children and the signals that it ignores. `streams` are its standard input,
         output and error from now on.
@@ -370,7 +380,7 @@ class Process:
         return await program(self)
 
     def exit(self, status: int) -> None:
-        """End the process with `status`, from a signal handler or a thread."""
+        """End the process with `status`; for signal handlers and threads of the process."""
         if self.is_running:
             self._end(status)
 

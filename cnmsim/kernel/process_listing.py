@@ -18,7 +18,7 @@ from cnmsim.kernel.process import Process
 
 @frozen
 class Column:
-    """A column: its title, its width (negative: aligned to the left) and the function that returns a value."""
+    """A column of the list: its title, its width (negative: left-aligned), and its text for a process (`value`)."""
 
     title: str
     width: int
@@ -54,7 +54,7 @@ def _start(process: Process) -> str:
 
 
 def elapsed(process: Process) -> str:
-    """Return for how long a process has run, as `[[DD-]HH:]MM:SS`."""
+    """Return the time since a process was started, as `[[DD-]HH:]MM:SS`."""
     seconds = (process.clock.now_ns - process.started_ns) // NS_PER_S
     days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
     text = f"{minutes:02d}:{seconds % 60:02d}"
@@ -84,7 +84,7 @@ def _own_id(process: Process) -> str:
 
 
 def parent_id(process: Process) -> str:
-    """Return the id of the parent. That of a process without a parent is the machine's init, id 1."""
+    """Return the id of the parent process. Without a parent it is 1, the id of the machine's init."""
     return str(process.parent.pid if process.parent is not None else 1)
 
 
@@ -137,13 +137,13 @@ BY_USER = (
 
 
 class UnknownColumnError(ValueError):
-    """`ps -o` names a column that does not exist. The text is the error message of ps(1)."""
+    """Raised for an unknown column after `ps -o`. The text is the error message of ps(1)."""
 
 
 def chosen(names: str) -> tuple[Column, ...]:
-    """Return the columns of `-o NAMES`: names separated by commas or blanks, each with `=TITLE` for another title.
+    """Return the columns for `ps -o NAMES`: names separated by commas or blanks, such as `pid,args`.
 
-    Raises `UnknownColumnError`.
+    After `NAME=TITLE` the column has another title, which extends to the end of `names`. Raises `UnknownColumnError`.
     """
     columns: list[Column] = []
     words = names.replace(",", " ").split()
@@ -161,7 +161,7 @@ def chosen(names: str) -> tuple[Column, ...]:
 
 
 def select(arguments: list[str]) -> tuple[tuple[Column, ...], bool]:
-    """Return the columns that the options of ps(1) select, and whether the titles are left out.
+    """Parse the arguments of ps(1). Return the selected columns, and whether the titles are left out.
 
     Raises `UnknownColumnError`.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.pid_namespace import PidNamespace
     from cnmsim.kernel.process import Process
 
-#: The kernel, as uname(2) reports it, and the size of a machine.
+#: The name and release of the kernel, as uname(2) reports them, and the size of a machine.
 KERNEL_RELEASE, KERNEL_VERSION = "6.1.0-cnmsim", "#1 SMP"
 CPUS, MEMORY_KIB = 4, 8 << 20
 #: The soft and hard limits of open files without `--ulimit`.
@@ -27,7 +27,7 @@ _FIRST_NAMESPACE_INODE = 4026531834
 
 
 class _Generated(Directory):
-    """A directory whose entries are made on each access."""
+    """A directory whose entries are generated on each access."""
 
     def __init__(self, make: Callable[[], dict[str, Callable[[], Inode]]]) -> None:
         super().__init__(0o555)
@@ -48,7 +48,10 @@ def _text(read: Callable[[], str]) -> Callable[[], Inode]:
 
 
 def mount(files: FileSystem, machine: Machine, namespace: Callable[[], PidNamespace | None]) -> None:
-    """Mount /proc with the processes of the PID namespace that `namespace` returns."""
+    """Mount /proc at `files`, with the processes of the PID namespace that `namespace()` returns.
+
+    If it returns `None`, /proc shows no processes.
+    """
 
     def entries() -> dict[str, Callable[[], Inode]]:
         pids = namespace()

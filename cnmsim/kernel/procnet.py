@@ -210,7 +210,7 @@ class ProcNet:
     namespace: NetworkNamespace
 
     def __call__(self, path: str) -> File | None:
-        """Return the file of a table, or `None`."""
+        """Return the file at `path`, relative to /proc/net, or `None` if there is none."""
         table = _TABLES.get(path)
         if table is None:
             return None

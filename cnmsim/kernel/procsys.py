@@ -53,7 +53,7 @@ class ProcSys:
     is_read_only: bool
 
     def __call__(self, path: str) -> File | None:
-        """Return the file of a sysctl, or `None`."""
+        """Return the file of the sysctl at `path`, relative to /proc/sys, or `None` if there is none."""
         # A dot in the path is part of a device's name; the key has a dot in place of both dot and slash.
         key = path.replace("/", ".")
         try:
@@ -66,7 +66,7 @@ class ProcSys:
 def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool = False) -> None:
     """Mount the sysctls of `namespace` at /proc/sys and its tables at /proc/net.
 
-    /proc/sys is read-only in a container without privileges.
+    `is_read_only` is for a container without privileges, where /proc/sys is read-only.
     """
     if not any(mount.path == "/proc" for mount in files.mounts()):
         files.mount("/proc", Directory(0o555), device="proc", kind="proc", options="nosuid,nodev,noexec,relatime")
@@ -75,7 +75,10 @@ def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool 
 
 
 def view_for_namespace(files: FileSystem, namespace: NetworkNamespace) -> FileSystem:
-    """Return `files` as a process in `namespace` sees them: /proc shows the network of the reading process."""
+    """Return `files` as a process in `namespace` sees them.
+
+    It is a view in which /proc/sys and /proc/net show `namespace`, or `files` itself if they do so already.
+    """
     mounted = files.mounted(ROOT)
     if not isinstance(mounted, ProcSys) or mounted.namespace is namespace:
         return files
@@ -84,7 +87,7 @@ def view_for_namespace(files: FileSystem, namespace: NetworkNamespace) -> FileSy
 
 
 def write(files: FileSystem, namespace: NetworkNamespace, key: str, value: str) -> None:
-    """Set a sysctl for a process in `namespace` with the mounts of `files`.
+    """Set a sysctl of `namespace`, as a process does that sees the mounts of `files`.
 
     Raises `OSError`: ENOENT for an unknown key, EROFS where /proc/sys is mounted read-only, EINVAL for a bad value.
     """

@@ -63,12 +63,12 @@ class Route:
 
 
 def local_route(dst: Address, loopback: Device) -> Route:
-    """Return the route of the local table to one of the namespace's own addresses."""
+    """Return the route that the kernel's local table has for `dst`, one of the namespace's own addresses."""
     return Route(Prefix.of(dst, len(dst) * 8), loopback, scope="host", kind="local", protocol="kernel")
 
 
 def link_route(dst: Address, device: Device) -> Route:
-    """Return the implied route to a group or broadcast address out of a device."""
+    """Return the route to `dst` as an address on the link of `device`, such as a group, without a table entry."""
     return Route(Prefix.of(dst, len(dst) * 8), device, scope="link", protocol="kernel")
 
 
@@ -114,7 +114,7 @@ class RoutingTable:
         self.invalidate()
 
     def has_connected(self, device: Device, prefix: Prefix) -> bool:
-        """Return True if the kernel has made a route to `prefix` out of `device`."""
+        """Return True if there is a route to `prefix` out of `device` that the kernel created."""
         return any(r.device is device and r.prefix == prefix and r.protocol == "kernel" for r in self._routes)
 
     def remove(self, route: Route) -> None:
@@ -135,7 +135,7 @@ class RoutingTable:
             self.invalidate()
 
     def invalidate(self) -> None:
-        """Clear cached lookups, because something that routes depend on has changed."""
+        """Clear the cached lookups, because a device, link or address has changed."""
         self._on_change()
         self._cache.clear()
 

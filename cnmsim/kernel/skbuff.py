@@ -109,7 +109,7 @@ class Packet:
 
     @classmethod
     def outgoing(cls, data: bytes, protocol: int, src: Address, dst: Address, ttl: int) -> Packet:
-        """Create a packet from the bytes that `build_ip` has just made, without parsing them."""
+        """Create a packet from the bytes that `build_ip` has just built, without parsing them again."""
         packet = object.__new__(cls)
         packet.data = data
         packet.protocol = protocol
@@ -130,9 +130,9 @@ class Packet:
 
     @classmethod
     def plain(cls, data: bytes, indev: Device) -> Packet:
-        """Create a packet from a valid unfragmented TCP or UDP packet over IPv4 without options.
+        """Create a packet from `data`, a valid unfragmented TCP or UDP packet over IPv4 without options.
 
-        Nothing is checked.
+        The caller guarantees this; nothing is checked.
         """
         packet = object.__new__(cls)
         packet.data = data

@@ -135,18 +135,21 @@ class Sysctl:
         self._declared = (*self._declared, defaults)
 
     def device(self, family: int, device: str, name: str) -> str:
-        """Return the value that applies to a device: its own, or that of `default`."""
+        """Return the value of the sysctl `name` for a device: the device's own value, or else that of `default`."""
         return self.get(f"net.ipv{family}.conf.{device}.{name}")
 
     def forget_device(self, device: str, *families: int) -> None:
-        """Delete a device's values, because it was removed or no longer supports the address family."""
+        """Delete a device's values, because it was removed or no longer supports one of the address families.
+
+        `families` are 4 or 6; without any, the values of both are deleted.
+        """
         for start in PER_DEVICE:
             if not families or int(start[len("net.ipv")]) in families:
                 for key in [key for key in self._values if key.startswith(f"{start}{device}.")]:
                     del self._values[key]
 
     def rename_device(self, old: str, new: str) -> None:
-        """Move the values of a device to its new name."""
+        """Move the values of the device `old` to its new name, `new`."""
         for start in PER_DEVICE:
             begin = f"{start}{old}."
             for key in [key for key in self._values if key.startswith(begin)]:
@@ -155,7 +158,7 @@ class Sysctl:
     def items(self, devices: Iterable[str] = ()) -> list[tuple[str, str]]:
         """Return all keys with their values, sorted by key.
 
-        They include the per-device keys of each device in `devices`, and of `all` and `default`.
+        The per-device keys are those of `all`, `default` and the devices named in `devices`.
         """
         values: dict[str, str] = {}
         for defaults in reversed(self._declared):

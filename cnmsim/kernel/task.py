@@ -86,7 +86,7 @@ class Future(Generic[T]):
 
 
 class TaskOwner(Protocol):
-    """What tasks belong to: a process, as far as tasks need it."""
+    """The owner of tasks: a process, reduced to what tasks need of it."""
 
     @property
     def description(self) -> str:
@@ -105,7 +105,7 @@ class Gate:
         self._held: list[tuple[Task[Any], Future[Any] | None, Observer | None]] = []
 
     def hold(self, task: Task[Any], woken_by: Future[Any] | None) -> None:
-        """Delay a task that was woken while the gate is shut; `open` resumes it.
+        """Store a task that was woken while the gate is shut; `open` resumes it.
 
         `woken_by` is the future that woke the task, or `None`.
         """
@@ -116,7 +116,7 @@ class Gate:
         self.is_shut = True
 
     def open(self) -> None:
-        """Resume the tasks; each keeps the observer context in which it was woken."""
+        """Resume the tasks, each with the observer that was active when it was woken."""
         self.is_shut = False
         held, self._held = self._held, []
         for task, woken_by, context in held:
@@ -174,14 +174,15 @@ class Task(Future[T]):
     def waiting_task(self) -> Task[Any] | None:
         """Return the task itself if it is waiting, else `None`.
 
-        The clock calls that resume it are methods of `Task`.
+        With this the clock finds the task that a scheduled call would resume: such a call is a method of the task or
+        of the future that it awaits.
         """
         return None if self.is_done or self._is_running else self
 
     def fail(self, error: Exception) -> None:
-        """Raise an error in the task at the point where it waits.
+        """Raise `error` inside the task, at the point where it waits.
 
-        If the error ends the task and nothing awaits the task, it is raised to the caller, too.
+        If the task does not catch the error and nothing awaits the task, `fail` itself raises the error.
         """
         if _is_closed(self._coroutine):
             raise error
@@ -220,10 +221,11 @@ class Task(Future[T]):
 
 
 def _is_closed(coroutine: Any) -> bool:
-    """Return True if the coroutine, or one that it awaits, is closed.
+    """Return True if the coroutine, or one that it awaits, is closed, so that no exception can be thrown into it.
 
-    When a lab is garbage, Python closes its suspended coroutines in any order, the awaited one possibly first. No
-    exception can be thrown into such a chain: CPython raises "cannot reuse already awaited coroutine".
+    When a lab is garbage-collected, Python closes its suspended coroutines in any order, so that a coroutine may be
+    closed before the one that awaits it. CPython then raises "cannot reuse already awaited coroutine" if an exception
+    is thrown into the latter.
     """
     while coroutine is not None and hasattr(coroutine, "cr_frame"):
         if coroutine.cr_frame is None:
@@ -233,7 +235,7 @@ def _is_closed(coroutine: Any) -> bool:
 
 
 class Signal:
-    """A condition variable: when it is notified, every waiting task checks its own condition again."""
+    """A condition variable: a notification makes every waiting task check its own condition again."""
 
     __slots__ = ("_waiters", "clock")
 
@@ -317,9 +319,9 @@ async def sleep_ns(clock: Clock, nanoseconds: int) -> None:
 
 
 async def wait_for(clock: Clock, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None) -> T:
-    """Await a future, or run a coroutine, for at most `timeout_s` seconds.
+    """Wait for a future, or run a coroutine, and return the result.
 
-    Raises `TimeoutError` after that time, and cancels the coroutine or task.
+    Raises `TimeoutError` after `timeout_s` seconds (`None`: no limit); a coroutine or task is then cancelled.
     """
     future = awaitable if isinstance(awaitable, Future) else Task(clock, awaitable)
     if timeout_s is None:
@@ -344,10 +346,10 @@ async def wait_for(clock: Clock, awaitable: Future[T] | Coroutine[Any, Any, T], 
 
 
 def run_until(clock: Clock, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-    """Run the clock until a future or coroutine is done and return its result, for calls from plain Python.
+    """Run the clock until a future or coroutine is done and return the result; for callers that are not coroutines.
 
-    Raises the future's error, or `TimeoutError` if it is not done after `timeout_s` seconds or no scheduled work is
-    left to complete it.
+    Raises the future's error. Raises `TimeoutError` if it is not done after `timeout_s` seconds (`None`: no limit),
+    or if no scheduled work is left that could complete it.
     """
     future = awaitable if isinstance(awaitable, Future) else Task(clock, awaitable)
     future.add_done_callback(lambda _: None)

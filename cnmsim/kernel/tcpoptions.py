@@ -70,7 +70,10 @@ def read_options(data: bytes) -> TcpOptions:
 def syn_options(
     mss: int, *, is_sack_permitted: bool, timestamp: tuple[int, int] | None, window_scale: int | None
 ) -> bytes:
-    """Build the options of a SYN; `None` omits an option."""
+    """Build the options of a SYN: the MSS, and each of the others unless it is `None` or False.
+
+    `timestamp` is (value, echo reply).
+    """
     parts = [b"\x02\x04", mss.to_bytes(2)]
     if timestamp is not None:
         parts += [b"\x04\x02\x08\x0a" if is_sack_permitted else _STAMP_HEAD, _STAMP.pack(*timestamp)]
@@ -82,7 +85,11 @@ def syn_options(
 
 
 def segment_options(timestamp: tuple[int, int] | None, sack: Sequence[tuple[int, int]] = ()) -> bytes:
-    """Build the options of a segment after the handshake: timestamp, and as many SACK blocks as fit."""
+    """Build the options of a segment after the handshake: the timestamp, and as many blocks of `sack` as fit.
+
+    `timestamp` is (value, echo reply), or `None` to omit it. A SACK block is its first sequence number and the one
+    after its last.
+    """
     options = b"" if timestamp is None else _STAMP_HEAD + _STAMP.pack(*timestamp)
     blocks = sack[: 4 if timestamp is None else 3]
     if not blocks:

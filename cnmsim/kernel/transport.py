@@ -80,7 +80,10 @@ def icmp_message(icmp_type: int, code: int, rest: bytes = bytes(4), payload: byt
 def icmpv6_message(
     src: Address, dst: Address, icmp_type: int, code: int, rest: bytes = bytes(4), payload: bytes = b""
 ) -> bytes:
-    """Build an ICMPv6 message, with the checksum for the two addresses."""
+    """Build an ICMPv6 message, with the checksum for the addresses `src` and `dst`.
+
+    `rest` is the second word of its header (identifier and sequence, or an MTU).
+    """
     head = _ICMP.pack(icmp_type, code, 0, rest)
     return head[:2] + transport_checksum(src, dst, 58, head + payload).to_bytes(2) + rest + payload
 
@@ -88,7 +91,10 @@ def icmpv6_message(
 def icmp_of_family(
     src: Address, dst: Address, icmp_type: int, code: int, rest: bytes = bytes(4), payload: bytes = b""
 ) -> tuple[int, bytes]:
-    """Return the protocol number and the bytes of an ICMP or ICMPv6 message between two addresses."""
+    """Build an ICMP message between IPv4 addresses, or an ICMPv6 message between IPv6 addresses.
+
+    Return its protocol number and its bytes. `rest` is the second word of its header.
+    """
     if len(dst) == 16:
         return 58, icmpv6_message(src, dst, icmp_type, code, rest, payload)
     return 1, icmp_message(icmp_type, code, rest, payload)

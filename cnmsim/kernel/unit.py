@@ -9,9 +9,10 @@ from attrs import define
 
 @define(eq=False)
 class Unit:
-    """A service. `started_ns` is the virtual time of its last start in nanoseconds.
+    """A service. `started_ns` is the virtual time of its last start, in nanoseconds.
 
-    `restart` ends and starts it again; it raises `OSError` with the reason if the service does not start.
+    `restart` stops the service and starts it again; it raises `OSError` with the reason if the service does not
+    start.
     """
 
     name: str

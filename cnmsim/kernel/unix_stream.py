@@ -7,7 +7,7 @@ from cnmsim.kernel.files import Pipe
 
 
 class UnixStream:
-    """One end of a connection, with the methods of a TCP socket that stream protocols use."""
+    """One end of a connection, with those methods of a TCP socket that stream protocols need."""
 
     __slots__ = ("_incoming", "_outgoing")
 
@@ -22,7 +22,10 @@ class UnixStream:
         return cls(back, there), cls(there, back)
 
     async def recv(self, n: int = 65536, timeout_s: float | None = None) -> bytes:
-        """Wait for data and return up to `n` bytes; b"" once the peer has closed its end. Raises `TimeoutError`."""
+        """Wait for data and return up to `n` bytes; b"" once the peer has closed its end.
+
+        Raises `TimeoutError` after `timeout_s` seconds.
+        """
         return await self._incoming.read(n, timeout_s)
 
     def send(self, data: bytes) -> None:

@@ -32,7 +32,7 @@ class ChildPort(Protocol):
     def input(self, frame: bytes) -> bool:
         """Process a frame that the lower device received.
 
-        Return False if the lower device's own stack receives it too.
+        Return False if the lower device's own stack must process the frame too, otherwise True.
         """
 
     def mac_changed(self) -> None:
@@ -55,7 +55,7 @@ class UpperDevices:
 
     @property
     def all(self) -> list[UpperDevice]:
-        """All devices on top of this one."""
+        """All VLANs and children on top of the device."""
         return [*self.vlans.values(), *(self.port.children if self.port is not None else ())]
 
     def unicast_filter(self) -> frozenset[Mac]:
@@ -63,21 +63,21 @@ class UpperDevices:
         return frozenset().union(*(upper.unicast_filter for upper in self.all))
 
     def promiscuity(self) -> int:
-        """Return the number of requests for promiscuous mode.
+        """Return how many requests for promiscuous mode of the lower device the upper devices make.
 
-        An upper device requests it for itself, or because the lower device cannot filter additional unicast
-        addresses.
+        An upper device makes one while it is promiscuous itself or must receive all frames. One more is made if they
+        use additional unicast addresses and the lower device cannot filter these.
         """
         wishes = sum(upper.propagates_rx_flags and upper.promiscuity > 0 for upper in self.all if upper.is_up)
         wishes += sum(upper.receives_all_frames for upper in self.all)
         return wishes + (not self.lower.filters_unicast and bool(self.unicast_filter()))
 
     def all_multicast(self) -> int:
-        """Return how many upper devices request all multicast frames."""
+        """Return how many upper devices request that the lower device receive all multicast frames."""
         return sum(upper.propagates_rx_flags and upper.all_multicast > 0 for upper in self.all if upper.is_up)
 
     def input(self, frame: bytes) -> bool:
-        """Offer a received frame to the upper devices. Return True if one consumed it."""
+        """Offer a received frame to the upper devices. Return True if one of them consumed it."""
         if frame[12:14] == VLAN_TAG:
             vlan = self.vlans.get(int.from_bytes(frame[14:16]) & 0xFFF)
             if vlan is not None:
@@ -125,7 +125,10 @@ def upper_devices_of(lower: Device) -> UpperDevices:
 
 
 def deliver_to_child(frame: bytes, child: UpperDevice, mode: Enum) -> None:
-    """Deliver a frame that came from the lower device or from a sibling to a child device."""
+    """Deliver a frame that came from the lower device or from a sibling to `child`.
+
+    `mode` is the macvlan or ipvlan mode, for the report to an observer.
+    """
     lower = child.lower
     if lower.clock.context is not None:
         place = child.namespace.name if child.namespace is not None else ""
@@ -145,9 +148,9 @@ def require_free_port(lower: Device) -> None:
 
 
 class UpperDevice(Device):
-    """A device on top of another, its `lower`, which may be in another namespace.
+    """A device on top of another one, its `lower`, which may be in another namespace.
 
-    With `propagates_rx_flags` the lower device is promiscuous while this one is.
+    If `propagates_rx_flags` is true, the lower device is promiscuous while this device is.
     """
 
     __slots__ = ("lower",)

@@ -61,7 +61,7 @@ class Vlan(UpperDevice):
 
     @property
     def no_arp(self) -> bool:
-        """The NOARP flag, which is inherited from the lower device."""
+        """The `NOARP` flag, the same as that of the lower device."""
         return self.lower.no_arp
 
     @property

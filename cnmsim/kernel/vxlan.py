@@ -72,7 +72,10 @@ class VxlanSocket(UdpSocket):
         self.devices: dict[int, Vxlan] = {}
 
     def deliver(self, packet: Packet, data: bytes) -> bool:
-        """Decapsulate a datagram and pass its frame to the device of its VNI (vxlan_rcv)."""
+        """Decapsulate a datagram and pass its frame to the device of its VNI (vxlan_rcv).
+
+        Return False if the datagram was dropped.
+        """
         namespace = self.namespace
         if len(data) < VXLAN_LENGTH + ETHERNET_HEADER or data[:4] != b"\x08\0\0\0" or data[7]:
             namespace.drop(packet, DropReason.MALFORMED, "no valid VXLAN header")
@@ -175,7 +178,10 @@ class Vxlan(Device):
 
     @property
     def peer_index(self) -> int | None:
-        """Its own index, which Linux shows behind `@if` once the device is not in its `link_namespace`."""
+        """The device's own interface index, which Linux shows after `@if`, e.g. 7 for `vxlan0@if7`.
+
+        `None` while the device is in its `link_namespace`, where Linux shows no `@if`.
+        """
         return self.index if self.namespace is not self.link_namespace else None
 
     # --- up and down
@@ -215,7 +221,7 @@ class Vxlan(Device):
         self._socket.devices[self.vni] = self
 
     def detach(self) -> None:
-        """Detach from the bridge and from the `link_namespace`."""
+        """Leave the bridge, and stop receiving in the `link_namespace`, because the device is being removed."""
         super().detach()
         if self in self.link_namespace.tunnels:
             self.link_namespace.tunnels.remove(self)
@@ -261,9 +267,9 @@ class Vxlan(Device):
         self.clock.call_soon(self.receive, answer.reply)
 
     def _find_path(self, frame: bytes, vtep: Address) -> _Path | None:
-        """Route to a VTEP (vxlan_xmit_one).
+        """Return the route to `vtep` for `frame` (vxlan_xmit_one).
 
-        Return `None` if the frame was dropped, or delivered to this host itself.
+        Return `None` if the frame was dropped, or if it was delivered at once because `vtep` is this host.
         """
         namespace = self.link_namespace
         if not any(vtep):
@@ -335,8 +341,8 @@ class Vxlan(Device):
     def _reply_too_big(self, frame: bytes, path: _Path) -> bool:
         """Answer a bridged frame whose outer packet exceeds the path MTU with an ICMP error (skb_tunnel_check_pmtu).
 
-        Return `False` if the frame must be sent all the same: Linux answers no frame that the namespace itself sent
-        or routed.
+        Return True if it was answered. Return `False` if the frame must be sent all the same, for example
+        because the namespace itself sent or routed it.
         """
         if self.master is None or frame[6:12] == self.master.mac:
             return False

@@ -59,8 +59,9 @@ def _may_have_many(mac: Mac) -> bool:
 class VxlanFdb:
     """The forwarding database of one device. All its VTEPs have the same address `family` (4 or 6).
 
-    A learned entry expires `ageing_s` seconds after its last use. Permanent unicast entries stay interned until they
-    are looked up: a node has one for each endpoint of a network, and sends to few of them.
+    A learned entry expires `ageing_s` seconds after its last use. A node has a permanent entry for each endpoint of a
+    network, but sends to few of them. To save memory, permanent unicast entries are stored in `pool`, which other
+    nodes share, and are copied into this table when they are first looked up.
     """
 
     __slots__ = ("_clock", "_entries", "_interned", "_last_order", "_vtep_length", "ageing_s", "family")
@@ -111,7 +112,10 @@ class VxlanFdb:
         return None if entry is None or self._has_aged_out(entry) else entry
 
     def _materialise(self, mac: Mac) -> VxlanEntry | None:
-        """Replace an interned entry by an entry object of this table and return it, or `None` if there is none."""
+        """Move the entry of a MAC address from the shared pool into this table, and return it.
+
+        Return `None` if the pool has no entry of this device for the address.
+        """
         popped = self._interned.pop(mac)
         if popped is None:
             return None

@@ -24,7 +24,7 @@ def vxlan_header(vni: int) -> bytes:
 def source_port(frame: bytes, low: int, high: int) -> int:
     """Return the UDP source port for an inner frame: the same for all frames of one flow (RFC 7348 section 5).
 
-    `low` and `high` are the limits of the local port range. As in Linux (udp_flow_src_port) the last port is never
+    `low` and `high` are the limits of the local port range. As in Linux (udp_flow_src_port), `high` itself is never
     used.
     """
     ethertype = frame[12:14]

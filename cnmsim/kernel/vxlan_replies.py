@@ -41,10 +41,10 @@ _ICMP4_ERRORS = (3, 4, 5, 11, 12)
 
 @frozen
 class ProxyAnswer:
-    """The outcome of a proxied request.
+    """The answer to a request that the device handles as a proxy.
 
-    `reply` is the answering frame, or `None` if the request is dropped. `what` is an explanation, `entry` the
-    neighbour entry used.
+    `reply` is the answering frame, or `None` if the request is dropped. `what` is the explanation for traces, `entry`
+    the neighbour entry used.
     """
 
     reply: bytes | None
@@ -64,7 +64,7 @@ def is_proxied(frame: bytes) -> bool:
 
 
 def proxy_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> ProxyAnswer:
-    """Answer a frame for which `is_proxied` is true.
+    """Return the answer to a frame for which `is_proxied` is true.
 
     `find(address)` returns the neighbour entry of an address on the device, or `None`.
     """

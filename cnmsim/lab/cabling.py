@@ -1,4 +1,4 @@
-"""The wiring of a lab: segments by their subnets, switches, cables, and the interfaces of hosts plugged into them."""
+"""The wiring of a lab: segments with their subnets, switches, cables, and the interfaces plugged into them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 _ETHERNET_MTU = 1500
 
-#: An interface, its specification, and the segment it is plugged into.
+#: An interface, its specification, and the segment into which it is plugged.
 Plug = tuple[HostInterface, InterfaceSpec, Segment]
 
 
 @define(eq=False)
 class Cabling:
-    """The segments and cables of a lab with these `hosts`.
+    """The segments and cables of a lab. `hosts` are the lab's hosts by name.
 
     `latency_s` is the default latency of a segment, in seconds.
     """
@@ -62,9 +62,11 @@ class Cabling:
         vlans: Mapping[int, str | Iterable[str]] | None,
         options: Mapping[str, Any],
     ) -> Segment:
-        """Add a segment for the hosts of `subnets`, or a switch with access ports of `vlans`.
+        """Add a segment and return it. Hosts that are added later in one of `subnets` are plugged into it.
 
-        Raises `Conflict` if the name or a subnet has a segment, `InvalidParameter` for impossible values.
+        `vlans` maps VLANs to subnets: the segment is then a switch, and the hosts of these subnets get access ports.
+        With `latency_s` None the latency is the lab's default. `options` are those of `Segment`. Raises `Conflict` if
+        the name is in use or a subnet already has a segment, `InvalidParameter` for invalid values.
         """
         if not is_subnet(name):
             require_name(name)
@@ -89,11 +91,11 @@ class Cabling:
         return segment
 
     def assign_subnet(self, subnet: Prefix, segment: str) -> None:
-        """Plug later hosts of a subnet into a segment, unless the subnet has one already."""
+        """Set the segment into which later hosts of a subnet are plugged, unless the subnet has one already."""
         self._by_subnet.setdefault(subnet, self.segments[segment])
 
     def subnets_of(self, segment: Segment) -> dict[int, list[str]]:
-        """Return the subnets of a segment by VLAN, 0 for those without one."""
+        """Return the subnets of a segment by VLAN; the key 0 holds the subnets without a VLAN."""
         by_vlan: dict[int, list[str]] = {}
         for prefix, owner in self._by_subnet.items():
             if owner is segment:
@@ -101,9 +103,9 @@ class Cabling:
         return by_vlan
 
     def segment_for(self, interface: InterfaceSpec, mtu: int) -> Segment:
-        """Return the segment that an interface's subnets belong to.
+        """Return the segment to which an interface's subnets belong.
 
-        If there is none, return a new one, not yet added.
+        If there is none, return a new segment for frames of at least `mtu` bytes, which is not added to the lab yet.
 
         Raises `InvalidParameter` if the subnets belong to several segments.
         """
@@ -121,9 +123,9 @@ class Cabling:
 
     @contextmanager
     def plugged(self, plugs: Sequence[Plug]) -> Iterator[None]:
-        """Plug interfaces in at the start of a block.
+        """Plug interfaces in at the start of a `with` block.
 
-        If plugging in or the block fails, restore the previous wiring.
+        If that or the block raises an error, the previous wiring is restored.
         """
         by_subnet, segments = dict(self._by_subnet), dict(self.segments)
         done: list[Plug] = []
@@ -144,7 +146,11 @@ class Cabling:
             raise
 
     def link(self, left: str, right: str, options: dict[str, Any]) -> Trunk | Link | Segment:
-        """Connect two interfaces, two switches, or one of each by a cable. Raises `NotFound`, `InvalidParameter`."""
+        """Connect two interfaces, two switches, or an interface and a switch by a cable.
+
+        Return the new link or trunk, or the switch into which the interface was plugged. Raises `NotFound` for an
+        unknown end, `InvalidParameter` for invalid options.
+        """
         ends: list[Any] = [self._end(left), self._end(right)]
         try:
             vlans = take_port_vlans(options)
@@ -169,7 +175,10 @@ class Cabling:
         return link
 
     def _port_vlans(self, interface: InterfaceSpec) -> PortVlans | None:
-        """Return the VLAN configuration of an interface's port: access to the VLAN of its subnet."""
+        """Return the VLAN configuration of the switch port for an interface.
+
+        It is an access port of the VLAN of the interface's subnet. Return `None` if the subnet has no VLAN.
+        """
         vlans = {self._vlan_of[a.prefix] for a in interface.addresses if a.prefix in self._vlan_of}
         if len(vlans) > 1:
             listed = " and ".join(f"VLAN {vlan}" for vlan in sorted(vlans))

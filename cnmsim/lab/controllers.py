@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnmsim.lab.host import Host
     from cnmsim.lab.lab import Lab
 
-#: The address of the first host that is added without one; each further host gets the next free address.
+#: The address of the first host that is added without an address; each further host gets the next free one.
 _FIRST_ADDRESS = IPv4Interface("10.0.0.15/24")
 
 

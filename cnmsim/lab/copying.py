@@ -1,9 +1,9 @@
 """A deep copy of a simulated world, made without recursion.
 
-`copy.deepcopy` does not copy functions: a closure scheduled on the clock would run in the original. Here closures,
-bound methods and partial applications are copied, too, so that nothing in the copy refers to the original. Frozen
-values and tuples are shared where nothing in them changes. What cannot be copied, such as an open file, raises an
-error that names its type.
+`copy.deepcopy` does not copy functions: a closure scheduled on the clock would run in the original. This module
+copies closures, bound methods and partial applications too, so that nothing in the copy refers to the original. A
+frozen object or tuple is not copied if everything in it is the same in the copy. An object that cannot be copied,
+such as an open file, raises an error that names its type.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 from cnmsim.errors import Unavailable
 
-#: Types whose values are the same in every copy. A bare `object()` is a sentinel, compared by identity.
+#: Types whose objects are not copied. A bare `object()` is a sentinel, which is compared by identity.
 _SHARED: frozenset[type] = frozenset(
     {
         type(None), bool, int, float, complex, str, bytes, range, slice, object, type(Ellipsis), type(NotImplemented),
@@ -70,16 +70,16 @@ class Copier:
         # An object whose `id` is a key of the memo must live until the copy is complete.
         self._held: list[Any] = []
         self._unfilled: deque[tuple[Callable[[Any, Any], None], Any, Any]] = deque()
-        # Filled last: a key's hash may depend on its fields.
+        # Filled last: the hash of a key may depend on the key's fields.
         self._hashed: deque[tuple[Callable[[Any, Any], None], Any, Any]] = deque()
         self._handlers: dict[type, _Handler] = {
             cls: functools.partial(self._instead, make) for cls, make in instead.items()
         }
 
     def copy(self, thing: Any) -> Any:
-        """Copy `thing` and everything reachable from it.
+        """Return a copy of `thing` and of everything reachable from it.
 
-        Raises `Unavailable`, which names the type, for an object that cannot be copied.
+        Raises `Unavailable`, with the name of the type, for an object that cannot be copied.
         """
         copied = self.take(thing)
         while self._unfilled or self._hashed:
@@ -197,14 +197,17 @@ class Copier:
         return fill
 
     def _frozen(self, cls: type) -> _Handler:
-        """Return a handler for frozen values: a value is shared if nothing in it differs in the copy."""
+        """Return the function that copies objects of the frozen class `cls`.
+
+        It copies the fields. If the copy of each field is the field itself, it returns the original object.
+        """
         slots = _slots(cls)
 
         def handler(thing: Any) -> Any:
             values = []
             is_same = True
             for member in slots:
-                if member.__name__ == _CACHED_HASH:  # of the original; the copy computes its own
+                if member.__name__ == _CACHED_HASH:  # the hash of the original; the copy computes its own
                     values.append((member, None))
                     continue
                 try:
@@ -370,8 +373,8 @@ class Copier:
         return copied
 
     def _foreign(self, thing: Any) -> Any:
-        """Copy an object of a C type, if it is known to be immutable."""
-        if type(thing).__module__.startswith(("cryptography", "_hashlib")):  # keys do not change
+        """Return an object of a C type unchanged if it is known to be immutable; otherwise raise `Unavailable`."""
+        if type(thing).__module__.startswith(("cryptography", "_hashlib")):  # keys are immutable
             return thing
         raise _uncopyable(thing)
 
@@ -386,9 +389,10 @@ def _same(thing: Any) -> Any:
 
 
 def _arguments_of(count: itertools.count[int]) -> list[int]:
-    """Return the next value of a counter and, unless it is 1, the step.
+    """Return the arguments for a new counter in the same state: the next value and, unless it is 1, the step.
 
-    Its text has them: reading it does not advance the counter, and Python 3.14 removes `count.__reduce__`.
+    They are parsed from its text, because reading a value would advance the counter, and Python 3.14 removes
+    `count.__reduce__`.
     """
     return [int(number) for number in repr(count).removeprefix("count(").removesuffix(")").split(",")]
 
@@ -411,10 +415,10 @@ def _is_frozen(cls: type) -> bool:
 
 
 def _holds_only_slots(cls: type) -> bool:
-    """Return True if an instance is no larger than its slots, `__dict__` and `__weakref__`.
+    """Return True if instances of a class have no room for more than their slots, `__dict__` and `__weakref__`.
 
-    This holds for classes that a class statement creates. An instance of a C type such as `io.TextIOWrapper` is
-    larger: it has internal data that a copy would lack.
+    This is so for classes that a class statement creates. An instance of a C type such as `io.TextIOWrapper` is
+    larger: it has internal data, which a copy would lack.
     """
     pointers = (cls.__basicsize__ - object.__basicsize__) // tuple.__itemsize__
     return pointers <= len(_slots(cls)) + 2

@@ -1,4 +1,4 @@
-"""The service docker.service of a host, which reads /etc/docker/daemon.json when it is restarted."""
+"""The systemd service docker.service of a host, whose restart reads /etc/docker/daemon.json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _APPLIED = ("debug", "log_level", "log_driver", "log_opts", "labels", "live_rest
 
 
 def add_service(engine: Engine) -> None:
-    """Make systemd manage the engine on its host."""
+    """Add docker.service to the engine's host, so that `systemctl` can restart the engine."""
     from cnmsim.engine.daemon.restart import DockerService
 
     unit = DockerService(engine, partial(read_options, engine)).unit()
@@ -28,10 +28,10 @@ def add_service(engine: Engine) -> None:
 
 
 def read_options(engine: Engine) -> None:
-    """Apply the options in the host's daemon.json that can change while a lab runs.
+    """Apply the options in the host's daemon.json, as far as they can change while a lab runs.
 
-    A changed option of another kind is only reported in the daemon's log. Raises `InvalidParameter` for a file with
-    which dockerd would not start.
+    For any other option that has changed, a line is written to the daemon's log. Raises `InvalidParameter` for a file
+    with which dockerd would not start.
     """
     files = engine.machine.files
     from cnmsim.engine.daemon.service import check_log_options

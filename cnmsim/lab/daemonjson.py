@@ -1,4 +1,4 @@
-"""The options of `daemon.json`, as a lab's user writes them for a Docker host.
+"""The options of `daemon.json`, as the user of a lab gives them for a Docker host.
 
 Options that concern neither networking nor logging (storage, registries…) are accepted and ignored.
 """
@@ -26,14 +26,15 @@ _ENVIRONMENT = "no-iptables-raw"
 
 
 def daemon_json(options: bool | Mapping[str, Any]) -> bytes:
-    """Return the content of a host's daemon.json with these options."""
+    """Return the content of a host's daemon.json with these options. `True` means no options."""
     return (json.dumps({} if isinstance(options, bool) else dict(options), indent=2) + "\n").encode()
 
 
 def daemon_config(options: bool | Mapping[str, Any], profile: Profile) -> DaemonConfig:
-    """Parse the options of `daemon.json` for a daemon of the release `profile`.
+    """Convert the options of `daemon.json` to the configuration of a daemon. `True` means no options.
 
-    Raises `InvalidParameter` for an option that the release does not have, `NotSimulated` for rootless mode.
+    `profile` describes the daemon's release. Raises `InvalidParameter` for an option that the release does not have,
+    `NotSimulated` for rootless mode.
     """
     if options is True:
         return DaemonConfig()
@@ -69,10 +70,10 @@ def daemon_config(options: bool | Mapping[str, Any], profile: Profile) -> Daemon
 
 
 def _directives(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield (name, value) for each option, with `-` for `_` in the name.
+    """Yield (name, value) for each option, where `-` in the name is replaced by `_`.
 
-    An option whose value is a mapping is replaced by the entries of the mapping (moby: configValuesSet), except for
-    the options in `MAPPINGS`.
+    If the value of an option is a mapping, the mapping's entries are yielded in its place (moby: configValuesSet),
+    except for the options in `MAPPINGS`.
     """
     for key, value in options.items():
         name = str(key).replace("_", "-")

@@ -1,7 +1,7 @@
 """Faults of a lab's wiring: unplugged cables, partitions, frames lost in one direction.
 
-A frame's sender is recognised by its source address, which is one of the host's interfaces. A router that translates
-addresses counts as the sender of what it forwards.
+A frame's sender is recognised by its source address, if that is an address of one of the host's interfaces. A router
+that translates addresses (NAT) therefore counts as the sender of the packets that it forwards.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SOURCES = {
     b"\x08\x00": (12, 16),
     b"\x86\xdd": (8, 24),
     b"\x08\x06": (14, 18),
-}  # IPv4, IPv6, ARP: the sender's address
+}  # IPv4, IPv6, ARP: the offsets of the sender's address
 
 
 class Wiring(Protocol):
@@ -45,7 +45,7 @@ class Wiring(Protocol):
 
 @define(eq=False)
 class OneWayLoss:
-    """Frames lost between hosts: `shares[sender, receiver]` is the fraction lost, 0 to 1."""
+    """Frames lost between hosts: `shares[sender, receiver]` is the fraction that is lost, from 0 to 1."""
 
     random: Random = field(repr=False)
     sender_of: dict[Address | Mac, str] = field(factory=dict)
@@ -53,7 +53,10 @@ class OneWayLoss:
     shares: dict[tuple[str, str], float] = field(factory=dict)
 
     def loses(self, frame: bytes, station: Station) -> str:
-        """Return the reason why a frame is lost on its way to a station, or "" if the frame is not lost."""
+        """Return the reason why a frame is lost before it reaches `station`, or "" if it is not lost.
+
+        If a fraction of the frames is lost, a random number decides.
+        """
         receiver = self.receiver_of.get(station) if isinstance(station, HostInterface) else None
         if receiver is None:
             return ""
@@ -76,9 +79,9 @@ class OneWayLoss:
 
 @define(eq=False)
 class Faults:
-    """The faults that were set on the wiring of a lab.
+    """The faults that are set on the wiring of a lab.
 
-    They do not apply to hosts and segments that are added later.
+    They have no effect on hosts and segments that are added later.
     """
 
     lab: Wiring = field(repr=False)
@@ -130,9 +133,9 @@ class Faults:
         self._spread()
 
     def heal(self, *names: str) -> None:
-        """Remove all faults, or only the faults of the given hosts: plug cables in, stop dropping frames.
+        """Remove all faults, or only those of the hosts `names`: plug their cables in, and stop losing their frames.
 
-        Raises `NotFound`.
+        Raises `NotFound` for an unknown host.
         """
         for name in names:
             self._host(name)
@@ -155,7 +158,7 @@ class Faults:
     # ---- addresses
 
     def _spread(self) -> None:
-        """Collect the hosts' addresses again, as they may have changed, and set the segments' loss functions."""
+        """Set the loss functions of all segments, after collecting the hosts' addresses, which may have changed."""
         losses = self._losses
         has_any = any(losses.shares.values())
         losses.sender_of.clear()

@@ -1,4 +1,4 @@
-"""Copies of a lab, in which to try a change.
+"""Copies of a lab, in which a change can be tried.
 
 The graph of objects is copied (`copying.py`): the kernel's tables (addresses, MACs, rules with their counters,
 routes, conntrack entries, neighbours, FDBs), the state of the engines, the faults of links, and the time. Programs
@@ -6,9 +6,9 @@ are coroutines, which Python cannot copy: each is restarted in the copy, as the 
 pipes and files. Open connections are therefore not in the copy, and a program that waits before it listens waits
 again. The nodes of a swarm keep their state and reconnect.
 
-Saving to a state file and restoring is another way to copy a lab, and not used here: like a restart of dockerd it
-keeps what the engine stores, and neither conntrack, counters, neighbours and leases nor what was configured on the
-hosts themselves.
+A lab could also be copied by saving it to a state file and restoring that. Like a restart of dockerd, this would keep
+only what the engine stores: no conntrack entries, counters, neighbours and leases, and nothing that was configured on
+the hosts themselves.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
     from cnmsim.lab.lab import Lab
 
-#: Seconds of virtual time after which the nodes of a swarm are checked for having reconnected.
+#: Seconds of virtual time after which the copy first checks whether the nodes of a swarm have reconnected.
 _RECONNECT_S = 3.0
-#: Tenths of a second that reconnecting may take beyond that.
+#: Tenths of a second for which the copy waits beyond that.
 _RECONNECT_TRIES = 1800
 
 
@@ -89,7 +89,10 @@ def _unsettled(lab: Lab) -> str:
 
 
 def _reconnect(lab: Lab) -> None:
-    """Let the nodes of swarms reconnect, and wait until the copy is quiescent."""
+    """Reconnect the nodes of swarms, and run the lab until its swarms are quiescent.
+
+    Raises `Unavailable` if they never are.
+    """
     from cnmsim.lab.quiescence import QuiescenceChecker
 
     _restart_gossip(lab)
@@ -114,7 +117,10 @@ def _restart_gossip(lab: Lab) -> None:
 
 
 def _dead_task(task: Any, copier: Copier) -> Any:
-    """Turn a task into a cancelled one, without its coroutine."""
+    """Copy a task without its coroutine.
+
+    The copy is done: with the same result or, if the task was running, cancelled.
+    """
     copy: Task[Any] = copier.remember(task, Task.__new__(Task))
     Future.__init__(copy, copier.take(task.clock))
     copy._coroutine = copy._awaited = None  # type: ignore[assignment]
@@ -129,7 +135,7 @@ def _dead_task(task: Any, copier: Copier) -> Any:
 
 
 def _timer(timer: Any, copier: Copier) -> Any:
-    """Copy a timer, without the trace context of the original."""
+    """Copy a timer without its trace context, which belongs to the original lab."""
     copy = copier.remember(timer, Timer(timer.when_ns, None, (), None))
     if timer.call is not None:
         copy.call, copy.args = copier.take(timer.call), copier.take(timer.args)
@@ -137,7 +143,10 @@ def _timer(timer: Any, copier: Copier) -> Any:
 
 
 def _of_the_original(observer: Any, _copier: Copier) -> Any:
-    """Leave a capture, or the search for fixes of a trace, with the original lab. Taps are removed in the copy."""
+    """Return a capture, or the search for fixes of a trace, as it is: it stays with the original lab.
+
+    `_stop_capturing` then removes the captures from the copy's devices.
+    """
     return observer
 
 
@@ -153,9 +162,9 @@ def _stop_capturing(machine: Machine) -> None:
 
 
 def _restart_programs(machine: Machine) -> list[Process]:
-    """Restart every program. Return the processes that are to be paused.
+    """Restart every program in the copy. Return the processes that were paused and have to be paused again.
 
-    A process whose running parent is restarted is left out: the parent starts it again.
+    A process is not restarted if the process that created it is running: that one is restarted and creates it again.
     """
     running = list(machine.processes.values())
     again = [process for process in running if not _has_running_creator(process)]

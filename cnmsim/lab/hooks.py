@@ -1,6 +1,6 @@
-"""What lower strata call through hooks: HTML of objects, packets from places, machines for controllers.
+"""Hooks by which lower layers call this one: to render objects as HTML, send packets, and create machines.
 
-A hook imports the code above it when it is first called.
+A hook imports the module that it needs only when it is first called.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _render(what: object) -> str | None:
 
 
 class _PacketSender:
-    """Sends packets from places. scapy and the tracing code are imported with the first packet."""
+    """Sends packets from a host or container. scapy and the tracing code are imported with the first packet."""
 
     def send(self, place: object, packets: object, **options: Any) -> Any:
         from cnmsim.observe.packets.sender import send

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @frozen(eq=False)
 class _Dark:
-    """What `power_on` restores on a host without power: its cables, its engine, and the engine's state."""
+    """The parts of a host without power that `power_on` restores: its cables, its engine, and the engine's state."""
 
     plugs: tuple[tuple[Segment, Attachment], ...]
     docker: Engine | None
     remembered: CrashState | None
 
 
-#: The attributes that are parts of a host rather than its interface.
+#: The public attributes that tab completion leaves out, as only other modules need them.
 _PARTS = frozenset({
     "built_with", "install_engine", "own_controller", "plain", "programs", "socket", "spawn", "starting",
 })  # fmt: skip
@@ -95,12 +95,12 @@ class Host(Place):
         return self._running is not None
 
     def install_engine(self, engine: Engine) -> None:
-        """Run `engine` on the host from now on."""
+        """Make `engine` the engine that runs on the host."""
         self._running = engine
 
     @property
     def engine(self) -> Engine | None:
-        """The engine, also while the host has no power; `None` on a host without one."""
+        """The host's engine, even while the host has no power; `None` on a host without an engine."""
         return self._running if self._dark is None else self._dark.docker
 
     @property
@@ -113,18 +113,18 @@ class Host(Place):
 
     @property
     def starting(self) -> tuple[Container, ...]:
-        """The containers that the engine starts when power returns; empty while the host has power."""
+        """The containers that the engine will start when power returns; empty while the host has power."""
         remembered = self._dark.remembered if self._dark is not None else None
         return remembered.starting if remembered is not None else ()
 
     def power_off(self) -> None:
         """Cut the power: the host falls silent at this instant and all its programs end.
 
-        The host has no engine (`has_docker`) until `power_on`.
+        The host has no engine (`has_docker` is False) until `power_on`.
 
-        What `ip`, `iptables` and `sysctl` configured is restored with the power, as if boot scripts did it.
+        The configuration made by `ip`, `iptables` and `sysctl` is restored with the power, as if boot scripts did it.
         Connections, neighbours and programs started by hand are lost. Raises `Unavailable` for a host whose
-        controller runs without an engine: it has no disk to resume from.
+        controller runs without an engine: the state of such a controller is not on disk.
         """
         if self._dark is not None:
             return
@@ -189,7 +189,7 @@ class Host(Place):
         return f"<Host {' '.join([self.name, *addresses])}>"
 
     def __dir__(self) -> list[str]:
-        """Return the names for tab completion, without those of the host's parts."""
+        """Return the names for tab completion, without those that are only for other modules."""
         return [name for name in super().__dir__() if name not in _PARTS]
 
     def _repr_html_(self) -> str:
@@ -209,7 +209,7 @@ class Host(Place):
         )
 
     def start(self, command: str | list[str]) -> Process:
-        """Start a command that keeps running, such as `nc -lk -p 7000`.
+        """Start a command that keeps running, such as `nc -lk -p 7000`, and return its process.
 
         Raises `NotFound` if there is no such program.
         """
@@ -226,7 +226,7 @@ class Host(Place):
         stderr: Pipe | None = None,
         env: dict[str, str] | None = None,
     ) -> Process:
-        """Start a program at this instant with these pipes and this environment.
+        """Start the program `argv[0]` at this instant, with the given pipes and environment. Return its process.
 
         Raises `NotFound` if there is no such program.
         """
@@ -238,10 +238,12 @@ class Host(Place):
         )
 
     def docker_client(self, **options: Any) -> Any:
-        """Return a docker-py client of this host's engine, inside `with lab.serve():`. The caller closes it.
+        """Return a docker-py client of this host's engine, for use inside `with lab.serve():`.
+
+        The caller has to close it.
 
         `options` are those of `docker.DockerClient`. Raises `NotFound` if this host has no engine, `InvalidParameter`
-        if it is not served, and `ImportError` where docker-py is not installed.
+        if it is not served, and `ImportError` if docker-py is not installed.
         """
         self._require_engine()
         if self.socket is None:

@@ -1,8 +1,8 @@
-"""The public internet around a Compose project: one host on which every public name and address answers.
+"""The public internet around a Compose project: one host that answers at every public name and address.
 
-Nothing behind a public address is simulated. A host named `internet` stands for all of it: its name server answers
-for every name under a public top-level domain, and netfilter redirects what arrives for any public address to its own
-servers. A verdict that rests on this names it as an assumption.
+The machines behind public addresses are not simulated. A host named `internet` stands for all of them: its name
+server answers for every name under a public top-level domain, and netfilter redirects packets for any public address
+to the host's own servers. A verdict that depends on this names it as an assumption.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PUBLIC = (
 )  # fmt: skip
 #: The global unicast addresses of IPv6 (RFC 4291).
 _PUBLIC_6 = "2000::/3"
-#: Every TCP port is that of the web server; a name server's port stays; other datagrams are received and discarded.
+#: Every TCP port leads to the web server, and port 53 to the name server; other UDP datagrams are discarded.
 _RULES = (
     "-p udp --dport 53 -j REDIRECT",
     "-p tcp --dport 53 -j REDIRECT",
@@ -41,10 +41,10 @@ _RULES = (
 
 
 def stand_for_internet(host: Host, addresses: Iterable[str], router: Host) -> None:
-    """Let a host answer for every public address of the IP versions that it has, and the router route them to it.
+    """Make `host` answer for every public address, and make `router` route these addresses to it.
 
-    `addresses` are the host's, IPv4 or IPv6, on the subnet that it shares with the router. Private addresses have no
-    route there, so that they are not taken for public ones.
+    `addresses` are the host's own addresses, IPv4 or IPv6, on the subnet that it shares with the router; only public
+    addresses of the same IP versions are covered. Private addresses get no route.
     """
     namespace = router.namespace
     for gateway in map(parse_ip, addresses):

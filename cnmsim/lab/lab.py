@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from cnmsim.observe.packets.walks import Walks
     from cnmsim.observe.views import LookupView, Picture, RoutesView, RulesView
 
-#: The attributes that are parts of a lab rather than its interface.
+#: The public attributes that tab completion leaves out, as only other modules need them.
 _PARTS = frozenset({"clock", "container_programs", "executor", "has_plugins", "plugin_dirs", "plugin_policy"})
 
 hooks.register()
@@ -91,10 +91,11 @@ class Lab:
         self.engine = require_release(engine)
         self.nameserver = nameserver
         self.clock = Clock(seed)
-        #: Where the engines look for network and IPAM plugins, unless their host has folders of its own.
+        #: The folders in which engines look for network and IPAM plugins, unless `add_host` gives their host other
+        #: folders.
         self.plugin_dirs = [Path(folder) for folder in plugin_dirs]
         self.plugin_policy = plugin_policy or PluginPolicy()
-        #: Executes work in the lab's thread while an engine waits for a plugin.
+        #: Executes work in the thread of the lab while an engine waits for a plugin.
         self.executor = MainThreadExecutor()
         if epoch_s is not None:
             self.clock.epoch_s = epoch_s
@@ -108,7 +109,7 @@ class Lab:
         self.projects: list[Project] = []
         #: The files from which the lab was built; `None` for a lab built by calls.
         self.source: LabSource | None = None
-        #: The meaning of image names for every engine of the lab; `images.add` adds one.
+        #: The meaning of image names on every engine of the lab; `images.add` adds an image.
         self.images = ImageCatalogue()
         own = dict(programs or {})
         self._host_programs: Mapping[str, Program] = {**HOST_PROGRAMS, **own}
@@ -124,7 +125,7 @@ class Lab:
         return f"<Lab {', '.join(self.hosts)}>" if self.hosts else "<Lab without hosts>"
 
     def __dir__(self) -> list[str]:
-        """Return the names for tab completion, without those that only the parts of cnmsim use."""
+        """Return the names for tab completion, without those that are only for other modules."""
         return [name for name in super().__dir__() if name not in _PARTS]
 
     @property
@@ -162,12 +163,13 @@ class Lab:
     ) -> Host:
         """Add a host with `addresses` such as `"10.0.0.15/24"`, and plug it in.
 
-        Each subnet is an interface, `eth0`, `eth1`, … in order, plugged into the segment of that subnet, which is
-        created if there is none; an IPv6 address shares the interface of the IPv4 address before it. `docker` runs an
-        engine: `True`, or the options of `daemon.json` (`{"userland-proxy": False, "mtu": 1450}`), of the release
-        `engine`. `names` makes the host a name server, `web` a web server on port 80, `router` enables forwarding.
-        `routes` are arguments of `ip route add`. `dhcp` is the range of addresses that it leases on its subnet, such
-        as `"10.0.0.100-10.0.0.199"`. `plugin_dirs` are the folders of this engine's plugins, in place of the lab's.
+        For each subnet the host has an interface, `eth0`, `eth1`, … in order, which is plugged into the segment of
+        that subnet; a missing segment is created. An IPv6 address shares the interface of the IPv4 address before it.
+        With `docker` the host runs an engine of the release `engine`; the value is `True` or the options of
+        `daemon.json` (`{"userland-proxy": False, "mtu": 1450}`). `names` makes the host a name server, `web` a web
+        server on port 80, `router` enables forwarding. `routes` are arguments of `ip route add`. `dhcp` makes the
+        host a DHCP server: the value is the range of addresses that it leases on its subnet, such as
+        `"10.0.0.100-10.0.0.199"`. `plugin_dirs` are the folders of this engine's plugins, in place of the lab's.
 
         Raises `InvalidParameter` for invalid values and `Conflict` for a name or address in use; the lab is then
         unchanged.
@@ -279,7 +281,7 @@ class Lab:
         return matches[0]
 
     def _tasks(self, name: str) -> list[Container]:
-        """Return the containers of swarm tasks that match a name."""
+        """Return the containers of the swarm tasks that `name` selects."""
         from cnmsim.observe import directory_of
 
         locations = [location for location in directory_of(self).matching(name) if location.task]
@@ -335,9 +337,10 @@ class Lab:
         """Advance virtual time until everything that was started is ready. Return the seconds that passed.
 
         At least `seconds` pass, in which programs bind their ports and addresses become valid. In a swarm, time
-        passes until every task has its desired state, all nodes agree, their gossip is one cluster, and a manager
-        leads a quorum. After 90 s without a leader, or with split gossip, nodes are taken to be out of each other's
-        reach. If this takes more than `limit_s` seconds, raises `TimeoutError`, whose text names what is pending.
+        passes until every task has its desired state, all nodes agree, their gossip is one cluster, and a manager is
+        leader with a quorum. If there is no leader for 90 s, or gossip stays split that long, the nodes concerned are
+        taken to be out of each other's reach, and this is no longer waited for. Raises `TimeoutError` after `limit_s`
+        seconds; its text names what is pending.
         """
         begun_s = self.clock.now
         self.run(seconds)
@@ -399,7 +402,7 @@ class Lab:
 
     @property
     def events(self) -> list[LinkEvent]:
-        """Link events that no program reports, such as two stations with one address; oldest first."""
+        """Link events that no program reports, such as two hosts with the same address; oldest first."""
         events = [notice for host in self.hosts.values() for notice in host.machine.link_events.events]
         return sorted(events, key=lambda notice: notice.time_ns)
 
@@ -434,10 +437,10 @@ class Lab:
         return trace(self, source, destination, port=port, protocol=protocol, timeout_s=timeout_s, family=family)
 
     def watch(self, source: object) -> AbstractContextManager[Trace]:
-        """Trace everything that is caused inside a `with` block.
+        """Trace everything that happens because of the code inside a `with` block.
 
-        This can trace, for example, what a program sends next on an open connection. The first message that `source`
-        sends in the block is diagnosed when the block ends.
+        This can trace, for example, what a program sends next on an open connection. When the block ends, the first
+        message that `source` (a name, a host, a container, a sandbox or an endpoint) sent in it is diagnosed.
         """
         from cnmsim.observe import directory_of, watch
         from cnmsim.observe.trace.tracer import location_of
@@ -456,10 +459,10 @@ class Lab:
         timeout_s: float = 5.0,
         family: int = 0,
     ) -> Explanation:
-        """Return whether `source` reaches `destination` by `service` (`"tcp/80"`), and what decided it.
+        """Return whether `source` reaches `destination`, and what decided it, such as a rule, a route or a socket.
 
-        Without `service` the port is `port`, or part of the destination as in `trace`; without any it is pinged. The
-        other options are those of `trace`.
+        The service is `service` (`"tcp/80"`), or else the port is `port` or a part of `destination` as in `trace`;
+        without a port, `destination` is pinged. The other parameters are those of `trace`.
         """
         from cnmsim.observe import explain
 
@@ -468,19 +471,25 @@ class Lab:
         )
 
     def edits_of(self, fix: Fix) -> tuple[FileEdit, ...]:
-        """Return a fix as edits of the lab's files; empty if they cannot express it. `fix.edits` returns the same."""
+        """Return a fix as edits of the lab's files; empty if the files cannot express it.
+
+        `fix.edits` returns the same.
+        """
         from cnmsim.lab.edits.render import edits_of
 
         return edits_of(self, fix)
 
     def explain_error(self, error: BaseException, *, asked: str = "") -> ErrorExplanation:
-        """Return what an engine's error omits: the owner of the port, the subnet (`asked`), or the network."""
+        """Return an explanation of an engine's error with what the error omits, such as the owner of a port.
+
+        `asked` is the subnet or address that was requested, "" if none was.
+        """
         from cnmsim.observe.diagnosis.engine_errors import explain_error
 
         return explain_error(self, error, asked=asked)
 
     def doctor(self) -> Checkup:
-        """Return the latent faults of the lab, each with severity and place: `print(lab.doctor())`.
+        """Return the latent faults of the lab, each with its severity and location: `print(lab.doctor())`.
 
         Nodes of a swarm are probed with real packets, which takes some virtual time.
         """
@@ -497,24 +506,23 @@ class Lab:
         port: int | str | None = None,
         by: str = "name",
     ) -> Reachability:
-        """Return which containers reach which.
+        """Return which containers reach which other containers, as found by real probes.
 
-        Probes go from every container (or `sources`) to every port that containers listen on by `protocols`. With
-        `port`, every container is probed at that port of `protocol`, whether it listens or not;
-        `protocol="icmp"` pings. A probe uses the container's name, which the source looks up; with `by="address"`,
-        its address. One real probe stands for all pairs that no rule, route, socket or bridge
-        distinguishes. Raises `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or
-        ambiguous source.
+        Probes go from every container (or from `sources`) to every port on which containers listen by one of
+        `protocols`. With `port`, every container is probed at this port of `protocol`, whether it listens there or
+        not; `protocol="icmp"` pings. A probe uses the container's name, which the source looks up, or with
+        `by="address"` its address. Pairs that no rule, route, socket or bridge distinguishes share one probe. Raises
+        `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or ambiguous source.
         """
         from cnmsim.observe import reachability
 
         return reachability(self, sources, protocols=protocols, protocol=protocol, port=port, by=by)
 
     def diff(self, other: Lab, **options: Any) -> Difference:
-        """Return the pairs that reach each other in this lab and not in `other`, and vice versa.
+        """Return the pairs that reach each other in this lab but not in `other`, and vice versa.
 
-        `options` are those of `reachability`. It compares two edits of a Compose file, two engine releases, a lab and
-        its fork. Containers correspond if their names are equal.
+        `options` are those of `reachability`. The two labs may be, for example, built from two versions of a Compose
+        file or with two engine releases, or be a lab and its fork. Containers with equal names are compared.
         """
         return self.reachability(**options).diff(other.reachability(**options))
 
@@ -542,15 +550,15 @@ class Lab:
     def flows(self, flows: Iterable[Flow]) -> FlowReport:
         """Send several flows at once, let virtual time pass until all have ended, and return their figures.
 
-        Raises as `flow`; then no flow is sent.
+        Raises the errors of `flow`; then no flow is sent.
         """
         return self.start_flows(flows).finish()
 
     def start_flows(self, flows: Iterable[Flow]) -> RunningFlows:
         """Start flows and return at once, so that the lab can be changed while they run.
 
-        Advance time with `run`, and call `finish()` of the result for the figures. Raises as `flow`; then no flow is
-        sent.
+        Advance time with `run`, and call `finish()` of the result for the figures. Raises the errors of `flow`; then
+        no flow is sent.
         """
         from cnmsim.observe.flows.running import start_flows
 
@@ -648,9 +656,9 @@ class Lab:
         trace: Trace | None = None,
         family: int = 4,
     ) -> RulesView:
-        """Return a table of packet filter rules on a host or in a container.
+        """Return a table of packet filter rules on a host or in a container; with `chain` only that chain.
 
-        The rules that packets of `trace` traversed are marked.
+        `family` is 4 for IPv4 and 6 for IPv6. The rules that packets of `trace` traversed are marked.
 
         Raises `NotFound` for an unknown host, container or chain, `InvalidParameter` for an unknown table.
         """
@@ -669,7 +677,7 @@ class Lab:
         return routes(self, where, to=to, trace=trace)
 
     def lookup(self, where: object, name: str, *, family: int = 0) -> LookupView:
-        """Resolve a name as programs on a host or in a container do. Return every query that this takes.
+        """Resolve a name as programs on a host or in a container do. Return every DNS query that this takes.
 
         Raises `NotFound` for an unknown host or container.
         """
@@ -774,18 +782,18 @@ class Lab:
         """Bring a Compose project up on a Docker host in a default topology.
 
         The host `host` (198.51.100.15) and a second machine `client` (198.51.100.50) share a LAN; beyond the router
-        `router` is `internet` (203.0.113.10), which serves web pages and names. It answers for every public name and
-        address, too, which is an assumption that a verdict names; with `offline` it does not. The addresses are those
-        reserved for documentation, so that no network of a Compose file overlaps them. A host whose name is also a
-        service's is called `client-host` and so on.
+        `router` is `internet` (203.0.113.10), which serves web pages and names. Unless `offline` is set, it also
+        answers for every public name and address; a verdict that depends on this names it as an assumption. The
+        addresses are reserved for documentation, so that no network of a Compose file overlaps them. If a service has
+        the name of one of these hosts, the host is called `client-host` and so on.
 
-        `files` are paths, or the content as a text of several lines or a mapping. `env` are the variables for `${…}`,
-        in addition to those in `.env` beside the first file or in `env_files`. `create_external` creates the networks
-        that the project expects to exist, as a plain `docker network create` does. `listens` states the ports on
-        which the programs of services listen (`{"api": [8000, "53/udp"]}`). External networks that do not exist, and
-        health checks that the simulation cannot decide, are assumed to be right (`lab.project.notes` lists them);
-        with `strict` they are errors. Raises `FileError` for a wrong
-        file and, with the line, for what the engine refuses.
+        `files` are paths, or the content as a text of several lines or a mapping. `env` are variables for `${…}`, in
+        addition to the variables in `env_files` or, without that, in the file `.env` beside the first file.
+        `create_external` creates the networks that the project expects to exist, as `docker network create` without
+        options does. `listens` states the ports on which services listen, such as `{"api": [8000, "53/udp"]}`.
+        External networks that do not exist, and health checks that the simulation cannot decide, are assumed to be
+        right (`lab.project.notes` lists them); with `strict` they are errors. Raises `FileError` for an invalid file
+        and, with the line, if the engine refuses something.
         """
         from cnmsim.lab.compose.default_topology import compose_lab
 
@@ -803,7 +811,10 @@ class Lab:
         host: str | None = None,
         **options: Any,
     ) -> Project:
-        """Start a Compose project on one Docker host (by default the only one); options as in `from_compose`."""
+        """Start a Compose project on the Docker host `host`, by default the only one, and return the project.
+
+        `options` are those of `load_project`, and `scale` and `strict` as in `from_compose`.
+        """
         from cnmsim.lab.compose import load_project
         from cnmsim.lab.compose.project import Project
 
@@ -821,32 +832,32 @@ class Lab:
     def serve(
         self, directory: str | Path | None = None, *, clock: ClockMode = "paused", expose_ports: str | None = None
     ) -> AbstractContextManager[ServedLab]:
-        """Serve the Docker Engine API of every Docker host in this program, while a block lasts.
+        """Serve the Docker Engine API of every Docker host in this program, while a `with` block lasts.
 
         The block receives a mapping from host to the path of its socket, in `directory` or in a temporary folder.
-        `clock` says how virtual time passes: in step with real time (`"real"`), so and in jumps while a client waits
-        for something in the lab (`"fast"`), or only in such jumps (`"paused"`). The lab runs in a
-        thread of its own meanwhile: use it through the mapping's `call` only. The ports that the Docker host
-        `expose_ports` publishes are also open on this machine's loopback, under the same numbers; the mapping's
-        `ports` lists them.
+        `clock` says how virtual time passes: `"real"` in step with real time; `"fast"` in step with real time, but in
+        jumps while a client waits for something in the lab; `"paused"` only in such jumps. Meanwhile the lab runs in
+        a thread of its own: use it only through the mapping's `call`. The ports that the Docker host `expose_ports`
+        publishes are also open on this machine's loopback address, under the same numbers; the mapping's `ports`
+        lists them.
         """
         folder = None if directory is None else Path(directory)
         return server().serve(self, folder, clock=clock, expose_ports=expose_ports)
 
     def open_plugin_control(self, directory: str | Path | None = None) -> AbstractContextManager[PluginControl]:
-        """Let plugin processes run programs on the hosts, while a block lasts.
+        """Open a control socket, by which plugin processes run programs on the hosts, while a `with` block lasts.
 
-        `control.environment(host, folder)` is the environment of a plugin process whose `ip` is that of `host`.
-        Programs run while an engine waits for a plugin, in this thread. A served lab with `plugin_dirs` opens such a
-        control socket itself.
+        The block receives an object `control`: `control.environment(host, folder)` returns the environment variables
+        of a plugin process whose `ip` shall act on `host`. Programs run in this thread while an engine waits for a
+        plugin. A served lab with `plugin_dirs` opens such a control socket itself.
         """
         return server().open_plugin_control(self, None if directory is None else Path(directory))
 
     def look_for_plugins(self, *folders: str | Path, give_up_s: float | None = None) -> None:
         """Make each engine that exists now also look for plugins in `folders`.
 
-        `give_up_s` is the number of seconds of real time for which an engine looks for a plugin, and retries a plugin
-        that does not respond.
+        `give_up_s` is the number of seconds of real time after which an engine stops looking for a plugin, or stops
+        retrying a plugin that does not respond.
         """
         if give_up_s is not None:
             self.plugin_policy = evolve(self.plugin_policy, give_up_s=give_up_s)
@@ -859,7 +870,7 @@ class Lab:
 
     @property
     def has_plugins(self) -> bool:
-        """Whether any of the engines looks for plugins."""
+        """Whether any engine of the lab has folders in which it looks for plugins."""
         return any(engine.controller.plugins.folders for engine in self._engines())
 
     # ---- internals

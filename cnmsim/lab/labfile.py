@@ -158,10 +158,10 @@ def load_lab(
     epoch_s: int | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> Lab:
-    """Build the lab that a file describes; `engine` overrides the release that the file names.
+    """Build the lab that a file describes. `engine` overrides the release that the file names.
 
-    `texts` are read instead of the files with these paths. Raises `FileError` for any fault in the file, with its
-    line and key.
+    `texts` maps paths of files to text that is used in place of their content. Raises `FileError` for any fault in
+    the file, with its line and key.
     """
     texts = texts or {}
     if path.is_dir():
@@ -176,7 +176,7 @@ def load_lab(
 
 
 class _Reader:
-    """Builds a lab from a validated document. Every error names the place in the file that caused it."""
+    """Builds a lab from a validated document. Every error names the line and the key in the file that caused it."""
 
     def __init__(self, path: Path, document: Map, texts: Mapping[str, str]) -> None:
         self.path = path
@@ -216,7 +216,7 @@ class _Reader:
         return lab
 
     def _beside(self, folders: Iterable[str]) -> list[Path]:
-        """Resolve folders relative to the file."""
+        """Return folders as paths, relative to the folder of the lab file."""
         return [self.path.parent / folder for folder in folders]
 
     def _add_segment(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
@@ -238,9 +238,9 @@ class _Reader:
             raise self._error(self._error_keys(name, options, error), error) from None
 
     def _error_keys(self, name: str, options: dict[str, Any], error: CnmsimError) -> tuple[Key, ...]:
-        """Return the keys that lead to the value that an error is about.
+        """Return the path of keys to the value of the host `name` that an error is about.
 
-        The error's message quotes the value or its key.
+        It is the value that the error's message quotes or whose key it contains; otherwise the host itself.
         """
         text = error.message.removeprefix(f"host {name}: ")
         for number, address in enumerate(options["addresses"]):
@@ -266,7 +266,7 @@ class _Reader:
             raise self._error(("links", number, "between"), error) from None
 
     def _furnish(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
-        """Start what the file runs on a host: its Compose project, then its commands."""
+        """Start the host's Compose project and run its commands, as the file specifies."""
         if "compose" in options:
             self._compose(lab, name, options)
         commands = options.get("run", [])
@@ -299,7 +299,7 @@ _HOST_OPTIONS = ("gateway", "docker", "engine", "nameserver", "router", "web", "
 
 
 def _segment_name(name: str) -> str:
-    """Return a subnet in canonical form, as the name of its segment."""
+    """Return the name of a segment; if it is a subnet, in canonical form (`10.0.0.0/24` for `10.0.0.7/24`)."""
     if "/" not in name:
         return name
     try:

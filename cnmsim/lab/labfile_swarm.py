@@ -91,9 +91,9 @@ SWARM_KEYS: dict[str, Schema] = {
 
 @define
 class SwarmBuilder:
-    """Builds the swarm of a validated lab file.
+    """Builds the swarm that a validated lab file describes.
 
-    `wrong` returns an error that is located at the given path of keys.
+    `wrong` is called with a path of keys and an error; it returns that error located at this path in the file.
     """
 
     lab: Lab

@@ -7,9 +7,9 @@ import re
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Prefix
 
-#: The files of a served lab beside the folders of its hosts, see `cnmsim.api.socket_folder`.
+#: The files in a served lab's folder beside the folders of its hosts, see `cnmsim.api.socket_folder`.
 CONTROL_SOCKET, READY = "control.sock", "ready"
-#: The lab's own control socket, if the one above serves plugins.
+#: The name of the lab's own control socket if the file above is the control socket for plugins.
 INNER_CONTROL_SOCKET = "control-inner.sock"
 RESERVED_NAMES = frozenset({CONTROL_SOCKET, INNER_CONTROL_SOCKET, READY})
 
@@ -23,7 +23,7 @@ def require_name(name: str) -> None:
 
 
 def require_host_name(name: str) -> None:
-    """Raise `InvalidParameter` for an invalid name of a host, and for the name of a file in a served lab's folder."""
+    """Raise `InvalidParameter` for an invalid host name, or for the name of another file in a served lab's folder."""
     require_name(name)
     if name in RESERVED_NAMES:
         raise InvalidParameter(

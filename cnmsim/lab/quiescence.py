@@ -1,4 +1,4 @@
-"""Decide whether a lab's swarms are quiescent: tasks have their desired state, and all nodes agree.
+"""Check whether a lab's swarms are quiescent: every task has its desired state, and all nodes agree.
 
 Source for the states of a task: moby/swarmkit `api/types.proto` (TaskState).
 """
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from cnmsim.swarm.manager.manager_node import ManagerNode
     from cnmsim.swarm.store import Store
 
-#: The virtual time for which managers without a leader are expected to elect one. After it, a quorum of them is taken
-#: to be out of reach.
+#: The virtual time within which managers without a leader are expected to elect one. After it, they are taken to be
+#: unable to reach a quorum.
 _ELECTION_NS = 90 * NS_PER_S
-#: The virtual time for which nodes that do not gossip with each other are expected to join. Such a node tries again
+#: The virtual time within which nodes whose gossip is split are expected to join each other: such a node tries again
 #: every 60 s (moby `rejoinClusterInterval`). After it, they are taken to be out of each other's reach.
 _REJOIN_NS = 90 * NS_PER_S
 _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
@@ -39,18 +39,18 @@ _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 class QuiescenceChecker:
     """Checks repeatedly whether the swarms of engines are quiescent.
 
-    Stores that did not change since the last check are not read again.
+    Stores that have not changed since the last check are not read again.
 
-    With `may_retry` a failing task counts as quiescent between two attempts.
+    With `may_retry`, a task that fails again and again counts as quiescent between two attempts.
     """
 
     may_retry: bool = False
-    #: By store: its index at the last check, and what was pending at that time.
+    #: By store: the store's index at the last check, and the work that was pending then ("" for none).
     _found: dict[Store, tuple[int, str]] = field(factory=dict, init=False)
     _convergence: ConvergenceChecker = field(factory=ConvergenceChecker, init=False)
-    #: By store: when the check first found no leader.
+    #: By store: the time at which a check first found no leader.
     _leaderless_since_ns: dict[Store, int] = field(factory=dict, init=False)
-    #: When the check first found gossip split; None if it is not.
+    #: The time at which a check first found split gossip; `None` if gossip is not split.
     _split_since_ns: int | None = field(default=None, init=False)
 
     def is_quiescent(self, engines: Iterable[Engine]) -> bool:
@@ -88,7 +88,10 @@ class QuiescenceChecker:
         return next((reason for store in _leading(members) if (reason := self._unsettled_in(store))), "")
 
     def _leaderless(self, members: Iterable[Engine]) -> str:
-        """Return the name of a manager in a swarm without a leader although a quorum of managers runs, or ""."""
+        """Return the name of a manager whose swarm has no leader although enough managers for a quorum run, or "".
+
+        After `_ELECTION_NS` without a leader, return "" too.
+        """
         swarms: dict[Store, list[tuple[Engine, ManagerNode]]] = {}
         for engine in members:
             manager = engine.cluster.manager_node
@@ -105,7 +108,10 @@ class QuiescenceChecker:
         return ""
 
     def _split_gossip(self, members: list[Engine], databases: list[NetworkDB]) -> str:
-        """Describe two nodes of one swarm, both ready, that gossip in different clusters; "" if there are none."""
+        """Return a description of two ready nodes of one swarm that gossip in different clusters, or "".
+
+        After `_REJOIN_NS` in this state, return "" too.
+        """
         clusters = [] if self.may_retry else clusters_of(databases)
         if len(clusters) > 1:
             by_machine = {db.process.machine: number for number, dbs in enumerate(clusters) for db in dbs}
@@ -140,7 +146,7 @@ def _members(engines: Iterable[Engine]) -> list[Engine]:
 
 
 def _leading(members: Iterable[Engine]) -> list[Store]:
-    """Return the stores of the leaders."""
+    """Return the stores of the managers that are leaders, one for each swarm with a leader."""
     managing = (engine.cluster.manager_node for engine in members)
     return [manager.store for manager in managing if manager is not None and manager.raft.is_leading]
 
@@ -162,7 +168,7 @@ def _left_behind(members: Iterable[Engine]) -> str:
 
 
 def _electing(members: Iterable[Engine]) -> str:
-    """Return the name of a manager that has not had a leader yet although a quorum of managers runs, or ""."""
+    """Return the name of a manager without a leader since its start although a quorum of managers runs, or ""."""
     managing = [(engine, engine.cluster.manager_node) for engine in members]
     running = [(engine, manager) for engine, manager in managing if manager is not None and manager.raft.is_running]
     for engine, manager in running:
@@ -173,7 +179,7 @@ def _electing(members: Iterable[Engine]) -> str:
 
 
 def _databases(members: list[Engine]) -> list[NetworkDB]:
-    """Return the running NetworkDBs, except on nodes that are down: no further change is expected of these."""
+    """Return the running NetworkDBs, except on nodes that are down, where no further change is expected."""
     from cnmsim.libnetwork.networkdb.databases import databases_of
 
     if not members:
@@ -204,7 +210,7 @@ def _unsettled_in(store: Store, may_retry: bool) -> str:
 def _is_settled(store: Store, task: Task, may_retry: bool) -> bool:
     node = store.nodes.get(task.node_id)
     if node is not None and node.status.state is NodeState.DOWN:
-        return True  # no further status is expected
+        return True  # its status does not change any more
     match task.desired_state:
         case TaskState.RUNNING | TaskState.COMPLETE:
             if task.state is TaskState.PENDING:
@@ -214,6 +220,6 @@ def _is_settled(store: Store, task: Task, may_retry: bool) -> bool:
             # The restart supervisor delays it: it is ready, or rejected already, until the delay has passed.
             return may_retry and (task.state is TaskState.READY or task.state >= TaskState.COMPLETE)
         case TaskState.NEW | TaskState.REMOVE:
-            return False  # removed with the next round of the reaper
-    # A task that was never assigned is unknown to every agent: no end is ever reported.
+            return False  # the reaper will remove it in its next round
+    # A task that was never assigned is unknown to every agent, so its end is never reported.
     return task.state >= TaskState.COMPLETE or task.state < TaskState.ASSIGNED

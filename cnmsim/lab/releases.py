@@ -11,9 +11,10 @@ DEFAULT_RELEASE = "29.7.2"
 
 
 def require_release(version: str) -> str:
-    """Return the release named by `version`: in full, or by its first numbers (`"29"`: the newest 29).
+    """Return the full number of a release, such as `29.7.2`.
 
-    Raises `InvalidParameter` if there is none.
+    `version` is that number or its beginning: `29` selects the newest release 29. Raises `InvalidParameter` if there
+    is none.
     """
     matching = [release for release in PROFILES if f"{release}.".startswith(f"{version}.")]
     if not matching:

@@ -1,6 +1,6 @@
-"""Validate a document against a JSON Schema (draft 2020-12).
+"""Validation of documents against a JSON Schema (draft 2020-12).
 
-The first error is reported in one sentence with its place.
+Only the first error is reported, in one sentence with its position.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ _TYPE_NAMES = {
 }
 
 
-#: Describes a validation error: returns the keys that lead to it and a sentence.
+#: A function that describes a validation error: from the error and the path of keys to the value, it returns the path
+#: to report and a sentence.
 Sentence = Callable[[ValidationError, tuple[Key, ...]], tuple[tuple[Key, ...], str]]
 
 
 def check(document: Any, schema: Schema, path: str, *, sentences: Mapping[str, Sentence] | None = None) -> None:
-    """Validate a document read from `path`. Raises `FileError` for the first error.
+    """Validate a document that was read from `path`. Raises `FileError` for the first error.
 
-    `sentences` maps a keyword of the schema, such as `required`, to the error text that replaces the default one if a
-    value violates this keyword.
+    `sentences` maps a keyword of JSON Schema, such as `required`, to a function that describes violations of it in
+    place of the default one.
     """
     _refuse_tags(document, (), path)
     errors = sorted(
@@ -51,7 +52,7 @@ def check(document: Any, schema: Schema, path: str, *, sentences: Mapping[str, S
 
 
 class _Held:
-    """Keeps a schema alive in the cache, by identity."""
+    """A schema as argument of a cached function: compared by identity, and kept alive by the cache."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -82,7 +83,10 @@ def _refuse_tags(value: Any, keys: tuple[Key, ...], path: str, root: Any = None)
 
 
 def _deepest(error: ValidationError) -> ValidationError:
-    """Return the error of the alternative that the author of an invalid value most likely meant."""
+    """Return the error to report for a value that matches none of several alternatives.
+
+    It is taken from the alternatives whose type the value has, as the author probably meant one of these.
+    """
     while error.context:
         by_branch: dict[Any, list[ValidationError]] = {}
         for each in error.context:
@@ -130,7 +134,7 @@ def _alternatives(kinds: list[str]) -> str:
 
 
 def unknown_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
-    """Return an error sentence for an unknown key; it suggests the known key with the most similar name."""
+    """Return the path of an unknown key, and an error sentence that suggests the most similar known key."""
     schema, instance = _of(error)
     known = list(schema.get("properties", ()))
     patterns = schema.get("patternProperties", {})

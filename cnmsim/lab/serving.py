@@ -1,7 +1,7 @@
-"""Protocols of the server that serves a lab's Engine APIs.
+"""Protocols (interfaces) of the server of a lab's Engine APIs.
 
-The server, `cnmsim.api.inprocess`, belongs to a higher layer than the lab. The lab therefore refers to it by these
-protocols only, and imports it by name when a lab is first served.
+The server, `cnmsim.api.inprocess`, belongs to a higher layer than the lab. The lab therefore knows only these
+protocols, and imports the server by name when a lab is first served.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, 
 if TYPE_CHECKING:
     from cnmsim.lab.lab import Lab
 
-#: How the time of a served lab passes: in step with real time, so and in jumps while a client waits for something in
-#: the lab, or only in such jumps.
+#: The ways in which a served lab's time passes: `real`, in step with real time; `fast`, also in jumps while a client
+#: waits for something in the lab; `paused`, only in such jumps.
 ClockMode: TypeAlias = Literal["real", "fast", "paused"]
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,7 +59,10 @@ class PluginControl(Protocol):
         """The path of the socket."""
 
     def environment(self, host: str, folder: Path) -> dict[str, str]:
-        """Return environment variables for a process, so that its `ip`, `iptables` and so on act on `host`."""
+        """Return the environment variables of a plugin process whose `ip`, `iptables` and so on shall act on `host`.
+
+        The scripts that replace these programs are written to `folder`.
+        """
 
 
 class Server(Protocol):

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @frozen
 class LabSource:
-    """A lab file, or the Compose files (or their content) of a lab, with the options with which they were read."""
+    """The files from which a lab was read, and the options with which they were read.
+
+    These are a lab file, or Compose files or their content.
+    """
 
     files: Any
     is_lab_file: bool
@@ -26,9 +29,10 @@ class LabSource:
         return Path(self.files) if self.is_lab_file else None
 
     def load(self, texts: Mapping[str, str]) -> Lab:
-        """Read the files again and build the lab. `texts` are read instead of the files with these paths.
+        """Read the files again and build a new lab from them.
 
-        Raises `FileError`, and `NotFound` or `InvalidParameter` for options that no longer fit the files.
+        `texts` maps paths of files to text that is used in place of their content. Raises `FileError`, and `NotFound`
+        or `InvalidParameter` for options that no longer fit the files.
         """
         if self.is_lab_file:
             from cnmsim.lab.labfile import load_lab

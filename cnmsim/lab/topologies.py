@@ -1,7 +1,7 @@
-"""Generators of topologies: networkx graphs that `Lab.from_networkx` builds labs from.
+"""Generators of topologies: networkx graphs from which `Lab.from_networkx` builds labs.
 
-Each is a thin function over a generator of networkx. Add attributes to the graph before a lab is built from it, such
-as a latency for an edge or `docker=True` for a node.
+Each adds names and hosts to a graph from a generator of networkx. Before a lab is built from the graph, attributes
+can be added to it, such as a latency for an edge or `docker=True` for a node.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ def leaf_spine(leaves: int = 4, spines: int = 2, hosts: int = 2) -> nx.Graph[str
 
 
 def fat_tree(k: int = 4) -> nx.Graph[str]:
-    """Return a fat tree of routers with `k` ports, k even, and k³/4 hosts (Al-Fares et al., SIGCOMM 2008, §3).
+    """Return a fat tree of routers with `k` ports each, where k is even (Al-Fares et al., SIGCOMM 2008, §3).
 
     There are (k/2)² core routers (`core1`), and k pods of k/2 aggregation routers (`agg1-1`), k/2 edge routers
-    (`edge1-1`) and k²/4 hosts (`h1-1-1`). A pod is networkx's complete bipartite graph.
+    (`edge1-1`) and k²/4 hosts (`h1-1-1`), so k³/4 hosts in all. A pod's routers are networkx's complete bipartite
+    graph.
     """
     import networkx as nx
 
@@ -65,9 +66,9 @@ def ring(routers: int = 4, hosts: int = 1) -> nx.Graph[str]:
 
 
 def random(routers: int = 8, degree: float = 3.0, hosts: int = 1, seed: int = 0) -> nx.Graph[str]:
-    """Return connected random routers (`r1`) with about `degree` links each, and `hosts` hosts at each (`h1-1`).
+    """Return a connected random graph of routers (`r1`) with about `degree` links and `hosts` hosts (`h1-1`) each.
 
-    It is a binomial random graph of networkx; parts that are not connected are joined by one link each.
+    It is networkx's binomial random graph; parts of it that are not connected are joined by one link each.
     """
     import networkx as nx
 
@@ -96,7 +97,12 @@ def campus(buildings: int = 3, floors: int = 2, hosts: int = 2) -> nx.Graph[str]
 
 
 def _routers(plain: nx.Graph[Any], names: list[str]) -> nx.Graph[str]:
-    """Return a graph with numbered nodes as a graph of routers with these names, without other attributes."""
+    """Return a copy of a graph whose nodes are numbers.
+
+    The copy has routers as nodes: node i has the name `names[i]`.
+
+    Other attributes are not copied.
+    """
     import networkx as nx
 
     graph: nx.Graph[str] = nx.Graph()

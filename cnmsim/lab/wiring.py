@@ -1,4 +1,4 @@
-"""VLAN options as a lab's user writes them: subnets of a switch by VLAN, and the VLANs of a cable's ports."""
+"""VLAN options as the user of a lab gives them: the subnets of a switch by VLAN, and the VLANs of a cable's ports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ VLAN_OPTIONS = ("access", "native", "trunk")
 
 
 def subnet_vlans(vlans: Mapping[int, str | Iterable[str]]) -> dict[Prefix, int]:
-    """Parse `{100: "10.0.0.0/24", 200: ["192.168.3.0/24"]}` into VLANs by subnet. Raises `ValueError`."""
+    """Return the VLAN of each subnet. `vlans` maps VLANs to subnets: `{100: "10.0.0.0/24", 200: ["192.168.3.0/24"]}`.
+
+    Raises `ValueError`.
+    """
     by_prefix: dict[Prefix, int] = {}
     for vlan, subnets in vlans.items():
         PortVlans.access(vlan)
@@ -26,10 +29,10 @@ def subnet_vlans(vlans: Mapping[int, str | Iterable[str]]) -> dict[Prefix, int]:
 
 
 def take_port_vlans(options: dict[str, Any]) -> PortVlans | None:
-    """Remove the VLAN options from a cable's options and return them; `None` if there are none. Raises `ValueError`.
+    """Remove the VLAN options from a cable's options and return them as an object; `None` if there are none.
 
-    `access` is the VLAN of an access port; `trunk` the tagged VLANs of a trunk, `"all"` for all, and `native` its
-    untagged VLAN, by default 1, `None` for none.
+    `access` is the VLAN of an access port. `trunk` is a list of the tagged VLANs of a trunk, or `"all"`; `native` is
+    the trunk's untagged VLAN (default 1), or `None` for none. Raises `ValueError`.
     """
     vlan_options = {name: options.pop(name) for name in VLAN_OPTIONS if name in options}
     if not vlan_options:

@@ -1,7 +1,7 @@
 """YAML with the position of each value, so that an error can name file, line and key.
 
-Scalars follow the core schema of YAML 1.2 (§10.3), as in Compose: `on`, `off`, `yes` and `22:22` are text. Mappings
-and lists are `Map` and `Seq`, a dict and a list with line numbers.
+Scalars are read by the core schema of YAML 1.2 (§10.3), as in Compose: `on`, `off`, `yes` and `22:22` are text.
+Mappings and lists become `Map` and `Seq`, a dict and a list with line numbers.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from attrs import frozen
 from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import FileError
 
-#: The size to which aliases may expand a document (go-yaml limits it, too).
+#: The largest size of a document after its aliases are expanded (go-yaml has such a limit, too).
 _MOST_NODES = 100_000
-#: The length of the longest integer. Python refuses to print one of thousands of digits.
+#: The largest number of digits of an integer. Python refuses to print a number of thousands of digits.
 _MOST_DIGITS = 300
-#: The depth to which mappings and lists may be nested.
+#: The greatest depth of nested mappings and lists.
 _MOST_LEVELS = 100
 
 
 @frozen
 class Place:
-    """A line (from 1) of a file."""
+    """A position in a file: its path and a line (from 1)."""
 
     path: str
     line: int
 
     def error(self, message: str, key: str = "") -> FileError:
-        """Return a `FileError` for this position."""
+        """Return a `FileError` with `message` for this position. `key` is the path of keys as text."""
         return FileError(message, path=self.path, line=self.line, key=key)
 
 
 class Map(dict[str, Any]):
-    """A mapping with positions: `place` is where the mapping is in its file, `places[key]` where the key is."""
+    """A mapping with positions: `place` is the position of the mapping in its file, `places[key]` that of a key."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Map(dict[str, Any]):
         self.places[key] = place
 
     def copy(self) -> Map:
-        """Copy the mapping; its values are shared."""
+        """Return a shallow copy of the mapping, with positions."""
         twin = Map(self.place)
         twin.update(self)
         twin.places.update(self.places)
@@ -60,7 +60,7 @@ class Map(dict[str, Any]):
 
 
 class Seq(list[Any]):
-    """A list with positions: `place` is where the list is in its file, `places[i]` where item `i` is."""
+    """A list with positions: `place` is the position of the list in its file, `places[i]` that of item `i`."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Seq(list[Any]):
         self.places.append(place)
 
     def copy(self) -> Seq:
-        """Copy the list; its items are shared."""
+        """Return a shallow copy of the list, with positions."""
         twin = Seq(self.place)
         twin.extend(self)
         twin.places.extend(self.places)
@@ -100,7 +100,10 @@ def key_text(keys: Iterable[Key]) -> str:
 
 
 def locate(root: Any, keys: Iterable[Key]) -> Place | None:
-    """Return the position of the value at `keys`, or of its nearest ancestor."""
+    """Return the position of the value at the path `keys` in the document `root`.
+
+    If that value has no position, return the position of the nearest ancestor that has one, or `None`.
+    """
     place = getattr(root, "place", None)
     here = root
     for key in keys:
@@ -114,7 +117,10 @@ def locate(root: Any, keys: Iterable[Key]) -> Place | None:
 
 
 def wrong(root: Any, keys: Iterable[Key], message: str, path: str = "") -> FileError:
-    """Return a `FileError` for the value at `keys`."""
+    """Return a `FileError` with `message`, located at the value with the path `keys` in the document `root`.
+
+    `path` is the file to name if the document has no positions.
+    """
     keys = tuple(keys)
     place = locate(root, keys)
     if place is None:
@@ -141,15 +147,18 @@ def load_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, path: str) -> Any:
-    """Parse one YAML document from text that was read from `path`; `None` if it is empty. Raises `FileError`."""
+    """Parse one YAML document from `text`, and return its value or, if it is empty, `None`. Raises `FileError`.
+
+    `path` is the file from which the text was read, for positions and errors.
+    """
     documents = parse_documents(text, path, most=1)
     return documents[0] if documents else None
 
 
 def parse_documents(text: str, path: str, most: int | None = None) -> list[Any]:
-    """Parse every YAML document in a text that was read from `path`.
+    """Return the values of all YAML documents in a text that was read from `path`.
 
-    Raises `FileError` if the text is invalid or has more than `most` documents.
+    Raises `FileError` if the text is invalid or contains more than `most` documents.
     """
     try:
         documents = list(nodes_of(text))
@@ -184,7 +193,10 @@ def nodes_of(text: str) -> Iterable[yaml.Node]:
 
 
 def node_at(root: yaml.Node, keys: Iterable[Key]) -> yaml.Node | None:
-    """Return the node at `keys` in a document, `None` if there is none. Keys merged in by `<<` are not followed."""
+    """Return the node at the path `keys` below `root`, or `None` if there is none.
+
+    Keys merged in by `<<` are not found.
+    """
     here: yaml.Node | None = root
     for key in keys:
         if isinstance(here, yaml.MappingNode):
@@ -197,7 +209,7 @@ def node_at(root: yaml.Node, keys: Iterable[Key]) -> yaml.Node | None:
 
 
 class _CoreLoader(yaml.SafeLoader):
-    """Composes nodes; the tags of plain scalars follow the core schema, not YAML 1.1."""
+    """Parses YAML to nodes. The types of plain scalars are those of YAML 1.2's core schema, not of YAML 1.1."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own
 
@@ -217,7 +229,7 @@ for _tag, _pattern, _first in (
 
 
 class _Builder:
-    """Constructs values from nodes."""
+    """Constructs values (`Map`, `Seq` and scalars) from YAML nodes."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -300,7 +312,7 @@ def _int(text: str) -> int:
         raise ValueError(text)
     sign, digits = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
     base = {"0o": 8, "0x": 16}.get(digits[:2].lower(), 10)
-    if _OLD_OCTAL.fullmatch(digits):  # go-yaml still accepts octal numbers as in YAML 1.1, as file modes are written
+    if _OLD_OCTAL.fullmatch(digits):  # octal as in YAML 1.1, which go-yaml accepts too: file modes are written so
         return sign * int(digits, 8)
     return sign * int(digits[2:] if base != 10 else digits, base)
 

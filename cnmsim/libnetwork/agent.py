@@ -1,8 +1,8 @@
 """The agent: one node's part in the control plane of swarm networks.
 
-It runs this node's NetworkDB, forwards encryption keys and cluster nodes to the drivers, and translates between
-endpoints and the table entries that are gossiped. Source: moby `daemon/libnetwork/agent.go` (docker-v29.7.2),
-`libnetwork/agent.go` (v26.1.5, v28.5.2).
+It runs this node's NetworkDB, and passes encryption keys and the addresses of cluster nodes to the drivers. It
+publishes this node's endpoints as gossiped table entries, and applies the entries of other nodes to service discovery
+and drivers. Source: moby `daemon/libnetwork/agent.go` (docker-v29.7.2), `libnetwork/agent.go` (v26.1.5, v28.5.2).
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ KEYS_PER_SUBSYSTEM = 3
 
 @frozen
 class EncryptionKey:
-    """A key distributed by the swarm's manager.
+    """An encryption key that the swarm's manager distributes to the nodes.
 
-    `algorithm` 0 is AES-128-GCM; a newer key has a higher `lamport_time`.
+    `subsystem` is `GOSSIP` or `IPSEC`. `algorithm` 0 is AES-128-GCM. Of two keys the newer one has the higher
+    `lamport_time`.
     """
 
     subsystem: str
@@ -53,10 +54,10 @@ class EncryptionKey:
 class AgentConfig:
     """The configuration of one node's agent.
 
-    `bind_addr` is this node's own address in the swarm, used for IPsec. `advertise_addr` is the address at which
-    other nodes reach it. `data_path_addr` is the source address of its VXLAN tunnels (`None`: same as
-    `advertise_addr`). `listen_addr` is the address that the gossip sockets bind (`None`: any). `remotes` are the
-    managers' addresses.
+    `bind_addr` is this node's own address in the swarm; IPsec uses it. `advertise_addr` is the address at which other
+    nodes reach this node. `data_path_addr` is the source address of this node's VXLAN tunnels; `None` means
+    `advertise_addr`. `listen_addr` is the address that the gossip sockets bind; `None` means any address. `remotes`
+    are the addresses of the swarm's managers.
     """
 
     bind_addr: Address
@@ -70,13 +71,13 @@ class AgentConfig:
 
     @property
     def tunnel_addr(self) -> Address:
-        """The address of this node's tunnel endpoint."""
+        """The address of this node's tunnel endpoint: `data_path_addr`, or `advertise_addr` if that is `None`."""
         return self.data_path_addr or self.advertise_addr
 
 
 @frozen
 class PeerInfo:
-    """A node that is attached to the same network: its name in the gossip cluster and its address."""
+    """A node that is attached to a network: the node's name in the gossip cluster, and its address."""
 
     name: str
     ip: IpAddress = field(converter=ip_address)
@@ -109,7 +110,7 @@ class ServiceInfo:
 class Agent:
     """The agent of one controller, created by `Controller.agent_start`.
 
-    Raises `SystemFault` if the gossip port is in use.
+    Creating it opens the gossip sockets. Raises `SystemFault` if the gossip port is in use.
     """
 
     controller: Controller = field(repr=False)
@@ -153,9 +154,9 @@ class Agent:
         return [driver for driver in self.controller.drivers if isinstance(driver, DataPath)]
 
     def join(self, remotes: Sequence[Address]) -> None:
-        """Join the gossip cluster through the `remotes` of the configuration.
+        """Join the gossip cluster through the nodes at the addresses `remotes`.
 
-        A failed attempt is repeated every minute.
+        If none of them responds, the attempt is repeated every minute.
         """
         self.db.join(remotes)
 
@@ -171,7 +172,7 @@ class Agent:
     # --- keys and nodes
 
     def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
-        """Replace the keys by `keys`, a rotation: add the new ones, use the new primary key, remove the rest.
+        """Replace the present keys by `keys`: add the new ones, use the new primary key, remove the rest.
 
         Source: moby `handleKeyChange`.
         """
@@ -227,23 +228,26 @@ class Agent:
         ]
 
     async def wait_until_synced(self, network: Network) -> None:
-        """Wait until this node has fetched the network's entries from every other node attached to it."""
+        """Wait until this node has fetched the network's entries from every other attached node."""
         if network.is_gossiped:
             await self.db.wait_until_synced(network.id)
 
     def leave_network(self, network: Network) -> None:
-        """Detach this node from a network in NetworkDB."""
+        """Detach this node from a network in NetworkDB, and end the subscriptions to the network's tables."""
         for cancel in self._watches.pop(network.id, []):
             cancel()
         if network.id in self.db.networks:
             self.db.leave_network(network.id)
 
     def peers(self, network: Network) -> list[PeerInfo]:
-        """Return the name and address of each node attached to a network."""
+        """Return the name and address of each node attached to a network, this node included."""
         return [PeerInfo(member.name, member.address) for member in self.db.peers(network.id)]
 
     def services(self, network: Network) -> dict[str, ServiceInfo]:
-        """Return the services and containers of a network on all nodes, by service name."""
+        """Return the services of a network with their tasks on all nodes, by service name.
+
+        Containers that are not tasks are listed under the service name "".
+        """
         infos: dict[str, dict[str, str]] = {}
         driver = table_watcher(network.driver)
         if driver is not None:
@@ -274,9 +278,10 @@ class Agent:
                 self.db.delete_entry(entry.table, endpoint.network.id, entry.key)
 
     def add_service_info(self, endpoint: Endpoint) -> None:
-        """Publish an endpoint's names and service on this node and by gossip.
+        """Publish an endpoint's names and service: add them to service discovery on this node, and gossip them.
 
-        Raises `SystemFault` if they are published already.
+        Does nothing if the endpoint has no record (see `endpoint_record`). Raises `SystemFault` if they are published
+        already.
         """
         record = endpoint_record(endpoint)
         if record is None:
@@ -285,9 +290,10 @@ class Agent:
         self.db.create_entry(ENDPOINT_TABLE, endpoint.network.id, endpoint.id, record)
 
     def delete_service_info(self, endpoint: Endpoint, *, fully: bool) -> None:
-        """Withdraw an endpoint's names and service.
+        """Withdraw an endpoint's names and service from this node's service discovery and from gossip.
 
-        With `fully=False` the endpoint keeps serving its established connections.
+        With `fully=False` they are only marked as disabled: the endpoint gets no new connections, but keeps serving
+        established ones. Failures to update the gossiped entry are only logged.
         """
         record = endpoint_record(endpoint)
         if record is None:
@@ -304,7 +310,10 @@ class Agent:
     # --- endpoints of other nodes
 
     def _apply_message(self, event: WatchEvent) -> None:
-        """Update service discovery as the gossip message says, whatever the previous entry was (26.1, 28.5)."""
+        """Update service discovery from one gossip message about another node's endpoint (26.1, 28.5).
+
+        The entry's previous value is not considered.
+        """
         record: EndpointRecord = event.message_value
         discovery = self.controller.discovery
         if event.operation is TableOperation.CREATE:
@@ -317,7 +326,7 @@ class Agent:
             discovery.remove(event.network, event.key, record, fully=False)
 
     def _replace_record(self, event: WatchEvent) -> None:
-        """Update service discovery from the entry's previous and new record (29.x)."""
+        """Update service discovery with the difference between the entry's previous and its new record (29.x)."""
         before: EndpointRecord | None = event.previous
         now: EndpointRecord | None = event.value
         discovery = self.controller.discovery
@@ -337,15 +346,16 @@ class Agent:
 
 
 def _replace_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
-    """Return a NetworkDB watcher that passes each change to the driver as previous and new value (29.x)."""
+    """Return a NetworkDB watcher that passes each entry's previous and new value to `driver` (29.x)."""
     changed = driver.table_changed
     return lambda event: changed(event.network, event.table, event.key, event.previous, event.value)
 
 
 def _apply_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
-    """Return a NetworkDB watcher that passes each gossip message to the driver (26.1, 28.5).
+    """Return a NetworkDB watcher that calls `driver` with the value in each gossip message (26.1, 28.5).
 
-    In these releases the driver gets an update as the deletion of the new value.
+    The value of a created entry is passed as the new value. The value of a deleted or updated entry is passed as the
+    previous value, without a new one: in these releases the driver treats an update as a deletion.
     """
 
     def apply(event: WatchEvent) -> None:
@@ -357,9 +367,9 @@ def _apply_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
 
 
 def endpoint_record(endpoint: Endpoint) -> EndpointRecord | None:
-    """Return an endpoint's record for other nodes, or `None` if the endpoint has no names or no IPv4 address.
+    """Return the record that other nodes get about an endpoint; `None` if it has no names or no IPv4 address.
 
-    The record contains the service's published ports only on the ingress network.
+    The record contains the published ports of the endpoint's service only if the network is the ingress network.
     """
     if not endpoint.dns_names or endpoint.ipv4 is None:
         return None
@@ -381,9 +391,9 @@ def endpoint_record(endpoint: Endpoint) -> EndpointRecord | None:
 
 
 def _listened_on(address: Address | None) -> Address:
-    """Return the address to bind for gossip.
+    """Return the address to bind for gossip: `address`, or `::` if it is `None` or unspecified (0.0.0.0).
 
-    For `None` or an unspecified address (0.0.0.0) it is `::`, dual-stack, as in listeners of Go's net package.
+    A socket on `::` also accepts IPv4, as in listeners of Go's net package.
     """
     return IPV6_ANY if address is None or not any(address) else address
 
@@ -398,7 +408,7 @@ def _last_pair(keys: Sequence[EncryptionKey]) -> tuple[bytes, int] | None:
 
 
 def check_keys(keys: Sequence[EncryptionKey]) -> None:
-    """Raise `SystemFault`, with moby's message, if a subsystem is unknown or has the wrong number of keys."""
+    """Raise `SystemFault`, with moby's message, for an unknown subsystem or a wrong number of keys for one."""
     counts: dict[str, int] = {}
     for key in keys:
         if key.subsystem not in {GOSSIP, IPSEC}:

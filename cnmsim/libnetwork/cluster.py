@@ -1,8 +1,8 @@
 """A cluster of controllers without a swarm: NetworkDB agents, encryption keys, and networks that all members share.
 
-In a swarm, managers allocate what members must agree on: ids, VXLAN ids, pools and addresses. Here the cluster's own
-IPAM does, an IPAM driver `cluster` that every member uses. Everything else is libnetwork's: each member runs an
-`Agent`, learns the others' endpoints by gossip, and its overlay driver makes the tunnels.
+In a swarm, managers allocate the values that all members must agree on: network ids, VXLAN ids, pools and addresses.
+Here an IPAM driver named `cluster`, which all members share, allocates them. The rest works as in libnetwork: each
+member runs an `Agent`, learns the others' endpoints by gossip, and its overlay driver creates the tunnels.
 """
 
 from __future__ import annotations
@@ -39,19 +39,22 @@ _KEY_SIZE = 16
 
 @define
 class _SharedPool:
-    """A pool of the cluster, and the number of members whose network uses it."""
+    """A pool of the cluster. `users` is the number of members that have the pool's network."""
 
     info: IpamInfo
     users: int = 0
 
     @property
     def fixed(self) -> set[Address]:
-        """The gateway and the auxiliary addresses, which every member requests for its copy of the network."""
+        """The pool's gateway and auxiliary addresses.
+
+        Every member requests them, as each has a copy of the network.
+        """
         return {address for address in (self.info.gateway, *self.info.aux_addresses.values()) if address is not None}
 
 
 class ClusterIpam:
-    """The IPAM driver that the members of a cluster share, so that no address is assigned twice."""
+    """The IPAM driver that all members of a cluster share, so that no address is assigned twice."""
 
     def __init__(self, ipam: Ipam, log: list[str]) -> None:
         self._ipam = ipam
@@ -59,7 +62,11 @@ class ClusterIpam:
         self._pools: dict[str, _SharedPool] = {}
 
     def reserve(self, network: str, options: NetworkOptions, excluded: dict[int, list[Prefix]]) -> NetworkIpam:
-        """Allocate the pools of a new network. Raises an `EngineError` in the words of IPAM."""
+        """Allocate the pools for a new network, and return the allocations.
+
+        `network` is the network's name. `excluded` contains, by family (4, 6), prefixes that an automatically chosen
+        subnet must not overlap. Raises an `EngineError` with IPAM's message.
+        """
         allocated = NetworkIpam(self._ipam, self._ipam.default_spaces()[1], options.ipam_options, self._log, network)
         allocated.allocate(
             options.ipam_config,
@@ -73,7 +80,10 @@ class ClusterIpam:
         return allocated
 
     def pool_id(self, subnet: str) -> str:
-        """Return the id of the pool of a subnet. Raises `NotFound`."""
+        """Return the id of the pool whose subnet is `subnet`, e.g. `10.0.1.0/24`.
+
+        Raises `NotFound` if there is none.
+        """
         for pool_id, shared in self._pools.items():
             if str(shared.info.pool) == subnet:
                 return pool_id
@@ -105,7 +115,10 @@ class ClusterIpam:
         exclude: Sequence[Prefix] = (),  # noqa: ARG002 - considered when the pool was reserved
         options: Mapping[str, str] | None = None,  # noqa: ARG002 - it has no options
     ) -> Pool:
-        """Return a pool that was reserved for the cluster. Raises `InvalidParameter` for any other."""
+        """Return the pool that `reserve` allocated for the subnet `pool`, and count one more member that uses it.
+
+        Raises `InvalidParameter` for a subnet that was not reserved.
+        """
         del space
         for shared in self._pools.values():
             info = shared.info
@@ -115,7 +128,7 @@ class ClusterIpam:
         raise InvalidParameter(f"{pool or 'a pool'} is not one of the cluster's: create its network for the cluster")
 
     def release_pool(self, pool_id: str) -> None:
-        """Release one member's use of a pool. The last one releases the pool."""
+        """Count one member less that uses a pool. When no member uses it any more, the pool is released."""
         shared = self._pools.get(pool_id)
         if shared is None:
             return
@@ -126,14 +139,17 @@ class ClusterIpam:
     def request_address(
         self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> tuple[Address, int] | None:
-        """Allocate an address. Every member gets the same gateway. Raises as the default IPAM driver does."""
+        """Allocate an address in a pool. A request for the pool's gateway succeeds for every member.
+
+        `address` is the requested address, `None` for any free one. Raises the errors of `Ipam.request_address`.
+        """
         shared = self._pools.get(pool_id)
         if shared is not None and options and "RequestAddressType" in options and address in shared.fixed:
             return address, shared.info.pool.length
         return self._ipam.request_address(pool_id, address, options=options)
 
     def release_address(self, pool_id: str, address: Address) -> None:
-        """Release an address, unless it is the gateway, which is released with the pool."""
+        """Release an address. Gateway and auxiliary addresses are released with their pool only."""
         shared = self._pools.get(pool_id)
         if shared is None or address not in shared.fixed:
             self._ipam.release_address(pool_id, address)
@@ -141,13 +157,13 @@ class ClusterIpam:
 
 @define(eq=False)
 class _Provider:
-    """The cluster provider (`network_configuration.Cluster`) of one member: its cluster has no manager."""
+    """The cluster provider (see `network_configuration.Cluster`) of one member. Such a cluster has no manager."""
 
     cluster: GossipCluster = field(repr=False)
 
     @property
     def is_manager(self) -> bool:
-        """False: networks of a cluster are created by `GossipCluster.new_network`."""
+        """Always `False`, because only `GossipCluster.new_network` creates networks of the cluster."""
         return False
 
     @property
@@ -160,7 +176,7 @@ class _Provider:
         self._refuse(target, container_id, addresses)
 
     def detach_network(self, target: str, container_id: str) -> None:
-        """Do nothing: nothing was attached."""
+        """Do nothing, because `attach_network` never succeeds."""
 
     def _refuse(self, target: str, *_: object) -> NoReturn:
         raise Unavailable(f"no manager attaches containers to {target}: create and join an endpoint instead")
@@ -183,9 +199,9 @@ class GossipCluster:
     def add(self, controller: Controller, address: AddressLike | None = None) -> None:
         """Make a controller a member: start its agent, and create the cluster's networks on it.
 
-        `address` is its address towards the other members, by default its first one. Raises `Forbidden` if it is a
-        member of a cluster or swarm, `InvalidParameter` if it has no address or belongs to another lab; then it is
-        not a member.
+        `address` is the controller's address towards the other members; `None` means the first address that it has.
+        Raises `Forbidden` if the controller is a member of a cluster or swarm, `InvalidParameter` if it has no
+        address or belongs to another lab. After an error it is not a member.
         """
         own = self._address_of(controller, address)
         if controller.is_swarm_node:
@@ -207,9 +223,10 @@ class GossipCluster:
         self.controllers.append(controller)
 
     def remove(self, controller: Controller) -> None:
-        """End a membership: delete the cluster's networks on the controller and stop its agent.
+        """Remove a member: delete the cluster's networks on the controller, and stop its agent.
 
-        Raises `NotFound` if it is not a member, `Forbidden` if its networks have endpoints; nothing is changed then.
+        Raises `NotFound` if the controller is not a member, `Forbidden` if the networks have endpoints on it. After
+        an error nothing is changed.
         """
         if controller not in self.controllers:
             raise NotFound(f"{controller} is not a member of {self}")
@@ -253,10 +270,10 @@ class GossipCluster:
         load_balancer: bool = False,
         **settings: Any,
     ) -> dict[str, Network]:
-        """Create an overlay network on every member. Return each member's copy, by host name.
+        """Create an overlay network on every member. Return each member's copy of the network, by host name.
 
-        `settings` are those of `Controller.new_network`. With `load_balancer` each member's copy has a load-balancer
-        sandbox, which services with virtual addresses need. Raises an `EngineError`; then no member has the network.
+        `settings` are those of `Controller.new_network`. With `load_balancer` each copy has a load-balancer sandbox,
+        which services with virtual addresses need. Raises an `EngineError`; then no member has the network.
         """
         given = network_options(options, settings)
         given = evolve(given, scope=SWARM_SCOPE, ipam_driver=IPAM_DRIVER)
@@ -298,7 +315,7 @@ class GossipCluster:
         return network
 
     def _free_address(self, options: NetworkOptions) -> Address:
-        """Return an address of the first pool that is free at the moment."""
+        """Return an address that is free at the moment in the network's first pool, without allocating it."""
         subnet = options.ipam_config[0].subnet
         pool_id = self.ipam.pool_id(subnet)
         assigned = self.ipam.request_address(pool_id)
@@ -310,7 +327,8 @@ class GossipCluster:
     def remove_network(self, name: str) -> None:
         """Delete a network on every member.
 
-        Raises `NotFound`, or `Forbidden` if it has endpoints on any member; nothing is changed then.
+        Raises `NotFound` if the cluster has no such network, or `Forbidden` if the network has endpoints on any
+        member. After an error nothing is changed.
         """
         copies = [
             network
@@ -345,9 +363,9 @@ class GossipCluster:
             controller.set_keys(kept)
 
     def settle(self, limit_s: float = 120) -> float:
-        """Advance virtual time until all members agree. Return the seconds that passed.
+        """Advance virtual time until the databases of all members agree. Return the seconds that passed.
 
-        Raises `TimeoutError`, which describes a difference, if this takes more than `limit_s` seconds.
+        Raises `TimeoutError`, whose message describes one difference, after `limit_s` seconds.
         """
         return converge(self.controllers[0].machine.clock, limit_s)
 
@@ -355,11 +373,11 @@ class GossipCluster:
 def join(
     controllers: Iterable[Controller], *, addresses: Iterable[AddressLike] = (), settle: bool = True
 ) -> GossipCluster:
-    """Join controllers of one lab to a cluster, and advance virtual time until they know each other.
+    """Make controllers of one lab a cluster, and advance virtual time until their databases agree.
 
-    `addresses` are the controllers' addresses towards each other, by default the first one of each. With
-    `settle=False` no time passes. Raises `InvalidParameter` if there is no controller, `Forbidden` if one is a member
-    of a cluster or swarm; then no controller is a member.
+    `addresses` are the controllers' addresses towards each other, one for each; by default the first address that
+    each has. With `settle=False` no time passes. Raises `InvalidParameter` if there is no controller, `Forbidden` if
+    one is a member of a cluster or swarm; then no controller is a member.
     """
     members = list(controllers)
     given: list[AddressLike | None] = [*addresses] or [None] * len(members)
@@ -383,7 +401,7 @@ def join(
 
 
 def _as_configured(pools: NetworkIpam) -> list[IpamConfig]:
-    """Return the configuration with which every member requests the same pools."""
+    """Return IPAM configuration that requests exactly the allocated `pools`, for use by every member."""
     return [
         IpamConfig(
             str(info.pool),

@@ -27,10 +27,7 @@ _INVALID = (
 
 @define
 class AddressPool:
-    """One entry of `default-address-pools`.
-
-    The block `base`, which is divided into subnets of prefix length `size`.
-    """
+    """One entry of `default-address-pools`: the block `base`, divided into subnets of prefix length `size`."""
 
     base: str
     size: int
@@ -38,11 +35,10 @@ class AddressPool:
 
 @define
 class DaemonConfig:
-    """The networking and logging options of one daemon. An attribute has the option's name in `daemon.json`.
+    """The networking and logging options of one daemon.
 
-    The name has `_` for `-`.
-
-    `None` means "not set": the release's default applies.
+    Each attribute is named after the option in `daemon.json`, with `_` in place of `-`. The value `None` means that
+    the option is not set, so that the release's default applies.
     """
 
     userland_proxy: bool = True
@@ -85,14 +81,11 @@ class DaemonConfig:
 
     @property
     def gossip_packet_size(self) -> int:
-        """The largest gossip datagram in bytes: the control plane's MTU less 100 (libnetwork `agent.go`)."""
+        """The largest gossip datagram in bytes: `network-control-plane-mtu` less 100 (libnetwork `agent.go`)."""
         return max(self.network_control_plane_mtu, _SMALLEST_CONTROL_MTU) - 100
 
     def validate(self, profile: Profile) -> None:
-        """Raise `InvalidParameter` if the daemon would refuse to start with these options.
-
-        The message is the daemon's.
-        """
+        """Raise `InvalidParameter`, with the daemon's message, if these options would prevent the daemon's start."""
         if self.bridge and self.bip:
             raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
         if not self.iptables and not self.icc:
@@ -128,7 +121,7 @@ class DaemonConfig:
     def uses_nftables(self, has_backends: bool) -> bool:
         """Return True if nftables is the firewall backend.
 
-        `has_backends`: the release lets the user choose the backend.
+        `has_backends` is True for releases in which the user can choose the backend; earlier releases use iptables.
         """
         return has_backends and self.firewall_backend == "nftables"
 
@@ -136,8 +129,9 @@ class DaemonConfig:
 def ipv6_subnet_fault(profile: Profile, subnet: Prefix, text: str) -> str:
     """Return the error message for a bridge network's IPv6 subnet, or "" if it is valid (moby `validateIPv6Subnet`).
 
-    fe80::/64 itself is valid. A subnet that only overlaps it is not: its addresses could not be told from the
-    kernel's link-local ones. `text` is the subnet as the message prints it.
+    The subnet may be fe80::/64 itself. It may not be a different prefix that overlaps fe80::/64, because its
+    addresses would be indistinguishable from the link-local ones of the kernel. `text` is the subnet as the message
+    prints it.
     """
     if profile.refuses_multicast_subnet and subnet.network[0] == 0xFF:
         return f"multicast subnet '{text}' is not allowed"

@@ -61,10 +61,9 @@ def _to_profile(release: Profile | str) -> Profile:
 class Controller:
     """The libnetwork instance of one daemon on one machine.
 
-    Without arguments it is a new host's, of the newest release: the host `node1` (10.0.0.15) of a lab of its own.
-    `profile` may also be a release such as `"28.5.2"`. The firewall chains are created with the first network;
-    `start` also creates the networks that dockerd has from its start. `programs` are the commands that
-    `Sandbox.exec` can run.
+    Without arguments it creates a lab with one new host, `node1` (10.0.0.15), and has the newest release. `profile`
+    may also be a release such as `"28.5.2"`. The firewall chains are created with the first network; `start` also
+    creates the networks that dockerd has from its start. `programs` are the commands that `Sandbox.exec` can run.
 
     `plugins` finds drivers in other processes. `log` collects the daemon's log lines for errors that are not raised
     to a caller. `cluster` is set by the swarm layer while the host is in a swarm. The default IPv6 pool is derived
@@ -89,7 +88,7 @@ class Controller:
     drivers: DriverRegistry = field(init=False, repr=False)
     ipams: dict[str, Allocator] = field(init=False, repr=False)
     allocator: PortAllocator = field(init=False, repr=False)
-    #: What happened to the controller's networks, endpoints and sandboxes.
+    #: The events of the controller's networks, endpoints and sandboxes.
     events: EventLog = field(init=False, repr=False)
     _is_started: bool = field(default=False, init=False)
     _daemon: Process | None = field(default=None, init=False, repr=False)
@@ -142,7 +141,7 @@ class Controller:
 
     @property
     def bridge_driver(self) -> BridgeDriver:
-        """The bridge driver, which also owns the chains that all drivers use."""
+        """The bridge driver. It also manages the firewall chains that all drivers use."""
         driver = self.drivers.get("bridge")
         assert isinstance(driver, BridgeDriver)
         return driver
@@ -187,7 +186,7 @@ class Controller:
         return self._networks.get(network_id)
 
     def walk_networks(self, walker: Callable[[Network], bool | None]) -> None:
-        """Call `walker` with each network, in order of creation, until it returns True."""
+        """Call `walker` with each network, in order of creation. Stop when `walker` returns True."""
         for network in self.networks:
             if walker(network):
                 return
@@ -297,7 +296,10 @@ class Controller:
             undo.pop_all()
 
     def _join_cluster(self, network: Network, undo: ExitStack) -> None:
-        """Attach a swarm network to NetworkDB, and create its load-balancer sandbox."""
+        """Attach a swarm network to NetworkDB, and create its load-balancer sandbox if it has one.
+
+        A callback on `undo` detaches the network again.
+        """
         agent = network.cluster_agent
         if agent is not None:
             agent.join_network(network)
@@ -346,9 +348,9 @@ class Controller:
             self.ipams[name] = RemoteIpam.connect(name, client, self.profile)
 
     def _pools_in_the_way(self, configs: Sequence[IpamConfig]) -> list[str]:
-        """Describe the pools that overlap the requested subnets, e.g. `172.18.0.0/16 by network a`.
+        """Return texts that describe the pools that overlap the requested subnets, e.g. `172.18.0.0/16 by network a`.
 
-        If no subnet was requested, describe all pools in use.
+        If no subnet was requested, all pools in use are described.
         """
         subnets = [subnet for config in configs if (subnet := _readable(config.subnet)) is not None]
         return [
@@ -359,9 +361,9 @@ class Controller:
         ]
 
     def find_network(self, term: str) -> Network:
-        """Return the network whose id, name or id prefix is `term`, tried in this order.
+        """Return the network with the id `term`, else the one with this name, else the one whose id begins with it.
 
-        Raises `NotFound`, or `InvalidParameter` if the term is empty or ambiguous.
+        Raises `NotFound` if there is none, or `InvalidParameter` if the term is empty or ambiguous.
         """
         if not term:
             raise InvalidParameter(self.profile.blank_id_text)
@@ -377,15 +379,15 @@ class Controller:
         raise NoSuchNetwork(f"network {term} not found")
 
     def networks_configured_from(self, name: str) -> list[Network]:
-        """Return the networks that were created with `config_from` this configuration network."""
+        """Return the networks whose option `config_from` is the configuration network `name`."""
         return [network for network in self.networks if network.config_from == name]
 
     def reload_networks(self) -> None:
-        """Apply the changes that a starting daemon makes to the networks in its store.
+        """Apply the changes that a daemon makes to its stored networks when it starts.
 
-        Up to 28.5 it writes the allocated subnets and gateways into their configuration, as if the user had requested
-        them: from then on `network inspect` shows the gateway, and endpoints may request addresses (moby
-        `Controller.reservePools`).
+        Up to 28.5 a starting daemon writes the allocated subnets and gateways into each network's configuration, as
+        if the user had requested them. Afterwards `network inspect` shows the gateway, and endpoints may request
+        addresses (moby `Controller.reservePools`).
         """
         if not self.profile.reload_overwrites_ipam_config:
             return
@@ -407,7 +409,7 @@ class Controller:
         return self.agent is not None or (self.cluster is not None and self.cluster.is_agent)
 
     def agent_start(self, config: AgentConfig) -> Agent:
-        """Start the agent and join the gossip cluster. If an agent is running, return that one.
+        """Start the agent and join the gossip cluster. Return the agent; if one is running already, return that one.
 
         Raises `SystemFault` with moby's message; then no agent is started.
         """

@@ -28,20 +28,26 @@ _PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]+")
 
 
 class DaemonLog(list[str]):
-    """The messages of errors that are not raised to a caller. Every message is also written to the journal."""
+    """The daemon's error messages, of errors that are not raised to a caller.
+
+    Every message that is appended is also written to the journal.
+    """
 
     def __init__(self, machine: Machine, config: DaemonConfig, daemon: Callable[[], Process]) -> None:
         super().__init__()
         self._machine, self._config, self._daemon = machine, config, daemon
 
     def append(self, message: str) -> None:
-        """Add an error message."""
+        """Append an error message, and write it to the journal."""
         super().append(message)
         self.write("error", message)
 
     @contextmanager
     def logging_errors(self, *kinds: type[EngineError]) -> Iterator[None]:
-        """Add the message of an error of these kinds (by default any) in the block, instead of raising it."""
+        """Context manager that catches errors of the types `kinds` and appends their messages to the log.
+
+        Without `kinds` it catches any `EngineError`.
+        """
         kinds = kinds or (EngineError,)
         try:
             yield
@@ -50,16 +56,19 @@ class DaemonLog(list[str]):
 
     @property
     def level(self) -> str:
-        """The least severe level that is written: `debug` if `debug` is set, otherwise `log-level`."""
+        """The least severe level that is written to the journal.
+
+        It is `debug` if the option `debug` is set, otherwise the level of the option `log-level`.
+        """
         if self._config.debug:
             return "debug"
         level = self._config.log_level
         return {"": "info", "warn": "warning"}.get(level, level)
 
     def write(self, level: str, message: str, **fields: str) -> None:
-        """Write a message to the journal, unless its level is less severe than the daemon's.
+        """Write a message to the journal, unless `level` is less severe than the daemon's log level.
 
-        `fields` are printed after the message.
+        `fields` are printed after the message, e.g. `error=EOF`.
         """
         if _LEVELS.index(level) > _LEVELS.index(self.level):
             return

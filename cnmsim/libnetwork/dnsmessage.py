@@ -1,6 +1,6 @@
 """DNS messages of the embedded resolver: parsing of queries, and encoding of the resolver's own answers.
 
-The bytes are the same as from Go's DNS library. A message that is not a query is refused on the basis of its header
+The bytes are the same as from Go's DNS library. Whether a message is accepted as a query is decided from its header
 alone. Answers are uncompressed unless they would be too long; if compression is not enough, they are truncated.
 Source: moby `libnetwork/resolver.go` (all releases), github.com/miekg/dns `acceptfunc.go`, `msg_truncate.go`; RFC
 1035 §4.
@@ -34,9 +34,10 @@ _QUESTION_POINTER = b"\xc0\x0c"
 
 @frozen
 class Query:
-    """One DNS query. `name` keeps its case and its final dot; `owner` is the name in wire format.
+    """One DNS query.
 
-    `edns_payload` is the UDP payload size that the client announces, or 0 without EDNS.
+    `name` is the queried name as sent, in its original case and with the final dot; `owner` is the same name in wire
+    format. `edns_payload` is the UDP payload size that the client announces, or 0 without EDNS.
     """
 
     id: int
@@ -48,7 +49,7 @@ class Query:
     edns_payload: int
 
     def limit(self, *, is_tcp: bool) -> int:
-        """Return the size in bytes of the largest answer that the client accepts."""
+        """Return the size in bytes of the largest answer that the client accepts over TCP (`is_tcp`) or over UDP."""
         return TCP_LIMIT if is_tcp else max(UDP_LIMIT, self.edns_payload)
 
     @property
@@ -61,15 +62,15 @@ class Query:
 
 @frozen
 class Rejection:
-    """The response to a message that is not accepted as a query, or `None` to send no response."""
+    """The response to a message that is not accepted as a query; `None` means that no response is sent."""
 
     answer: bytes | None
 
 
 def read_query(wire: bytes) -> Query | Rejection:
-    """Parse a message.
+    """Parse a DNS message into a query.
 
-    Return the query, or a `Rejection` with the response to send instead. Never raises an exception.
+    If the message is not accepted, return a `Rejection` with the response to send instead. Never raises an exception.
     """
     if len(wire) < _HEADER.size:
         return Rejection(None)
@@ -100,16 +101,16 @@ def _parse(wire: bytes, message_id: int, flags: int) -> Query | None:
 
 
 def _refusal(message_id: int, flags: int, rcode: int) -> bytes:
-    """Encode a refusal, which consists of a header alone. Only NOTIMP keeps the query's opcode."""
+    """Encode a refusal, which consists of a header only. The query's opcode is copied only if `rcode` is NOTIMP."""
     kept = flags & ~(_AA | _Z | 0xF | (0 if rcode == NOTIMP else _OPCODE))
     return _HEADER.pack(message_id, kept | _QR | rcode, 0, 0, 0, 0)
 
 
 def answer(query: Query, records: Sequence[bytes] = (), *, limit: int, rcode: int = NOERROR) -> bytes:
-    """Encode an answer in which all records belong to the queried name.
+    """Encode an answer to `query`, in which all records belong to the queried name.
 
-    Each record is given as the bytes of its type, class, TTL, length and data. The answer has at most `limit` bytes:
-    it is compressed if it is too long, and if that is not enough, truncated and marked TC.
+    Each of `records` is the bytes of a record's type, class, TTL, length and data. The answer has at most `limit`
+    bytes: it is compressed if it is too long, and if that is not enough, truncated and marked TC.
     """
     flags = _QR | _RA | rcode | query.flags & (_OPCODE | _RD | _CD)
     if rcode != NOERROR:
@@ -131,7 +132,7 @@ def answer(query: Query, records: Sequence[bytes] = (), *, limit: int, rcode: in
 
 
 def address_record(address: Address) -> bytes:
-    """Encode an A or AAAA record, without the owner name."""
+    """Encode an A record (IPv4) or an AAAA record (IPv6), without the owner name."""
     return _RECORD.pack(AAAA if len(address) == 16 else A, _IN, TTL_S, len(address)) + address
 
 
@@ -149,10 +150,10 @@ def pointer_record(name: str) -> bytes:
 
 
 def reversed_address(name: str) -> Address | None:
-    """Return the address that a reverse-lookup name stands for, or `None` for any other name.
+    """Return the address in a reverse-lookup name, e.g. 1.2.3.4 for `4.3.2.1.in-addr.arpa.`.
 
-    Such a name is `4.3.2.1.in-addr.arpa.` or `….ip6.arpa.`. As in the engine, the suffix and the hexadecimal digits
-    must be in lower case.
+    Return `None` for any other name. IPv6 names end in `ip6.arpa.`. As in the engine, the suffix and the hexadecimal
+    digits must be in lower case.
     """
     if name.endswith(".in-addr.arpa."):
         labels = name.removesuffix(".in-addr.arpa.").split(".")

@@ -1,8 +1,8 @@
 """The interface between libnetwork and a network driver.
 
-libnetwork calls a driver for networks, endpoints and joins, in this order, and the driver changes the machine that it
-was created for. Every call succeeds or leaves the machine unchanged. Optional abilities are separate protocols.
-Source: moby `daemon/libnetwork/driverapi/driverapi.go` (docker-v29.7.2).
+libnetwork first calls a driver to create a network, then to create endpoints on it, then to join these to sandboxes.
+The driver changes the machine that it was created for. Every call succeeds or leaves the machine unchanged. Optional
+abilities are separate protocols. Source: moby `daemon/libnetwork/driverapi/driverapi.go` (docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ SWARM_SCOPE = "swarm"
 class Capability:
     """The scopes of a driver, each "local" (one host) or "global" (all hosts of a cluster).
 
-    `data_scope` is where the driver's networks are defined, `connectivity_scope` where they connect containers.
+    `data_scope` says where the driver's networks are defined. `connectivity_scope` says which containers they
+    connect: those of one host or of all hosts.
     """
 
     data_scope: str = LOCAL_SCOPE
@@ -49,7 +50,7 @@ class IpamInfo:
 
     @property
     def gateway_interface(self) -> str:
-        """The gateway as an interface address, such as `172.18.0.1/16`. Requires a gateway."""
+        """The gateway with the pool's prefix length, e.g. `172.18.0.1/16`. Only for pools that have a gateway."""
         from cnmsim.kernel.address import format_ip
 
         assert self.gateway is not None
@@ -58,7 +59,7 @@ class IpamInfo:
 
 @frozen
 class NetworkRequest:
-    """A request to create a network."""
+    """A request to a driver to create a network."""
 
     id: str
     name: str
@@ -73,9 +74,9 @@ class NetworkRequest:
 
 @define
 class EndpointInterface:
-    """The addresses of an endpoint.
+    """The MAC address and the IP addresses of an endpoint, passed to a driver and completed by it.
 
-    Values that are set were requested; a driver may fill in values that are `None`.
+    A value that is set was requested. A value that is `None` may be filled in by the driver.
     """
 
     mac: Mac | None = None
@@ -86,7 +87,7 @@ class EndpointInterface:
 
 @frozen
 class StaticRoute:
-    """A route of a sandbox. Without `next_hop` the prefix is on-link."""
+    """A route that a driver adds to a sandbox. Without `next_hop` the prefix is on-link."""
 
     prefix: Prefix
     next_hop: Address | None = None
@@ -94,7 +95,7 @@ class StaticRoute:
 
 @frozen
 class TableEntry:
-    """An entry that a driver wants in a cluster-wide table as long as an endpoint is joined."""
+    """An entry for a table that is shared by all nodes. It exists as long as the driver's endpoint is joined."""
 
     table: str
     key: str
@@ -124,7 +125,7 @@ class JoinInfo:
 
 @define
 class SandboxContext:
-    """A driver's view of the sandbox that an endpoint joins. `namespace` is `None` until it is created."""
+    """A sandbox as a driver sees it when an endpoint joins. `namespace` is `None` until the namespace is created."""
 
     sandbox_id: str
     key: str
@@ -150,7 +151,7 @@ class Driver(Protocol):
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Create an endpoint, and fill in the addresses that `interface` lacks."""
+        """Create an endpoint. Fill in the addresses in `interface` that are `None`, if the driver assigns any."""
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
         """Delete an endpoint."""
@@ -159,14 +160,14 @@ class Driver(Protocol):
         """Return an endpoint's MAC address (`mac`), exposed ports (`exposed_ports`) and port map (`port_map`)."""
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Attach an endpoint to a sandbox, and fill in `info`."""
+        """Attach an endpoint to a sandbox. Store in `info` the device to move and the gateways."""
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
         """Detach an endpoint from its sandbox."""
 
 
 def missing_members(driver: object) -> list[str]:
-    """Return the members of `Driver` that an object lacks; [] for a network driver."""
+    """Return the names of the members of `Driver` that an object lacks; [] if it has all of them."""
     members = ("name", "capability", *(name for name in vars(Driver) if not name.startswith("_")))
     return [name for name in members if not hasattr(driver, name)]
 
@@ -180,8 +181,9 @@ class ExternalConnectivity(Protocol):
     ) -> None:
         """Publish the sandbox's ports on this endpoint.
 
-        `gateway4` and `gateway6` are the ids of the sandbox's gateway endpoints, "" for none. libnetwork calls this
-        again whenever these change; the driver then adds and removes the affected mappings.
+        `gateway4` and `gateway6` are the ids of the sandbox's IPv4 and IPv6 gateway endpoints, "" for none.
+        libnetwork calls this again whenever one of them changes; the driver then adds and removes the affected
+        mappings.
         """
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
@@ -190,25 +192,25 @@ class ExternalConnectivity(Protocol):
 
 @runtime_checkable
 class GatewayAllocation(Protocol):
-    """A driver that can create networks without a gateway address (moby `driverapi.GwAllocChecker`)."""
+    """A driver that decides whether a network needs a gateway address (moby `driverapi.GwAllocChecker`)."""
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Return a pair (IPv4, IPv6): True if a gateway address is allocated only if the user requested one.
+        """Return a pair of flags (IPv4, IPv6). True: allocate a gateway address only if the user requested one.
 
-        `request` has no pools yet.
+        `request` contains no pools yet.
         """
 
 
 @runtime_checkable
 class IpamlessDriver(Protocol):
-    """A driver whose networks have no addresses: `host` and `null`."""
+    """A driver whose networks have no addresses: that of `host` and that of `null`."""
 
     is_special: bool
 
 
 @runtime_checkable
 class FailedJoinLeaver(Protocol):
-    """A driver that must be called to leave after a failed join, because it may have done part of the join.
+    """A driver whose `leave` must be called after a failed join, because part of the join may have been done.
 
     This holds for drivers in other processes (plugins).
     """
@@ -218,18 +220,18 @@ class FailedJoinLeaver(Protocol):
 
 @runtime_checkable
 class Ipv6Releaser(Protocol):
-    """A driver that holds state for an endpoint's IPv6 address (moby `driverapi.IPv6Releaser`)."""
+    """A driver that stores state for an endpoint's IPv6 address (moby `driverapi.IPv6Releaser`)."""
 
     def release_ipv6(self, network_id: str, endpoint_id: str) -> None:
-        """Release the state for an endpoint's IPv6 address, which a sysctl of its interface has removed."""
+        """Release the state for an endpoint's IPv6 address, which a sysctl has removed from the interface."""
 
 
 @runtime_checkable
 class NodeDiscovery(Protocol):
-    """A driver that is notified of the nodes of the cluster."""
+    """A driver that is notified when nodes join or leave the cluster."""
 
     def node_joined(self, address: Address, *, is_self: bool) -> None:
-        """Handle a node that joined. `is_self`: the node is this host."""
+        """Handle a node that joined. `is_self` is True if the node is this host."""
 
     def node_left(self, address: Address) -> None:
         """Handle a node that left."""
@@ -237,29 +239,36 @@ class NodeDiscovery(Protocol):
 
 @runtime_checkable
 class TableWatcher(Protocol):
-    """A driver that shares tables with its instances on other nodes (moby `driverapi.TableWatcher`).
+    """A driver whose instances on all nodes share tables (moby `driverapi.TableWatcher`).
 
-    `tables` are their names. Entries are created through `JoinInfo.table_entries`.
+    `tables` are the names of the tables. A driver creates entries through `JoinInfo.table_entries`.
     """
 
     tables: tuple[str, ...]
 
     def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:
-        """Handle a change of another node's entry.
+        """Handle a change of another node's table entry.
 
-        `previous` is `None` for a created entry, `value` is `None` for a deleted one.
+        `previous` is the old value, `None` if the entry was created. `value` is the new one, `None` if it was
+        deleted.
         """
 
     def decode_table_entry(self, table: str, key: str, value: Any) -> tuple[str, dict[str, str]]:
-        """Return the id of an entry's endpoint, and the entry's data as `network inspect --verbose` shows it."""
+        """Return the id of a table entry's endpoint, and its data for `network inspect --verbose`."""
 
 
 @runtime_checkable
 class DataPath(Protocol):
-    """A driver that transports traffic between hosts, and may encrypt it. A key is a pair (key, Lamport time)."""
+    """A driver that transports traffic between hosts, and may encrypt it.
+
+    Each key is a pair: the key's bytes and its Lamport time.
+    """
 
     def data_path_set(self, address: Address, bind: Address, port: int) -> None:
-        """Set the source address and the UDP port of this host's tunnels, and the address that the swarm binds."""
+        """Set the source address (`address`) and the UDP port of this host's tunnels.
+
+        `bind` is the address that this host binds for the swarm.
+        """
 
     def keys_set(self, keys: Sequence[tuple[bytes, int]]) -> None:
         """Replace all keys. The first key is the primary one, with which packets are encrypted."""
@@ -267,9 +276,10 @@ class DataPath(Protocol):
     def keys_updated(
         self, new: tuple[bytes, int] | None, primary: tuple[bytes, int] | None, pruned: tuple[bytes, int] | None
     ) -> None:
-        """Add a key, change the primary key, and remove a key. `None` skips a step.
+        """Rotate the keys: add the key `new`, make `primary` the primary key, and remove the key `pruned`.
 
-        Raises `InvalidParameter` if the arguments do not match the present keys.
+        An argument that is `None` skips its step. Raises `InvalidParameter` if the arguments do not match the present
+        keys.
         """
 
 
@@ -305,10 +315,10 @@ def ipv6_releaser(driver: object) -> Ipv6Releaser | None:
 
 
 def is_special(driver: object) -> bool:
-    """Return True if the driver's networks have no addresses."""
+    """Return True if the driver is that of `host` or `null`, whose networks have no addresses."""
     return bool(getattr(driver, "is_special", False))
 
 
 def leaves_failed_join(driver: object) -> bool:
-    """Return True if libnetwork must call the driver to leave after a failed join."""
+    """Return True if the driver's `leave` must be called after a failed join."""
     return bool(getattr(driver, "leaves_failed_join", False))

@@ -30,14 +30,14 @@ SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
 
 @define(eq=False, repr=False)
 class Endpoint:
-    """An endpoint of one network, created by `Network.create_endpoint`. It belongs to one sandbox, or to none yet.
+    """An endpoint of one network, created by `Network.create_endpoint`. It is joined to one sandbox or none.
 
-    `address`, `address6`, `mac_address` and `info` are values to read; `ipv4`, `ipv6` and `mac` are the same in the
-    kernel's bytes.
+    `address`, `address6` and `mac_address` are for users, as `ipaddress` values and text; `ipv4`, `ipv6` and `mac`
+    are the same in the bytes that the kernel uses.
 
     `join_info` is the driver's result of the last join. `links` are aliases, private to the endpoint's sandbox, for
-    other endpoints of this network (`{alias: name}`). `interface_name` is the interface's name inside the sandbox, or
-    "".
+    other endpoints of this network (`{alias: name}`). `interface_name` is the interface's name inside the sandbox, ""
+    if it has none.
     """
 
     network: Network
@@ -84,12 +84,12 @@ class Endpoint:
 
     @property
     def info(self) -> EndpointInfo:
-        """The endpoint's present state as values to read (moby `Endpoint.Info`)."""
+        """A copy of the endpoint's present state, for reading (moby `Endpoint.Info`)."""
         return EndpointInfo.of(self)
 
     @property
     def is_deleted(self) -> bool:
-        """Whether the endpoint is no longer on its network."""
+        """Whether the endpoint was removed from its network."""
         return self.network.endpoints.get(self.id) is not self
 
     @property
@@ -130,9 +130,9 @@ class Endpoint:
 
     @property
     def sysctls(self) -> dict[str, str]:
-        """The requested sysctls of the endpoint's interface, {} before 28.0.
+        """The sysctls that were requested for the endpoint's interface; {} before 28.0.
 
-        In their names IFNAME is the interface's name.
+        In their names, IFNAME stands for the interface's name.
         """
         text = self.options.driver_opts.get(SYSCTLS_OPTION, "")
         if not self.network.controller.profile.has_endpoint_sysctls:
@@ -141,7 +141,7 @@ class Endpoint:
 
     @property
     def wants_resolver(self) -> bool:
-        """Whether a sandbox gets the embedded resolver when this endpoint joins it."""
+        """Whether the sandbox that this endpoint joins gets the embedded resolver because of it."""
         return not self.options.disable_resolution and not self.network.is_special
 
     # --- joining and leaving
@@ -149,8 +149,9 @@ class Endpoint:
     def join(self, sandbox: Sandbox, *, gw_priority: int = 0, links: Mapping[str, str] | None = None) -> None:
         """Join a sandbox: create the interface, routes, lines of /etc/hosts, DNS names and published ports.
 
-        `links` are aliases private to this sandbox, `{alias: name}`. Raises an `EngineError` with moby's message; the
-        endpoint is then not joined.
+        The endpoint with the highest `gw_priority` is preferred as the sandbox's gateway (since 28.0). `links` are
+        aliases private to this sandbox, `{alias: name}`. Raises an `EngineError` with moby's message; the endpoint is
+        then not joined.
         """
         from cnmsim.libnetwork.sandbox import Sandbox
 
@@ -169,7 +170,7 @@ class Endpoint:
         assert driver is not None
         info = JoinInfo()
         with ExitStack() as undo:
-            # Runs last: publishes ports on the previous gateway endpoint again.
+            # Runs last when a join fails: publishes ports on the previous gateway endpoint again.
             undo.callback(sandbox.endpoint_left, self)
             undo.callback(self._clear_join)
             self.sandbox, self.join_info = sandbox, info
@@ -195,7 +196,10 @@ class Endpoint:
         )
 
     def _require_stored(self, call: str) -> None:
-        """Raise an error with moby's message if the endpoint or its network was deleted."""
+        """Raise `SystemFault` with moby's message if the endpoint or its network was deleted.
+
+        `call` is the name of the operation in that message.
+        """
         network = self.network
         if network.is_deleted:
             gone = f"network {network.id} not found"
@@ -216,8 +220,8 @@ class Endpoint:
     def leave(self, sandbox: Sandbox | None = None) -> None:
         """Leave the sandbox. The endpoint keeps its addresses until it is deleted.
 
-        Raises `Forbidden` if it is not joined; `SystemFault`, after leaving, if it was the sandbox's gateway and
-        docker_gwbridge cannot replace it.
+        Raises `Forbidden` if the endpoint is not joined. Raises `SystemFault` if it was the sandbox's gateway and
+        docker_gwbridge cannot replace it; it has left the sandbox in this case too.
         """
         from cnmsim.libnetwork.sandbox import Sandbox
 
@@ -233,7 +237,7 @@ class Endpoint:
             self.network.remove_service_binding(self)
         agent = self.network.cluster_agent
         if agent is not None:
-            # Deleted even if its service is not enabled: it may have been disabled before.
+            # Deleted even if the endpoint's service is not enabled now: it may have been enabled before.
             agent.delete_service_info(self, fully=True)
         self.is_service_enabled = False
         joined.remove(self, leaves=True)
@@ -248,13 +252,13 @@ class Endpoint:
             joined.gateway_network_left()
 
     def release_ipv6(self) -> None:
-        """Release the IPv6 address: a sysctl of its interface has removed it (moby `releaseIPv6Address`)."""
+        """Release the IPv6 address, which a sysctl has removed from the interface (moby `releaseIPv6Address`)."""
         self.network.release_ipv6(self)
         self.interface.ipv6 = None
         self.join_info.gateway6 = None
 
     def delete(self, *, force: bool = False) -> None:
-        """Delete the endpoint and release its addresses. Raises `Forbidden` while joined, unless `force`."""
+        """Delete the endpoint and release its addresses. Raises `Forbidden` if it is joined, unless `force`."""
         self._require_stored("Delete")
         if self.sandbox is not None:
             if not force:
@@ -277,7 +281,7 @@ class Endpoint:
             self.network.add_records(self)
 
     def _rename_in_swarm(self, name: str, dns_names: list[str]) -> None:
-        # A member of a swarm updates the names by gossip, and leaves those on local networks as they are
+        # On a swarm node the names are changed by gossip; names on local networks then stay as they are
         # (UpdateDNSNames).
         agent = self.network.cluster_agent
         if agent is not None:

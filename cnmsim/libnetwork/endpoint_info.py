@@ -1,4 +1,4 @@
-"""An endpoint's state as values to read (moby `daemon/libnetwork/endpoint_info.go`, docker-v29.7.2)."""
+"""A copy of an endpoint's state, for reading (moby `daemon/libnetwork/endpoint_info.go`, docker-v29.7.2)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @frozen
 class EndpointInfo:
-    """The state of an endpoint when it was read.
+    """The state of an endpoint at the time when it was read.
 
     `interface` is the device's name in the sandbox, `sandbox` the sandbox's name; both are "" while it is not joined.
-    `load_balancer` marks the endpoint of a network's load-balancer sandbox. Each of `static_routes` is
-    `10.1.0.0/16 via 172.18.0.1`, each of `port_map` `0.0.0.0:8080:172.18.0.2:80/tcp`.
+    `load_balancer` is True for the endpoint of a network's load-balancer sandbox. An element of `static_routes` is
+    text such as `10.1.0.0/16 via 172.18.0.1`, one of `port_map` is `0.0.0.0:8080:172.18.0.2:80/tcp`.
     """
 
     name: str
@@ -39,7 +39,7 @@ class EndpointInfo:
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> EndpointInfo:
-        """Read the state of an endpoint."""
+        """Return the present state of an endpoint."""
         sandbox, join_info = endpoint.sandbox, endpoint.join_info
         link_local = (interface_of(assigned) for assigned in endpoint.interface.link_local)
         return cls(

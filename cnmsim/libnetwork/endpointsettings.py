@@ -22,7 +22,7 @@ _INTERFACE_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.[^.=]+\.IFNAME\.[^=]+=.*
 
 @frozen
 class RequestedAddresses:
-    """The endpoint settings to validate, as text."""
+    """The settings that a user requested for an endpoint, as text, to be validated."""
 
     ipv4: str = ""
     ipv6: str = ""
@@ -32,14 +32,14 @@ class RequestedAddresses:
 
 @frozen
 class NetworkSubnets:
-    """The subnets of a network, IPv4 and IPv6: `configured` by the user, and `allocated` by IPAM."""
+    """The IPv4 and IPv6 subnets of a network: those that the user `configured`, and those that IPAM `allocated`."""
 
     configured: Sequence[Prefix] = ()
     allocated: Sequence[Prefix] = ()
 
 
 def is_user_defined(network_mode: str) -> bool:
-    """Return True if a container's network mode (`--network`) names a user-defined network."""
+    """Return True if `network_mode`, the value of a container's `--network`, names a user-defined network."""
     return network_mode not in _PREDEFINED_MODES and not network_mode.startswith("container:")
 
 

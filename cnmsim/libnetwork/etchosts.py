@@ -1,4 +1,4 @@
-"""The text of a container's /etc/hosts: written when the container starts, changed when networks are (dis)connected.
+"""The text of a container's /etc/hosts: written when it starts, changed when a network is connected or disconnected.
 
 Fields are separated by one tab. Source: moby `libnetwork/etchosts/etchosts.go`, `libnetwork/sandbox_dns_unix.go` and
 `daemon/container_operations_unix.go` (all releases).
@@ -31,8 +31,8 @@ class HostsRecord:
 def build_hosts(profile: Profile, records: Iterable[HostsRecord] = (), *, has_ipv6: bool = True) -> str:
     """Return the text of the file: the static lines, then `records`.
 
-    `records` are the extra hosts, then the container's own addresses. Without `has_ipv6` (the loopback device has no
-    ::1) all IPv6 lines are omitted.
+    `records` are the extra hosts, then the container's own addresses. If `has_ipv6` is False, because the loopback
+    device has no ::1, all IPv6 lines are omitted.
     """
     zero = "0" if profile.hosts_zero_suffix else ""
     static = [HostsRecord(*record) for record in _IPV4_LINES]
@@ -48,7 +48,10 @@ def build_hosts(profile: Profile, records: Iterable[HostsRecord] = (), *, has_ip
 
 
 def own_records(addresses: Iterable[Address], hostname: str, domainname: str = "") -> list[HostsRecord]:
-    """Return the lines for a container's own addresses: the full name, then the short one if it differs."""
+    """Return the lines for a container's own addresses.
+
+    Each line has the full name, e.g. `web.example.com`, and then the part before its first dot, if there is a dot.
+    """
     full = f"{hostname}.{domainname}" if domainname else hostname
     short, dot, _ = full.partition(".")
     names = f"{full} {short}" if dot else full
@@ -63,10 +66,10 @@ def add_records(text: str, records: Iterable[HostsRecord]) -> str:
 def remove_endpoint(
     profile: Profile, text: str, addresses: Collection[Address], network_names: Collection[str] = ()
 ) -> str:
-    """Return the file's text without the lines of an endpoint that leaves, which have one of its `addresses`.
+    """Return the file's text without the lines of an endpoint that leaves, which are those with one of `addresses`.
 
-    26.1 instead removes every line that ends in another name on the network (`network_names`). If a container's
-    hostname is its short id, which is such a name, the lines of all its networks are removed.
+    26.1 instead removes every line that ends in one of `network_names`, the other names on the network. If the
+    container's host name is its short id, which is one of these, its lines for all its networks are removed.
     """
     if profile.hosts_cleanup_by_name:
         endings = tuple("\t" + name for name in network_names)

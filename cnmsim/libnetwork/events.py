@@ -1,7 +1,7 @@
-"""The events of a controller: what was created, joined, left and deleted.
+"""The events of a controller, such as the creation of a network or the join of an endpoint.
 
-They are libnetwork's calls that succeeded. The engine's own events (`docker events`) are derived from commands, and
-are in `cnmsim.engine.daemon.event_log`.
+An event is a call of libnetwork that succeeded. The engine's own events (`docker events`) are derived from commands,
+and are in `cnmsim.engine.daemon.event_log`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from cnmsim.kernel.clock import NS_PER_S, Clock
 
-#: The number of events that are kept, as many as dockerd keeps of its own.
+#: The number of events that are kept. dockerd keeps as many of its own events.
 KEPT = 256
 
 
@@ -21,7 +21,8 @@ KEPT = 256
 class CnmEvent:
     """One event. `kind` is `network`, `endpoint` or `sandbox`; `action` is `create`, `join`, `leave` or `delete`.
 
-    `attributes` are a network's `driver`, an endpoint's `network` and, for `join` and `leave`, its `sandbox`.
+    `attributes` contains the `driver` of a network, the `network` of an endpoint and, for `join` and `leave`, the
+    `sandbox`.
     """
 
     time_ns: int

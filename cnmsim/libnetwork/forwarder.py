@@ -29,9 +29,9 @@ DNS_PORT = 53
 
 @define(eq=False)
 class Forwarder:
-    """Queries upstream servers from the container's namespace or from the host's.
+    """Sends DNS queries to upstream servers, from the container's namespace or from the host's.
 
-    Only the first three of `upstreams` are used, in their order. The embedded resolver itself is skipped.
+    Only the first three of `upstreams` are used, in their order. The address of the embedded resolver is skipped.
     """
 
     namespace: NetworkNamespace
@@ -48,9 +48,9 @@ class Forwarder:
         self._changed = Signal(self.namespace.clock)
 
     async def forward(self, query: Query, wire: bytes, *, is_tcp: bool, has_external_access: bool) -> bytes:
-        """Forward a query and return the first usable answer.
+        """Forward the query `wire` to the upstream servers in turn, and return the first usable answer.
 
-        Return SERVFAIL if there is none, REFUSED if too many are pending.
+        Return SERVFAIL if there is none, REFUSED if too many queries are pending.
 
         Without external access, servers that are queried from the host's namespace are skipped.
         """
@@ -75,7 +75,7 @@ class Forwarder:
         return answer(query, limit=limit, rcode=SERVFAIL)
 
     async def _exchange(self, upstream: Upstream, query: Query, wire: bytes, is_tcp: bool) -> bytes | None:
-        """Query one server and return its answer, or `None` if the next server is to be tried."""
+        """Query one server and return its answer; `None` if the next server is to be queried instead."""
         self._note(upstream, query, "query forwarded")
         try:
             response = await (self._over_tcp(upstream, wire) if is_tcp else self._over_udp(upstream, wire))

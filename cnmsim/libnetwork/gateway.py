@@ -1,9 +1,10 @@
 """The gateway endpoint of a sandbox: the order of endpoints, and the choice of the default gateways.
 
-Of the networks that a container is connected to, one provides the default route of each family. If none does (overlay
-and internal networks have no route to the outside), the sandbox is attached to docker_gwbridge, the gateway network:
-a bridge network on each host that exists only to give such containers a default route and published ports. Source:
-moby `daemon/libnetwork/{sandbox,default_gateway}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and v28.5.2.
+A container may be connected to several networks. One of them provides the IPv4 default route, and one the IPv6
+default route. If none does (overlay and internal networks have no route to the outside), the sandbox is attached to
+docker_gwbridge, the gateway network: a bridge network on each host that exists only to give such containers a default
+route and published ports. Source: moby `daemon/libnetwork/{sandbox,default_gateway}.go` (docker-v29.7.2),
+`libnetwork/` of v26.1.5 and v28.5.2.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ GATEWAY_NETWORK = "docker_gwbridge"
 
 
 def has_default_route(info: JoinInfo, family: int) -> bool:
-    """Return True if the driver's join provided a gateway or a default route for address family 4 or 6."""
+    """Return True if a driver's join provided a gateway or a default route for address family 4 or 6."""
     if family == 6:
         if info.gateway6 is not None or info.force_gateway6:
             return True
@@ -38,7 +39,7 @@ def has_default_route(info: JoinInfo, family: int) -> bool:
 
 
 def order_key(endpoint: Endpoint, profile: Profile) -> tuple[int, bool, bool, int, str]:
-    """Return the sort key of a sandbox's endpoints. The endpoint that is preferred as gateway sorts first."""
+    """Return the key by which a sandbox's endpoints are sorted: the preferred gateway comes first."""
     network = endpoint.network
     return (
         -endpoint.priority,
@@ -76,7 +77,7 @@ def gateway_endpoints(endpoints: Iterable[Endpoint], profile: Profile) -> tuple[
 
 
 def needs_gateway_network(endpoints: Iterable[Endpoint], profile: Profile) -> bool:
-    """Return True if no endpoint provides a default route, so that the sandbox needs docker_gwbridge."""
+    """Return True if the sandbox with these endpoints needs docker_gwbridge, as none provides a default route."""
     needs = False
     for endpoint in endpoints:
         network, info = endpoint.network, endpoint.join_info
@@ -108,7 +109,10 @@ def _gateway_network_endpoint(sandbox: Sandbox) -> Endpoint | None:
 
 
 def attach_gateway_network(sandbox: Sandbox) -> None:
-    """Join the sandbox to docker_gwbridge, unless it is. Raises `SystemFault` in libnetwork's words."""
+    """Join the sandbox to docker_gwbridge, unless it is joined already.
+
+    Raises `SystemFault` with libnetwork's message.
+    """
     if _gateway_network_endpoint(sandbox) is not None:
         return
     container_id = sandbox.container_id

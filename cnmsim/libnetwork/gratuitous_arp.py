@@ -1,4 +1,4 @@
-"""Settings of gratuitous ARP, and of unsolicited neighbour advertisements (IPv6), for a network's new interfaces.
+"""Settings for announcing a new interface's addresses, by gratuitous ARP or IPv6 neighbour advertisements.
 
 Source: moby `daemon/libnetwork/{network,network_unix}.go`, `daemon/libnetwork/osl/interface_linux.go`
 (docker-v29.7.2).
@@ -17,13 +17,13 @@ COUNT_OPTION = "com.docker.network.advertise_addr_nmsgs"
 PAUSE_OPTION = "com.docker.network.advertise_addr_ms"
 _COUNTS = (0, 3)
 _PAUSES_MS = (100, 2000)
-#: The integers that Go's strconv.Atoi accepts.
+#: The text of an integer that Go's strconv.Atoi accepts.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @frozen
 class GratuitousArpConfig:
-    """How a new interface announces its addresses: `count` times, `pause_s` seconds apart.
+    """How a new interface announces its addresses: `count` times, with pauses of `pause_s` seconds.
 
     Source: RFC 5227 §2.3; for IPv6, RFC 4861 §7.2.6.
     """
@@ -33,7 +33,10 @@ class GratuitousArpConfig:
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> GratuitousArpConfig:
-        """Parse the driver options of a network. Raises `SystemFault` with one line for each invalid option."""
+        """Parse these settings from a network's driver options.
+
+        Raises `SystemFault` with one line for each invalid option.
+        """
         faults: list[str] = []
         count, pause_ms = 3, 1000
         if (text := options.get(COUNT_OPTION)) is not None:

@@ -1,8 +1,8 @@
 """Published ports of the routing mesh: the rules on each host, and those in the sandboxes of tasks.
 
-Every node forwards what arrives at a published port to the address of `ingress_sbox` on docker_gwbridge; the load
-balancer in that sandbox does the rest. IPv4 only, as in the engine. Source: moby `daemon/libnetwork/service_linux.go`
-(docker-v29.7.2), `libnetwork/service_linux.go` (v26.1.5, v28.5.2).
+Every node forwards packets for a published port to the sandbox `ingress_sbox`, at its address on docker_gwbridge. The
+load balancer in that sandbox sends them on to a task. IPv4 only, as in the engine. Source: moby
+`daemon/libnetwork/service_linux.go` (docker-v29.7.2), `libnetwork/service_linux.go` (v26.1.5, v28.5.2).
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ _TO_HERE = "-m addrtype --dst-type LOCAL"
 
 
 def _discard(warning: str) -> None:
-    """Ignore a warning (the default of `Ingress.warn`)."""
+    """Ignore a warning. This is the default of `Ingress.warn`."""
 
 
 @define(eq=False)
 class Ingress:
-    """The published ports of one daemon's ingress network, in its host's namespace.
+    """The published ports of one daemon's ingress network, with their rules in the host's namespace.
 
-    `owner` is the daemon's process, whose sockets reserve the ports; `warn` receives the daemon's log line if one
-    cannot be bound. A port is programmed with its first reference and removed with its last.
+    `owner` is the daemon's process, whose sockets reserve the ports. `warn` is called with the daemon's log line if a
+    socket cannot be bound. Ports are reference-counted: the rules of a port are installed with its first reference
+    and deleted with its last.
     """
 
     host: NetworkNamespace
@@ -52,7 +53,7 @@ class Ingress:
 
     @property
     def ports(self) -> tuple[PortConfig, ...]:
-        """The programmed ports, oldest first."""
+        """The ports whose rules are installed, oldest first."""
         return tuple(self._references)
 
     def add_ports(self, gateway: Address, ports: Iterable[PortConfig]) -> None:
@@ -83,7 +84,7 @@ class Ingress:
     def remove_ports(self, gateway: Address, ports: Iterable[PortConfig]) -> None:
         """Release one reference to each of `ports`.
 
-        The rules of a port go with its last reference; chains and jumps stay.
+        With its last reference a port's rules are deleted. The chains and the jumps to them stay.
         """
         for port in ports:
             count = self._references.get(port, 0)
@@ -123,7 +124,7 @@ class Ingress:
             tables.insert("nat", "POSTROUTING", masquerade)
 
     def move_jump_to_top(self) -> None:
-        """Move the jump to the ingress filter chain to the top, if the chain exists.
+        """Move the jump to the ingress filter chain to the top of its chain, if the ingress chain exists.
 
         Source: moby `arrangeIngressFilterRule`.
         """
@@ -135,7 +136,10 @@ class Ingress:
         tables.insert("filter", base, jump)
 
     def _jump(self, table: str, chain: str, rule: str) -> None:
-        """Insert a jump at the top. Newer engines move an existing one there."""
+        """Insert the jump `rule` at the top of `chain`.
+
+        An existing one stays or, with newer engines, is moved there.
+        """
         if self._tables.exists(table, chain, rule):
             if not self.profile.has_forward_chain:
                 return
@@ -168,7 +172,7 @@ class Ingress:
 
     @staticmethod
     def _rules(gateway: Address, port: PortConfig) -> tuple[tuple[str, str], ...]:
-        """Return the rules of one port, each with its table, in order of insertion."""
+        """Return the rules of one port as pairs (table, rule), in order of insertion."""
         number, protocol = port.published_port, f"-p {port.protocol}"
         return (
             ("nat", f"{protocol} --dport {number} -j DNAT --to-destination {format_ip(gateway)}:{number}"),
@@ -187,9 +191,9 @@ class Ingress:
                 self._tables.delete(table, CHAIN, rule)
 
     def _reserve(self, port: PortConfig) -> None:
-        """Bind the port to reserve it, without accepting.
+        """Reserve the port with a socket that never accepts.
 
-        IPv4 packets never arrive there, and IPv6 connections hang.
+        IPv4 packets never arrive there, because the rules forward them; IPv6 connections hang.
         """
         key = (port.published_port, port.protocol)
         if key in self._listeners or port.protocol not in {"tcp", "udp"}:  # the simulated kernel has no SCTP sockets
@@ -215,9 +219,10 @@ def _reason(error: IptablesError | OSError) -> str:
 
 
 def add_redirect_rules(namespace: NetworkNamespace, address: Address, ports: Iterable[PortConfig]) -> None:
-    """Redirect a task's published ports on its ingress address to the target ports, and drop all other packets to it.
+    """Redirect packets to a task's published ports to its target ports, and drop all other packets to `address`.
 
-    Does nothing without ports. The rules are deleted with the sandbox. Source: moby `addRedirectRules`.
+    `address` is the task's address on the ingress network. Does nothing without ports. The rules are deleted with the
+    sandbox. Source: moby `addRedirectRules`.
     """
     tables = namespace.netfilter.iptables(4)
     own = format_ip(address)

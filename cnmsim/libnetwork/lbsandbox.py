@@ -1,6 +1,6 @@
 """The load-balancer sandbox of a swarm network on one node, created and deleted with the network.
 
-It holds the IPVS services for the network's virtual addresses. The ingress network's is the ingress sandbox,
+It holds the IPVS services for the network's virtual addresses. The load-balancer sandbox of the ingress network is
 `ingress_sbox`: it also receives packets to published ports, and is the only one that is attached to docker_gwbridge.
 Source: moby `daemon/libnetwork/network.go` (createLoadBalancerSandbox, deleteLoadBalancerSandbox), docker-v29.7.2.
 """
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.network import Network
 
 INGRESS_ID = "ingress_sbox"
-#: If the driver options of a network contain this, whatever its value, tasks reply to clients directly.
+#: A network whose driver options contain this key, with any value, has direct server return: tasks reply to clients
+#: directly.
 DSR_OPTION = "dsr"
 
 

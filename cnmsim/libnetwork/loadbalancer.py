@@ -1,4 +1,4 @@
-"""Programs a load-balancer sandbox: firewall marks, IPVS services, their destinations, and the virtual addresses.
+"""Programs a load-balancer sandbox: firewall marks, IPVS services with their backends, and the virtual addresses.
 
 All state is in the sandbox's namespace. IPv4 only, as in the engine. Source: moby
 `daemon/libnetwork/service_linux.go` (docker-v29.7.2), `libnetwork/service_linux.go` (v26.1.5, v28.5.2);
@@ -38,9 +38,9 @@ _SYSCTLS = (
 
 @frozen
 class LoadBalancer:
-    """The load balancer of one service on one network. Packets to the service get its firewall mark.
+    """The load balancer of one service on one network. Packets to the service are marked with `fwmark`.
 
-    `ports` are the service's published ports if the network is the ingress network, else empty.
+    On the ingress network `ports` are the service's published ports; on other networks it is empty.
     """
 
     virtual_ip: Address
@@ -50,9 +50,9 @@ class LoadBalancer:
 
 @frozen
 class Backend:
-    """A task behind a virtual address, as IPVS has it: weight 0 gets no new connections.
+    """A task of a service with a virtual address, as IPVS has it. With `weight` 0 it gets no new connections.
 
-    `active` and `inactive` count its connections.
+    `active` and `inactive` are the numbers of its connections.
     """
 
     service: str
@@ -71,9 +71,9 @@ class Backend:
 class LoadBalancerSandbox:
     """The sandbox that balances the load of one network's services on one node.
 
-    `interface` is its device on the network, `address` its own address there with the prefix length. With `is_dsr`
-    (direct server return) tasks reply to clients directly. `ingress` and `gateway_address`, the sandbox's address on
-    docker_gwbridge, are set for the ingress network only.
+    `interface` is the sandbox's device on the network; `address` is its address there, with the prefix length. With
+    `is_dsr` (direct server return) tasks reply to clients directly. `ingress`, and `gateway_address`, the sandbox's
+    address on docker_gwbridge, are set for the ingress network only.
     """
 
     namespace: NetworkNamespace
@@ -83,7 +83,7 @@ class LoadBalancerSandbox:
     is_dsr: bool = False
     ingress: Ingress | None = None
     gateway_address: Address | None = None
-    #: The network, for the names of its services.
+    #: The network, through which the names of its services are found.
     network: Network | None = None
     #: The namespace's generation at which the sysctls were last checked.
     _set_at: int = field(default=-1, init=False)
@@ -94,7 +94,7 @@ class LoadBalancerSandbox:
 
     @property
     def backends(self) -> list[Backend]:
-        """The tasks of all services, by service and in the order in which IPVS has them."""
+        """The tasks of all services, grouped by service; within a service in the order in which IPVS has them."""
         network = self.network
         if network is None:
             return []
@@ -120,9 +120,9 @@ class LoadBalancerSandbox:
         return found
 
     def add_backend(self, balancer: LoadBalancer, backend: Address) -> None:
-        """Add a task to a service. The first task creates the service (moby `addLBBackend`).
+        """Add the task with the address `backend` to a service. The first task creates it (moby `addLBBackend`).
 
-        A disabled task must be removed before it can be added with its weight again. Raises `SystemFault` with moby's
+        A disabled task gets its weight back only if it is removed and then added. Raises `SystemFault` with moby's
         message; then nothing is changed.
         """
         service = self._find(balancer)
@@ -151,9 +151,9 @@ class LoadBalancerSandbox:
             self._ipvs.update_destination(service, backend, weight=0, method=self._method)
 
     def remove_backend(self, balancer: LoadBalancer, backend: Address, *, is_last: bool) -> None:
-        """Remove a task and, with the last one, the service with its ports, marks and address (moby `rmLBBackend`).
+        """Remove a task and, if `is_last`, the service with its ports, marks and virtual address.
 
-        The SNAT rule of the subnet stays.
+        Source: moby `rmLBBackend`. The SNAT rule of the subnet stays.
         """
         service = self._find(balancer)
         if service is not None:
@@ -211,7 +211,7 @@ class LoadBalancerSandbox:
     def _add_alias(self, address: Address) -> bool:
         """Add the virtual address to the interface.
 
-        Return `False` if it was present, which is an error up to 28.5.
+        Return `False` if the interface had it already, which is an error up to 28.5.
         """
         device = self.namespace.devices[self.interface]
         try:
@@ -233,7 +233,10 @@ class LoadBalancerSandbox:
     # --- marks
 
     def _mark(self, balancer: LoadBalancer) -> None:
-        """Install the rules that mark packets to the service, and masquerade requests (moby `configureFWMark`)."""
+        """Install the rules that mark packets to the service, and the SNAT rule for them (moby `configureFWMark`).
+
+        With direct server return there is no SNAT rule.
+        """
         port_rules, address_rule = _mark_rules(balancer)
         for rule in port_rules:
             self._tables.append("mangle", "PREROUTING", rule)
@@ -267,9 +270,10 @@ def _name(balancer: LoadBalancer) -> str:
 
 
 def add_virtual_ip(namespace: NetworkNamespace, interface: str, virtual_ip: Address) -> None:
-    """Accept packets to a service's address in a task of a `dsr` network, without answering ARP for it.
+    """Let a task of a network with direct server return accept packets to its service's virtual address.
 
-    The task's interface uses only its own addresses for ARP (moby `DisableARPForVIP`).
+    The task does not answer ARP for that address, and uses only its interface's own addresses for ARP (moby
+    `DisableARPForVIP`).
     """
     namespace.sysctl_set(f"net.ipv4.conf.{interface}.arp_ignore", "1")
     namespace.sysctl_set(f"net.ipv4.conf.{interface}.arp_announce", "2")

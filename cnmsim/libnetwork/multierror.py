@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def join_errors(texts: Sequence[str]) -> str:
-    """Join error texts to a bulleted list. Further lines of one text are indented by a tab.
+    """Join error texts to a bulleted list. Lines of a text after its first are indented by a tab.
 
     A single text is returned unchanged.
     """

@@ -11,9 +11,10 @@ from cnmsim.kernel.interning import InternedMultiMap, intern_pool
 
 @define(eq=False)
 class NameRecords:
-    """The names of one network and their addresses. Each record has an owner: the id of an endpoint or a service.
+    """The names of one network and their addresses.
 
-    Names are compared case-insensitively. A reverse lookup returns the first name that was added for the address.
+    Each record has an owner: the id of an endpoint or a service. Names are compared case-insensitively. A reverse
+    lookup returns the first name that was added for the address.
     """
 
     _by_name: InternedMultiMap[str, tuple[Address, str]] = field(factory=InternedMultiMap)
@@ -21,7 +22,10 @@ class NameRecords:
 
     @classmethod
     def of_network(cls, clock: Clock, network_id: str) -> NameRecords:
-        """Create one node's records for a network. All nodes of a lab share the storage of identical records."""
+        """Create one node's records for a network.
+
+        To save memory, all nodes of a lab share one copy of identical records.
+        """
         return cls(
             InternedMultiMap(intern_pool(clock, "names", network_id)),
             InternedMultiMap(intern_pool(clock, "reverse names", network_id)),
@@ -44,7 +48,7 @@ class NameRecords:
                 self._by_address.discard(address, named)
 
     def remove(self, name: str, address: Address, owner: str) -> None:
-        """Remove an owner's record of one address of one name."""
+        """Remove the record of `owner` that maps the name to the address."""
         self._by_name.discard(name.lower(), (address, owner))
         self._by_address.discard(address, (name, owner))
 

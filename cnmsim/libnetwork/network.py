@@ -97,7 +97,7 @@ class Network:
 
     @property
     def is_deleted(self) -> bool:
-        """Whether the network is no longer on its controller."""
+        """Whether the network was removed from its controller."""
         return self.controller.network_by_id(self.id) is not self
 
     @property
@@ -128,12 +128,12 @@ class Network:
 
     @property
     def enable_ipv4(self) -> bool:
-        """Whether its endpoints have IPv4 addresses."""
+        """Whether the network's endpoints have IPv4 addresses."""
         return self.options.enable_ipv4
 
     @property
     def enable_ipv6(self) -> bool:
-        """Whether its endpoints have IPv6 addresses."""
+        """Whether the network's endpoints have IPv6 addresses."""
         return self.options.enable_ipv6
 
     @property
@@ -148,43 +148,43 @@ class Network:
 
     @property
     def ingress(self) -> bool:
-        """Whether it is the swarm's ingress network."""
+        """Whether this is the swarm's ingress network."""
         return self.options.ingress
 
     @property
     def config_only(self) -> bool:
-        """Whether it only holds configuration for other networks."""
+        """Whether the network only holds configuration for other networks."""
         return self.options.config_only
 
     @property
     def config_from(self) -> str:
-        """The name of the network whose configuration it uses, or ""."""
+        """The name of the configuration network whose options this network uses; "" for none."""
         return self.options.config_from
 
     @property
     def is_special(self) -> bool:
-        """Whether the network's driver assigns no addresses: `host` and `null`."""
+        """Whether the network has no addresses: its driver is `host` or `null`, or it only holds configuration."""
         return self.config_only or is_special(self.driver)
 
     @property
     def has_load_balancer(self) -> bool:
-        """Whether it has a load-balancer sandbox on this node."""
+        """Whether the network has a load-balancer sandbox on this node."""
         return self.options.load_balancer_ip is not None
 
     @property
     def is_gossiped(self) -> bool:
-        """Whether its endpoints are distributed to all nodes of the swarm by gossip."""
+        """Whether records of the network's endpoints are distributed in the swarm by gossip."""
         if self.scope != SWARM_SCOPE or not self.controller.is_swarm_node or self.driver is None:
             return False
         return self.driver.capability.connectivity_scope == GLOBAL_SCOPE
 
     @property
     def cluster_agent(self) -> Agent | None:
-        """The agent that gossips about this network, or `None`."""
+        """The agent that gossips this network's entries; `None` if the network is not gossiped."""
         return self.controller.agent if self.is_gossiped else None
 
     def request(self) -> NetworkRequest:
-        """Return the request with which the driver is called to create the network."""
+        """Return the request with which the driver is called to create this network."""
         return NetworkRequest(
             id=self.id,
             name=self.name,
@@ -198,12 +198,15 @@ class Network:
         )
 
     def peers(self) -> list[PeerInfo]:
-        """Return the nodes of the swarm that are attached to this network."""
+        """Return the swarm's nodes that are attached to this network."""
         agent = self.cluster_agent
         return [] if agent is None else agent.peers(self)
 
     def services(self) -> dict[str, ServiceInfo]:
-        """Return the network's services and containers on all nodes, by service name, for `inspect --verbose`."""
+        """Return the network's services with their tasks on all nodes, by service name, for `inspect --verbose`.
+
+        Containers that are not tasks are listed under the service name "".
+        """
         agent = self.cluster_agent
         return {} if agent is None else agent.services(self)
 
@@ -212,7 +215,7 @@ class Network:
         return next((endpoint for endpoint in self.endpoints.values() if endpoint.name == name), None)
 
     def walk_endpoints(self, walker: Callable[[Endpoint], bool | None]) -> None:
-        """Call `walker` with each endpoint, in order of creation, until it returns True."""
+        """Call `walker` with each endpoint, in order of creation. Stop when `walker` returns True."""
         for endpoint in list(self.endpoints.values()):
             if walker(endpoint):
                 return
@@ -265,7 +268,10 @@ class Network:
             interface.ipv6 = self._allocate(endpoint, 6, options.ipv6)
 
     def _ipv6_follows_mac(self, options: EndpointOptions) -> bool:
-        """Return True if the driver derives the IPv6 address from the MAC: on 26.1's default bridge, up to a /80."""
+        """Return True if the driver derives the IPv6 address from the MAC address.
+
+        That is so on the default bridge of 26.1, if the prefix is /80 or shorter.
+        """
         if not self.controller.profile.default_bridge_ipv6_from_mac or options.ipv6 is not None:
             return False
         return DEFAULT_BRIDGE in self.driver_opts and any(info.pool.length <= 80 for info in self.ipam_pools(6))
@@ -298,7 +304,7 @@ class Network:
         )
 
     def _mac_option(self, endpoint: Endpoint) -> dict[str, str] | None:
-        """Return the MAC address as option for an IPAM driver, or `None` if the driver does not require it.
+        """Return options that contain the endpoint's MAC address, for an IPAM driver that requires it, else `None`.
 
         An endpoint without MAC address gets a random one.
         """
@@ -345,7 +351,7 @@ class Network:
             releaser.release_ipv6(self.id, endpoint.id)
 
     def _call_logging_errors(self, call: Callable[..., None], *arguments: object) -> None:
-        """Call a function of the driver that releases something. Errors are only logged, except `Forbidden`."""
+        """Call the driver's function `call`, which releases something. Only log errors other than `Forbidden`."""
         try:
             call(*arguments)
         except Forbidden:
@@ -364,7 +370,10 @@ class Network:
             self._call_logging_errors(self.driver.delete_network, self.id)
 
     def forget_endpoint(self, endpoint: Endpoint) -> None:
-        """Remove an endpoint: its names, its driver's state, its addresses. `Endpoint.delete` calls this."""
+        """Remove an endpoint from the network, with its names, its state in the driver and its addresses.
+
+        `Endpoint.delete` calls this.
+        """
         if endpoint.id in self.bindings:
             service_bindings.remove(self, endpoint)
         self.remove_records(endpoint)
@@ -377,31 +386,32 @@ class Network:
     # --- services
 
     def reserve_address(self, address: AddressLike | None = None) -> IpAddress:
-        """Allocate an IPv4 address, or the requested address, for something that is no endpoint.
+        """Allocate `address`, or any IPv4 address if it is `None`, for use without an endpoint.
 
-        Such an address is a service's virtual address. It is released by `release_address`, or with the network.
-        Raises an `EngineError` in IPAM's words, `InvalidParameter` for an address in no subnet of the network.
+        Such an address can be the virtual address of a service. It is released by `release_address`, or with the
+        network. Raises an `EngineError` in IPAM's words, `InvalidParameter` for an address in no subnet of the
+        network.
         """
         return ip_address(service_bindings.reserve_address(self, address))
 
     def release_address(self, address: AddressLike) -> None:
-        """Release an address that `reserve_address` allocated. Raises `NotFound` for any other."""
+        """Release an address that `reserve_address` allocated. Raises `NotFound` for any other address."""
         service_bindings.release_address(self, address)
 
     def add_service_binding(self, service: ServiceBinding | str, endpoint: Endpoint, **settings: Any) -> None:
-        """Make an endpoint a task of a service: add its names, and the endpoint to the load balancer.
+        """Make an endpoint a task of a service: add its DNS names, and add it to the service's load balancer.
 
         `service` may be a name; `settings` are then fields of `ServiceBinding`, such as `virtual_ip="172.18.0.100"`
         or `aliases=["web"]`. Without a virtual address the service's name resolves to its tasks. A virtual address
-        needs a load-balancer sandbox (`load_balancer_ip`) and answers from other places than that sandbox. On a
-        cluster's network all members learn the binding, which replaces `Sandbox.enable_service` for this endpoint.
-        Raises `InvalidParameter` for an endpoint of another network, one without IPv4 address or one that has not
-        joined, `Conflict` for one that is a task already (moby `addServiceBinding`).
+        needs a load-balancer sandbox (`load_balancer_ip`) on the network, and cannot be reached from that sandbox
+        itself. On a cluster's network all members receive the binding, and `Sandbox.enable_service` is not needed for
+        this endpoint. Raises `InvalidParameter` for an endpoint of another network, one without IPv4 address or one
+        that has not joined, `Conflict` for one that is a task already (moby `addServiceBinding`).
         """
         service_bindings.add(self, service, endpoint, settings)
 
     def remove_service_binding(self, endpoint: Endpoint) -> None:
-        """Remove an endpoint from its service. Raises `NotFound` if it is no task (moby `rmServiceBinding`)."""
+        """Remove an endpoint from its service. Raises `NotFound` if it is in none (moby `rmServiceBinding`)."""
         service_bindings.remove(self, endpoint)
 
     # --- names
@@ -410,7 +420,7 @@ class Network:
         """Add the DNS records of an endpoint.
 
         Does nothing for the ingress network, which has no records, and for other swarm networks, whose records are
-        added from gossip.
+        added when the gossiped entry is processed.
         """
         if self.ingress or self.is_gossiped:
             return
@@ -430,7 +440,7 @@ class Network:
     def delete(self, *, force: bool = False, remove_load_balancer: bool = False) -> None:
         """Delete the network. Raises `Forbidden` if it has endpoints, or if other networks use its configuration.
 
-        Its own load-balancer endpoint does not count. Deleting the ingress network requires `force` or
+        The endpoint of its load-balancer sandbox does not count. Deleting the ingress network requires `force` or
         `remove_load_balancer`.
         """
         if self.is_deleted:

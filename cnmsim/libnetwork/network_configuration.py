@@ -1,4 +1,4 @@
-"""The configuration of a new network: what is refused, its scope, and what it takes from another network.
+"""The configuration of a new network: its validation, its scope, and the options copied from another network.
 
 Source: moby `daemon/libnetwork/controller.go` (NewNetwork), docker-v29.7.2; `libnetwork/` of v26.1.5 and v28.5.2.
 """
@@ -26,14 +26,14 @@ NOT_A_MANAGER = (
 
 
 class ManagerRedirect(EngineError):
-    """The network is cluster-wide: a swarm manager has to create it."""
+    """Error: the network is cluster-wide, so a swarm manager has to create it."""
 
     def __init__(self) -> None:
         super().__init__("Redirect the request to the manager")
 
 
 class Cluster(Protocol):
-    """The cluster provider: the swarm that the controller's host may be a member of (moby `cluster.Provider`)."""
+    """The cluster provider: the interface to the swarm that this host may be in (moby `cluster.Provider`)."""
 
     @property
     def is_manager(self) -> bool:
@@ -44,9 +44,9 @@ class Cluster(Protocol):
         """Whether this host is a member of a swarm."""
 
     async def attach_network(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
-        """Request addresses from a manager for a container on a swarm network.
+        """Request addresses from a manager for a container on the swarm network `target`.
 
-        Return the settings of its endpoint.
+        Return the settings for the container's endpoint.
         """
 
     def detach_network(self, target: str, container_id: str) -> None:
@@ -54,7 +54,10 @@ class Cluster(Protocol):
 
 
 def validate(options: NetworkOptions, profile: Profile) -> None:
-    """Raise `Forbidden` for options that a configuration network, or a network that uses one, cannot have."""
+    """Raise `Forbidden` for options that are not allowed.
+
+    This concerns configuration networks (`config_only`) and networks that use one (`config_from`).
+    """
     if options.config_only and (options.internal or options.attachable or options.ingress or options.scope):
         raise Forbidden(
             "configuration network can only contain network specific fields. Network operator fields like "
@@ -74,7 +77,10 @@ def validate(options: NetworkOptions, profile: Profile) -> None:
 
 
 def scope_of(controller: Controller, driver: Driver, options: NetworkOptions, *, is_dynamic: bool) -> str:
-    """Return the scope of a new network. Raises `ManagerRedirect` or an `EngineError` for one not allowed here."""
+    """Return the scope of a new network: "local", "swarm" or "global".
+
+    Raises `ManagerRedirect` or an `EngineError` if a network of this scope cannot be created here.
+    """
     data_scope = driver.capability.data_scope
     if options.scope == LOCAL_SCOPE and data_scope == GLOBAL_SCOPE:
         raise Forbidden(f"cannot downgrade network scope for {driver.name} networks")
@@ -98,7 +104,10 @@ def scope_of(controller: Controller, driver: Driver, options: NetworkOptions, *,
 
 
 def configured(controller: Controller, name: str, driver: str, options: NetworkOptions) -> NetworkOptions:
-    """Return `options`, completed from the network that `config_from` names, or from the daemon's defaults."""
+    """Return `options` with the missing values filled in.
+
+    They are copied from the network that `config_from` names, or are the daemon's defaults.
+    """
     if options.config_from:
         return _from_configuration(controller, options)
     defaults = controller.config.default_network_opts.get(driver, {})

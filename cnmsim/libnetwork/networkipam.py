@@ -21,12 +21,12 @@ from cnmsim.libnetwork.ipam.predefined import host_exclusions
 from cnmsim.libnetwork.options import IpamConfig
 
 _GATEWAY = "com.docker.network.gateway"
-#: The options of a request for a gateway's address (moby `ipamapi.RequestAddressType`).
+#: The options with which a gateway's address is requested (moby `ipamapi.RequestAddressType`).
 _FOR_GATEWAY = {"RequestAddressType": _GATEWAY}
 
 
 class Allocator(Protocol):
-    """An IPAM driver."""
+    """The interface of an IPAM driver."""
 
     def default_spaces(self) -> tuple[str, str]:
         """Return the names of the address spaces of local and of global networks."""
@@ -41,7 +41,10 @@ class Allocator(Protocol):
         exclude: Sequence[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Allocate a pool."""
+        """Allocate the subnet `pool`, or its ip-range `sub_pool`; without `pool`, one that the driver chooses.
+
+        A subnet that the driver chooses must not overlap any of `exclude`. `space` is the address space.
+        """
 
     def release_pool(self, pool_id: str) -> None:
         """Release a pool."""
@@ -49,7 +52,10 @@ class Allocator(Protocol):
     def request_address(
         self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> tuple[Address, int] | None:
-        """Allocate an address. A driver without addresses returns `None`."""
+        """Allocate `address`, or any free address if it is `None`. Return it with its prefix length.
+
+        Return `None` if the driver has no addresses.
+        """
 
     def release_address(self, pool_id: str, address: Address) -> None:
         """Release an address."""
@@ -59,7 +65,8 @@ class Allocator(Protocol):
 class NetworkIpam:
     """The IPAM allocations of one network, all in the address space `space`.
 
-    `options` are sent with each pool request; `log` receives errors of releases; `network` is its name, for messages.
+    `options` are sent with each pool request. `log` gets the errors of failed releases. `network` is the network's
+    name, for messages.
     """
 
     allocator: Allocator
@@ -79,10 +86,11 @@ class NetworkIpam:
         skip_gateway: tuple[bool, bool],
         excluded: dict[int, list[Prefix]],
     ) -> None:
-        """Allocate every pool, gateway and auxiliary address. If one of them is refused, allocate nothing.
+        """Allocate every pool, gateway and auxiliary address. If one of them is refused, release all.
 
-        `skip_gateway` contains for IPv4 and IPv6 whether to allocate a gateway only if one was requested. `excluded`
-        contains by family (4, 6) the prefixes that an automatically chosen subnet must not overlap.
+        `skip_gateway` is a pair of flags (IPv4, IPv6); True means that a gateway is allocated only if one was
+        requested. `excluded` contains, by family (4, 6), the prefixes that an automatically chosen subnet must not
+        overlap.
         """
         with ExitStack() as undo:
             undo.callback(self.release)
@@ -103,7 +111,7 @@ class NetworkIpam:
         pool = self.allocator.request_pool(
             self.space, config.subnet, config.ip_range, v6=family == 6, exclude=excluded, options=self.options
         )
-        # Recorded before its addresses are requested, so that `release` covers all of it.
+        # Recorded before its addresses are requested, so that `release` releases the pool if that fails.
         pools.append(IpamInfo(pool.id, pool.prefix, None, pool.ip_range, space=self.space))
         gateway = None if config.gateway else _gateway_of(pool)
         if config.gateway or (gateway is None and not skip_gateway):
@@ -146,14 +154,14 @@ class NetworkIpam:
 
     @property
     def is_replayed(self) -> bool:
-        """Whether a starting daemon requests its networks' pools again.
+        """Whether a daemon requests its networks' pools again when it starts.
 
-        With a plugin: only if the plugin requires it.
+        If the IPAM driver is a plugin, that is so only if the plugin requires it.
         """
         return bool(getattr(self.allocator, "requires_replay", True))
 
     def as_configured(self, configs: Sequence[IpamConfig]) -> list[IpamConfig]:
-        """Return the configuration with missing subnets and gateways filled in from the allocated ones."""
+        """Return `configs` with missing subnets and gateways filled in from the allocated ones."""
         filled: list[IpamConfig] = []
         for family, pools in ((4, self.pools4), (6, self.pools6)):
             of_family = [config for config in configs if _family(config) == family]
@@ -175,7 +183,7 @@ class NetworkIpam:
             pools.clear()
 
     def _try(self, release: Callable[..., None], *arguments: object) -> None:
-        """Call a release function of the IPAM driver. Errors are only logged."""
+        """Call `release`, a function of the IPAM driver that releases something. Errors are only logged."""
         try:
             release(*arguments)
         except EngineError as error:
@@ -183,7 +191,10 @@ class NetworkIpam:
 
 
 def _gateway_of(pool: Pool) -> Address | None:
-    """Return the gateway that an IPAM plugin chose, or `None`. Raises `InvalidParameter` if it is invalid."""
+    """Return the gateway of `pool` that an IPAM plugin chose; `None` if it chose none.
+
+    Raises `InvalidParameter` if it is invalid.
+    """
     text = pool.data.get(_GATEWAY)
     if text is None:
         return None

@@ -1,7 +1,7 @@
 """A table of nf_tables as the daemon maintains it: its objects, and the commands that update the kernel's table.
 
-A changed chain is flushed and rewritten, which resets its counters and loses foreign rules. The rules of a chain are
-in groups, and within a group in the order of their addition.
+When a chain has changed, it is flushed and written again. This resets its counters, and deletes rules that others
+have added. The rules of a chain are sorted by group, and within a group by the order in which they were added.
 
 Source: moby `daemon/libnetwork/internal/nftables/nftables_linux.go` and its templates (docker-v29.7.2).
 """
@@ -19,7 +19,7 @@ from cnmsim.kernel.netfilter.nftables import NfTables, NftError
 
 @frozen
 class BaseChain:
-    """A base chain, with nft's names of its type, hook and priority."""
+    """A base chain. `type`, `hook` and `priority` are written as in nft, e.g. type "filter" and hook "forward"."""
 
     name: str
     type: str
@@ -29,14 +29,17 @@ class BaseChain:
 
 @frozen
 class Chain:
-    """A regular chain, which other chains jump to."""
+    """A regular chain, which is reached by jumps from other chains."""
 
     name: str
 
 
 @frozen
 class Rule:
-    """A rule of a chain. With `ignore_exist` adding a present rule, or deleting a missing one, is not an error."""
+    """A rule of a chain.
+
+    With `ignore_exist` it is no error to add the rule if it is present, or to delete it if it is missing.
+    """
 
     chain: str
     text: str
@@ -53,7 +56,7 @@ class VerdictMap:
 
 @frozen
 class NamedSet:
-    """A set whose elements have the type of an expression."""
+    """A set. `typeof` is the expression whose type its elements have."""
 
     name: str
     typeof: str
@@ -61,7 +64,7 @@ class NamedSet:
 
 @frozen
 class SetElement:
-    """An element of a set. Adding a present element, or deleting a missing one, is not an error."""
+    """An element of a set. It is no error to add it if it is present, or to delete it if it is missing."""
 
     set: str
     value: str
@@ -82,7 +85,7 @@ Object = BaseChain | Chain | Rule | VerdictMap | Element | NamedSet | SetElement
 
 
 class Verb(Enum):
-    """What to do with an object."""
+    """What to do with an object of a table."""
 
     CREATE = "create"
     DELETE = "delete"
@@ -107,7 +110,7 @@ class _ChainState:
 
 @define(eq=False)
 class _MapState:
-    """A map, or a set, whose elements have an empty value."""
+    """The state of a verdict map, or of a set, whose elements then have "" as value."""
 
     kind: str
     type: str
@@ -119,7 +122,10 @@ class _MapState:
 
 @define(eq=False)
 class DaemonTable:
-    """One table of the daemon in one namespace. At first use it is emptied of what an earlier daemon left."""
+    """One table of the daemon in one namespace.
+
+    At first use the kernel's table is emptied, because an earlier daemon may have filled it.
+    """
 
     nft: NfTables
     family: str
@@ -130,11 +136,11 @@ class DaemonTable:
     _is_new: bool = True
 
     def create(self, objects: Sequence[Object]) -> list[Object]:
-        """Add all of the objects or none. Returns those that were missing. Raises `SystemFault`."""
+        """Add all of the objects, or none if one fails. Return those that were missing. Raises `SystemFault`."""
         return self._apply(Verb.CREATE, objects)
 
     def delete(self, objects: Sequence[Object]) -> None:
-        """Delete objects, the last first. Raises `SystemFault`."""
+        """Delete objects, in reverse order. Raises `SystemFault`."""
         self._apply(Verb.DELETE, list(reversed(objects)))
 
     def _apply(self, verb: Verb, objects: Sequence[Object]) -> list[Object]:
@@ -152,7 +158,7 @@ class DaemonTable:
         try:
             self._update()
         except NftError:
-            # The table, or something in it, may have been deleted from outside: recreate it.
+            # Another program may have deleted the table, or something in it. So recreate it.
             try:
                 self._reload()
             except NftError as error:
@@ -180,7 +186,7 @@ class DaemonTable:
     # --- the model
 
     def _change(self, verb: Verb, item: Object) -> bool:
-        """Apply one change to the model. Returns `False` if it changed nothing."""
+        """Apply one change to the objects of this table, not yet to the kernel. Return `False` if nothing changed."""
         is_new = verb is Verb.CREATE
         if isinstance(item, Rule):
             return self._change_rule(item, is_new=is_new)
@@ -235,7 +241,7 @@ class DaemonTable:
     # --- commands
 
     def _update(self) -> None:
-        """Update the kernel's table (incremental_update.nft.gotmpl). Raises `NftError`."""
+        """Write the changes to the kernel's table (incremental_update.nft.gotmpl). Raises `NftError`."""
         table = f"{self.family} {self.name}"
         chains = {name: self._chains[name] for name in sorted(self._chains) if self._chains[name].is_dirty}
         maps = [(name, self._maps[name]) for name in sorted(self._maps)]
@@ -259,7 +265,7 @@ class DaemonTable:
         self._write(text, chains, added)
 
     def _reload(self) -> None:
-        """Recreate the kernel's table (reload.nft.gotmpl). Raises `NftError`."""
+        """Delete the kernel's table and write it anew (reload.nft.gotmpl). Raises `NftError`."""
         table = f"{self.family} {self.name}"
         text = f"table {table} {{}}\ndelete table {table}\ntable {table} {{\n"
         for name in sorted(self._maps):

@@ -33,14 +33,14 @@ def _split_protocol(text: str) -> tuple[str, str]:
 
 
 def to_port_bindings(values: Iterable[PortBinding | str]) -> list[PortBinding]:
-    """Convert published ports: each is a `PortBinding` or a text such as `8080:80/tcp`."""
+    """Convert published ports to `PortBinding` objects. A value is one already, or text such as `8080:80/tcp`."""
     if isinstance(values, str):
         raise TypeError(f"a list is needed: [{values!r}]")
     return [PortBinding.parse(value) if isinstance(value, str) else _typed(value, PortBinding) for value in values]
 
 
 def to_transport_ports(values: Iterable[TransportPort | str]) -> list[TransportPort]:
-    """Convert exposed ports: each is a `TransportPort` or a text such as `80/tcp`."""
+    """Convert exposed ports to `TransportPort` objects. A value is one already, or text such as `80/tcp`."""
     if isinstance(values, str):
         raise TypeError(f"a list is needed: [{values!r}]")
     return [
@@ -49,7 +49,10 @@ def to_transport_ports(values: Iterable[TransportPort | str]) -> list[TransportP
 
 
 def to_extra_hosts(values: Iterable[tuple[str, str] | str]) -> list[tuple[str, str]]:
-    """Convert further lines of /etc/hosts: each is a pair (names, address) or a text such as `db:10.0.0.9`."""
+    """Convert extra lines of /etc/hosts to pairs (names, address).
+
+    A value is such a pair already, or text such as `db:10.0.0.9`.
+    """
     if isinstance(values, str):
         raise TypeError(f"a list is needed: [{values!r}]")
     pairs: list[tuple[str, str]] = []
@@ -71,7 +74,7 @@ def _typed(value: object, kind: type[_Port]) -> _Port:
 
 @frozen
 class IpamConfig:
-    """One requested subnet, as text. An empty `subnet` requests one of the default pools."""
+    """One requested subnet, as text. If `subnet` is "", a subnet of the default pools is requested."""
 
     subnet: str = ""
     ip_range: str = ""
@@ -81,10 +84,10 @@ class IpamConfig:
 
 @define
 class NetworkOptions:
-    """The options of a new network. `scope` is "" (the driver's own), "local", "swarm" or "global".
+    """The options of a new network. `scope` is "local", "swarm", "global" or "", which means the scope of the driver.
 
-    `load_balancer_ip` is this node's own address on a swarm network; if set, the network gets a load-balancer
-    sandbox.
+    `load_balancer_ip` is this node's own address on a swarm network. If it is set, the network gets a load-balancer
+    sandbox on this node.
     """
 
     driver_opts: dict[str, str] = field(factory=dict, converter=to_text_map)
@@ -116,10 +119,11 @@ class PortConfig:
 
 @frozen
 class ServiceBinding:
-    """The service whose task an endpoint belongs to (moby `CreateOptionService`).
+    """The service to which an endpoint belongs as a task (moby `CreateOptionService`).
 
-    `aliases` are further names of the service on that network. `virtual_ip` is `None` if its names resolve to the
-    tasks themselves (endpoint mode dnsrr). `ports` is used on the ingress network only.
+    `aliases` are further names of the service on that network. `virtual_ip` is the service's virtual address; if it
+    is `None`, the service's names resolve to the tasks' own addresses (endpoint mode dnsrr). `ports` is used on the
+    ingress network only.
     """
 
     id: str
@@ -131,11 +135,11 @@ class ServiceBinding:
 
 @frozen
 class PortBinding:
-    """A container port and where on the host it is published.
+    """A container port, and the host address and port on which it is published.
 
-    In a request, `host_ip` `None` means the default binding address, `host_port` 0 an ephemeral port, and a higher
-    `host_port_end` the first free port of that range. In a result all fields are settled; a `host_port` of 0 then
-    means that the port is open without NAT (gateway mode `routed`).
+    In a request, `host_ip` `None` means the default binding address. `host_port` 0 means an ephemeral port; with a
+    higher `host_port_end`, the first free port of that range is requested. In a result all fields are set; a
+    `host_port` of 0 then means that the port is open without NAT (gateway mode `routed`).
     """
 
     protocol: str
@@ -173,7 +177,7 @@ class PortBinding:
 
     @property
     def last_host_port(self) -> int:
-        """The end of the requested range; the host port itself if there is no range."""
+        """The last port of the requested range; `host_port` if there is no range."""
         return max(self.host_port, self.host_port_end)
 
 
@@ -196,9 +200,9 @@ class TransportPort:
 
 @define
 class EndpointOptions:
-    """The options of a new endpoint: requested addresses, names, ports of its container.
+    """The options of a new endpoint: requested addresses, names, and the ports of its container.
 
-    With `omits_ports` a plugin's request contains no port options at all, not even empty ones.
+    With `omits_ports` the request to a network plugin contains no port options at all, not even empty ones.
     """
 
     ipv4: Address | None = field(default=None, converter=to_optional_address)
@@ -219,7 +223,7 @@ class EndpointOptions:
 
 @frozen
 class LegacyLink:
-    """A `--link` on the default bridge, from this container (the parent) to the endpoint of another (the child)."""
+    """A `--link` on the default bridge, from this container (the parent) to another container (the child)."""
 
     child_address: Address
     child_ports: tuple[TransportPort, ...] = ()
@@ -229,12 +233,12 @@ class LegacyLink:
 class SandboxOptions:
     """The options of a new sandbox.
 
-    `extra_hosts` are further lines of /etc/hosts, as (names, address). `name` is the namespace's name in traces. With
-    `use_external_key` the namespace is created later, by `Sandbox.set_key` (the engine 26.1 creates endpoints before
-    the container's namespace exists). `load_balancer_of` is the id of the network whose load-balancer sandbox this
-    is; `is_ingress` marks the one of the ingress network. `hosts_file` and `resolv_conf` are the files to write, new
-    ones if `None`: a container has the same files in each of its sandboxes, and containers that share its network
-    read them.
+    `extra_hosts` are extra lines of /etc/hosts, as pairs (names, address). `name` is the sandbox's name in traces.
+    With `use_external_key` the namespace is created later, by `Sandbox.set_key` (the engine 26.1 creates endpoints
+    before the container's namespace exists). `load_balancer_of` is the id of a network if this is that network's
+    load-balancer sandbox; `is_ingress` is set if that network is the ingress network. `hosts_file` and `resolv_conf`
+    are the files to write; `None` creates new ones. A container has the same files in each of its sandboxes, and
+    containers that share its network read them.
     """
 
     name: str = ""

@@ -28,7 +28,11 @@ _IPV6_METRIC = 1024
 
 @define(eq=False)
 class NamespaceInterface:
-    """One interface of a sandbox, and its origin."""
+    """One interface of a sandbox.
+
+    `source_name` is the name that its device had on the host. If `created_here` is set, the device was created in the
+    sandbox instead.
+    """
 
     device: Device
     source_name: str
@@ -39,7 +43,7 @@ class NamespaceInterface:
 
 @define(eq=False)
 class OslNamespace:
-    """The namespace of one sandbox. With `is_host` it is the host's own, in which interfaces keep their names."""
+    """The namespace of one sandbox. With `is_host` it is the host's own; interfaces then keep their names."""
 
     namespace: NetworkNamespace
     host: NetworkNamespace
@@ -50,9 +54,9 @@ class OslNamespace:
     _gateways: dict[int, Route] = field(factory=dict, init=False)
 
     def interface_name(self, prefix: str) -> str:
-        """Return a free interface name.
+        """Return an interface name that consists of `prefix` and a number, e.g. `eth0`.
 
-        `prefix` and the lowest free number, or in 26.1 a number that was never used.
+        The number is the lowest for which the name is free; in 26.1 it is one that was never used.
         """
         if self.profile.interface_counter_grows:
             number = self._counters.get(prefix, 0)
@@ -72,11 +76,11 @@ class OslNamespace:
         *,
         gratuitous_arp: GratuitousArpConfig | None = None,
     ) -> str:
-        """Move a joined endpoint's device into the namespace, configure it and set it up. Returns its name.
+        """Move a joined endpoint's device into the namespace, configure it and set it up. Return its name there.
 
-        `key` identifies the interface in later calls. IFNAME in the keys of `sysctls` stands for its name.
-        `gratuitous_arp` configures its announcements, if any. Raises `SystemFault` in libnetwork's words, with the
-        device moved back.
+        `key` identifies the interface in later calls. In the keys of `sysctls`, IFNAME stands for the interface's
+        name. `gratuitous_arp` says how the interface announces its addresses; `None` for no announcements. Raises
+        `SystemFault` in libnetwork's words; the device is then back on the host.
         """
         source = self.namespace if info.created_in_sandbox else self.host
         device = source.devices.get(info.source_name)
@@ -139,7 +143,7 @@ class OslNamespace:
         routes = " ".join(f'"{static.prefix}"' for static in info.static_routes)
         for static in info.static_routes:
             if not static.prefix.length and not self.profile.static_default_routes:
-                # Default routes are installed for the gateway endpoint only.
+                # Default routes are installed only for the gateway endpoint, by `set_gateway`.
                 continue
             with _wrap_os_error(info, f"{setting} routes to [{routes}]"):
                 interface.routes.append(self._add_static(device, static.prefix, static.next_hop))
@@ -147,7 +151,7 @@ class OslNamespace:
     def _send_announcements(
         self, device: Device, addresses: EndpointInterface, gratuitous_arp: GratuitousArpConfig
     ) -> list[Timer]:
-        """Announce the interface's addresses on its link. Returns the timers of the later announcements."""
+        """Announce the interface's addresses on its link. Return the timers of the later announcements."""
         if not gratuitous_arp.count or addresses.mac is None:  # ipvlan endpoints have no MAC address of their own
             return []
         own = [pair[0] for pair in (addresses.ipv4, addresses.ipv6) if pair is not None]
@@ -186,7 +190,10 @@ class OslNamespace:
         self.namespace.add_address(device, f"{format_ip(address)}/{length}", broadcast=broadcast)
 
     def remove_interface(self, key: str) -> None:
-        """Remove an interface: move it back to the host under its old name, unless it was created in here."""
+        """Remove an interface and its routes from the sandbox.
+
+        Its device is moved back to the host under its old name, unless it was created in this namespace.
+        """
         interface = self.interfaces.pop(key, None)
         if interface is None:
             return
@@ -205,9 +212,9 @@ class OslNamespace:
             self.namespace.move_device(device, self.host, interface.source_name)
 
     def set_gateway(self, family: int, gateway: Address | None, key: str | None) -> None:
-        """Set the default route of a family to `gateway` through the interface that `key` identifies.
+        """Set the default route of address family 4 or 6 to `gateway`, through the interface that `key` identifies.
 
-        Without `gateway` the route is on-link; without `key` the default route is removed.
+        If `gateway` is `None`, the route is on-link. If `key` is `None`, the default route is removed.
         """
         old = self._gateways.pop(family, None)
         if old is not None and old in self.namespace.routes(family).routes:
@@ -232,7 +239,7 @@ class OslNamespace:
 
 @contextmanager
 def _wrap_os_error(info: JoinInfo, what: str) -> Iterator[None]:
-    """Convert an `OSError` in the body to `SystemFault`. `what` names the failed step in its message."""
+    """Context manager that converts an `OSError` to `SystemFault`. `what` names the failed step in its message."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Places: objects with a network namespace, from which packets can be sent.
+"""Places: objects with a network namespace, such as hosts and containers, from which packets can be sent.
 
 The code that sends packets for a user is in a higher layer, because it traces them: `lab` registers it here.
 """
@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 
 class PacketSender(Protocol):
-    """The functions behind the methods of `Place`, which have the same parameters."""
+    """The functions that the methods of `Place` call, with the same parameters."""
 
     def send(self, place: object, packets: object, **options: Any) -> Any:
-        """Send packets from a place, and return their walks."""
+        """Send packets from a place, and return what happened to them (see `Place.send`)."""
 
     def ask(self, place: object, packets: object, **options: Any) -> Any:
-        """Send packets from a place, and return what answers them."""
+        """Send packets from a place, and return the packets that answer them (see `Place.ask`)."""
 
 
 _sender: list[PacketSender] = []
@@ -28,7 +28,7 @@ def set_packet_sender(sender: PacketSender) -> None:
 
 
 class Place:
-    """The methods of an object with a network namespace: a host, a container, a sandbox or a network interface."""
+    """Base class of objects with a network namespace: hosts, containers, sandboxes and network interfaces."""
 
     __slots__ = ()
 
@@ -42,7 +42,7 @@ class Place:
         count: int | None = None,
         timeout_s: float = 5.0,
     ) -> Any:
-        """Send a packet, and return its walk: the hops, the verdict, and the packets that came back.
+        """Send a packet. Return its walk: a record of its hops, its verdict and the packets that came back.
 
         `packets` is a scapy packet that begins with `IP`, `IPv6` or an Ethernet header (`Ether`), the `bytes` of an
         Ethernet frame, or an iterable of these; an iterable is sent `interval_s` seconds apart and returns a list of
@@ -64,9 +64,10 @@ class Place:
         )
 
     def ask(self, packets: Any | Iterable[Any], *, device: str = "", timeout_s: float = 2.0) -> Any:
-        """Send a packet and return the first packet that answers it, `None` if none does within `timeout_s` seconds.
+        """Send a packet and return the first packet that answers it.
 
-        An iterable of packets is sent at once, and returns a list. Which packet answers another is decided by scapy
-        (`Packet.answers`), as in its `sr1`. Parameters and errors are those of `send`.
+        Return `None` if there is none within `timeout_s` seconds. If `packets` is an iterable, all its packets are
+        sent at once, and a list is returned. Which packet answers another is decided by scapy (`Packet.answers`), as
+        in its `sr1`. Parameters and errors are those of `send`.
         """
         return _sender[0].ask(self, packets, device=device, timeout_s=timeout_s)

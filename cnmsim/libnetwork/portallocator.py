@@ -1,8 +1,7 @@
 """The port allocator: the host ports in use, one table per daemon, shared by all its networks.
 
-Ports of a range are allocated in turn, so that a released one is reused only after the range has wrapped around.
-Source: moby `libnetwork/portallocator/portallocator.go` (v26.1.5, v28.5.2), `daemon/libnetwork/portallocator/`
-(docker-v29.7.2).
+The ports of a range are allocated in turn, so that a released port is reused only after all others. Source: moby
+`libnetwork/portallocator/portallocator.go` (v26.1.5, v28.5.2), `daemon/libnetwork/portallocator/` (docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 
 
 class PortAlreadyAllocated(SystemFault):
-    """A requested port is allocated on `address`, which may differ from the requested address."""
+    """Error: a requested port is allocated already, on `address`, which may differ from the requested address."""
 
     def __init__(self, address: Address, port: int) -> None:
         self.address, self.port = address, port
@@ -34,7 +33,7 @@ class PortAlreadyAllocated(SystemFault):
 
 
 class AllPortsAllocated(SystemFault):
-    """Every port of the range is allocated."""
+    """Error: every port of the range is allocated."""
 
     def __init__(self) -> None:
         super().__init__("all ports are allocated")
@@ -42,19 +41,22 @@ class AllPortsAllocated(SystemFault):
 
 @define
 class _PortTable:
-    """The ports of one address and protocol, with a cursor for each requested range."""
+    """The allocated ports of one address and protocol. `cursors` holds the last port allocated from each range."""
 
     used: set[int] = field(factory=set)
     cursors: dict[tuple[int, int], int] = field(factory=dict)
 
 
 def noop() -> None:
-    """Do nothing. Used where no release callback is needed."""
+    """Do nothing. Used as release callback where there is nothing to release."""
 
 
 @define(eq=False)
 class BoundPort:
-    """A bound host port. All fields of `binding` are set. `release` is called when the port is closed."""
+    """A host port with a bound socket. All fields of `binding` are set.
+
+    `release` is called when the socket is closed.
+    """
 
     binding: PortBinding
     release: Callable[[], None] = noop
@@ -65,9 +67,9 @@ class PortAllocator:
     """The host ports of one daemon.
 
     `ephemeral` is the host's `net.ipv4.ip_local_port_range`, first and last port; `reserved` its
-    `net.ipv4.ip_local_reserved_ports`, which newer engines skip for ephemeral ports. `watcher`, if set, is called
-    with the binding of every port that is bound, and returns the function to call when it is closed; it refuses the
-    port with an `OSError`. `bound` are the ports that are bound now.
+    `net.ipv4.ip_local_reserved_ports`, which newer engines skip for ephemeral ports. `bound` are the ports that are
+    bound now. `watcher`, if set, is called with the binding of every port that is bound, and returns a function that
+    is called when the port is closed; it may raise an `OSError` to refuse the port.
     """
 
     profile: Profile
@@ -80,8 +82,9 @@ class PortAllocator:
     def request_ports(self, addresses: Sequence[Address], protocol: str, start: int = 0, end: int = 0) -> int:
         """Allocate one port on all of `addresses`, and return it.
 
-        It is `start` if that equals `end`, the next free one of `start` to `end`, or an ephemeral one if both are 0.
-        Raises `PortAlreadyAllocated` or `AllPortsAllocated`, with no port allocated.
+        If `start` and `end` are 0, it is an ephemeral port. If `end` is 0 or equals `start`, it is `start`; otherwise
+        it is the next free port of `start` to `end`. Raises `PortAlreadyAllocated` or `AllPortsAllocated`; then no
+        port is allocated.
         """
         if protocol not in _PROTOCOLS:
             raise SystemFault("unknown protocol")
@@ -97,14 +100,15 @@ class PortAllocator:
         return port
 
     def release_ports(self, addresses: Iterable[Address], protocol: str, port: int) -> None:
-        """Release the port on all of `addresses`. One that is not allocated is ignored."""
+        """Release the port on all of `addresses`, ignoring those on which it is not allocated."""
         for address in addresses:
             self._table(address, protocol).used.discard(port)
 
     def register_bound(self, binding: PortBinding) -> Callable[[], None]:
-        """Register that the host port of a settled `binding` is bound. Returns the function that unregisters it.
+        """Register that the host port of `binding` is bound. Return a function that unregisters it.
 
-        Raises the `OSError` of a watcher that refuses it, with nothing registered.
+        All fields of `binding` must be set. Raises the `OSError` of a watcher that refuses the port; then nothing is
+        registered.
         """
         port = BoundPort(binding)
         if self.watcher is not None:
@@ -134,7 +138,7 @@ class PortAllocator:
         raise AllPortsAllocated
 
     def _holder(self, address: Address, protocol: str, port: int) -> Address | None:
-        """Return the address on which `port` is allocated, or `None`.
+        """Return the address on which `port` is allocated so that it cannot be used on `address`; `None` if it can.
 
         26.1 checks only `address` itself; later releases also check an overlapping unspecified address (0.0.0.0, ::).
         """
@@ -151,13 +155,13 @@ class PortAllocator:
 
 
 def port_range(text: str) -> tuple[int, int]:
-    """Return the first and last port of a net.ipv4.ip_local_port_range; Linux's defaults for invalid text."""
+    """Parse a net.ipv4.ip_local_port_range into first and last port; for invalid text return Linux's defaults."""
     words = text.split()
     return (int(words[0]), int(words[1])) if len(words) == 2 else EPHEMERAL_PORTS
 
 
 def reserved_ports(text: str) -> frozenset[int]:
-    """Return the ports in a net.ipv4.ip_local_reserved_ports, e.g. `8080,9000-9010`.
+    """Parse a net.ipv4.ip_local_reserved_ports, e.g. `8080,9000-9010`, into a set of ports.
 
     Raises `ValueError` for anything but a list of ports and ranges.
     """

@@ -1,7 +1,7 @@
-"""Texts and `ipaddress` values at libnetwork's public edge; the kernel's bytes inside.
+"""Conversion between the values that users pass or get and the bytes that the simulated kernel uses.
 
 Options accept addresses, MAC addresses and ports as text; results are `ipaddress` values. Every function here raises
-`ValueError` or `TypeError` with a sentence for a value that it cannot convert.
+`ValueError` or `TypeError` with a full sentence for a value that it cannot convert.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def to_address(value: AddressLike) -> Address:
 
 
 def to_optional_address(value: AddressLike | None) -> Address | None:
-    """Convert as `to_address`; `None` stays `None`."""
+    """Convert a value as `to_address` does; return `None` for `None`."""
     return None if value is None else to_address(value)
 
 
@@ -50,7 +50,10 @@ def to_optional_mac(value: Mac | str | None) -> Mac | None:
 
 
 def to_texts(values: Iterable[str]) -> list[str]:
-    """Convert an iterable of texts to a list. A single text is refused: it would become a list of its letters."""
+    """Convert an iterable of texts to a list.
+
+    A single text raises `TypeError`, because it would become a list of its letters.
+    """
     if isinstance(values, str):
         raise TypeError(f"a list is needed: [{values!r}]")
     texts = list(values)
@@ -61,17 +64,20 @@ def to_texts(values: Iterable[str]) -> list[str]:
 
 
 def to_text_map(values: Mapping[str, object]) -> dict[str, str]:
-    """Convert a mapping to texts, such as driver options: `True` becomes `true`, 1400 becomes `1400`."""
+    """Convert a mapping, such as driver options, to one of texts: `True` becomes `true`, 1400 becomes `1400`."""
     if not isinstance(values, Mapping):
         raise TypeError(f"a mapping is needed, such as {{'name': 'value'}}, not {values!r}")
     return {str(key): str(value).lower() if isinstance(value, bool) else str(value) for key, value in values.items()}
 
 
 def address_of(address: Address | None) -> IpAddress | None:
-    """Return an address as an `ipaddress` value."""
+    """Return an address as an `ipaddress` value; `None` for `None`."""
     return None if address is None else ip_address(format_ip(address))
 
 
 def interface_of(assigned: tuple[Address, int] | None) -> IpInterface | None:
-    """Return an address and its prefix length as an `ipaddress` value: `IPv4Interface('172.18.0.2/16')`."""
+    """Return an address and its prefix length as an `ipaddress` value, e.g. `IPv4Interface('172.18.0.2/16')`.
+
+    Return `None` for `None`.
+    """
     return None if assigned is None else ip_interface(f"{format_ip(assigned[0])}/{assigned[1]}")

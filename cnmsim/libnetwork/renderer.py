@@ -1,4 +1,4 @@
-"""Displays objects of controllers and engines in notebooks.
+"""Rendering of controllers, engines and their objects in notebooks.
 
 The renderer is in a higher layer: `lab` registers it here.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Returns the HTML of an object, `None` if it has no rendering.
+#: A function that returns the HTML of an object, or `None` if it cannot render the object.
 Renderer = Callable[[object], str | None]
 
 _renderer: list[Renderer] = []

@@ -17,7 +17,7 @@ from cnmsim.kernel.address import Address, format_ip, is_loopback, parse_ip
 from cnmsim.libnetwork.profile import Profile
 
 PATH = "/etc/resolv.conf"
-#: systemd-resolved's list of real servers, used if /etc/resolv.conf names only its stub.
+#: systemd-resolved's list of the real servers. It is used if /etc/resolv.conf contains only the address of its stub.
 SYSTEMD_PATH = "/run/systemd/resolve/resolv.conf"
 #: The address of the embedded resolver.
 INTERNAL_SERVER = parse_ip("127.0.0.11")
@@ -34,7 +34,7 @@ _HEADER = """\
 
 
 class ResolvMode(Enum):
-    """The purpose of the file. The value is its text in the trailer."""
+    """The purpose of a resolv.conf. The enum's value is its name in the comment at the end of the file."""
 
     HOST = ""  # host networking: as the host's
     LEGACY = "legacy"  # the default bridge: real servers the container can reach
@@ -43,7 +43,7 @@ class ResolvMode(Enum):
 
 @frozen
 class Nameserver:
-    """A server's address; a link-local one has a zone."""
+    """The address of a DNS server, with the zone if it is link-local."""
 
     address: Address
     zone: str = ""
@@ -54,7 +54,10 @@ class Nameserver:
 
 @frozen
 class Upstream:
-    """A server that the embedded resolver forwards to, from the host's namespace or from the container's."""
+    """A server to which the embedded resolver forwards queries.
+
+    With `from_host` it is queried from the host's namespace, otherwise from the container's.
+    """
 
     server: Nameserver
     from_host: bool
@@ -65,7 +68,7 @@ class Upstream:
 
 @define
 class HostResolvConf:
-    """A parsed resolv.conf. `other` are the lines of directives that are copied unchanged."""
+    """A parsed resolv.conf. `other` are the lines with other directives, which are copied unchanged."""
 
     nameservers: list[Nameserver] = field(factory=list)
     search: list[str] = field(factory=list)
@@ -78,7 +81,7 @@ class HostResolvConf:
 class ResolvConf:
     """A container's resolv.conf: its text, its servers, and the upstream servers of the embedded resolver.
 
-    `ndots_set`: the host's file or an option sets ndots (to any value).
+    `ndots_set` is True if the host's file or an option sets ndots, to whatever value.
     """
 
     text: str
@@ -124,9 +127,11 @@ def _read_nameserver(conf: HostResolvConf, fields: list[str]) -> None:
 
 
 def host_path(etc_text: str, profile: Profile, *, may_use_systemd: bool) -> str:
-    """Return the path of the host's file to use, given the text of its /etc/resolv.conf.
+    """Return the path of the resolv.conf on the host from which a container's file is made.
 
-    `may_use_systemd` is False for host networking and user-defined networks.
+    `etc_text` is the text of the host's /etc/resolv.conf. If its only server is the stub of systemd-resolved, the
+    file of systemd-resolved is used, unless `may_use_systemd` is False, as it is for host networking and user-defined
+    networks.
     """
     servers = [server.address for server in parse_resolv_conf(profile, etc_text).nameservers]
     return SYSTEMD_PATH if may_use_systemd and servers == [_SYSTEMD_STUB] else PATH
@@ -143,10 +148,11 @@ def build_resolv_conf(
     dns_opts: Sequence[str] = (),
     has_ipv6: bool = False,
 ) -> ResolvConf:
-    """Build a container's file from the host's, which was read from `path`.
+    """Build a container's file from the host's text `host_text`, which was read from `path`.
 
-    `dns`, `dns_search` and `dns_opts` replace the host's if not empty; `dns_search` of "." means none. `has_ipv6`:
-    the container has IPv6. Raises `ValueError` if an entry of `dns` is not an address.
+    `dns`, `dns_search` and `dns_opts` replace the values of the host's file if they are not empty; a `dns_search` of
+    "." means no search domains. `has_ipv6`: the container has IPv6. Raises `ValueError` if an entry of `dns` is not
+    an address.
     """
     conf = parse_resolv_conf(profile, host_text)
     ndots_from = "host" if _has_ndots(conf.options) else ""
@@ -184,9 +190,9 @@ def build_resolv_conf(
 
 
 def _keep_reachable(conf: HostResolvConf, has_ipv6: bool) -> str:
-    """Remove the servers that a container on the default bridge cannot reach.
+    """Remove from `conf` the servers that a container on the default bridge cannot reach.
 
-    If none is left, use default servers and return a comment for the file; otherwise return "".
+    If none is left, put default servers in their place and return a comment for the file; otherwise return "".
     """
     conf.nameservers = [
         server
@@ -202,7 +208,11 @@ def _keep_reachable(conf: HostResolvConf, has_ipv6: bool) -> str:
 def _displace_servers(
     profile: Profile, conf: HostResolvConf, *, overridden: bool, has_ipv6: bool
 ) -> tuple[tuple[Upstream, ...], str]:
-    """Replace the servers by the embedded resolver. Returns its upstreams, and a warning if there are none."""
+    """Replace the servers in `conf` by the embedded resolver.
+
+    Return the upstream servers of the resolver, and a comment for the file: a warning if no server was configured,
+    otherwise "".
+    """
     servers = conf.nameservers
     conf.nameservers = [Nameserver(INTERNAL_SERVER)]
     if servers:
@@ -250,13 +260,14 @@ def _bracketed(entries: Iterable[object]) -> str:
 class ResolvConfGuard:
     """Decides whether the engine may rewrite a container's resolv.conf: only if nobody else has edited it.
 
-    No digest is recorded for the version with the embedded resolver, so that version counts as edited.
+    No digest is recorded when the engine writes the version with the embedded resolver, so that this version counts
+    as edited.
     """
 
     _digest: str = field(default="", init=False)
 
     def may_write(self, content: bytes) -> bool:
-        """Return True if a file with this content may be rewritten."""
+        """Return True if the engine may rewrite a file that has this content now."""
         return not self._digest or sha256(content).hexdigest() == self._digest
 
     def wrote(self, content: bytes, mode: ResolvMode) -> None:

@@ -51,9 +51,9 @@ _SERVER = format_ip(INTERNAL_SERVER)
 
 @cache
 def _redirecting(protocol: str) -> tuple[FilterRule, FilterRule]:
-    """Return the rules for queries and for answers, with port 1 as a placeholder.
+    """Return the rules that redirect queries and answers of one protocol, with port 1 as a placeholder.
 
-    Parsing them takes longer than all the rest of a resolver's start, hence the cache.
+    Parsing them takes longer than the rest of a resolver's start, so the result is cached.
     """
     there = f"-d {_SERVER} -p {protocol} --dport 53 -j DNAT --to-destination {_SERVER}:1"
     back = f"-s {_SERVER} -p {protocol} --sport 1 -j SNAT --to-source :53"
@@ -61,14 +61,14 @@ def _redirecting(protocol: str) -> tuple[FilterRule, FilterRule]:
 
 
 class NameLookup(Protocol):
-    """The interface by which a resolver looks up its own answers; a sandbox implements it."""
+    """The interface through which a resolver finds the answers that it gives itself. A sandbox implements it."""
 
     @property
     def has_external_access(self) -> bool:
         """Whether a network of the container has a route to the outside."""
 
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
-        """Return the addresses of a name; [] if it has none of that family, `None` for an unknown name."""
+        """Return the addresses of a name in one family; [] if it has none there, `None` for an unknown name."""
 
     def resolve_address(self, address: Address) -> str | None:
         """Return `<name>.<network>` for an address on a network of the container, or `None`."""
@@ -76,7 +76,7 @@ class NameLookup(Protocol):
 
 @frozen
 class DnsAnswer:
-    """The answer to a query: its response code (`NOERROR`), and the data of its records as text.
+    """The answer to a query: its response code, e.g. `NOERROR`, and the data of its records as text.
 
     `is_forwarded` is True if an upstream server answered.
     """
@@ -95,9 +95,10 @@ class DnsAnswer:
 class Resolver:
     """The embedded DNS resolver of one sandbox.
 
-    `names` looks up its own answers. `host` is the host's namespace, from which some of the `upstreams` are queried.
-    With `ndots_set` single-label names are not forwarded. `random` shuffles several addresses. `owner` is the
-    daemon's process. With `uses_nftables` port 53 is redirected by nftables instead of iptables.
+    `names` finds the answers that it gives itself. `host` is the host's namespace, from which some of the `upstreams`
+    are queried. With `ndots_set` names of a single label are not forwarded. `random` shuffles the addresses of an
+    answer. `owner` is the daemon's process. With `uses_nftables` port 53 is redirected by nftables instead of
+    iptables.
     """
 
     namespace: NetworkNamespace
@@ -121,11 +122,11 @@ class Resolver:
         return f"<Resolver of {self.namespace.name}, upstream {servers}>"
 
     def lookup(self, name: str, kind: str = "A", *, timeout_s: float = 30) -> DnsAnswer:
-        """Answer a query for `name` and a record type such as `A`, `AAAA`, `PTR` or `MX`.
+        """Query the resolver for `name` and a record type such as `A`, `AAAA`, `PTR` or `MX`, and return the answer.
 
-        It is the answer that a program in the sandbox gets. Virtual time passes while an upstream server is queried.
+        A program in the sandbox would get the same answer. Virtual time passes while an upstream server is queried.
         For `PTR`, `name` may be an address. Raises `InvalidParameter` for a name or type that DNS does not have,
-        `TimeoutError` if there is no answer.
+        `TimeoutError` if there is no answer within `timeout_s` seconds.
         """
         import dns.exception
         import dns.message
@@ -154,16 +155,16 @@ class Resolver:
 
     @property
     def is_running(self) -> bool:
-        """Whether its sockets are open."""
+        """Whether the resolver's sockets are open."""
         return self._udp is not None
 
     @property
     def ports(self) -> tuple[int, int]:
-        """The ports of its UDP and its TCP socket; 0 while it is stopped."""
+        """The ports of the resolver's UDP and TCP sockets; 0 while it is stopped."""
         return (0 if self._udp is None else self._udp.local_port, 0 if self._tcp is None else self._tcp.local_port)
 
     def start(self) -> None:
-        """Open its sockets and redirect port 53 to them. Does nothing if it is running.
+        """Open the resolver's sockets, and redirect port 53 to them. Do nothing if it is running.
 
         Raises `OSError` if 127.0.0.11 cannot be bound.
         """
@@ -184,7 +185,7 @@ class Resolver:
         tcp.on_accept = self._take_connection
 
     def stop(self) -> None:
-        """Close its sockets and cancel pending queries. The rules stay, as in the engine."""
+        """Close the resolver's sockets and cancel pending queries. The redirecting rules stay, as in the engine."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -194,7 +195,7 @@ class Resolver:
         self._udp = self._tcp = None
 
     def withdraw(self) -> None:
-        """Stop, and delete the rules too: the join that it was started for has failed."""
+        """Stop the resolver and delete its rules, because the join that started it has failed."""
         self.stop()
         if self.uses_nftables:
             from cnmsim.kernel.netfilter.nftables import NfTables
@@ -224,7 +225,10 @@ class Resolver:
             tables.insert_rule("nat", POSTROUTING_CHAIN, back.with_value("sport", str(port)))
 
     def _redirect_with_nftables(self, udp_port: int, tcp_port: int) -> None:
-        """Create the table docker-dns (moby `daemon/libnetwork/resolver_unix.go`, setupNftablesNAT)."""
+        """Create the nftables table `docker-dns`, which redirects port 53 to the resolver's sockets.
+
+        Source: moby `daemon/libnetwork/resolver_unix.go`, setupNftablesNAT.
+        """
         from cnmsim.kernel.netfilter.nftables import NfTables
         from cnmsim.libnetwork.nftables import BaseChain, DaemonTable, Rule
 
@@ -268,7 +272,7 @@ class Resolver:
         self._run(self._converse(client))
 
     async def _converse(self, client: TcpSocket) -> None:
-        """Answer the queries of one connection, each preceded by its length (RFC 1035 §4.2.2)."""
+        """Answer the queries of one TCP connection. Each message is preceded by its length (RFC 1035 §4.2.2)."""
         waiting = b""
         try:
             while data := await client.recv(timeout=_TCP_IDLE_S):
@@ -285,7 +289,10 @@ class Resolver:
             client.close()
 
     async def respond(self, wire: bytes, *, is_tcp: bool = False) -> bytes | None:
-        """Answer one message. Returns `None` if it gets no answer."""
+        """Answer one DNS message that arrived over UDP or, if `is_tcp` is set, over TCP.
+
+        Return the response, or `None` if none is to be sent.
+        """
         query = read_query(wire)
         if isinstance(query, Rejection):
             return query.answer
@@ -304,12 +311,12 @@ class Resolver:
         )
 
     def _local_records(self, query: Query) -> list[bytes] | None:
-        """Return the records for the resolver's own answer, or `None` if the query is to be forwarded."""
+        """Return the records with which the resolver answers itself; `None` if the query is to be forwarded."""
         if query.kind in {A, AAAA}:
             addresses = self.names.resolve_name(query.name, 6 if query.kind == AAAA else 4)
             return None if addresses is None else [address_record(ip) for ip in self._shuffled(addresses)]
         if query.kind == MX:
-            # After an empty answer, mailers use the addresses of the name itself (RFC 5321 §5.1).
+            # After an empty answer, mail servers use the addresses of the name itself (RFC 5321 §5.1).
             is_known = any(self.names.resolve_name(query.name, family) for family in (4, 6))
             return [] if is_known else None
         if query.kind == PTR and (address := reversed_address(query.name)) is not None:

@@ -58,10 +58,10 @@ NETNS_FOLDER = "/var/run/docker/netns"
 class Sandbox(Place):
     """The network stack of one container, created by `Controller.new_sandbox`.
 
-    It is a place to run programs in: `exec`, `start` and `run`.
+    Programs run in it: see `exec`, `start` and `run`.
 
-    `endpoints` are sorted, the better gateway first. `osl` is its namespace in the kernel; `None` until it is created
-    (`use_external_key`).
+    `endpoints` are sorted, the preferred gateway first. `osl` is the sandbox's namespace in the kernel; `None` until
+    it is created (`use_external_key`).
     """
 
     controller: Controller = field(repr=False)
@@ -96,23 +96,26 @@ class Sandbox(Place):
 
     @property
     def name(self) -> str:
-        """The name in traces: the option `name`, or the container's id, shortened if it is one of Docker's."""
+        """The name in traces: the option `name`, or the container's id.
+
+        A full id of 64 digits is shortened to 12.
+        """
         identity = self.container_id
         return self.options.name or (identity[:12] if len(identity) == 64 else identity)
 
     @property
     def key(self) -> str:
-        """The path of the file that holds its namespace open."""
+        """The path of the file that holds the sandbox's namespace open."""
         return f"{NETNS_FOLDER}/{'default' if self.options.use_host_namespace else self.id[:12]}"
 
     @property
     def namespace(self) -> NetworkNamespace | None:
-        """Its network namespace; `None` until it is created."""
+        """The sandbox's network namespace; `None` until it is created."""
         return None if self.osl is None else self.osl.namespace
 
     @property
     def has_ipv6(self) -> bool:
-        """Whether its loopback has ::1; assumed until there is a namespace."""
+        """Whether the loopback device has ::1. True as long as there is no namespace."""
         namespace = self.namespace
         return namespace is None or namespace.has_address(IPV6_LOOPBACK)
 
@@ -128,7 +131,7 @@ class Sandbox(Place):
 
     @property
     def gateway_endpoints(self) -> tuple[Endpoint | None, Endpoint | None]:
-        """The endpoints that provide the IPv4 and the IPv6 default route."""
+        """The endpoints that provide the IPv4 and the IPv6 default route; `None` where no endpoint does."""
         return gateway_endpoints(self.endpoints, self.controller.profile)
 
     @property
@@ -143,13 +146,13 @@ class Sandbox(Place):
 
     @property
     def port_map(self) -> list[PortBinding]:
-        """The published ports of all its endpoints."""
+        """The published ports of all endpoints of the sandbox."""
         return [binding for endpoint in self.endpoints for binding in endpoint.port_map]
 
     def context(self, *, with_namespace: bool = True) -> SandboxContext:
-        """Return a driver's view of the sandbox.
+        """Return the sandbox as a driver sees it.
 
-        Without `with_namespace`, drivers create interfaces on the host instead.
+        If `with_namespace` is False, the driver does not see the namespace, and so creates interfaces on the host.
         """
         options = self.options
         return SandboxContext(
@@ -182,7 +185,10 @@ class Sandbox(Place):
         self.osl = OslNamespace(namespace, machine.root, self.controller.profile)
 
     def set_key(self) -> None:
-        """Create the namespace, and attach the joined endpoints in order (26.1 calls this when the task exists)."""
+        """Create the namespace, and attach the joined endpoints in order.
+
+        26.1 calls this when the container's process exists.
+        """
         if self.osl is not None:
             return
         self._make_namespace()
@@ -212,19 +218,19 @@ class Sandbox(Place):
             self._set_up_service(endpoint)
 
     def _release_disabled_ipv6(self, endpoint: Endpoint, osl: OslNamespace) -> None:
-        """Release the IPv6 address of an endpoint if the endpoint's sysctls removed it from the interface (29.x)."""
+        """Release an endpoint's IPv6 address if the endpoint's sysctls have removed it from the interface (29.x)."""
         if endpoint.ipv6 is None or not self.controller.profile.sysctl_disabled_ipv6_is_released:
             return
         device = osl.interfaces[endpoint.id].device
         if all(assigned.address != endpoint.ipv6[0] for assigned in device.addresses):
             self.dns.remove_host_address(endpoint.ipv6[0])
             endpoint.release_ipv6()
-            # Its position depends on its gateways, which are fewer now.
+            # The endpoint now has fewer gateways, on which its position depends.
             self.endpoints.remove(endpoint)
             self._insert(endpoint)
 
     def _set_up_service(self, endpoint: Endpoint) -> None:
-        """Configure the sandbox for an endpoint of a service's task: published ports and virtual address."""
+        """Configure the sandbox for an endpoint that is a task of a service: published ports and virtual address."""
         service, namespace = endpoint.options.service, self.namespace
         if service is None or endpoint.ipv4 is None or namespace is None:
             return
@@ -238,7 +244,7 @@ class Sandbox(Place):
     def add(self, endpoint: Endpoint) -> None:
         """Add an endpoint: its interface, routes, lines of /etc/hosts, DNS names and published ports.
 
-        If this raises, the caller reverts it with `remove`.
+        If this raises an error, the caller has to call `remove`.
         """
         profile = self.controller.profile
         self._insert(endpoint)
@@ -265,9 +271,9 @@ class Sandbox(Place):
         insort(self.endpoints, endpoint, key=lambda joined: order_key(joined, profile))
 
     def remove(self, endpoint: Endpoint, *, leaves: bool = False) -> None:
-        """Remove an endpoint, including one that was added only in part.
+        """Remove an endpoint, even one that was added only in part.
 
-        With `leaves` the driver is called to detach the endpoint before its interface is removed.
+        If `leaves` is set, the driver is called to detach the endpoint before its interface is removed.
         """
         if endpoint not in self.endpoints:
             return
@@ -287,9 +293,9 @@ class Sandbox(Place):
             endpoint.network.remove_records(endpoint)
 
     def endpoint_left(self, endpoint: Endpoint) -> None:
-        """Move published ports to another endpoint, and attach or detach docker_gwbridge, after an endpoint left.
+        """After an endpoint left, move its published ports to another endpoint, and attach or detach docker_gwbridge.
 
-        Errors are only logged: the endpoint has left (moby `Endpoint.sbLeave`).
+        Errors are only logged, because the endpoint has left already (moby `Endpoint.sbLeave`).
         """
         if self.is_deleting and self.controller.profile.deleted_sandbox_moves_ports:
             with suppress(EngineError):
@@ -306,10 +312,9 @@ class Sandbox(Place):
             self._program_ports()
 
     def gateway_network_left(self) -> None:
-        """Attach docker_gwbridge again, if it was disconnected and no other network provides a default route.
+        """After docker_gwbridge was disconnected, attach it again if no other network provides a default route.
 
-        Raises `SystemFault` if the new endpoint's name is still in use by the one that left, which is not deleted
-        yet.
+        Raises `SystemFault` if the name of the new endpoint is still used by the old one, which is not deleted yet.
         """
         profile = self.controller.profile
         if self.is_deleting or not needs_gateway_network(self.endpoints, profile):
@@ -334,7 +339,10 @@ class Sandbox(Place):
             self.osl.set_gateway(family, gateway, endpoint.id if has_route else None)
 
     def _program_ports(self) -> None:
-        """Publish the ports on the gateway endpoints. Others are unpublished first, so that ports can move."""
+        """Publish the ports on the gateway endpoints.
+
+        They are unpublished on the other endpoints first, so that ports can move.
+        """
         first4, first6 = self.gateway_endpoints
         gateway4 = first4.id if first4 is not None else ""
         gateway6 = first6.id if first6 is not None else ""
@@ -364,9 +372,10 @@ class Sandbox(Place):
         return self.place.exec(command, timeout_s)
 
     def start(self, command: str | list[str]) -> Process:
-        """Start a command that keeps running, such as `httpd -f -p 80`. It ends with the sandbox.
+        """Start a command that keeps running, such as `httpd -f -p 80`. Return its process.
 
-        Raises `NotFound` if there is no such program, `Unavailable` if the sandbox has no namespace.
+        The process ends with the sandbox. Raises `NotFound` if there is no such program, `Unavailable` if the sandbox
+        has no namespace.
         """
         process = self.place.spawn(words(command))
         process.clock.run_ready()
@@ -375,7 +384,7 @@ class Sandbox(Place):
     def run(self, program: Callable[[Process], Awaitable[T]], *, timeout_s: float = 600) -> T:
         """Run a coroutine function in the sandbox and return its result. Virtual time passes until it ends.
 
-        It is called with its `Process`, which opens sockets (`process.udp()`, `process.tcp()`) and sleeps
+        `program` is called with its `Process`, which opens sockets (`process.udp()`, `process.tcp()`) and sleeps
         (`await process.sleep(1)`). Raises what the coroutine raises, `TimeoutError` after `timeout_s` seconds of
         virtual time, and `Unavailable` if the sandbox has no namespace.
         """
@@ -383,7 +392,7 @@ class Sandbox(Place):
 
     @property
     def interfaces(self) -> list[SandboxInterface]:
-        """The devices, in order of creation. Raises `Unavailable` if the sandbox has no namespace."""
+        """The devices of the sandbox, in order of creation. Raises `Unavailable` if it has no namespace."""
         return self.place.interfaces()
 
     @property
@@ -404,9 +413,9 @@ class Sandbox(Place):
     def refresh(self, options: SandboxOptions | None = None, **settings: Any) -> None:
         """Leave all endpoints, apply new options, and join the endpoints again (moby `Sandbox.Refresh`).
 
-        Without arguments the options stay. The namespace and its programs stay; `settings` are those of
-        `Controller.new_sandbox`. Failures of leaving and joining are only logged. Raises `InvalidParameter` for
-        invalid settings and `Forbidden` for a deleted sandbox; then nothing is changed.
+        `settings` are those of `Controller.new_sandbox`; without arguments the options stay. The namespace and its
+        programs stay. Failures of leaving and joining are only logged. Raises `InvalidParameter` for invalid settings
+        and `Forbidden` for a deleted sandbox; then nothing is changed.
         """
         options = sandbox_options(options or self.options, settings)
         if self.is_deleting:
@@ -426,9 +435,9 @@ class Sandbox(Place):
     # --- services
 
     def enable_service(self) -> None:
-        """Publish each endpoint's names in the swarm, and add it to its service's load balancers.
+        """Publish each endpoint's names in the swarm, and add the endpoint to its service's load balancers.
 
-        Raises `SystemFault` in libnetwork's words; the sandbox is then disabled.
+        Raises `SystemFault` in libnetwork's words; then all endpoints are withdrawn, as by `disable_service`.
         """
         for endpoint in list(self.endpoints):
             agent = endpoint.network.cluster_agent
@@ -445,7 +454,10 @@ class Sandbox(Place):
             endpoint.is_service_enabled = True
 
     def disable_service(self) -> None:
-        """Remove each endpoint from its service's load balancers. Established connections continue."""
+        """Disable each endpoint in its service's load balancers.
+
+        It gets no new connections, but keeps established ones.
+        """
         for endpoint in self.endpoints:
             if not endpoint.is_service_enabled:
                 continue
@@ -457,14 +469,17 @@ class Sandbox(Place):
     # --- names
 
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
-        """Return the addresses of a name as the embedded resolver finds them.
+        """Return the addresses of a name in address family 4 or 6, as the embedded resolver finds them.
 
-        Return `None` if the query is to be forwarded.
+        Return [] if it has none of that family, `None` if the query is to be forwarded.
         """
         return self.dns.resolve_name(name, family)
 
     def resolve_address(self, address: Address) -> str | None:
-        """Return the name of an address, `<name>.<network>`, or `None`."""
+        """Return the name of an address in the form `<name>.<network>`.
+
+        Return `None` if no network of the sandbox has the address.
+        """
         return self.dns.resolve_address(address)
 
     # --- deletion
@@ -472,8 +487,8 @@ class Sandbox(Place):
     def delete(self) -> None:
         """Leave and delete every endpoint, then release the namespace.
 
-        The namespace is destroyed only if no process of another container is in it. Raises `Forbidden` if it is
-        deleted already.
+        The namespace is destroyed only if no process of another container is in it. Raises `Forbidden` if the sandbox
+        is deleted already.
         """
         if self.is_deleting:
             raise Forbidden("another sandbox delete in progress")
@@ -486,7 +501,7 @@ class Sandbox(Place):
         self.controller.forget_sandbox(self)
         machine, namespace = self.controller.machine, self.namespace
         self.osl = None
-        # Sandboxes of host networking share one key.
+        # All sandboxes with host networking have the same key.
         if not any(other.key == self.key for other in self.controller.sandboxes):
             if self.options.use_host_namespace:
                 machine.namespaces.pop(self.key, None)

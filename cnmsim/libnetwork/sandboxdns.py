@@ -29,9 +29,9 @@ _HOSTS_PATH = "/etc/hosts"
 
 @define(eq=False)
 class SandboxDns:
-    """Files and lookups of one sandbox.
+    """The DNS side of one sandbox: its /etc/hosts and resolv.conf, and the name lookups of its embedded resolver.
 
-    `resolver` runs from the first endpoint that needs it until the sandbox is deleted.
+    `resolver` is `None` until an endpoint needs it; the resolver then runs until the sandbox is deleted.
     """
 
     sandbox: Sandbox = field(repr=False)
@@ -43,7 +43,7 @@ class SandboxDns:
     # --- files
 
     def build_files(self) -> None:
-        """Write /etc/hosts and /etc/resolv.conf as they are before any endpoint joins."""
+        """Write /etc/hosts and /etc/resolv.conf with the content that they have before any endpoint joins."""
         self.build_hosts()
         self._write_resolv_conf(ResolvMode.HOST)
 
@@ -62,7 +62,7 @@ class SandboxDns:
         return files.read(path).decode() if files.exists(path) else ""
 
     def update_resolv_conf(self, network: Network) -> None:
-        """Adapt /etc/resolv.conf to a network that an endpoint joins, until the embedded resolver runs.
+        """Adapt /etc/resolv.conf to a network that an endpoint joins. Do nothing once the embedded resolver runs.
 
         The host's IPv6 name servers are kept only for networks with IPv6.
         """
@@ -94,7 +94,7 @@ class SandboxDns:
         return built
 
     def add_host_lines(self, endpoint: Endpoint) -> None:
-        """Add an endpoint's addresses to /etc/hosts, except on ingress and docker_gwbridge."""
+        """Add an endpoint's addresses to /etc/hosts, unless its network is ingress or docker_gwbridge."""
         network, options = endpoint.network, self.sandbox.options
         if network.ingress or network.name == GATEWAY_NETWORK or options.use_host_namespace:
             return
@@ -115,7 +115,7 @@ class SandboxDns:
         self._set_hosts(etchosts.remove_endpoint(profile, self._hosts_text(), addresses, names))
 
     def remove_host_address(self, address: Address) -> None:
-        """Remove one address from /etc/hosts."""
+        """Remove the lines of one address from /etc/hosts."""
         self._set_hosts(etchosts.remove_endpoint(self.sandbox.controller.profile, self._hosts_text(), [address]))
 
     def update_hosts_entry(self, hostname: str, address: str) -> None:
@@ -134,7 +134,7 @@ class SandboxDns:
     # --- the resolver
 
     def start_resolver(self) -> None:
-        """Start the embedded resolver, unless it is running, and put it into resolv.conf."""
+        """Start the embedded resolver, unless it is running, and make it the name server in resolv.conf."""
         controller, namespace = self.sandbox.controller, self.sandbox.namespace
         if self.resolver is not None or namespace is None:
             return
@@ -157,7 +157,7 @@ class SandboxDns:
         self.resolver = resolver
 
     def restore_point(self) -> Callable[[], None]:
-        """Return a function that restores files and resolver to their present state, in case a join fails."""
+        """Return a function that undoes later changes of the files and the resolver, for use if a join fails."""
         files = [(file, file.content) for file in (self.hosts_file, self.resolv_conf)]
         guard, resolver = copy(self._guard), self.resolver
 
@@ -180,9 +180,10 @@ class SandboxDns:
     # --- lookups
 
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
-        """Return the addresses of a name; [] if it has none of that family, `None` if the query is to be forwarded.
+        """Return the addresses of a name in address family 4 or 6.
 
-        Links are looked up before other names. `a.b` may also be the name `a` on the network `b`.
+        Return [] if it has none of that family, `None` if the query is to be forwarded. Links are looked up before
+        other names. `a.b` may also mean the name `a` on the network `b`.
         """
         for candidate, network_name in _candidates(name.removesuffix(".")):
             for through_links in (True, False):
@@ -215,9 +216,9 @@ class SandboxDns:
         return None
 
     def _in_order(self) -> list[Endpoint]:
-        """Return the endpoints in order of lookup.
+        """Return the endpoints in the order in which their networks are searched for a name.
 
-        On a swarm node, those on swarm networks come first, then ingress.
+        On a swarm node, those on swarm networks come first, then the one on ingress.
         """
         endpoints = self.sandbox.endpoints
         if not self.sandbox.controller.is_swarm_node:
@@ -227,7 +228,7 @@ class SandboxDns:
         )
 
     def resolve_address(self, address: Address) -> str | None:
-        """Return the name of an address, `<name>.<network>`, from the first network that has it."""
+        """Return the name of an address as `<name>.<network>`, from the first network that has it, or `None`."""
         for endpoint in self.sandbox.endpoints:
             name = endpoint.network.records.reverse(address)
             if name is not None:
@@ -236,7 +237,7 @@ class SandboxDns:
 
 
 def _candidates(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the pairs (name, network) that a query for `name` may mean; network "" is any network.
+    """Yield the pairs (name, network) that a queried `name` may mean. The network "" means any network.
 
     For `a.b.c` these are `("a.b.c", "")`, `("a.b", "c")` and `("a", "b.c")`.
     """

@@ -1,4 +1,4 @@
-"""Programs in a sandbox, and its interfaces, routes and rules: a sandbox used as `ip netns exec` uses a namespace."""
+"""Programs that run in a sandbox, and its interfaces, routes and rules, as with `ip netns exec` in a namespace."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.sandbox import Sandbox
 
 T = TypeVar("T")
-#: Files of the host that programs in a sandbox see, too; `ip netns exec` replaces only those below /etc/netns.
+#: Host files that programs in a sandbox see unchanged; `ip netns exec` replaces only those that exist below
+#: /etc/netns.
 _HOST_FILES = ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/services", "/etc/os-release")
 
 
 @frozen
 class SandboxInterface:
-    """A device in a sandbox. `endpoint` and `network` are names, "" for devices of no endpoint such as `lo`."""
+    """A device in a sandbox. `endpoint` and `network` are names, "" for a device without endpoint, such as `lo`."""
 
     name: str
     kind: str
@@ -47,7 +48,7 @@ class SandboxInterface:
 
 @frozen
 class SandboxRoute:
-    """A route of a sandbox. `text` is the line of `ip route`."""
+    """A route of a sandbox. `text` is the line that `ip route` prints."""
 
     destination: IPv4Network | IPv6Network
     gateway: IpAddress | None
@@ -60,7 +61,7 @@ class SandboxRoute:
 
 @define(eq=False)
 class SandboxPlace:
-    """The programs of one sandbox, and the files that they see."""
+    """The programs that run in one sandbox, and the files that they see."""
 
     sandbox: Sandbox = field(repr=False)
     _files: FileSystem | None = field(default=None, init=False)
@@ -100,7 +101,7 @@ class SandboxPlace:
 
     @property
     def hostname(self) -> str:
-        """The host name of the sandbox's programs."""
+        """The host name that the sandbox's programs see."""
         options = self.sandbox.options
         if options.use_host_namespace and not options.hostname:
             return self.sandbox.controller.machine.name
@@ -116,9 +117,10 @@ class SandboxPlace:
         stderr: Pipe | None = None,
         env: dict[str, str] | None = None,
     ) -> Process:
-        """Start a program at this instant, by default the one that `argv` names.
+        """Start a program at this instant of virtual time and return its process.
 
-        Raises `NotFound` if there is no such program, `Unavailable` if the sandbox has no namespace.
+        The program is `program`, called with `argv`; if it is `None`, the one that `argv[0]` names. Raises `NotFound`
+        if there is no such program, `Unavailable` if the sandbox has no namespace.
         """
         namespace, programs = self.namespace, self.sandbox.controller.programs
         main = program or (programs.get(argv[0]) if argv else None)
@@ -164,7 +166,7 @@ class SandboxPlace:
         return results[0]
 
     def kill_all(self) -> None:
-        """Kill the programs that were started through the sandbox."""
+        """Kill the programs that were started through this object."""
         for process in self._processes:
             if process.is_running:
                 process.kill()
@@ -185,11 +187,14 @@ class SandboxPlace:
         return found
 
     def routes(self) -> list[SandboxRoute]:
-        """Return the routes of the main tables, IPv4 first."""
+        """Return the routes of the main routing tables, IPv4 first."""
         return [_route(route) for family in (4, 6) for route in self.namespace.routes(family).routes]
 
     def rules(self) -> list[str]:
-        """Return the packet filter's rules: as commands for iptables' rules, as `nft list ruleset` prints nft's."""
+        """Return the packet filter's rules, one line each.
+
+        Rules of iptables are in the form of its commands; those of nftables are as `nft list ruleset` prints them.
+        """
         from cnmsim.kernel.netfilter.nftables import NfTables
 
         netfilter = self.namespace.netfilter

@@ -1,4 +1,4 @@
-"""Services on a network without SwarmKit: endpoints bound to a service, and addresses for virtual addresses.
+"""Services on a network without SwarmKit: endpoints that are tasks of a service, and allocation of virtual addresses.
 
 Source: moby `daemon/libnetwork/service_common.go` (addServiceBinding, rmServiceBinding), docker-v29.7.2.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def add(network: Network, service: ServiceBinding | str, endpoint: Endpoint, settings: Mapping[str, Any]) -> None:
-    """Bind an endpoint to a service; see `Network.add_service_binding`."""
+    """Make an endpoint a task of a service; see `Network.add_service_binding`."""
     binding = _binding(service, settings)
     if endpoint.network is not network or endpoint.is_deleted:
         raise InvalidParameter(f"{endpoint} is no endpoint of {network}")
@@ -35,7 +35,7 @@ def add(network: Network, service: ServiceBinding | str, endpoint: Endpoint, set
         raise Conflict(f"{endpoint} is a task of the service {endpoint.options.service.name}")
     agent = network.cluster_agent
     if agent is not None and endpoint.is_service_enabled:
-        # NetworkDB keeps a deleted entry for half an hour, in which its key cannot be created again.
+        # NetworkDB remembers a deleted entry for half an hour, during which its key cannot be created again.
         raise Conflict(f"the names of {endpoint} are published: bind it to a service before enable_service()")
     endpoint.dns_names = endpoint.dns_names or [endpoint.name]
     endpoint.options.service = binding

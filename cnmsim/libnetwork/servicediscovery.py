@@ -1,6 +1,6 @@
 """Service discovery on one node: the DNS names of services and tasks, and the backends of load balancers.
 
-Every node attached to a network keeps the names of all its endpoints on all nodes. Source: moby
+A node that is attached to a network has the names of all endpoints on it, on all nodes. Source: moby
 `daemon/libnetwork/{service,service_common}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and v28.5.2.
 """
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.controller import Controller
     from cnmsim.libnetwork.network import Network
 
-#: The first firewall mark of a daemon's load balancers (moby `fwMarkCtr`).
+#: The first firewall mark that a daemon uses for load balancers (moby `fwMarkCtr`).
 FIRST_MARK = 256
 
 
 @define(eq=False)
 class ServiceOnNetwork:
-    """A service on one network, with its backends. `mark` is the firewall mark that packets to the service get."""
+    """A service on one network, with its tasks as backends. Packets to the service get the firewall mark `mark`."""
 
     service: Service
     virtual_ip: Address | None
@@ -37,7 +37,7 @@ class ServiceOnNetwork:
     #: The gossiped record of each backend, by endpoint id.
     backends: InternedMultiMap[str, EndpointRecord]
     alias_counts: dict[str, int] = field(factory=dict, init=False)
-    #: The load balancer in the network's sandbox; `None` without a virtual address.
+    #: The load balancer in the network's sandbox; `None` if the service has no virtual address.
     load_balancer: LoadBalancer | None = field(init=False)
 
     @load_balancer.default
@@ -48,9 +48,9 @@ class ServiceOnNetwork:
 
 @define(eq=False)
 class Service:
-    """A service as this node sees it.
+    """A service, as this node knows it.
 
-    On the ingress network, tasks with different ports belong to separate `Service`s.
+    On the ingress network, tasks that publish different ports belong to separate `Service` objects.
     """
 
     id: str
@@ -69,7 +69,7 @@ class ServiceDiscovery:
     _next_mark: int = field(default=FIRST_MARK, init=False)
 
     def mark_of(self, service_id: str, network_id: str, ports: tuple[PortConfig, ...]) -> int:
-        """Return the mark of a service's load balancer on a network, 0 if there is none (`LocalLBIndex`)."""
+        """Return the firewall mark of a service on a network; 0 if it has no load balancer there (`LocalLBIndex`)."""
         service = self.services.get((service_id, ports))
         binding = service.networks.get(network_id) if service is not None else None
         return binding.mark if binding is not None else 0
@@ -81,14 +81,14 @@ class ServiceDiscovery:
     # --- endpoints
 
     def add(self, network: Network, endpoint_id: str, record: EndpointRecord) -> None:
-        """Add an endpoint's names to DNS, and the endpoint to its service's load balancer."""
+        """Add the names in an endpoint's record to DNS, and the endpoint to its service's load balancer."""
         if record.service_id:
             self._add_binding(network, endpoint_id, record)
         else:
             _add_container_records(network, endpoint_id, record)
 
     def remove(self, network_id: str, endpoint_id: str, record: EndpointRecord, *, fully: bool) -> None:
-        """Remove an endpoint's names from DNS, and the endpoint from its service's load balancer.
+        """Remove the names in an endpoint's record from DNS, and the endpoint from its service's load balancer.
 
         With `fully=False` the endpoint keeps serving its established connections. The network may be deleted already.
         """
@@ -99,11 +99,11 @@ class ServiceDiscovery:
             _remove_container_records(network, endpoint_id, record)
 
     def forget_network(self, network: Network) -> None:
-        """Remove the names of a deleted network."""
+        """Remove the names of a network that was deleted."""
         network.records.clear()
 
     def clear(self) -> None:
-        """Remove every service and all names of swarm networks: this node leaves the swarm."""
+        """Remove every service and all names of swarm networks, because this node leaves the swarm."""
         for service in list(self.services.values()):
             for network_id, binding in list(service.networks.items()):
                 for endpoint_id, backend in binding.backends.items():
@@ -171,7 +171,7 @@ class ServiceDiscovery:
             binding.backends.pop(endpoint_id)
         else:
             is_same = record.endpoint_ip == backend.endpoint_ip and record.aliases == backend.aliases
-            # The record of the message is one object for all nodes.
+            # All nodes share the record object of a gossip message.
             disabled = record if record.is_disabled and is_same else evolve(backend, is_disabled=True)
             binding.backends.set(endpoint_id, disabled)
         is_last = not binding.backends
@@ -180,7 +180,7 @@ class ServiceDiscovery:
         service.endpoints_by_address.discard(record.endpoint_ip, endpoint_id)
         is_shared = record.endpoint_ip in service.endpoints_by_address
         if not is_shared:
-            # While another endpoint has the address, the backend belongs to that one.
+            # While another endpoint has the same address, the load balancer's backend stays, for that endpoint.
             self._remove_from_balancer(network, binding, record.endpoint_ip, is_last=is_last, fully=fully)
         if network is not None:
             self._remove_all_records(network, endpoint_id, record, with_service=is_last, is_shared=is_shared)
@@ -216,7 +216,10 @@ class ServiceDiscovery:
     def _update_balancer(
         self, network: Network, binding: ServiceOnNetwork, change: Callable[[LoadBalancerSandbox, LoadBalancer], None]
     ) -> None:
-        """Apply a change to the network's load-balancer sandbox. Errors are only logged, as in the daemon."""
+        """Call `change` with the network's load-balancer sandbox and the service's load balancer there.
+
+        Does nothing if there is none. Errors are only logged, as in the daemon.
+        """
         sandbox, balancer = network.balancer, binding.load_balancer
         if sandbox is None or balancer is None:
             return
@@ -242,9 +245,9 @@ def _remove_container_records(network: Network, endpoint_id: str, record: Endpoi
 def _count_aliases(
     network: Network | None, binding: ServiceOnNetwork, before: tuple[str, ...], aliases: tuple[str, ...]
 ) -> None:
-    """Count the backends that have each alias of the virtual address. An alias exists while its count is not 0.
+    """Replace one backend's aliases `before` by `aliases`, and update the aliases of the virtual address.
 
-    The call replaces one backend's aliases `before` by `aliases`.
+    The backends that have an alias are counted. The alias resolves to the virtual address while its count is not 0.
     """
     vip = binding.virtual_ip
     if vip is None:

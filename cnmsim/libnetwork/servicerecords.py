@@ -22,10 +22,10 @@ def ingress_ports(service: ServiceBinding) -> tuple[PortConfig, ...]:
 
 @frozen
 class EndpointRecord:
-    """An endpoint of the swarm. If `service_id` is empty, its container is not a task.
+    """The record that nodes exchange about an endpoint. `service_id` is "" if its container is not a task.
 
-    `name` is the endpoint's first name, `task_aliases` are its other names; `aliases` are names of the service. With
-    `is_disabled` the endpoint gets no new connections of its service.
+    `name` is the endpoint's first name, `task_aliases` are its other names; `aliases` are further names of the
+    service. With `is_disabled` the endpoint gets no new connections of its service.
     """
 
     name: str
@@ -39,7 +39,7 @@ class EndpointRecord:
     is_disabled: bool = False
 
     def __len__(self) -> int:
-        """Return the length of the protobuf encoding."""
+        """Return the length in bytes of the protobuf encoding."""
         length = sum([text_field(len(text)) for text in (self.name, self.service_name, self.service_id)])
         length += sum([bytes_field(len(text)) for text in (*self.aliases, *self.task_aliases)])
         length += bytes_field(len(format_ip(self.endpoint_ip))) + sum(
@@ -51,9 +51,9 @@ class EndpointRecord:
 
     @property
     def task_names(self) -> tuple[str, ...]:
-        """The names that the endpoint shares with the service's other tasks, e.g. `tasks.web`.
+        """The names that resolve to all tasks of the service, e.g. `tasks.web`.
 
-        They include the service's own names if the service has no virtual address.
+        If the service has no virtual address, they include the service's own names.
         """
         return _task_names(self.service_name, self.aliases, self.virtual_ip is not None)
 

@@ -1,6 +1,6 @@
-"""Keyword arguments of `new_network`, `create_endpoint` and `new_sandbox`: each sets one field of the call's options.
+"""Keyword arguments of `new_network`, `create_endpoint` and `new_sandbox`. Each sets one field of the call's options.
 
-libnetwork's option functions correspond to them: `NetworkOptionEnableIPv6(true)` is `enable_ipv6=True`.
+They correspond to libnetwork's option functions: `NetworkOptionEnableIPv6(true)` is `enable_ipv6=True`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ _Options = TypeVar("_Options", NetworkOptions, EndpointOptions, SandboxOptions)
 
 
 def network_options(options: NetworkOptions | None, settings: Mapping[str, Any]) -> NetworkOptions:
-    """Return `options` with `settings` applied; `subnet`, `gateway` and `ip_range` replace an `ipam_config`.
+    """Return `options` with `settings` applied. `subnet`, `gateway` and `ip_range` replace the `ipam_config`.
 
-    Raises `InvalidParameter` for an unknown name, with the closest one, and for a value that cannot be converted.
+    Raises `InvalidParameter` for an unknown name, with the most similar valid name, and for a value that cannot be
+    converted.
     """
     options = options or NetworkOptions()
     if not settings:
@@ -34,14 +35,14 @@ def network_options(options: NetworkOptions | None, settings: Mapping[str, Any])
         if "ipam_config" in given:
             raise InvalidParameter(f"new_network: {', '.join(pool)} and ipam_config exclude each other")
         given["ipam_config"] = _pools(pool)
-    # A subnet of IPv6 makes no sense without IPv6.
+    # An IPv6 subnet requires IPv6, so it is enabled.
     if any(":" in config.subnet for config in given.get("ipam_config", ())):
         given.setdefault("enable_ipv6", True)
     return _applied("new_network", options, given, _POOL)
 
 
 def endpoint_options(options: EndpointOptions | None, settings: Mapping[str, Any]) -> EndpointOptions:
-    """Return `options` with `settings` applied; `address` is an address of either family.
+    """Return `options` with `settings` applied. `address` is an IPv4 or IPv6 address.
 
     Raises `InvalidParameter` as `network_options` does.
     """

@@ -1,4 +1,4 @@
-"""`explain`: whether a source reaches a destination, what decided that, and what the lab's configuration says."""
+"""`explain`: whether a source reaches a destination, why, and what the lab's configuration says about both."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from cnmsim.observe.trace.tracer import (
 class Explanation(Displayable):
     """The answer to "does SOURCE reach DESTINATION by SERVICE?".
 
-    `trace` is the trace of the probe. `by_address` is a second trace, to the address instead of the name, if the name
-    was not found; else `None`. `facts` are sentences about the configuration of source and destination.
+    `trace` is the trace of the probe. If the name was not found, `by_address` is a second trace, of a probe to the
+    address instead; otherwise it is `None`. `facts` are sentences about the configuration of source and destination.
     """
 
     source: str
@@ -58,7 +58,7 @@ class Explanation(Displayable):
 
     @property
     def reachable(self) -> bool:
-        """Whether the probe succeeded; if a name was given, by that name."""
+        """Whether the probe succeeded. If the destination was given by name, the name must have been found."""
         return self.trace.is_reachable
 
     @property
@@ -79,7 +79,7 @@ class Explanation(Displayable):
 
     @property
     def advice(self) -> str:
-        """The changes that may help as a sentence, "" if there are none. They are not tried; `fixes` are."""
+        """The changes that may help as a sentence, "" if there are none. They are not tried, unlike `fixes`."""
         return self.finding.advice
 
     def __bool__(self) -> bool:
@@ -91,7 +91,7 @@ class Explanation(Displayable):
     def parts(self) -> Iterator[str]:
         """Yield the parts of the text, each as soon as it is known: the answer, the fix, then notes and facts.
 
-        A fix takes the time to try it on a fork of the lab.
+        The fix comes later than the answer because it is first tried on a fork of the lab.
         """
         answer = "open" if self.verdict is Verdict.PATH_OPEN else "yes" if self.reachable else "no"
         names = self._names
@@ -131,14 +131,17 @@ def explain(
     *, port: int | str | None = None, protocol: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S,
     family: int = 0,
 ) -> Explanation:  # fmt: skip
-    """Find out with real packets whether `source` reaches `destination` by `service` (`"tcp/80"`, `53`, `"icmp"`).
+    """Send a real probe to find out whether `source` reaches `destination` by `service`.
 
-    Without `service` the destination may contain the port (`"node1:8080"`, `("node1", 8080)`, or `port=8080`);
-    without a port it is pinged. Source and destination are hosts, containers, sandboxes, endpoints, locations or
-    their names; the destination may also be an address or any other name. Raises `NotFound` or `Conflict` for an
+    `service` is e.g. `"tcp/80"`, `53` or `"icmp"`. Without it the destination may contain the port (`"node1:8080"`,
+    `("node1", 8080)`), or `port` gives it; without any port the destination is pinged.
+
+    Source and destination are hosts, containers, sandboxes, endpoints, locations or their names; the destination may
+    also be an address or any other name. Raises `NotFound` or `Conflict` for an
     unknown or ambiguous source, `InvalidParameter` for an invalid destination or service.
 
-    `protocol` is that of a destination or `port` without one; `family` (4 or 6) is the only one to use, 0 for either.
+    `protocol` is used if the destination or `port` does not state one. `family` (4 or 6) is the IP version to use, 0
+    for either.
     """
     directory = directory_of(lab)
     names = names_of(directory)
@@ -184,7 +187,10 @@ def explain(
 
 
 def repeat(lab: LabView, question: Question) -> Explanation:
-    """Run the probe of a question again, in this lab or in a fork. Raises as `explain` does."""
+    """Run the probe of a question again in `lab`, which may be a fork, and return the new explanation.
+
+    Raises the same errors as `explain`.
+    """
     destination = question.destination
     if question.is_place:
         directory = directory_of(lab)
@@ -203,7 +209,10 @@ def _goal(directory: Directory, destination: object) -> Location | None:
 
 
 def _facts(source: Location, goal: Location | None, target: Target, names: Mapping[str, str]) -> Iterator[str]:
-    """Yield sentences about the configuration of source and destination; `names` are those of the file."""
+    """Yield sentences about the configuration of source and destination.
+
+    `names` maps the engine's names to the names in the Compose file.
+    """
     for location in (source, goal):
         if location is not None and location.is_container:
             yield _networks_fact(location, names)

@@ -13,7 +13,10 @@ from cnmsim.observe.trace.tracer import LabView, directory_of
 
 
 def inventory(lab: LabView) -> dict[str, Any]:
-    """Return the contents of a lab as plain values, under the keys `hosts`, `networks`, `containers` and `swarms`."""
+    """Return the contents of a lab as plain values.
+
+    The keys are `hosts`, `networks`, `containers`, `stopped`, `inactive` and `swarms`.
+    """
     directory = directory_of(lab)
     return {
         "hosts": [_host(lab, location) for location in directory.locations if not location.is_container],
@@ -77,7 +80,7 @@ def _container(location: Location) -> dict[str, Any]:
 def inventory_text(lab: LabView, *, width: int = 0) -> str:
     """Return the contents of a lab as small text tables of at most `width` columns (0: no limit).
 
-    Containers and networks of a Compose project have the names of its file.
+    Containers and networks of a Compose project are shown under their names in the Compose file.
     """
     found = inventory(lab)
     directory = directory_of(lab)

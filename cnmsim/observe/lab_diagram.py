@@ -15,9 +15,9 @@ from cnmsim.observe.trace.tracer import LabView, directory_of
 
 @frozen
 class _Plan:
-    """The contents of a drawing.
+    """The contents of a diagram.
 
-    Nodes by host, wire segments, labelled edges, and the tunnels of overlay networks.
+    These are the nodes of each host, the segments, the edges with their labels, and the tunnels of overlay networks.
     """
 
     hosts: dict[str, list[tuple[str, str, str]]]
@@ -66,10 +66,10 @@ def _vni(item: Attachment) -> str:
 
 
 def _ways_out(item: Attachment, own: str, host: str, segments: dict[Prefix, str]) -> list[tuple[str, str, str]]:
-    """Return the edges from a network to what it is connected to.
+    """Return the edges that connect a network to the rest of the diagram, as (node, other node, label).
 
-    That is the wire segment whose subnet a macvlan or ipvlan network uses, else the host; an internal network has
-    none.
+    `own` is the network's node. A macvlan or ipvlan network is connected to the segment whose subnet it uses; other
+    networks to their host; an internal network to nothing.
     """
     parent = item.options.get("parent", "") if item.driver in {"macvlan", "ipvlan"} else ""
     on_wire = [(own, segments[subnet], parent) for subnet in item.subnets if parent and subnet in segments]

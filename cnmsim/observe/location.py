@@ -1,7 +1,7 @@
-"""The locations of a lab: its hosts and containers, with their data from Docker and the kernel.
+"""The locations of a lab: its hosts, containers and other sandboxes, with their data from Docker and the kernel.
 
 Everything is read from the simulation when it is needed, from inspect results and network namespaces. A `Directory`
-is a snapshot; nothing is cached between two of them.
+is a snapshot; a new one reads everything again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.sandbox import Sandbox
     from cnmsim.observe.swarm_view import SwarmView
 
-#: The length from which the start of an image's name stands for the whole (`mongo` for `mongodb`).
+#: The minimum length of a name that is accepted as the start of an image's name (`mongo` for `mongodb`).
 _SHORTEST = 4
 
 
@@ -40,7 +40,7 @@ _SHORTEST = 4
 class Attachment:
     """A container's attachment to a network.
 
-    The network's name, driver, options and subnets, and the container's addresses.
+    It holds the network's name, driver, options and subnets, and the container's addresses on the network.
     """
 
     network: str
@@ -80,7 +80,8 @@ class Published:
 class Listener:
     """A socket that accepts connections or receives datagrams: its protocol, address and port, and its program.
 
-    `known` is set for a program that is not simulated: the port as it was derived, with the source.
+    `known` is `None` if the program is simulated. Otherwise it is the port on which the program is assumed to listen,
+    with the source of that knowledge.
     """
 
     protocol: str
@@ -91,7 +92,10 @@ class Listener:
 
     @property
     def provenance(self) -> Provenance:
-        """How certain it is that the program listens: `RECORDED` if the program is simulated and bound the socket."""
+        """How certain it is that the program listens.
+
+        It is `RECORDED` if the program is simulated, and otherwise depends on the source of the port.
+        """
         return Provenance.RECORDED if self.known is None else self.known.source.provenance
 
     @property
@@ -108,15 +112,14 @@ class Listener:
 class Location:
     """A host, a container, or a sandbox of no container. `host` is the name of the machine on which it runs.
 
-    A sandbox of no container has `is_sandbox` and `is_container`: it is what a container is to the network.
-
-    `requested` are the ports that a container is to publish; those that Docker does publish are in `published`.
-    `stands_for_internet` marks a host that answers for every public name and address; `own_names` are the names that
-    its name server has records of.
+    A sandbox that belongs to no container has both `is_sandbox` and `is_container`, because to the network it is like
+    a container. `requested` are the ports that a container should publish; `published` are those that Docker does
+    publish. `stands_for_internet` marks a host that answers for every public name and address; `own_names` are the
+    names for which its name server has records.
 
     `project`, `service` and `replica` come from a Compose project or a swarm stack; `task` is the name of the swarm
     task. For a host with an engine, `release` is the engine's version, and `bridges` maps names of bridge devices to
-    networks.
+    names of networks.
     """
 
     name: str
@@ -151,13 +154,16 @@ class Location:
 
     @property
     def service_names(self) -> tuple[str, ...]:
-        """The names of the location's service; in a stack also the name without the stack's (`shop_web`, `web`)."""
+        """The names of the location's service. In a stack there are two: with and without the stack's name.
+
+        Example: `shop_web` and `web`.
+        """
         own = self.service.removeprefix(f"{self.project}_")
         return (self.service,) if own == self.service else (self.service, own)
 
     @property
     def replica_names(self) -> tuple[str, ...]:
-        """The names that tell replicas of one service apart: `web-2`, or for a task `shop_web.2` and `web.2`."""
+        """The names that identify one replica of a service: `web-2`, or for a swarm task `shop_web.2` and `web.2`."""
         if not self.task:
             return (f"{self.service}-{self.replica}",)
         number = self.task.removeprefix(f"{self.service}.").rpartition(".")[0]
@@ -182,7 +188,10 @@ class Location:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """The addresses with global scope, in the order of the devices; without loopback and link-local addresses."""
+        """The location's addresses with global scope, in the order of its devices.
+
+        Loopback and link-local addresses are left out.
+        """
         return tuple(
             item.address
             for device in self.namespace.devices.values()
@@ -205,7 +214,7 @@ class Location:
 
     @property
     def stand_ins(self) -> tuple[StandIn, ...]:
-        """The stand-ins that use the location's network namespace, in place of programs that are not simulated."""
+        """The stand-ins (for programs that are not simulated) that run in the location's network namespace."""
         return tuple(
             process.program
             for process in self.machine.processes.values()
@@ -215,10 +224,11 @@ class Location:
         )
 
     def provenance(self, protocol: str, port: int) -> Provenance:
-        """Return how certain it is whether a program listens on a port: that of the listener, if there is one.
+        """Return how certain it is whether a program listens on a port.
 
-        Without a listener: `UNKNOWN` if a program whose ports are not all known runs there, `ASSUMED` if one runs
-        there whose ports are assumed, else `RECORDED`.
+        If a socket listens there, it is the provenance of that socket. If none does: `UNKNOWN` if a program of which
+        not all ports are known runs there; `ASSUMED` if a program whose ports are assumed runs there; else
+        `RECORDED`.
         """
         for listener in self.listening_on(protocol, port):
             return listener.provenance
@@ -228,11 +238,11 @@ class Location:
         return Provenance.ASSUMED if stand_ins else Provenance.RECORDED
 
     def is_open_to(self, protocol: str, port: int) -> bool:
-        """Return True if nothing is known about a port on which no socket is bound.
+        """Return True if no socket is bound to the port, but a program may still listen on it in reality.
 
-        That is the case if a program runs there whose ports are not all known. A host port that is published for
-        another container port is taken for a mistake of the asker. On a host, only programs without any known port
-        count.
+        That is so if a program runs in the location of which not all ports are known. On a host, only programs of
+        which no port is known count. Return False for a port number that the container publishes as a host port of
+        another container port: the user is then assumed to have confused the two.
         """
         if self.listening_on(protocol, port):
             return False
@@ -255,8 +265,8 @@ class Location:
     def services(self) -> tuple[Listener, ...]:
         """The listening sockets of the location's own programs.
 
-        For a container that shares a network namespace (`host` or `container:X`), sockets of the other programs in it
-        are left out; for other containers, the embedded resolver of dockerd.
+        If a container shares a network namespace (`host` or `container:X`), sockets of the other programs there are
+        left out. For other containers, the embedded resolver of dockerd is left out.
         """
         found = self.namespace.sockets.listeners()
         if self.network_mode == "host" or self.network_mode.startswith("container:"):
@@ -279,7 +289,7 @@ class Location:
 class StoppedContainer:
     """A container that is not running: its name, host and status, and the ports that it publishes when it runs.
 
-    `project`, `service` and `replica` are those of a Compose project, as of a `Location`.
+    `project`, `service` and `replica` are as in `Location`.
     """
 
     name: str
@@ -296,8 +306,8 @@ class Directory:
     """All locations of a lab, with lookups by name and address; a snapshot.
 
     `stopped` maps the names of containers that are not running, and of their services, to the container's status.
-    `stopped_containers` are these containers, and `swarms` are the lab's swarms. `inactive` maps the services of
-    Compose files that were not started to their profiles.
+    `stopped_containers` are these containers, and `swarms` are the lab's swarms. `inactive` maps each Compose service
+    that was not started, because its profiles are not active, to these profiles.
     """
 
     locations: tuple[Location, ...]
@@ -308,7 +318,10 @@ class Directory:
 
     @classmethod
     def of(cls, hosts: Iterable[Any], inactive: Mapping[str, tuple[str, ...]] | None = None) -> Directory:
-        """Build the directory from a lab's hosts: objects like `cnmsim.Host`."""
+        """Build the directory from a lab's hosts, which are objects like `cnmsim.Host`.
+
+        `inactive` is stored as given.
+        """
         from cnmsim.observe.swarm_view import swarms_of
 
         found: list[Location] = []
@@ -324,7 +337,7 @@ class Directory:
             found.append(_host_location(host, engine, networks, controller))
             if engine is not None:
                 engines.append(engine)
-                # The engine lists the newest container first; for people the oldest comes first.
+                # The engine lists the newest container first; the directory lists the oldest first.
                 for container in reversed(engine.containers.list(all=True)):
                     if container.status in {"running", "paused"}:
                         found.append(_container_location(host.name, host.machine, container, networks))
@@ -348,9 +361,9 @@ class Directory:
         """Return the location with a name.
 
         The name may be that of a container or host, `host:container`, a service (its first replica), a replica
-        (`web-2`), a task (`web.2`), an alias, or the start of a container id. `localhost` and `host` mean the only
-        Docker host. Raises `NotFound` with the closest name if nothing matches, `Conflict` if several locations match
-        or the container is not running.
+        (`web-2`), a task (`web.2`), an alias, or the start of a container id. `localhost` and `host` mean the lab's
+        only Docker host. Raises `NotFound`, with the closest name, if nothing matches; `Conflict` if several
+        locations match or the container is not running.
         """
         found = self.matching(text) or self._docker_host(text)
         if len(found) == 1:
@@ -374,15 +387,16 @@ class Directory:
 
     @property
     def _names(self) -> set[str]:
-        """The names of all locations and services, without the engine's names of a project's containers."""
+        """The names of all locations and services, without names generated for a project's containers."""
         generated = {f"{item.project}-{item.service}-{item.replica}" for item in self.locations}
         return ({item.name for item in self.locations} - generated | {item.service for item in self.locations}) - {""}
 
     def similar(self, text: str, besides: Location | None = None) -> tuple[str, str]:
-        """Return the name that an unknown name probably means, and the image if that is why; ("", "") if none.
+        """Return (name, image): the name that an unknown name probably means, and the image if that is the reason.
 
-        That is a container whose image has the name (`db` for `postgres`), or else the closest name or alias.
-        `besides` is a location to leave out.
+        A container whose image has exactly the unknown name comes first (`db` for `postgres`), then the closest name
+        or alias (with the image ""), then a container whose image's name starts like the unknown name. Return
+        ("", "") if nothing is similar. `besides` is a location to leave out.
         """
         import difflib
 
@@ -402,17 +416,17 @@ class Directory:
         return "", ""
 
     def _docker_host(self, text: str) -> tuple[Location, ...]:
-        """Return the Docker host for `localhost` and `host`, what people call the machine they type on.
+        """Return the Docker host, in a tuple, if `text` is `localhost` or `host`: users call the host so.
 
-        Empty if the lab has several Docker hosts.
+        The tuple is empty for any other text, or if the lab has several Docker hosts.
         """
         hosts = tuple(item for item in self.locations if item.has_engine)
         return hosts if text in {"localhost", "host"} and len(hosts) == 1 else ()
 
     def matching(self, text: str) -> tuple[Location, ...]:
-        """Return the locations that `text` matches, empty if there are none.
+        """Return the locations that `text` matches; empty if there are none.
 
-        Names of locations are compared first, then services, replicas, aliases and ids; the first kind that matches
+        The kinds of names are tried in this order: location, service, replica, alias, id. The first kind with a match
         counts.
         """
         host, colon, name = text.partition(":")
@@ -436,16 +450,17 @@ class Directory:
     def owner(self, address: Address) -> Location | None:
         """Return the location that has an address, `None` if there is none.
 
-        If several share the network namespace, it is the one to which the namespace belongs.
+        If several locations share the network namespace with that address, return the one to which the namespace
+        belongs.
         """
         return _owner_of_stack(item for item in self.locations if address in item.addresses)
 
     def at(self, place: str) -> Location | None:
-        """Return the location whose network namespace is called `place` in hops, `None` if there is none."""
+        """Return the location whose network namespace has the name `place`, as in hops; `None` if there is none."""
         return _owner_of_stack(item for item in self.locations if item.namespace.name == place)
 
     def names(self) -> dict[Address, tuple[str, ...]]:
-        """Map every address to the names of the locations that have it, for captures."""
+        """Return a mapping from each address to the names of the locations that have it, e.g. for capture files."""
         found: dict[Address, list[str]] = {}
         for location in self.locations:
             for address in location.addresses:
@@ -461,9 +476,9 @@ def _owner_of_stack(locations: Iterable[Location]) -> Location | None:
 
 
 def stack_owner(location: Location, directory: Directory) -> Location | None:
-    """Return the location whose network namespace a container uses, `None` if it has its own.
+    """Return the location whose network namespace the container `location` uses; `None` if it has its own.
 
-    It uses another's with `network_mode: host` or `container:X`.
+    A container uses another namespace with `network_mode: host` or `container:X`.
     """
     others = [item for item in directory.locations if item.namespace is location.namespace and item is not location]
     if location.network_mode == "host":
@@ -474,16 +489,19 @@ def stack_owner(location: Location, directory: Directory) -> Location | None:
 
 
 def shared_networks(one: Location, other: Location) -> tuple[str, ...]:
-    """Return the names of the networks to which both are attached.
+    """Return the names of the networks to which both locations are attached.
 
-    Bridge networks count only if both are on one host.
+    A bridge network counts only if both locations are on the same host.
     """
     names = {item.network for item in other.attachments if item.driver != "bridge" or one.host == other.host}
     return tuple(item.network for item in one.attachments if item.network in names)
 
 
 def is_internal(sandbox: Sandbox) -> bool:
-    """Return True for sandboxes that libnetwork creates for itself: those of load balancers."""
+    """Return True for a sandbox that libnetwork creates for its own use.
+
+    For a load balancer or the ingress network.
+    """
     return bool(sandbox.options.load_balancer_of) or sandbox.options.is_ingress
 
 
@@ -515,7 +533,7 @@ def sandbox_location(sandbox: Sandbox) -> Location:
 
 
 def _counts(endpoint: Endpoint) -> bool:
-    # As for containers: docker_gwbridge, host and none are not networks that a sandbox is "on".
+    # As for containers, attachments to docker_gwbridge, host and none are left out.
     return endpoint.network.name != GATEWAY_NETWORK and not endpoint.network.is_special
 
 
@@ -643,7 +661,7 @@ def _published(ports: Mapping[str, Any]) -> Iterable[Published]:
         for binding in bindings or ():
             if not binding["HostPort"]:
                 continue  # with gateway mode routed there is no host port: the container's own address is used
-            # What is requested may be a range, of which the engine publishes one port.
+            # A requested host port may be a range, of which the engine publishes one port.
             first, _, last = binding["HostPort"].partition("-")
             for host_port in range(int(first), int(last or first) + 1):
                 yield Published(binding.get("HostIp", ""), host_port, int(port), protocol)

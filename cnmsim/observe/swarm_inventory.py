@@ -23,7 +23,7 @@ def _leads(engine: Any) -> bool:
 
 
 def _swarm(engine: Any) -> dict[str, Any]:
-    # The leader answers from its own store, so that no virtual time passes.
+    # The leader's store is read directly, so that no virtual time passes.
     rest = engine.rest
     nodes = {each["ID"]: each for each in engine.complete(rest.nodes.list())}
     services = {each["ID"]: each for each in engine.complete(rest.services.list())}
@@ -93,7 +93,10 @@ def _task(
 
 
 def swarms_text(found: list[dict[str, Any]], width: int = 0) -> list[str]:
-    """Return the swarms of a lab as text, with three small tables for each."""
+    """Return the text of swarms (`found` is the result of `swarms`), with three small tables for each.
+
+    The tables have at most `width` columns (0: no limit).
+    """
     tables = []
     for swarm in found:
         nodes = [

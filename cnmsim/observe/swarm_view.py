@@ -1,4 +1,4 @@
-"""The swarms of a lab, for explanations: services, tasks, networks and nodes, and which nodes receive whose gossip.
+"""The swarms of a lab, for explanations: services, tasks, networks and nodes, and which nodes exchange gossip.
 
 Everything is read from the leader's store and the nodes' gossip state when it is needed; nothing is changed.
 """
@@ -29,7 +29,7 @@ _AGENT_RULE = re.compile(r"--dports? (\S*,)?2377\b.* -j (DROP|REJECT)")
 
 @frozen(eq=False)
 class SwarmView:
-    """One swarm: the store that its managers replicate, and the agent of each member, by host name.
+    """One swarm. `store` is the store that its managers replicate; `agents` maps host names to members' agents.
 
     `members` are the names of its hosts, `data_path_port` is the UDP port of its tunnels. `halted` maps members that
     were started but do not take part to the reason, e.g. a locked manager or an expired certificate. `without_mesh`
@@ -46,9 +46,9 @@ class SwarmView:
     # ---- services
 
     def service(self, name: str) -> Service | None:
-        """Return the service with a name, which may also be `tasks.NAME` or an alias on a network.
+        """Return the service with a name; `None` if there is none.
 
-        `None` if there is none.
+        The name may also be `tasks.NAME`, or an alias of the service on a network.
         """
         bare = name.removeprefix("tasks.")
         found = self.store.services.by_name(bare)
@@ -59,7 +59,10 @@ class SwarmView:
         )
 
     def service_at(self, port: int, protocol: str, mode: PublishMode | None = None) -> Service | None:
-        """Return the service that publishes a port, in `mode` if that is given; `None` if there is none."""
+        """Return the service that publishes a port; `None` if there is none.
+
+        With `mode` (ingress or host), only ports published in that mode count.
+        """
         return next(
             (
                 service
@@ -98,7 +101,7 @@ class SwarmView:
         return node is None or node.status.state is NodeState.DOWN
 
     def host_of(self, task: Task) -> str:
-        """Return the host name of the node to which a task is assigned, `no node` if there is none."""
+        """Return the host name of the node to which a task is assigned; the text `no node` if it is not assigned."""
         node = self.store.nodes.get(task.node_id)
         return node.hostname if node is not None else "no node"
 
@@ -117,9 +120,9 @@ class SwarmView:
         return found is not None and found.spec.attachable
 
     def backends(self, host: str, service: Service) -> int:
-        """Return the number of real servers that a host's load balancers have for a service.
+        """Return the number of real servers (tasks) for a service in the load balancers of a host.
 
-        If the service is on several networks, it is the largest number on any of them.
+        If the service is on several networks, this is the largest number on any of them.
         """
         agent = self.agents.get(host)
         known = agent.controller.discovery.services.items() if agent is not None else ()
@@ -152,7 +155,7 @@ class SwarmView:
         return any(node.hostname == host and node.status.state is NodeState.DOWN for node in self.store.nodes)
 
     def hears(self, host: str, other: str) -> bool:
-        """Whether `host` receives the gossip of `other`; False if one of them is not a member."""
+        """Return True if `host` receives the gossip of `other`; False if not, or if one of them is not a member."""
         mine, theirs = self.agents.get(host), self.agents.get(other)
         return mine is not None and theirs is not None and theirs.db.name in mine.db.nodes.active
 
@@ -163,9 +166,9 @@ def ports_of(service: Service) -> tuple[PortConfig, ...]:
 
 
 def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
-    """Return the swarms to which the engines belong.
+    """Return the swarms of which these engines are members.
 
-    Each is read from the store of its leader or, if it has none, of any manager.
+    A swarm is read from the store of its leader; without a leader, from the store of any manager.
     """
     members = [engine for engine in engines if engine.controller.cluster is not None]
     managing = [
@@ -192,12 +195,12 @@ def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
 
 
 def needs_unlock(obstacle: str) -> bool:
-    """Return True if the engine's error for a halted member says that it must be unlocked."""
+    """Return True if `obstacle`, the error for which a member is halted, says that the member must be unlocked."""
     return "unlock" in obstacle
 
 
 def rule_against_gossip(locations: Iterable[Location]) -> tuple[Location, str] | None:
-    """Return the first packet filter rule that drops or rejects gossip (port 7946), with its host.
+    """Return the host and the text of the first packet filter rule that drops or rejects gossip (port 7946).
 
     `None` if there is none.
     """
@@ -205,9 +208,9 @@ def rule_against_gossip(locations: Iterable[Location]) -> tuple[Location, str] |
 
 
 def rule_against_managers(locations: Iterable[Location]) -> tuple[Location, str] | None:
-    """Return the first packet filter rule that drops or rejects traffic to managers, with its host.
+    """Return the host and the text of the first packet filter rule against traffic to managers (port 2377).
 
-    The port is 2377. `None` if there is no such rule.
+    `None` if no rule drops or rejects it.
     """
     return _rule_of(locations, _AGENT_RULE)
 

@@ -1,6 +1,6 @@
-"""Colour results for a terminal: labels and verdicts, without a change to the text.
+"""Colour results for a terminal: labels and verdicts. The text itself is not changed.
 
-Output to a file or a pipe stays plain, and `NO_COLOR` is respected; rich does both.
+rich omits the colours if the output is a file or a pipe, or if `NO_COLOR` is set.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LABELS = (
     "not tried|because"
 )
 _BAD_VERDICTS = "refused|unreachable|timeout|name not found"
-#: Patterns and their styles. The first pattern that matches the start of a line counts; its group is what is
+#: Patterns and their styles. The first pattern that matches the start of a line applies; the text of its group is
 #: coloured.
 _STYLES = (
     (re.compile(r"(error) \["), "bold red"),
@@ -37,7 +37,7 @@ _STYLES = (
 
 
 def coloured(text: str) -> Text:
-    """Return a result's text with colours, for a rich console."""
+    """Return the text of a result with colours, as a `Text` for a rich console."""
     from rich.text import Text
 
     whole = Text()

@@ -15,8 +15,8 @@ from cnmsim.kernel.process import Process
 from cnmsim.swarm.ca.certificates import Certificate, RootCa
 from cnmsim.swarm.rpc import Client, RpcError, dial
 
-#: A successful connection adds the first number to a manager's weight, a failed one subtracts the second. Weights
-#: stay between minus and plus the third.
+#: A successful connection adds the first number to a manager's weight, a failed one subtracts the second. A weight
+#: never leaves the range from minus the third number to plus the third number.
 _LIKED, _DISLIKED, _LIMIT = 10, 20, 100
 
 
@@ -24,7 +24,7 @@ _LIKED, _DISLIKED, _LIMIT = 10, 20, 100
 class ConnectionBroker:
     """The managers known to a node.
 
-    `weights` maps address to weight; a manager is chosen more often the higher its weight.
+    `weights` maps a manager's address to its weight. The higher the weight, the more often the manager is chosen.
 
     `certificate` returns the node's own certificate. `root` returns the authority that must have issued a manager's
     certificate. `local` returns a client for the manager on the node itself, or `None` if the node is not a manager.
@@ -73,7 +73,10 @@ class ConnectionBroker:
         return self.random.choices(addresses, odds)[0]
 
     async def dial(self, address: str) -> Client:
-        """Connect to the manager at `address`. Raises `RpcError`, also if its certificate is from another cluster."""
+        """Connect to the manager at `address`.
+
+        Raises `RpcError` if the connection fails, or if the manager's certificate is from another cluster.
+        """
         process = self.process()
         connection = await dial(process, address, self.certificate())
         root = self.root()

@@ -19,7 +19,7 @@ _ENGINE_LABEL = "engine.labels."
 
 @frozen
 class Constraint:
-    """A condition on a node's attribute `key`.
+    """A condition on one attribute of a node, such as `node.role`, which `key` names.
 
     The attribute must equal `expected`, or must differ from it if `is_equal` is False.
     """
@@ -84,9 +84,9 @@ _NODE_ATTRIBUTES: dict[str, Callable[[Node], str]] = {
 
 
 def label_value(key: str, node: Node) -> str | None:
-    """Return the value of `node.labels.NAME` or `engine.labels.NAME` on a node, "" if it is not set.
+    """Return the value of a node's label, where `key` is `node.labels.NAME` or `engine.labels.NAME`.
 
-    Return `None` for any other key.
+    Return "" if the node does not have the label, and `None` if `key` has another form.
     """
     lowered = key.lower()
     if lowered.startswith(_NODE_LABEL) and lowered != _NODE_LABEL:

@@ -20,7 +20,7 @@ from cnmsim.errors import (
 
 
 class SwarmError(EngineError):
-    """An error that a manager returned. `code` is the name of the gRPC code, `desc` the message without the code."""
+    """An error that a manager returned. `code` is the name of its gRPC code, `desc` the message without that name."""
 
     code: ClassVar[str] = "Unknown"
 

@@ -26,7 +26,8 @@ def base36(number: int, width: int) -> str:
 
 def new_id(random: Random) -> str:
     """Return a random object id: 25 digits in base 36."""
-    # The top bit is set, so that the number always has 27 digits; the first is dropped because it is nearly constant.
+    # The top bit is set, so that the number always has 27 digits in base 36; the first one is dropped because it is
+    # nearly constant.
     number = random.getrandbits(8 * _ID_ENTROPY_BYTES) | 1 << (8 * _ID_ENTROPY_BYTES - 1)
     return base36(number, ID_LENGTH)[1 : ID_LENGTH + 1]
 

@@ -33,7 +33,8 @@ from cnmsim.swarm.store import Store
 
 _CALL_TIMEOUT_S = 20.0
 _ROLE_RETRY_S = 1.0
-#: How long a manager that was removed from Raft waits for its new role, and then again before it asks to rejoin.
+#: Seconds that a manager waits for its new role after it was removed from Raft, and then once more before it asks to
+#: rejoin.
 _ROLE_CHANGE_TIMEOUT_S = 16.0
 Obstacle = Literal["", "locked", "expired"]
 
@@ -42,8 +43,9 @@ Obstacle = Literal["", "locked", "expired"]
 class NodeConfig:
     """The configuration with which a node starts.
 
-    Addresses are texts with a port; `advertise` may be "" to detect the address. With `join_address` and `join_token`
-    the node joins a swarm. Without them it creates a swarm with `spec`, `pools`, `subnet_size` and `data_path_port`.
+    Addresses are strings such as `10.0.0.15:2377`; if `advertise` is "", the address is detected. With `join_address`
+    and `join_token` the node joins a swarm. Without them it creates a swarm with `spec`, `pools`, `subnet_size` and
+    `data_path_port`.
     """
 
     listen: str
@@ -70,8 +72,8 @@ def listen_error(address: str, error: OSError | ValueError) -> SystemFault:
 class SwarmNode:
     """One node of a swarm.
 
-    `ready` completes with the node's id when it has joined, or with the error if that failed. `on_change` is called
-    when the node's managers, role or data path port have changed.
+    `ready` is a future: its result is the node's id once the node has joined, its error the reason why joining
+    failed. `on_change` is called when the node's managers, role or data path port have changed.
     """
 
     clock: Clock = field(repr=False)
@@ -84,7 +86,8 @@ class SwarmNode:
     managers: tuple[ManagerPeer, ...] = ()
     data_path_port: int = 0
     manager_node: ManagerNode | None = None
-    #: Why the node has not resumed from disk: "locked" or "expired"; "" if it has.
+    #: The reason why the node has not resumed from disk: "locked", "expired" (its certificate), or "" if it has
+    #: resumed.
     obstacle: Obstacle = ""
     agent: Agent = field(init=False, repr=False)
     ready: Future[str] = field(init=False, repr=False)
@@ -96,7 +99,8 @@ class SwarmNode:
     _is_stopped: bool = field(default=False, init=False)
     _was_removed: bool = field(default=False, init=False)
     _assigned_role: NodeRole = field(default=NodeRole.WORKER, init=False)
-    #: The key that encrypts the manager's data on disk while the node is off; b"" for workers and without autolock.
+    #: The key that encrypts the manager's data on disk while the node is off; b"" on workers and in a swarm without
+    #: autolock.
     _lock_key: bytes = field(default=b"", init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -130,7 +134,7 @@ class SwarmNode:
 
     @property
     def lock_key(self) -> bytes:
-        """The key that encrypts a manager's private key on disk: b"" for workers and without autolock."""
+        """The key that encrypts a manager's private key on disk; b"" on workers and in a swarm without autolock."""
         return self._lock_key if self.obstacle or self.manager_node is None else self._cluster_key()
 
     def _cluster_key(self) -> bytes:
@@ -152,7 +156,10 @@ class SwarmNode:
         self.agent.error = error
 
     async def call(self, method: str, argument: Any) -> Any:
-        """Call a method of a manager, after waiting for a session. Raises the manager's error, or `RpcError`."""
+        """Wait for a session, then call a method of a manager and return its result.
+
+        Raises the method's error, or `RpcError`.
+        """
         try:
             await self.agent.wait_for_session(_CALL_TIMEOUT_S)
         except TimeoutError:
@@ -276,9 +283,9 @@ class SwarmNode:
     def force_new_cluster(self, listen: str, advertise: str) -> None:
         """Turn this manager and its copy of the store into a cluster of one manager. Sets `ready` to a new future.
 
-        Raises `OSError` if the port is in use. The other managers are no longer members; the answer to their next
-        Raft message says so (moby/swarmkit `manager/state/raft/raft.go`, ForceNewCluster). This node's tasks are shut
-        down and replaced by the new cluster.
+        Raises `OSError` if the port is in use. The other managers are no longer members: when one of them sends its
+        next Raft message, the reply says so (moby/swarmkit `manager/state/raft/raft.go`, ForceNewCluster). This
+        node's tasks are shut down; the new cluster creates new ones.
         """
         former = self.manager_node
         assert former is not None
@@ -380,8 +387,8 @@ class SwarmNode:
             self._assigned_role = node.role
             if node.role is NodeRole.WORKER:
                 self._was_removed = False
-            # A member removed from Raft receives its new role a moment later; until then the message still has its
-            # old role.
+            # A member that was removed from Raft receives its new role a moment later. Until then, session messages
+            # still contain its old role.
             if node.role is not self._role and not self._was_removed:
                 self._role = node.role
                 self._start_role_change()
@@ -415,7 +422,7 @@ class SwarmNode:
                 return
 
     def _on_removed_from_raft(self) -> None:
-        """Stop the manager, because another manager answered that this one is no longer a member."""
+        """Stop the manager, because another manager replied that this one is no longer a member of the Raft group."""
         self.clock.call_soon(self._stop_manager)
 
     def _stop_manager(self) -> None:
@@ -433,9 +440,9 @@ class SwarmNode:
         self.on_change()
 
     def _rejoin(self) -> None:
-        """Join Raft again, unless the node's role is no longer manager.
+        """Join Raft again if the role assigned to this node is still manager.
 
-        If the role is still manager, force-new-cluster removed the member, and not a demotion.
+        In that case force-new-cluster removed the member from Raft; after a demotion the role would be worker.
         """
         if (
             self._was_removed

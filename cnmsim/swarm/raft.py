@@ -1,9 +1,9 @@
 """Raft: election of a leader among the managers of a swarm, by terms, votes and heartbeats.
 
-No log is replicated: all managers of a swarm share one `Store`, and its index takes the place of the log's last
-index. Each member only keeps the index that it has applied. As in Raft, a leader that loses its majority steps down,
-and a member that lacks the newest entries is not elected. Ticks and timeouts are SwarmKit's: a tick is one second, a
-heartbeat is sent every tick, and an election starts after 10 to 19 ticks without a heartbeat.
+No log is replicated: all managers of a swarm share one `Store`, whose index takes the place of the log's last index.
+Each member only keeps the index up to which it has applied changes. As in Raft, a leader that loses its majority
+steps down, and a member that lacks the newest entries is not elected. Ticks and timeouts are SwarmKit's: a tick is
+one second, a heartbeat is sent every tick, and an election starts after 10 to 19 ticks without a heartbeat.
 
 Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", sections 5.2, 5.4.1 and 6;
 moby/swarmkit `manager/state/raft/raft.go`.
@@ -48,7 +48,7 @@ class Membership:
         return Membership(tuple(member for member in self.members if member.raft_id != raft_id), self.version + 1)
 
     def with_member(self, member: Member) -> Membership:
-        """Return a new membership with one member added or replaced."""
+        """Return a new membership with `member` added, or put in the place of the member with the same Raft id."""
         others = tuple(other for other in self.members if other.raft_id != member.raft_id)
         return Membership((*others, member), self.version + 1)
 
@@ -81,14 +81,17 @@ class VoteRequest:
 
 @frozen
 class TimeoutNow:
-    """Message from a leader to a member, which then starts an election at once."""
+    """Message from a leader to another member, which asks that member to start an election at once."""
 
     term: int
 
 
 @frozen
 class Reply:
-    """The reply to any of these messages: the replying member's term, and whether it accepts the message."""
+    """The reply to any of these messages.
+
+    It contains the replying member's term, and whether it accepts the message or grants the vote.
+    """
 
     term: int
     is_granted: bool
@@ -194,8 +197,8 @@ class Raft:
         gate = self.gate()
         is_stopped = gate is not None and gate.is_shut
         if self.is_leading:
-            # A leader whose daemon is stopped would step down when the daemon continues. It does nothing until then,
-            # so it can step down now.
+            # A leader whose daemon is stopped (SIGSTOP) would step down when the daemon continues. As it does nothing
+            # until then, it can just as well step down now.
             self.applied = self.store_index()
             if (
                 self._election_elapsed >= ELECTION_TICKS
@@ -273,7 +276,10 @@ class Raft:
         self.on_elected()
 
     def transfer_leadership(self) -> None:
-        """Step down, and let the member that replied last start an election (TimeoutNow, Raft dissertation 3.10)."""
+        """Step down, and ask the member that replied last to start an election (TimeoutNow, Raft dissertation 3.10).
+
+        Does nothing if this member is not the leader, or if no other member has replied recently.
+        """
         others = [member for member in self.membership.members if self._replied_within(member.raft_id, _QUORUM_TICKS)]
         if not self.is_leading or not others:
             return
@@ -305,7 +311,7 @@ class Raft:
     # --- received messages
 
     def on_heartbeat(self, message: Heartbeat) -> Reply:
-        """Process a heartbeat from a leader. It is accepted unless its term is older than this member's."""
+        """Process a heartbeat from a leader. The reply accepts it unless its term is older than this member's."""
         if message.term < self.term:
             return Reply(self.term, is_granted=False)
         if message.term > self.term or self.is_leading:

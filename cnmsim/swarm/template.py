@@ -1,7 +1,7 @@
 """Templates in container specs, secrets and configs, such as `{{.Node.Hostname}}-{{.Task.Slot}}`.
 
-They are Go text/template with the function `join` and, in secrets and configs, `secret`, `config` and `env`. Source:
-moby/swarmkit `template/{context,expand,template,getter}.go`.
+Templates are Go's text/template with the function `join` and, in secrets and configs, `secret`, `config` and `env`.
+Source: moby/swarmkit `template/{context,expand,template,getter}.go`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _JOIN = Function(
 
 
 def template_context(task: Task, node: NodeDescription | None) -> Struct:
-    """Return the data to which a task's templates can refer, such as `.Service.Name`."""
+    """Return the data to which a task's templates can refer, such as `.Service.Name`.
+
+    `node` is the task's node, if known.
+    """
     platform = node.platform if node is not None else None
     service_fields: dict[str, Value] = {
         "ID": task.service_id,
@@ -58,7 +61,10 @@ def template_context(task: Task, node: NodeDescription | None) -> Struct:
 
 
 def expand(text: str, context: Struct, functions: Mapping[str, Function] | None = None) -> str:
-    """Return the output of a template. Raises `SystemFault` with text/template's message."""
+    """Return the output of the template `text`, in which fields refer to `context`.
+
+    `functions` are available in addition to Go's. Raises `SystemFault` with text/template's message.
+    """
     try:
         return execute(_NAME, text, context, {"join": _JOIN, **(functions or {})})
     except TemplateError as error:
@@ -68,7 +74,7 @@ def expand(text: str, context: Struct, functions: Mapping[str, Function] | None 
 def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
     """Return a task's container spec with the templates in its environment, mounts and host name expanded.
 
-    Raises `SystemFault`.
+    `node` is the task's node, if known. Raises `SystemFault`.
     """
     spec = task.spec.container
     assert spec is not None
@@ -129,7 +135,7 @@ def expand_payload(
     secrets: Mapping[str, bytes],
     configs: Mapping[str, bytes],
 ) -> bytes:
-    """Return the content of a secret or config for a task, expanded if its templating driver is `golang`.
+    """Return the content of a secret or config for a task: `data`, expanded if the templating driver is `golang`.
 
     `secrets` and `configs` map the target file names of the task's secrets and configs to their contents. Raises
     `SystemFault`.

@@ -34,7 +34,7 @@ def assert_reachable(
 ) -> Trace:
     """Assert that `source` reaches `destination`, and return the trace.
 
-    A destination is written as `"db:5432"`, `"dns:53/udp"` or `"10.0.0.15:8080"`; without a port it is pinged.
+    `destination` is written as `"db:5432"`, `"dns:53/udp"` or `"10.0.0.15:8080"`; without a port it is pinged.
     `timeout_s` is in virtual time. Raises `AssertionError` with the trace, `NotFound` or `Conflict` for an unknown or
     ambiguous source, `InvalidParameter` for an invalid destination.
     """
@@ -64,11 +64,11 @@ def assert_isolated(
 def assert_resolves(
     lab: Lab, source: object, name: str, *, to: str | Iterable[str] | None = None, family: int = 4
 ) -> list[str]:
-    """Assert that `name` resolves in `source`, and return its addresses.
+    """Assert that `name` resolves in `source`, and return the addresses found.
 
-    With `to`, these must be exactly the addresses. The lookup follows getaddrinfo: /etc/hosts, then the servers of
-    resolv.conf. Raises `AssertionError` with the queries and their answers, and with the trace of the queries if no
-    address was returned.
+    With `to`, exactly these addresses must be found. `family` is 4 or 6. The lookup follows getaddrinfo: /etc/hosts,
+    then the servers of resolv.conf. Raises `AssertionError` with the queries and their answers; if no address was
+    found, the text also contains the trace of the queries.
     """
     directory = directory_of(lab)
     location = location_of(directory, source)
@@ -88,11 +88,13 @@ def assert_resolves(
 def assert_no_path_from_outside(
     lab: Lab, destination: object, *, outside: Iterable[object] | None = None, ports: Iterable[str] | None = None
 ) -> None:
-    """Assert that no host outside can send a packet to `destination`, by its own addresses or by a published port.
+    """Assert that no packet from an outside host arrives at `destination`.
 
-    `outside` are the hosts to probe from; the default is all hosts without an engine. `ports` such as `"80/tcp"` are
-    probed at the container's addresses; the default is all ports on which it listens. Every published port is probed
-    too. Raises `AssertionError` with the trace of the packet that arrived.
+    Both its own addresses and its published ports are probed.
+
+    `outside` are the hosts from which to probe; the default is all hosts without an engine. `ports`, such as
+    `"80/tcp"`, are probed at the container's addresses; the default is all ports on which it listens. Every published
+    port is probed too. Raises `AssertionError` with the trace of the packet that arrived.
     """
     for source, target, walk in paths_from_outside(lab, destination, outside=outside, ports=ports):
         raise AssertionError(f"{source.name} gets to {target.name} from outside\n\n{walk}")
@@ -101,7 +103,7 @@ def assert_no_path_from_outside(
 def paths_from_outside(
     lab: Lab, destination: object, *, outside: Iterable[object] | None = None, ports: Iterable[str] | None = None
 ) -> Iterator[tuple[Location, Location, Trace]]:
-    """Yield (source, target, trace) for each probe from outside that arrives at `destination`.
+    """Probe `destination` from outside hosts; yield (source, target, trace) for each probe that arrives there.
 
     The parameters are those of `assert_no_path_from_outside`.
     """
@@ -120,7 +122,10 @@ def _outsiders(directory: Directory) -> list[Location]:
 
 
 def _probe_targets(directory: Directory, target: Location, ports: Iterable[str] | None) -> Iterator[Target]:
-    """Return the targets to probe: first the container's own addresses, then the ports published for it."""
+    """Yield the targets to probe: first the container's own addresses, then the ports published for it.
+
+    `ports` are the ports to probe at its own addresses; `None` means those on which it listens, and ICMP.
+    """
     services = list(ports) if ports is not None else [*_services(target), "icmp"]
     for address in target.addresses:
         yield from (Target.of_service(format_ip(address), service) for service in services)

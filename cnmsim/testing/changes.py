@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Verb(Enum):
-    """The docker commands that an `Operation` can run. Examples shrink towards the first ones."""
+    """The docker commands that an `Operation` can run. Hypothesis shrinks examples towards the first ones."""
 
     RUN = "run"
     CREATE_NETWORK = "network create"
@@ -52,7 +52,7 @@ class Operation:
         return " ".join(("docker", self.verb.value, *filter(None, (self.network, self.container))))
 
     def apply(self, engine: Engine) -> bool:
-        """Run the command on an engine. Return False if the engine refused it."""
+        """Run the command on an engine. Return True if it succeeded, False if the engine refused it."""
         try:
             self._do(engine)
         except EngineError:
@@ -108,7 +108,7 @@ def operations(
 
 
 class FaultKind(Enum):
-    """The kinds of faults. Examples shrink towards the first ones."""
+    """The kinds of faults. Hypothesis shrinks examples towards the first ones."""
 
     LOSS = "loss"
     ONE_WAY = "one way only"
@@ -119,9 +119,9 @@ class FaultKind(Enum):
 
 @frozen
 class Fault:
-    """A fault of the host `host`, or of the path from `host` to `other`.
+    """A fault of the host `host`, or of the path between `host` and `other`.
 
-    `share` is the share of frames that are lost, `port` the number of a blocked port.
+    `share` is the fraction of frames that are lost (0 to 1), `port` the number of a blocked port.
     """
 
     kind: FaultKind
@@ -167,8 +167,9 @@ def faults(
 ) -> SearchStrategy[Fault]:
     """Return a strategy for faults of `hosts` and of the paths between them.
 
-    Shrinks to a small loss between the first two. Raises Hypothesis's `InvalidArgument` if there is nothing to draw
-    from, or only one host for a fault between two.
+    `kinds` are the kinds to draw from, `ports` the ports that may be blocked. Shrinks to a small loss between the
+    first two hosts. Raises Hypothesis's `InvalidArgument` if there is nothing to draw from, or if a fault needs two
+    hosts and there is only one.
     """
     between = {FaultKind.LOSS, FaultKind.ONE_WAY}
     if not hosts or not kinds or not ports:

@@ -1,8 +1,8 @@
 """Hypothesis strategies and a state machine for the container network model. Needs Hypothesis.
 
 The strategies draw libnetwork's objects, each on a controller of a lab of its own. `CnmMachine` creates, joins,
-leaves and deletes them in any order, checks the model's laws after every step, and finally that nothing remains. Use
-it in a test by
+leaves and deletes them in any order. It checks the rules of the model after every step, and in the end that no
+objects remain. Use it in a test by
 
     TestModel = CnmMachine.TestCase
 """
@@ -37,7 +37,7 @@ def _controllers(draw: st.DrawFn) -> Controller:
 def networks(
     draw: st.DrawFn, *, drivers: Sequence[str] = ("bridge",), allow_internal: bool = True, allow_ipv6: bool = True
 ) -> Network:
-    """Return a strategy for networks with one of `drivers`, each on a controller of its own."""
+    """Return a strategy for networks, each on a controller of its own. `drivers` are the drivers to draw from."""
     controller = draw(_controllers())
     pools = [draw(subnets())]
     if allow_ipv6 and draw(st.booleans()):
@@ -52,7 +52,10 @@ def networks(
 
 @st.composite
 def endpoints(draw: st.DrawFn, *, joined: bool | None = None) -> Endpoint:
-    """Return a strategy for endpoints; `joined` restricts it to those that have, or have not, joined a sandbox."""
+    """Return a strategy for endpoints.
+
+    With `joined` True all of them have joined a sandbox, with False none; by default some have.
+    """
     network = draw(networks())
     endpoint = network.create_endpoint(draw(st.sampled_from(_ENDPOINTS)), aliases=draw(_aliases()))
     if draw(st.booleans()) if joined is None else joined:
@@ -77,9 +80,9 @@ def sandboxes(draw: st.DrawFn, *, min_networks: int = 0, max_networks: int = 3) 
 
 
 class CnmMachine(RuleBasedStateMachine):
-    """The life of networks, endpoints and sandboxes on one controller, against the laws of the model.
+    """A state machine of networks, endpoints and sandboxes on one controller, which checks the rules of the model.
 
-    A subclass may set `drivers`, and override `prepare` to register one of its own.
+    A subclass may set `drivers`, and override `prepare` to register a driver of its own.
     """
 
     #: The drivers of the networks that are created.
@@ -94,7 +97,10 @@ class CnmMachine(RuleBasedStateMachine):
 
     @initialize(release=releases())
     def begin(self, release: str) -> None:
-        """Create the controller. Its chains, which stay, are created with a first network."""
+        """Create the controller, and a first network, which is deleted again.
+
+        The first network creates firewall chains that remain; later ones must leave nothing.
+        """
         self.lab = Lab(release)
         self.lab.clock.run_ready()
         self.controller = self.lab.controller()
@@ -107,7 +113,10 @@ class CnmMachine(RuleBasedStateMachine):
         return Snapshot.of(self.lab.host("node1"))
 
     def _attempt(self, call: Callable[[], object], *, may: bool) -> bool:
-        """Make a call, which must succeed exactly if `may`. After a refusal nothing may have changed."""
+        """Make a call that must succeed if `may` is True, and must be refused if it is False.
+
+        Return True if it succeeded. A refused call must not have changed anything.
+        """
         before = self._snapshot()
         try:
             call()
@@ -123,7 +132,7 @@ class CnmMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(_NETWORKS), data=st.data(), internal=st.booleans())
     def new_network(self, name: str, data: st.DataObject, internal: bool) -> None:
-        """Call `Controller.new_network`: refused exactly if the name is in use."""
+        """Call `Controller.new_network`, which must be refused if the name is in use, and only then."""
         driver = data.draw(st.sampled_from(list(self.drivers)))
         is_free = all(network.name != name for network in self.controller.networks)
         self._attempt(
@@ -133,20 +142,20 @@ class CnmMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.controller.networks)
     @rule(data=st.data())
     def delete_network(self, data: st.DataObject) -> None:
-        """Call `Network.delete`: refused exactly if the network has endpoints."""
+        """Call `Network.delete`, which must be refused if the network has endpoints, and only then."""
         network = data.draw(st.sampled_from(self.controller.networks))
         self._attempt(network.delete, may=not network.endpoints)
 
     @rule(name=st.sampled_from(_SANDBOXES))
     def new_sandbox(self, name: str) -> None:
-        """Call `Controller.new_sandbox`: refused exactly if the container has one."""
+        """Call `Controller.new_sandbox`, which must be refused if the container has a sandbox, and only then."""
         is_free = all(sandbox.container_id != name for sandbox in self.controller.sandboxes)
         self._attempt(lambda: self.controller.new_sandbox(name), may=is_free)
 
     @precondition(lambda self: self.controller.sandboxes)
     @rule(data=st.data())
     def delete_sandbox(self, data: st.DataObject) -> None:
-        """Call `Sandbox.delete`: it deletes its endpoints, too."""
+        """Call `Sandbox.delete`, which must also delete the endpoints in the sandbox."""
         sandbox = data.draw(st.sampled_from(self.controller.sandboxes))
         gone = list(sandbox.endpoints)
         self._attempt(sandbox.delete, may=True)
@@ -156,7 +165,10 @@ class CnmMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._own_networks())
     @rule(name=st.sampled_from(_ENDPOINTS), data=st.data(), number=st.sampled_from([0, 0, 1, 2, 9]))
     def create_endpoint(self, name: str, data: st.DataObject, number: int) -> None:
-        """Call `Network.create_endpoint`: refused exactly if the name or the requested address is in use."""
+        """Call `Network.create_endpoint`, which must be refused if the name or the requested address is in use.
+
+        `number` is the position of the requested address in the subnet, 0 for none.
+        """
         network = data.draw(st.sampled_from(self._own_networks()))
         address = str(network.subnets[0][number]) if number else ""
         settings: dict[str, Any] = {"address": address} if address else {}
@@ -168,14 +180,17 @@ class CnmMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._endpoints())
     @rule(data=st.data(), force=st.booleans())
     def delete_endpoint(self, data: st.DataObject, force: bool) -> None:
-        """Call `Endpoint.delete`: refused exactly if the endpoint is joined, unless forced."""
+        """Call `Endpoint.delete`, which must be refused if the endpoint has joined a sandbox, unless with `force`."""
         endpoint = data.draw(st.sampled_from(self._endpoints()))
         self._attempt(lambda: endpoint.delete(force=force), may=force or endpoint.sandbox is None)
 
     @precondition(lambda self: self._endpoints() and self.controller.sandboxes)
     @rule(data=st.data())
     def join(self, data: st.DataObject) -> None:
-        """Call `Endpoint.join`: refused if the endpoint is joined, or the sandbox has a route to its subnet."""
+        """Call `Endpoint.join`, which must be refused if the endpoint has joined a sandbox already.
+
+        It must also be refused if the sandbox has another endpoint on the same network.
+        """
         endpoint = data.draw(st.sampled_from(self._endpoints()))
         sandbox = data.draw(st.sampled_from(self.controller.sandboxes))
         is_on_it = any(other.network is endpoint.network for other in sandbox.endpoints)
@@ -184,7 +199,7 @@ class CnmMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._endpoints() and self.controller.sandboxes)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        """Call `Endpoint.leave`: refused exactly if the endpoint has not joined that sandbox."""
+        """Call `Endpoint.leave`, which must be refused if the endpoint has not joined that sandbox, and only then."""
         endpoint = data.draw(st.sampled_from(self._endpoints()))
         sandbox = data.draw(st.sampled_from(self.controller.sandboxes))
         self._attempt(lambda: endpoint.leave(sandbox), may=endpoint.sandbox is sandbox)
@@ -192,7 +207,7 @@ class CnmMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.controller.sandboxes) > 1)
     @rule(data=st.data())
     def ping(self, data: st.DataObject) -> None:
-        """Send an echo request to each address of another sandbox: answered where both are on one network."""
+        """Ping from one sandbox the addresses of another that are on a common network. Each must answer."""
         source, target = data.draw(st.permutations(self.controller.sandboxes))[:2]
         own = {endpoint.network for endpoint in source.endpoints}
         for endpoint in target.endpoints:
@@ -203,7 +218,7 @@ class CnmMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(len(sandbox.endpoints) > 1 for sandbox in self.controller.sandboxes))
     @rule(data=st.data())
     def keep_apart(self, data: st.DataObject) -> None:
-        """Stop a sandbox on two networks from forwarding: what one interface receives leaves by no other."""
+        """Turn off forwarding in a sandbox on two networks; then no packet may pass from one network to the other."""
         several = [sandbox for sandbox in self.controller.sandboxes if len(sandbox.endpoints) > 1]
         sandbox = data.draw(st.sampled_from(several))
         near, far = data.draw(st.permutations(sandbox.endpoints))[:2]
@@ -232,7 +247,7 @@ class CnmMachine(RuleBasedStateMachine):
 
     @invariant()
     def an_endpoint_is_on_one_network_and_in_at_most_one_sandbox(self) -> None:
-        """Compare both ends of every relation."""
+        """Check that networks, endpoints and sandboxes refer to each other consistently."""
         for network in self.controller.networks:
             for endpoint in network.endpoints.values():
                 holders = [sandbox for sandbox in self.controller.sandboxes if endpoint in sandbox.endpoints]
@@ -244,7 +259,7 @@ class CnmMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_address_is_assigned_twice(self) -> None:
-        """Compare the addresses of each network's gateways and endpoints with one another and with its subnets."""
+        """Check that the addresses of a network's gateways and endpoints are unique, and in its subnets."""
         for network in self.controller.networks:
             gateways = [str(gateway) for gateway in network.gateways]
             own = [endpoint.address for endpoint in network.endpoints.values() if endpoint.address is not None]
@@ -254,7 +269,7 @@ class CnmMachine(RuleBasedStateMachine):
 
     @invariant()
     def an_interface_stands_for_each_joined_endpoint(self) -> None:
-        """Compare each sandbox's devices with its loopback and its endpoints' interfaces and addresses."""
+        """Check that a sandbox has one interface for each of its endpoints, with the endpoint's address."""
         for sandbox in self.controller.sandboxes:
             shown = {item.endpoint: item for item in sandbox.interfaces if item.name != "lo"}
             assert set(shown) == {endpoint.name for endpoint in sandbox.endpoints}
@@ -262,7 +277,7 @@ class CnmMachine(RuleBasedStateMachine):
                 assert endpoint.address is None or endpoint.address in shown[endpoint.name].addresses
 
     def teardown(self) -> None:
-        """Delete everything. Nothing may remain."""
+        """Delete everything, and check that nothing is left."""
         if not hasattr(self, "controller"):
             return
         for sandbox in self.controller.sandboxes:

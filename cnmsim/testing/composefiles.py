@@ -1,4 +1,4 @@
-"""Hypothesis strategies for Compose files. They generate dicts that `Lab.from_compose` accepts."""
+"""Hypothesis strategies for Compose files, generated as dicts that `Lab.from_compose` accepts."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def services(
 ) -> SearchStrategy[Service]:
     """Return a strategy for the services of a Compose file.
 
-    A service is on up to `max_networks` of `networks`, or on the project's default network. If there are few
-    `host_ports`, several services may publish the same one, which is intended. A service with several replicas
-    publishes no port. Shrinks to a service with an image only. Raises Hypothesis's `InvalidArgument` for impossible
-    bounds.
+    A service is on up to `max_networks` of `networks`, or on the project's default network. Several services may
+    publish the same host port, the more often the fewer `host_ports` there are; this is intended. A service with
+    several replicas publishes no port. Shrinks to a service with an image only. Raises Hypothesis's `InvalidArgument`
+    for impossible bounds.
     """
     if not images:
         raise InvalidArgument("images must not be empty")
@@ -67,7 +67,7 @@ def compose_files(
     allow_internal: bool = True,
     images: Sequence[str] = ("nginx", "redis", "alpine"),
 ) -> SearchStrategy[dict[str, Any]]:
-    """Return a strategy for Compose files whose projects start: no two services publish the same host port.
+    """Return a strategy for Compose files of projects that can start: no two services publish the same host port.
 
     Shrinks to one service with the first image. Raises Hypothesis's `InvalidArgument` for impossible bounds.
     """

@@ -1,8 +1,8 @@
-"""Record the objects that a docker-py client creates on a shared engine, and remove exactly these.
+"""Records which objects a docker-py client creates on a shared engine, and removes exactly these.
 
-An engine's lists do not show which client created an object, and other clients may create objects during a test. The
-objects of one client are therefore recorded from the responses to its create requests (Engine API: `POST
-/containers/create`, `/networks/create`, `/services/create`, `/secrets/create`, `/configs/create`).
+An engine's lists do not show which client created an object, and other clients may create objects during a test.
+Therefore the responses to the client's create requests are recorded (Engine API: `POST /containers/create`,
+`/networks/create`, `/services/create`, `/secrets/create`, `/configs/create`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-#: Maps `/v1.45/networks/create` to `networks`. Volumes are left out: a request to create a volume that exists already
-#: gets the same response as for a new one.
+#: Finds `networks` in `/v1.45/networks/create`. Volumes are left out: a request to create a volume that exists
+#: already gets the same response as for a new one.
 _CREATE = re.compile(r"^(?:/v[\d.]+)?/(services|containers|networks|secrets|configs)/create$")
 #: The order of removal: a network can be removed only after its containers, a secret only after the services that use
 #: it.
@@ -40,7 +40,8 @@ class Created:
     def remove(self, patience_s: float = _PATIENCE_S) -> list[str]:
         """Remove the objects, and return a message for each that could not be removed.
 
-        Objects that no longer exist are ignored.
+        Objects that no longer exist are ignored. After the removal of services, an object is tried again for up to
+        `patience_s` seconds, as their tasks may still use it.
         """
         self._client.api.hooks["response"].remove(self._on_answer)
         end = time.monotonic() + patience_s

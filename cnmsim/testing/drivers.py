@@ -1,4 +1,6 @@
-"""The conformance tests for network drivers: test classes that the author of a driver subclasses. Needs pytest.
+"""The conformance tests for network drivers: test classes from which authors of drivers derive their own.
+
+They need pytest.
 
     from cnmsim.testing.drivers import DriverConformance
 
@@ -37,7 +39,7 @@ _UNKNOWN = "0" * 64
 
 @frozen
 class _HostState:
-    """The state of a host: its `Snapshot`, and the devices in namespaces that only the driver references."""
+    """The state of a host: its `Snapshot`, and the devices in namespaces to which only the driver has a reference."""
 
     snapshot: Snapshot
     hidden: Counter[str]
@@ -58,7 +60,7 @@ class _HostState:
         return cls(Snapshot.of(host), Counter(hidden))
 
     def difference(self, later: _HostState) -> list[str]:
-        """Return the lines that are missing from `later` (`- …`) or new in it (`+ …`); [] if the states are equal."""
+        """Return what differs in `later`: `- …` for a missing line, `+ …` for a new one; [] if nothing does."""
         lost, won = self.hidden - later.hidden, later.hidden - self.hidden
         changes = self.snapshot.difference(later.snapshot)
         changes += [f"- device in a namespace of the driver's: {line}" for line in sorted(lost.elements())]
@@ -66,16 +68,17 @@ class _HostState:
 
 
 class _Bench:
-    """The fixtures of the tests below: a lab with a Docker host and a second host."""
+    """What the test classes below share: fixtures, and a lab with a Docker host and a second host."""
 
     #: The driver's name, as in `docker network create -d NAME`.
     driver: ClassVar[str] = ""
-    #: The driver's class or factory, called with a `DriverHost`; `None` for a driver that is registered otherwise.
+    #: The driver's class or factory, called with a `DriverHost`. `None` for a driver that is registered in another
+    #: way.
     factory: ClassVar[DriverFactory | None] = None
 
     @pytest.fixture(params=list(PROFILES))
     def release(self, request: pytest.FixtureRequest) -> str:
-        """Return a supported release. Each test runs once for every release."""
+        """Return a supported release. Each test runs once with every release."""
         return str(request.param)
 
     @pytest.fixture
@@ -99,7 +102,7 @@ class _Bench:
         return driver
 
     def run(self, lab: Lab, name: str, network: str, image: str = "alpine", **options: Any) -> Any:
-        """Run a container whose program does not end."""
+        """Run a container in the background on a network and return it. Its program does not end."""
         command = "sleep 1d" if image == "alpine" else None
         container = self.engine_of(lab).containers.run(
             image, command, name=name, network=network, detach=True, **options
@@ -111,7 +114,7 @@ class _Bench:
 class DriverConformance(_Bench):
     """The tests for a driver that can create networks.
 
-    A subclass sets `driver` and, if needed, the attributes below.
+    A subclass sets `driver` and, where the defaults do not apply, the attributes below.
     """
 
     #: The driver options (`-o`) with which every network is created.
@@ -132,14 +135,14 @@ class DriverConformance(_Bench):
     interface_prefix: ClassVar[str] = "eth"
 
     def network(self, lab: Lab, name: str = "net-a", subnet: str = "", **options: Any) -> Any:
-        """Create a network of the driver through the engine."""
+        """Create a network of the driver by the engine and return it. `options` are those of docker-py."""
         ipam = {"Config": [{"Subnet": subnet or self.subnet}]}
         return self.engine_of(lab).networks.create(
             name, driver=self.driver, options=dict(self.options), ipam=ipam, **options
         )
 
     def test_it_keeps_to_the_protocol(self, lab: Lab) -> None:
-        """The driver has every method of the contract, the right name, and a valid scope."""
+        """The driver has all methods of the contract, the right name, and valid scopes."""
         driver = self.driver_of(lab)
         assert isinstance(driver, Driver), "a method or attribute of cnmsim.libnetwork.driver.Driver is missing"
         assert driver.name == self.driver
@@ -170,7 +173,7 @@ class DriverConformance(_Bench):
         assert before.difference(_HostState.of(lab.host("node1"))) == []
 
     def test_connect_and_disconnect_leave_nothing(self, lab: Lab) -> None:
-        """Connecting and disconnecting a running container three times leaves the host unchanged."""
+        """Connecting and disconnecting a running container, three times in a row, leaves the host unchanged."""
         network = self.network(lab)
         container = self.run(lab, "c1", "bridge")
         host = lab.host("node1")
@@ -198,7 +201,7 @@ class DriverConformance(_Bench):
         assert any(name.startswith(self.interface_prefix) for name in _device_names(container))
 
     def test_what_is_asked_for_is_kept(self, lab: Lab) -> None:
-        """The driver keeps the addresses that the user requested for an endpoint, and fills in only missing ones."""
+        """The driver keeps the addresses that were requested for an endpoint, and chooses only missing ones."""
         network = self._libnetwork(lab)
         mac = parse_mac(_MAC) if self.takes_mac else None
         requested = parse_ip(self.subnet.partition("/")[0])[:3] + b"\x42"
@@ -227,12 +230,12 @@ class DriverConformance(_Bench):
         network.delete()
 
     def test_an_endpoint_may_leave_and_join_again(self, lab: Lab) -> None:
-        """An endpoint that left its sandbox can join it again. After its deletion nothing remains."""
+        """An endpoint that has left its sandbox can join it again. After its deletion nothing remains."""
         network = self._libnetwork(lab)
 
         def join_twice() -> None:
             sandbox = self.engine_of(lab).controller.new_sandbox("c" * 64)
-            sandbox.set_key()  # 26.1.5 attaches an earlier joined endpoint only at this call
+            sandbox.set_key()  # 26.1.5 attaches an endpoint that has joined before only at this call
             endpoint = network.create_endpoint("ep")
             for _ in range(2):
                 endpoint.join(sandbox)
@@ -249,7 +252,7 @@ class DriverConformance(_Bench):
         network.delete()
 
     def test_it_tells_what_it_did(self, lab: Lab) -> None:
-        """`operational_info` succeeds for an endpoint from its creation to its deletion."""
+        """`operational_info` succeeds for an endpoint before and after it has joined a sandbox."""
         network = self._libnetwork(lab)
         endpoint: Endpoint = network.create_endpoint("ep")
         assert isinstance(endpoint.driver_info(), dict)
@@ -260,7 +263,7 @@ class DriverConformance(_Bench):
         network.delete()
 
     def test_containers_reach_each_other_by_name(self, lab: Lab) -> None:
-        """Two containers on the same network exchange packets. Afterwards the network is unchanged."""
+        """Two containers on the same network can exchange packets. Afterwards the network is unchanged."""
         if not self.connects:
             pytest.skip(f"the networks of {self.driver} connect nothing")
         self.network(lab)
@@ -270,7 +273,7 @@ class DriverConformance(_Bench):
         assert client.exec("ping -c 1 -W 2 web").exit_code == 0
 
     def test_containers_reach_each_other_by_ipv6(self, lab: Lab) -> None:
-        """Interfaces on an IPv6 network have IPv6 addresses of it, and packets between them arrive."""
+        """Interfaces on an IPv6 network have IPv6 addresses in its subnet, and packets between them arrive."""
         if not (self.connects and self.takes_ipv6):
             pytest.skip(f"the networks of {self.driver} connect nothing by IPv6")
         ipam = {"Config": [{"Subnet": self.subnet}, {"Subnet": "fd00:91::/64"}]}
@@ -318,9 +321,9 @@ class DriverConformance(_Bench):
         assert before.difference(_HostState.of(lab.host("node1"))) == []
 
     def test_a_start_that_fails_leaves_nothing(self, lab: Lab) -> None:
-        """A failed start is rolled back.
+        """A failed start leaves nothing behind.
 
-        The start fails because the endpoint's address is in use in the sandbox already.
+        The start fails because the endpoint's address is already in use in the sandbox.
         """
         network = self._libnetwork(lab)
         sandbox = self.engine_of(lab).controller.new_sandbox("c" * 64)
@@ -342,7 +345,7 @@ class DriverConformance(_Bench):
         network.delete()
 
     def test_what_it_does_not_know_is_an_engine_error_or_nothing(self, lab: Lab) -> None:
-        """Calls with unknown ids either succeed or raise an `EngineError`. The host stays unchanged."""
+        """Calls with unknown ids succeed or raise an `EngineError`. In both cases the host stays unchanged."""
         driver = self.driver_of(lab)
         context = SandboxContext("s", "/var/run/docker/netns/s", None)
         calls: list[Any] = [
@@ -361,7 +364,10 @@ class DriverConformance(_Bench):
         assert before.difference(_HostState.of(lab.host("node1"))) == []
 
     def test_two_labs_alike_behave_alike(self, lab: Lab, release: str) -> None:
-        """The driver takes random values only from the machine's seeded generator."""
+        """With the same seed, the driver chooses the same addresses.
+
+        This is so if its only random source is the machine's seeded generator.
+        """
         del release
         network = self._libnetwork(lab)
         twice = []
@@ -374,14 +380,14 @@ class DriverConformance(_Bench):
         network.delete()
 
     def _libnetwork(self, lab: Lab) -> Network:
-        """Create a network by calling libnetwork directly, without the engine."""
+        """Create a network by calling libnetwork directly, without the engine, and return it."""
         options = NetworkOptions(driver_opts=dict(self.options), ipam_config=[IpamConfig(self.subnet)])
         network: Network = self.engine_of(lab).controller.new_network("net-a", self.driver, options=options)
         return network
 
 
 class SpecialDriverConformance(_Bench):
-    """The tests for a driver with a single, predefined network: `host` and `null`."""
+    """The tests for a driver that has a single, predefined network, as `host` and `null` have."""
 
     #: The name of the predefined network.
     network_name: ClassVar[str] = ""

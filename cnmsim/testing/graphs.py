@@ -1,4 +1,4 @@
-"""A Hypothesis strategy for topologies: graphs that `Lab.from_networkx` builds labs from."""
+"""A Hypothesis strategy for topologies: graphs from which `Lab.from_networkx` builds labs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LATENCIES = (0.0001, 0.002, 0.05)
 
 
 class Topology(nx.Graph):  # type: ignore[type-arg]
-    """A networkx graph whose repr is Python source: `Topology({node: attributes}, [(node, node, attributes)])`."""
+    """A networkx graph that prints as Python source: `Topology({node: attributes}, [(node, node, attributes)])`."""
 
     def __init__(self, nodes: Any = None, edges: Any = (), **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -37,10 +37,10 @@ def topologies(
     max_hosts: int = 5,
     is_connected: bool = False,
 ) -> SearchStrategy[Topology]:
-    """Generate graphs of routers (`r1`), switches (`s1`) and hosts (`h1`, each with one cable).
+    """Return a strategy for graphs of routers (`r1`), switches (`s1`) and hosts (`h1`, each with one cable).
 
     Links have weights and latencies. Switches form no loops, routers may. With `is_connected` every node reaches
-    every other; otherwise parts may be separate.
+    every other; otherwise the graph may have separate parts.
     """
     for name, value, least in (
         ("min_routers", min_routers, 1), ("max_routers", max_routers, min_routers), ("max_switches", max_switches, 0),
@@ -77,7 +77,7 @@ def topologies(
 
 
 def _connect(draw: st.DrawFn, graph: Topology, left: str, right: str) -> None:
-    """Add an edge, unless it would close a loop of switches."""
+    """Add an edge between two nodes, unless it would close a loop of switches."""
     switches = graph.subgraph([node for node, data in graph.nodes(data=True) if data["kind"] == "switch"])
     if left in switches and right in switches and nx.has_path(switches, left, right):
         return

@@ -15,8 +15,8 @@ _done: set[str] = set()
 def register_if_used() -> None:
     """Register the types if the program has imported both `cnmsim.lab` and Hypothesis.
 
-    Does nothing while a strategies module of cnmsim is itself importing Hypothesis; the importer of that module calls
-    this function again.
+    Nothing happens while a module of strategies is still being imported (it imports Hypothesis, which calls this
+    function); this function is called again afterwards.
     """
     if (
         "cnmsim.lab.lab" in sys.modules
@@ -28,7 +28,7 @@ def register_if_used() -> None:
 
 
 def _is_beginning() -> bool:
-    """Return True if the import of a strategies module has started but not finished."""
+    """Return True if a module of strategies is being imported: its import has started but not finished."""
     return any(
         name in sys.modules and not hasattr(sys.modules[name], last)
         for name, last in (("cnmsim.testing.strategies", "packets"), ("cnmsim.testing.changes", "operations"))
@@ -38,7 +38,7 @@ def _is_beginning() -> bool:
 def register() -> None:
     """Register strategies for labs, specs, operations and faults.
 
-    Their modules are imported when a test first draws from them.
+    Nothing is drawn before a test uses one of the types.
     """
     _done.add("registered")
     from hypothesis import strategies as st

@@ -37,7 +37,7 @@ def check_host(host: Host) -> None:
 
 
 def check_addresses(engine: Engine) -> None:
-    """Check that each endpoint's address is unique, in a pool of its network, and not the gateway's address."""
+    """Check that each endpoint's address is unique, is in a pool of its network, and is not that of the gateway."""
     owners: dict[Address, str] = {}
     for endpoint in _endpoints(engine):
         network = endpoint.network
@@ -73,7 +73,7 @@ def check_sandboxes(engine: Engine) -> None:
 
 
 def check_devices(engine: Engine) -> None:
-    """Check that there is one bridge for each network and one veth for each joined endpoint, and no others."""
+    """Check that there is one bridge for each network and one veth for each joined endpoint, and no other ones."""
     root = engine.machine.root
     bridges = {device.name for device in root.devices.values() if device.kind == "bridge"}
     networks = [network for network in engine.controller.networks if network.driver_name == _BRIDGE_DRIVER]
@@ -89,7 +89,10 @@ def check_devices(engine: Engine) -> None:
 
 
 def check_bridges(machine: Machine) -> None:
-    """Check that each bridge port is a device of the host, and each FDB entry refers to a port or the bridge."""
+    """Check the ports and FDB entries of each bridge.
+
+    Each port must be a device of the host, and each FDB entry must refer to a port or to the bridge itself.
+    """
     root = machine.root
     for bridge in root.devices.values():
         if not isinstance(bridge, Bridge):
@@ -179,7 +182,7 @@ def _check_rule(rule: Rule, text: str, bridges: set[str], endpoints: set[Address
 
 
 def _is_of_the_host(match: HostMatch) -> bool:
-    """Return True if a rule matches a loopback or link-local address; these belong to no network."""
+    """Return True if the address in a rule is a loopback or link-local address, which belongs to no network."""
     return match.address[0] == 127 or match.address[:2] == b"\xfe\x80" or match.address == b"\0" * 15 + b"\1"
 
 

@@ -1,8 +1,8 @@
 """A Hypothesis state machine: networks and containers on one Docker host, from their creation to their removal.
 
 The rules of the machine are docker commands. A model of the expected state (names, states, and the networks of each
-container) predicts their results. After every step the host's invariants are checked. An operation that the engine
-refuses must leave the host unchanged; at the end of a run everything is deleted, and nothing may remain. Use it in a
+container) predicts their results. After every step the host's invariants are checked. A command that the engine
+refuses must leave the host unchanged. At the end of a run everything is deleted, and nothing may remain. Use it in a
 test by
 
     TestDockerHost = DockerHostMachine.TestCase
@@ -53,7 +53,8 @@ _PORTS = st.sampled_from([8080, 8081, 80, 9999])
 class ContainerModel:
     """The expected state of a container: its name, whether it runs, its networks, and its requested ports.
 
-    `only_noted` are the networks whose connection failed while the container ran; it joins them at its next start.
+    `only_noted` are networks that a running container failed to join, but that its settings contain: it joins them at
+    its next start.
     """
 
     name: str
@@ -68,14 +69,17 @@ class ContainerModel:
         return self.networks - self.only_noted if self.is_running else set()
 
     def started(self) -> None:
-        """Record a start of the container, after which it has joined all its networks."""
+        """Record that the container was started, and so has joined all its networks."""
         if not self.is_running:
             self.only_noted.clear()
         self.is_running = True
 
 
 def _known(kind: str) -> st.SearchStrategy[str]:
-    """Return a strategy for the names in the machine's attribute `kind`, as they are when the rule runs."""
+    """Return a strategy for the names that exist when the rule runs.
+
+    `kind` is the attribute of the machine that contains them, such as `containers`.
+    """
     return st.runner().flatmap(lambda machine: st.sampled_from(sorted(getattr(machine, kind))))
 
 
@@ -102,7 +106,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     def begin(
         self, release: str, has_proxy: bool, has_nftables: bool, initial: list[NetworkSpec], run: list[ContainerSpec]
     ) -> None:
-        """Create the host with some networks and containers. Only 29.7.2 supports nftables."""
+        """Create the host with some networks and containers. nftables is used only with 29.7.2, which supports it."""
         self.lab = Lab(release)
         options: dict[str, Any] = {"userland-proxy": has_proxy}
         has_nftables = has_nftables and release == DEFAULT_VERSION
@@ -145,7 +149,7 @@ class DockerHostMachine(RuleBasedStateMachine):
 
     @rule(spec=container_specs(names=_CONTAINERS, networks=_NETWORKS, max_networks=1), starts=st.booleans())
     def create_container(self, spec: ContainerSpec, starts: bool) -> None:
-        """Run `docker create`, and `docker start` if requested."""
+        """Run `docker create`, and with `starts` also `docker start`."""
         network = (*spec.networks, DEFAULT_NETWORK)[0]
 
         def create() -> None:
@@ -223,7 +227,10 @@ class DockerHostMachine(RuleBasedStateMachine):
     )
     @precondition(lambda self: self.containers)
     def connect(self, name: str, network: str, number: int = 0) -> None:
-        """Run `docker network connect`, with the option `--ip` if `number` is not 0 (see `address_of`)."""
+        """Run `docker network connect`.
+
+        If `number` is not 0, the option `--ip` requests an address (see `address_of`).
+        """
         requested = self.address_of(network, number) if number else None
         model = self.containers[name]
         keeps = self.engine.profile.failed_connect_keeps_settings
@@ -271,7 +278,10 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: self.running())
     def a_name_resolves_iff_there_is_a_common_network_with_names(self, data: st.DataObject) -> None:
-        """Resolve the names of all containers from one container."""
+        """From one container, resolve the names of all: those on a common network must resolve, others must not.
+
+        The default bridge does not count, as it has no names.
+        """
         asker = self.containers[data.draw(st.sampled_from(self.running()), label="asker")]
         for target in self.containers.values():
             shared = (asker.joined & target.joined) - {DEFAULT_NETWORK}
@@ -288,7 +298,10 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: len(self.running()) > 1)
     def packets_pass_iff_there_is_a_common_network(self, data: st.DataObject) -> None:
-        """Send packets from one container to every address of another."""
+        """Send packets from one container to every address of another.
+
+        They must arrive if the two have a common network, and only then.
+        """
         first, second = data.draw(st.permutations(self.running()), label="from, to")[:2]
         source, target = self.containers[first], self.containers[second]
         space = self.container(second).namespace
@@ -309,7 +322,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(port=_PORTS)
     @precondition(lambda self: self.running())
     def a_host_port_leads_to_who_publishes_it_and_nowhere_else(self, port: int) -> None:
-        """Connect from the client to a port of the host."""
+        """Connect from the client to a port of the host: only the container that publishes it may be reached."""
         publishers = self.publishers(port)
         assert len(publishers) <= 1, f"port {port} is published by {sorted(publishers)}"
         walk = self.lab.trace(CLIENT, f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
@@ -323,7 +336,10 @@ class DockerHostMachine(RuleBasedStateMachine):
     def containers_reach_others_through_the_host_by_published_ports_only(
         self, data: st.DataObject, port: int
     ) -> None:
-        """Connect from a container to a port of the host."""
+        """Connect from a container to a port of the host.
+
+        Of the other containers, only one that publishes the port may be reached.
+        """
         source = data.draw(st.sampled_from(self.running()), label="from")
         walk = self.lab.trace(self.container(source), f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
         others = self.reached_by(walk) - {source}
@@ -338,7 +354,7 @@ class DockerHostMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_engine_tells_what_was_done(self) -> None:
-        """Compare the engine's lists with the model."""
+        """Check that the engine's lists of networks and containers agree with the model."""
         assert {network.name for network in self.engine.networks.list()} == {*self.networks, "host", "none"}
         listed = {container.name: container for container in self.engine.containers.list(all=True)}
         assert set(listed) == set(self.containers)
@@ -350,9 +366,9 @@ class DockerHostMachine(RuleBasedStateMachine):
 
     @invariant()
     def ports_are_published_as_asked(self) -> None:
-        """Check that requested ports, and no others, are published.
+        """Check that exactly the requested ports are published.
 
-        They are published only while the container runs on a network that is not internal.
+        None are published unless the container runs on a network that is not internal.
         """
         for name, model in self.containers.items():
             bound = {port: bindings for port, bindings in self.container(name).ports.items() if bindings}
@@ -378,9 +394,10 @@ class DockerHostMachine(RuleBasedStateMachine):
     # ---- helpers
 
     def attempt(self, operation: Callable[[], Any], *, ignoring: str = "") -> bool:
-        """Run an operation. Return True if it succeeded; if the engine refused it, check that nothing changed.
+        """Run an operation and return True if it succeeds, False if the engine refuses it.
 
-        `ignoring` is a field of `Snapshot` that may change nevertheless, because the release is known to change it.
+        A refused operation must not have changed anything. `ignoring` is a field of `Snapshot` that may change
+        nevertheless, because the release is known to change it.
         """
         before = self.snapshot()
         try:
@@ -402,14 +419,20 @@ class DockerHostMachine(RuleBasedStateMachine):
         return self.engine.containers.get(name)
 
     def address_of(self, network: str, number: int) -> str:
-        """Return the address with this number in a network's first subnet; 192.0.2.1 for an unknown network."""
+        """Return the address at position `number` of a network's first subnet.
+
+        Return 192.0.2.1 if the network does not exist.
+        """
         if network not in self.networks:
             return "192.0.2.1"
         pool = self.engine.controller.find_network(network).ipam_pools(4)[0].pool
         return format_ip(from_int(pool.first_int + number, 4))
 
     def publishers(self, port: int) -> dict[str, str]:
-        """Return the running containers that publish TCP at this host port: name and container port (`80/tcp`)."""
+        """Return the running containers that publish a TCP port as the host port `port`.
+
+        The result maps the name of each container to its port, such as `80/tcp`.
+        """
         return {
             name: container_port
             for name in self.running()

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 @frozen
 class PluginCall:
-    """A call that the plugin received: method such as `NetworkDriver.Join`, body (`None` if empty), headers."""
+    """A call that the plugin received: its method, such as `NetworkDriver.Join`, its body, and its headers.
+
+    The body is `None` if it is empty.
+    """
 
     method: str
     body: dict[str, Any] | None
@@ -41,10 +44,10 @@ class PluginCall:
 
 @frozen
 class Fault:
-    """A faulty reply: the bytes `body` with an HTTP status, sent after `delay_s` seconds of real time.
+    """A reply as the plugin sends it: the bytes `body` with an HTTP status, after `delay_s` seconds of real time.
 
-    With `hang_up` the plugin closes the connection instead. `length` is sent as Content-Length in place of the true
-    one. With `does_work` the plugin executes the call before it sends the reply.
+    With `hang_up` the plugin closes the connection instead. `length` replaces the true Content-Length. With
+    `does_work` the plugin executes the call before it sends the reply.
     """
 
     body: bytes = b"{}"
@@ -66,10 +69,10 @@ Reply: TypeAlias = "dict[str, Any] | Callable[[dict[str, Any] | None], dict[str,
 class PluginServer:
     """A plugin that listens on the socket `FOLDER/NAME.sock` during a `with` block.
 
-    `replies` maps methods to replies that the plugin sends instead of its own; it may change at any time. `calls`
-    holds the calls received so far. If `host` (a host of `lab`) is set, the plugin creates a bridge there for each
-    network and a veth for each endpoint; otherwise it creates no devices, and Join returns no interface. Its pools
-    are 10.78.0.0/24, 10.78.1.0/24, …
+    `replies` maps methods to replies that the plugin sends instead of its own; it may be changed at any time. `calls`
+    contains the calls received so far. If `host` (a host of `lab`) is set, the plugin creates a bridge there for each
+    network and a veth for each endpoint; otherwise it creates no devices, and Join returns no interface. Its IPAM
+    driver assigns the pools 10.78.0.0/24, 10.78.1.0/24, …
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class PluginServer:
         self._server: socketserver.UnixStreamServer | None = None
 
     def methods(self, since: int = 0) -> list[str]:
-        """Return the methods of the received calls, without the first `since` calls."""
+        """Return the methods of the received calls. The first `since` calls are left out."""
         return [call.method for call in self.calls[since:]]
 
     # --- start and stop
@@ -113,7 +116,7 @@ class PluginServer:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), name="plugin", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop listening. The socket file remains, as after a process was killed."""
+        """Stop listening. The socket file remains, as it does when a process is killed."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -132,7 +135,7 @@ class PluginServer:
     # --- replies
 
     def answer(self, call: PluginCall) -> Fault:
-        """Return the reply to a call."""
+        """Record a call, execute it unless the test has set a reply for its method, and return the reply."""
         self.calls.append(call)
         reply = self.replies.get(call.method)
         if isinstance(reply, Fault):
@@ -170,7 +173,7 @@ def _snake(method: str) -> str:
 
 @define
 class _Devices:
-    """Runs commands on the host, in the thread of the lab."""
+    """Runs commands on the host, in the thread that runs the lab."""
 
     host: Host | None
     lab: Lab | None
@@ -301,7 +304,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def address_string(self) -> str:
-        """Return a name for the client; a client of a Unix socket has no address."""
+        """Return a fixed name for the client, as the client of a Unix socket has no address."""
         return "docker"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name

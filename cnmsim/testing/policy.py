@@ -82,8 +82,8 @@ _COLUMNS = ("FROM", "TO", "PORT", "WANTED", "IS")
 class Finding:
     """The result of one check: its `kind`, its `subject`, and whether it passed.
 
-    `found` is what was found: the verdict of a probe, or the addresses of a name. If the check failed, `message` says
-    why and `details` holds the trace.
+    `found` is the observation: the verdict of a probe, or the addresses of a name. If the check failed, `message`
+    states the reason and `details` contains the trace.
     """
 
     kind: str
@@ -94,7 +94,7 @@ class Finding:
     found: str = ""
 
     def row(self) -> tuple[str, str, str, str, str]:
-        """Return the finding as a row of a table: from, to, port, what is wanted, what is."""
+        """Return the finding as the row of a table: from, to, port, the expectation, and the observation."""
         source, arrow, service = self.subject.partition(" -> ")
         if self.kind in {"names", "unknown_names"}:
             source, _, name = self.subject.partition(": ")
@@ -123,10 +123,10 @@ class Report(Displayable):
         return not self.violations
 
     def text(self, *, verbose: bool = False, width: int = 0) -> str:
-        """Return the report as text: a table of what is violated, and a sentence for each.
+        """Return the report as text: a table of the violations, and a sentence for each.
 
-        With `verbose` the table has all checks, and the trace of each violation follows its sentence. `width` limits
-        the table's width in columns; 0 does not.
+        With `verbose` the table contains all checks, and the trace of each violation follows its sentence. `width` is
+        the maximum width of the table in columns; 0 means no limit.
         """
         shown = self.findings if verbose else self.violations
         lines = [plain_grid(_COLUMNS, [finding.row() for finding in shown], width), ""] if shown else []
@@ -202,7 +202,7 @@ class _Flow:
 
 @define
 class Policy:
-    """A policy. `load` reads it from a file; `check` checks a lab against it."""
+    """A policy. Read one by `load`, and check a lab against it by `check`."""
 
     groups: dict[str, list[str]]
     allow: tuple[_Flow, ...] | None
@@ -213,13 +213,16 @@ class Policy:
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
-        """Read a policy file. Raises `OSError`, or `FileError` with the invalid line and key."""
+        """Read a policy file. Raises `OSError`, or `FileError` with the line and the key that are invalid."""
         document = load_yaml(Path(path))
         return cls.of({} if document is None else document, str(path))
 
     @classmethod
     def of(cls, document: Any, path: str = "policy") -> Policy:
-        """Read a policy from a dict with the structure of the file. Raises `FileError`."""
+        """Read a policy from a dict that has the structure of the file.
+
+        Raises `FileError`, which names `path` as the file.
+        """
         check(document, _POLICY, path)
         is_given = any(document.get(key) is not None for key in ("allow", "outside"))
         if not is_given and not any(document.get(key) for key in ("require", "names", "unknown_names")):
@@ -247,10 +250,10 @@ class Policy:
         )  # fmt: skip
 
     def check(self, lab: Lab) -> Report:
-        """Check a lab against the policy. Probes run on a fork, so the lab stays unchanged.
+        """Check a lab against the policy. Probes run on a fork of the lab, which itself stays unchanged.
 
         Raises `NotFound` for a name that matches nothing in the lab, `Unavailable` for a lab that cannot be forked,
-        `InvalidParameter` if there is nothing to check: every connection is allowed, or nothing listens.
+        and `InvalidParameter` if there is nothing to check, because every connection is allowed or nothing listens.
         """
         names = names_of(directory_of(lab))
         findings = tuple(
@@ -330,7 +333,10 @@ class Policy:
                 )
 
     def _nobody_else(self, directory: Directory, matrix: Reachability, by_address: Reachability) -> Iterator[Finding]:
-        """Yield a finding for every pair that is not allowed; it may reach neither the name nor the address."""
+        """Yield a finding for every source and service whose connection is not allowed.
+
+        The check passes if the source reaches the service neither by name (`matrix`) nor by address (`by_address`).
+        """
         locations = _by_name(directory, matrix)
         allowed = (*(self.allow or ()), *self.require)
         for source in matrix.sources:
@@ -347,9 +353,9 @@ class Policy:
                 yield Finding("deny", f"{source} -> {service}", not reaching, message, details, found)
 
     def _open_demands(self, lab: Lab, directory: Directory, flow: _Flow) -> Iterator[Finding]:
-        """Yield the findings for required flows to ports of which it is not known whether a program listens there.
+        """Yield the findings for a required flow to ports that may or may not have a listening program.
 
-        They pass if the packets arrive, unless the lab is strict.
+        Such a check passes if the packets arrive, except in a strict lab.
         """
         if flow.port is None:
             return
@@ -449,9 +455,9 @@ def _name_finding(lab: Lab, location: Location, name: str, kind: str) -> Finding
 
 
 def _is_meant(name: str, location: Location, groups: Mapping[str, list[str]]) -> bool:
-    """Return True if `name` in a policy stands for this location.
+    """Return True if `name`, as written in a policy, includes this location.
 
-    It may be a group, `network:PATTERN` for all containers on a network, or a name or pattern of locations or
+    `name` may be a group, `network:PATTERN` for all containers on a network, or a name or pattern of locations or
     services.
     """
     if name in groups:
@@ -498,7 +504,7 @@ def _flow(source: str, target: str, document: Any, keys: tuple[Key, ...], path: 
 
 
 def check_policy(lab: Lab, policy: str | Path | Mapping[str, Any]) -> Report:
-    """Check a lab against a policy, which is the path of a file or a dict with the file's content.
+    """Check a lab against a policy, given as the path of a file or as a dict with the file's content.
 
     Raises `InvalidParameter` if there is no such file, and the errors of `Policy.load` and `Policy.check`.
     """

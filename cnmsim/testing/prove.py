@@ -1,6 +1,6 @@
 """Checks for tests, by real packets: reachability, isolation and name resolution.
 
-Each raises `AssertionError` with the trace of the packet that violates the assertion.
+The assertions raise `AssertionError` with the trace of the packet that violates them.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 _RESOLVER = ("127.0.0.11", 53)
 _TIMEOUT_S = 2.0
 _IP = (b"\x08\x00", b"\x86\xdd")
-#: The services that are probed by default: ICMP echo, a TCP connection and a UDP datagram.
+#: The services that are probed by default: by an ICMP echo request, a TCP connection and a UDP datagram.
 _SERVICES = ("icmp", "tcp/80", "udp/53")
 
 
 def assert_isolated(
     lab: Lab, sources: Iterable[object], destinations: Iterable[object], services: Iterable[str] = _SERVICES
 ) -> None:
-    """Assert that no packet from `sources` arrives at any address of `destinations`.
+    """Assert that no packet from any of `sources` arrives at any address of `destinations`.
 
-    Both are names, hosts or containers; `services` are `icmp`, `tcp/PORT` or `udp/PORT`. This is stricter than
-    checking the verdict: a packet may not arrive at the destination's devices even if nothing answers it.
+    Both are names, hosts or containers. `services` are `icmp`, `tcp/PORT` or `udp/PORT`. This is stricter than a
+    check of the verdict: no packet may even arrive at the destination's devices, whether it is answered or not.
     """
     for source, target in _pairs(lab, sources, destinations):
         for address in target.addresses:
@@ -47,7 +47,7 @@ def assert_isolated(
 def has_come_to(walk: Trace, space: NetworkNamespace) -> bool:
     """Return True if an IP packet of the trace arrived at a device of `space` and was addressed to it.
 
-    Its destination MAC must be that of a device in this namespace. Flooded frames and ARP do not count.
+    Its destination MAC must be the address of a device in this namespace; flooded frames and ARP do not count.
     """
     macs = {device.mac for device in space.devices.values()}
     return any(
@@ -61,7 +61,10 @@ def has_come_to(walk: Trace, space: NetworkNamespace) -> bool:
 
 
 def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str]:
-    """Resolve a name by a UDP query to a container's embedded resolver. Return [] if no address is found."""
+    """Query a container's embedded resolver for a name by UDP. Return its addresses, [] if there are none.
+
+    `family` is 4 or 6.
+    """
     from dns.message import from_wire, make_query
 
     location = location_of(directory_of(lab), source)

@@ -28,7 +28,7 @@ _LINES = 60
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Lab:
-    """Yield a lab without hosts. The marker `cnmsim(engine="28.5.2", seed=3)` sets the arguments of `Lab`."""
+    """Return a lab without hosts. The marker `cnmsim(engine="28.5.2", seed=3)` sets the arguments of `Lab`."""
     from cnmsim.lab import Lab
 
     marker = request.node.get_closest_marker("cnmsim")
@@ -39,17 +39,17 @@ def lab(request: pytest.FixtureRequest) -> Lab:
 
 @pytest.fixture
 def cnmsim_engine(request: pytest.FixtureRequest) -> str:
-    """Return the kind of engine on which the test runs: `simulated` or `real`."""
+    """Return the kind of engine that the test uses: `simulated` or `real`."""
     return str(getattr(request, "param", _SIMULATED))
 
 
 @pytest.fixture
 def docker_socket(request: pytest.FixtureRequest, cnmsim_engine: str) -> Generator[Path, None, None]:
-    """Return the path of a Docker Engine's socket.
+    """Yield the path of a Docker Engine's socket.
 
-    By default the engine is the first Docker host of the fixture `lab`; if there is none, a host `docker` (10.0.0.15)
-    is added. While the test runs, the lab is served, so use it only through its sockets. When a test marked
-    `real_engine` runs on the real engine, the path is the socket of that engine.
+    By default it belongs to the first Docker host of the fixture `lab`; if there is none, a host `docker` (10.0.0.15)
+    is added. The lab is served while the test runs, so use it only through its sockets. If a test marked
+    `real_engine` runs on the real engine, it is the socket of that engine.
     """
     if cnmsim_engine == _REAL:
         yield _real_socket()
@@ -63,10 +63,10 @@ def docker_socket(request: pytest.FixtureRequest, cnmsim_engine: str) -> Generat
 
 @pytest.fixture
 def docker_client(docker_socket: Path, cnmsim_engine: str) -> Generator[Any, None, None]:
-    """Return a docker-py client for the engine at `docker_socket`.
+    """Yield a docker-py client for the engine at `docker_socket`.
 
     On a real engine, the objects that this client created are removed after the test: containers with their anonymous
-    volumes, networks, services, secrets and configs; nothing else is touched. The test is skipped if docker-py is not
+    volumes, networks, services, secrets and configs. Nothing else is touched. The test is skipped if docker-py is not
     installed.
     """
     docker = pytest.importorskip("docker")
@@ -92,7 +92,10 @@ def _real_socket() -> Path:
 
 
 def keep_last_trace(lab: Lab) -> None:
-    """Store each trace that `lab.trace` or `lab.explain` makes; if the test fails, its report shows the last one."""
+    """Store each trace that the lab's `trace` or `explain` makes.
+
+    If a test fails, its report shows the last one.
+    """
     trace, explain = lab.trace, lab.explain
 
     def traced(*arguments: Any, **options: Any) -> Trace:
@@ -113,7 +116,7 @@ def last_trace(lab: object) -> Trace | None:
     return _LAST.get(id(lab))
 
 
-#: Maps the `id()` of a lab to its last trace, until the end of the test.
+#: The last trace of each lab by the lab's `id()`, until the end of the test.
 _LAST: dict[int, Trace] = {}
 
 
@@ -153,7 +156,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the last trace to the report of a failed test.
 
-    The trace is from the fixture `lab`, or from a lab passed to `keep_last_trace`.
+    The trace is one of the fixture `lab`, or of another lab that was passed to `keep_last_trace`.
     """
     report = yield
     for value in getattr(item, "funcargs", {}).values():

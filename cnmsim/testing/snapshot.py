@@ -3,8 +3,8 @@
 State that Linux and Docker keep on purpose, or that changes with time, is left out: counters, conntrack entries,
 neighbours, learnt MAC addresses, link-local addresses (a bridge keeps its own once it had a carrier), ephemeral-port
 cursors, and the policies of built-in chains (the first IPv6 network sets one permanently). The embedded resolver, its
-rules and resolv.conf are left out too: once a network needed them, a sandbox keeps them, even if it failed to join
-that network (moby `Sandbox.populateNetworkResources`).
+rules and resolv.conf are left out too: a sandbox keeps them once a network has needed them, even if the sandbox
+failed to join that network (moby `Sandbox.populateNetworkResources`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RESOLVER_CHAINS = frozenset({"DOCKER_OUTPUT", "DOCKER_POSTROUTING"})
 
 @frozen
 class Snapshot:
-    """The state of one host: for each kind of object a sorted tuple of lines.
+    """The state of one host. Each field is a kind of object, and contains a sorted tuple of lines.
 
     `rules` are sorted too, because a rule that was deleted and added again has another position in its chain.
     `addresses` are those allocated by IPAM, `ports` those of the port allocator, `names` the DNS records of networks,
@@ -72,7 +72,7 @@ class Snapshot:
         return cls(**{name: tuple(sorted(lines)) for name, lines in (kernel | docker).items()})
 
     def difference(self, later: Snapshot) -> list[str]:
-        """Return the lines that are missing from `later` or new in it, e.g. `+ rules: LINE`; [] if both are equal."""
+        """Return the lines missing from `later` or new in it, such as `+ rules: LINE`; [] if both are equal."""
         changes: list[str] = []
         for attribute in fields(Snapshot):
             before, after = getattr(self, attribute.name), getattr(later, attribute.name)

@@ -1,7 +1,7 @@
 """Hypothesis strategies for networks, containers, whole labs, and packets.
 
-Values print as Python source. They shrink towards the smallest: one network, one container, no published port, an
-empty payload. Bounds are keyword-only; impossible bounds raise Hypothesis's `InvalidArgument`.
+The values drawn print as Python source. They shrink towards the smallest: one network, one container, no published
+port, an empty payload. Bounds are keyword-only; impossible bounds raise Hypothesis's `InvalidArgument`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cnmsim.engine.client.networks import Network
     from cnmsim.engine.engine import Engine
 
-#: The simulated releases, newest first: examples shrink to the newest.
+#: The simulated releases, newest first, because examples shrink to the first.
 RELEASES: tuple[str, ...] = tuple(sorted(PROFILES, reverse=True))
 
 #: The names of the Docker host and of the client host in generated labs.
@@ -50,7 +50,7 @@ class NetworkSpec:
     driver_opts: dict[str, str] = field(factory=dict)
 
     def create(self, engine: Engine) -> Network:
-        """Create the network. Raises an `EngineError`."""
+        """Create the network on an engine and return it. Raises an `EngineError`."""
         return engine.networks.create(
             self.name,
             subnet=self.subnets or None,
@@ -62,7 +62,11 @@ class NetworkSpec:
 
 @frozen
 class ContainerSpec:
-    """The parameters of a container: `networks` by name (empty for the default bridge), `ports` as in docker-py."""
+    """The parameters of a container.
+
+    `networks` are the names of its networks (none: the default bridge); `ports` are the published ports as in
+    docker-py.
+    """
 
     name: str
     networks: tuple[str, ...] = ()
@@ -70,7 +74,7 @@ class ContainerSpec:
     image: str = "nginx"
 
     def run(self, engine: Engine) -> Container:
-        """Run the container in the background, connected to all its networks. Raises an `EngineError`."""
+        """Run the container in the background on all its networks, and return it. Raises an `EngineError`."""
         first, *others = self.networks or ("bridge",)
         container: Container = engine.containers.run(
             self.image, name=self.name, network=first, ports=self.ports, detach=True
@@ -82,7 +86,10 @@ class ContainerSpec:
 
 @frozen
 class LabSpec:
-    """The parameters of a lab: Docker host `node` (10.0.0.15) with networks and containers, `client` (10.0.0.50)."""
+    """The parameters of a lab with a Docker host `node` (10.0.0.15) and a host `client` (10.0.0.50).
+
+    `release` is the Docker release of `node`; `networks` and `containers` are created there.
+    """
 
     release: str
     networks: tuple[NetworkSpec, ...]
@@ -91,7 +98,7 @@ class LabSpec:
     seed: int = 0
 
     def build(self) -> Lab:
-        """Build the lab with all its containers running."""
+        """Return a lab with these hosts, networks and running containers."""
         lab = Lab(self.release, self.seed)
         options = {} if self.userland_proxy else {"userland-proxy": False}
         node = lab.add_host(NODE, "10.0.0.15/24", docker=options or True)
@@ -110,10 +117,10 @@ def releases() -> SearchStrategy[str]:
 
 
 def subnets(*, family: int = 4, min_length: int | None = None, max_length: int | None = None) -> SearchStrategy[str]:
-    """Return a strategy for private subnets.
+    """Return a strategy for private subnets of a family (4 or 6), as text.
 
-    The default of `min_length` is 16 (64 for IPv6), of `max_length` 29 (64 for IPv6). No subnet overlaps the
-    addresses of the hosts in generated labs.
+    The prefix length is from `min_length` (default: 16; 64 for IPv6) to `max_length` (default: 29; 64 for IPv6). No
+    subnet overlaps the addresses of the hosts in generated labs.
     """
     _require_family(family)
     shortest, longest = (16, 29) if family == 4 else (64, 64)
@@ -137,7 +144,7 @@ def networks(
 ) -> SearchStrategy[NetworkSpec]:
     """Return a strategy for bridge networks with a name from `names`.
 
-    Some have a subnet from the default pools, some have explicit subnets.
+    Some have explicit subnets, the others get one from the default pools.
     """
     if not names:
         raise InvalidArgument("names must not be empty")
@@ -161,8 +168,8 @@ def published_ports(
 ) -> SearchStrategy[dict[str, int | None]]:
     """Return a strategy for published ports as in docker-py: `{"80/tcp": 8080}`.
 
-    If a host port is `None`, the engine chooses one. If there are few `host_ports`, several containers may publish
-    the same one, which is intended.
+    If a host port is `None`, the engine chooses one. Several containers may publish the same host port, the more
+    often the fewer `host_ports` there are; this is intended.
     """
     _require_range("size", min_size, max_size, 0, len(container_ports))
     if not host_ports:
@@ -184,7 +191,8 @@ def container_specs(
 ) -> SearchStrategy[ContainerSpec]:
     """Return a strategy for containers with a name from `names`.
 
-    Each is on up to `max_networks` of `networks`, or on the default bridge.
+    Each is on up to `max_networks` of `networks`, or on the default bridge. `ports` is a strategy for its published
+    ports (default: `published_ports()`).
     """
     if not names:
         raise InvalidArgument("names must not be empty")
@@ -210,7 +218,7 @@ def lab_specs(
     allow_ipv6: bool = True,
     max_ports: int = 2,
 ) -> SearchStrategy[LabSpec]:
-    """Return a strategy for specs of labs with one Docker host and no conflicts between networks or containers."""
+    """Return a strategy for specs of labs with one Docker host. Networks and containers do not conflict."""
     _require_range("networks", min_networks, max_networks, 0, 20)
     _require_range("containers", min_containers, max_containers, 0, 50)
     _require_range("ports", 0, max_ports, 0, 3)
@@ -244,7 +252,10 @@ def labs(
     max_containers: int = 3,
     engines: Sequence[str] = RELEASES,
 ) -> SearchStrategy[Lab]:
-    """Return a strategy for running labs. `lab_specs` draws the same labs as values that print better."""
+    """Return a strategy for running labs.
+
+    `lab_specs` draws the specs of the same labs, which print better.
+    """
     specs = lab_specs(
         min_networks=min_networks,
         max_networks=max_networks,
@@ -256,7 +267,7 @@ def labs(
 
 
 def addresses(*, family: int = 4) -> SearchStrategy[Address]:
-    """Return a strategy for IPv4 and IPv6 addresses, as bytes in network order."""
+    """Return a strategy for addresses of a family (4 or 6), as bytes in network order."""
     _require_family(family)
     return st.binary(min_size=_LENGTHS[family] // 8, max_size=_LENGTHS[family] // 8)
 
@@ -270,7 +281,7 @@ def packets(
 ) -> SearchStrategy[bytes]:
     """Return a strategy for well-formed IP packets: UDP, TCP and ICMP echo, with valid checksums.
 
-    `sources` and `destinations` must be of the same address family.
+    `sources` and `destinations` are strategies for the addresses, which must be of the same family.
     """
     if family is None:
         if sources is not None or destinations is not None:
@@ -311,9 +322,9 @@ def frames(
     destinations: SearchStrategy[Address] | None = None,
     macs: SearchStrategy[Mac] | None = None,
 ) -> SearchStrategy[bytes]:
-    """Return a strategy for well-formed Ethernet frames with `packets` or ARP requests.
+    """Return a strategy for well-formed Ethernet frames that contain `packets` or ARP requests.
 
-    `macs` are possible destinations in addition to broadcast.
+    `macs` is a strategy for the destination address; some frames are broadcast.
     """
     to = st.binary(min_size=6, max_size=6) if macs is None else macs
     head = st.tuples(to | st.just(_BROADCAST), st.just(b"\x02\x00\x00\x00\xee\xee"))
@@ -334,7 +345,7 @@ def frames(
 
 
 def malformed_frames(*, whole: SearchStrategy[bytes] | None = None) -> SearchStrategy[bytes]:
-    """Return a strategy for frames that are truncated, partly overwritten, or random.
+    """Return a strategy for frames that are truncated, partly overwritten, or random. `whole` draws the originals.
 
     Some are well-formed by chance. Some of the overwritten frames have valid checksums, so that they are not dropped
     early.
@@ -359,7 +370,7 @@ _CHECKSUM_AT = {1: 2, 6: 16, 17: 6, 58: 2}
 
 
 def _fix_checksums(frame: bytearray) -> None:
-    """Write valid checksums into an IP frame, as far as its headers are complete."""
+    """Write valid checksums into an IP frame, if the headers that contain them are complete."""
     ip = frame[14:]
     if frame[12:14] == _ETHERTYPES[4] and len(ip) >= 20:
         start = min((ip[0] & 15) * 4, len(ip))

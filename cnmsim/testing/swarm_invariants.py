@@ -1,4 +1,4 @@
-"""Invariants of a swarm at rest: owners of addresses and VNIs, the state of each node, and DNS answers.
+"""Invariants of a swarm at rest: unique addresses and VNIs, the state of each node, and DNS answers.
 
 Each `check_` function raises an `AssertionError` whose message describes the violation. `check_swarm` runs all of
 them that send no packets.
@@ -43,7 +43,7 @@ def store_of_swarm(lab: Lab) -> Store:
 
 
 def running(store: Store, service: Service) -> list[Task]:
-    """Return the tasks of a service that are running and are meant to run, on nodes that are ready."""
+    """Return the tasks of a service that are running, are meant to run, and are on nodes that are ready."""
     tasks = []
     for task in store.tasks.by_service(service.id):
         node = store.nodes.get(task.node_id)
@@ -78,7 +78,7 @@ def check_gossip(lab: Lab) -> None:
 
 
 def check_addresses(lab: Lab) -> None:
-    """Check that no address of a network is assigned twice, in the managers' store or on the nodes' devices."""
+    """Check that no address of a network is assigned twice, in the managers' store or on the nodes."""
     store = store_of_swarm(lab)
     owners: dict[tuple[str, Address], str] = {}
     for network_id, text, who in _allocated(store):
@@ -134,7 +134,7 @@ def check_vnis(lab: Lab) -> None:
 
 
 def check_balancers(lab: Lab) -> None:
-    """Check, on each node with a service's network, that the service's IPVS backends are its running tasks."""
+    """Check that a service's IPVS backends are exactly its running tasks, on each node that has its network."""
     store = store_of_swarm(lab)
     for engine in engines_of(lab):
         discovery = engine.controller.discovery
@@ -158,7 +158,10 @@ def check_balancers(lab: Lab) -> None:
 
 
 def check_names(lab: Lab) -> None:
-    """Check, on each node with a service's network, that its name resolves to its virtual address or to its tasks."""
+    """Check that a service's name resolves correctly, on each node that has its network.
+
+    The result must be the service's virtual address, or with DNS round robin the addresses of its running tasks.
+    """
     store = store_of_swarm(lab)
     for engine in engines_of(lab):
         for local in engine.controller.networks:
@@ -181,7 +184,7 @@ def check_names(lab: Lab) -> None:
 
 
 def check_tunnels(lab: Lab) -> None:
-    """Check that VXLAN FDB entries refer to existing endpoints at their nodes, and that none is missing."""
+    """Check the FDB entries of VXLAN devices: there is one for each endpoint on another node, and no other one."""
     there: dict[str, dict[bytes, tuple[Address, str]]] = {}
     for engine in engines_of(lab):
         agent = engine.controller.agent
@@ -209,7 +212,7 @@ def check_tunnels(lab: Lab) -> None:
 
 
 def tunnel_of(engine: Engine, network: str) -> Vxlan | None:
-    """Return the VXLAN device of an overlay network on a node, or `None`."""
+    """Return the VXLAN device of the overlay network named `network` on a node, or `None` if it has none there."""
     name = f"{engine.machine.name}: overlay {network}"
     for space in engine.machine.namespaces.values():
         if space.name == name:
@@ -219,9 +222,10 @@ def tunnel_of(engine: Engine, network: str) -> Vxlan | None:
 
 @define(eq=False)
 class Isolation:
-    """Watches overlay networks for stray frames: frames whose source is not in the network's subnets.
+    """Watches overlay networks for stray frames: frames whose source address is not in the network's subnets.
 
-    `strays` describes them, `frames` counts all IPv4 and ARP frames seen. Call `look` again to include new devices.
+    `strays` are descriptions of these frames; `frames` counts all IPv4 and ARP frames seen. Call `look` again to
+    include new devices.
     """
 
     lab: Lab = field(repr=False)
@@ -230,7 +234,7 @@ class Isolation:
     _watched: set[Device] = field(factory=set, repr=False)
 
     def look(self) -> None:
-        """Start watching the devices of overlay networks that are not watched yet."""
+        """Start to watch those devices of overlay networks that are not watched yet."""
         for engine in engines_of(self.lab):
             for network in engine.controller.networks:
                 if network.driver_name != "overlay":

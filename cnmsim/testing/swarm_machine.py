@@ -1,6 +1,6 @@
 """A Hypothesis state machine: a swarm whose nodes, networks and services change at random.
 
-Nodes join, leave, fail and are cut off; networks and services are created, updated and removed. The lab has one
+Nodes join, leave, fail and are disconnected; networks and services are created, updated and removed. The lab has one
 manager and two or three workers, on two segments with a router between them. The rules of the machine are docker
 commands and faults of the links. Whenever the swarm is at rest with all links up, all nodes must agree, names and
 ports must lead to the running tasks, and no frame may have left its network. At the end every resource must have been
@@ -36,7 +36,7 @@ _ADDRESSES = {MANAGER: "10.1.0.11", **_WORKERS}
 _NETWORKS = ("red", "blue")
 _SERVICES = ("web", "api", "jobs")
 _PORTS = st.sampled_from([None, None, 8080, 8081])
-#: Seconds until a swarm has reacted to all faults: heartbeats, suspicion timeouts, restart delays.
+#: The seconds within which a swarm has reacted to all faults: heartbeats, suspicion timeouts, restart delays.
 _REST_S = 30.0
 
 
@@ -110,12 +110,12 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule(alone=st.sets(st.sampled_from(sorted(_ADDRESSES)), min_size=1, max_size=2))
     def partition(self, alone: set[str]) -> None:
-        """Cut the connection between the machines in `alone` and all others."""
+        """Cut the connections between the machines in `alone` and all others."""
         self.lab.partition(sorted(alone), sorted(set(_ADDRESSES) - alone))
 
     @rule(sender=st.sampled_from(sorted(_ADDRESSES)), receiver=st.sampled_from(sorted(_ADDRESSES)))
     def lose(self, sender: str, receiver: str) -> None:
-        """Drop all frames from one machine to another; frames in the other direction pass."""
+        """Drop all frames from the machine `sender` to `receiver`. Frames in the other direction arrive."""
         if sender != receiver:
             self.lab.lose(sender, receiver)
 
@@ -132,7 +132,7 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule()
     def serve_again(self) -> None:
-        """Save the lab, and continue with a lab restored from the file, with all links and machines up."""
+        """Save the lab to a file, and continue with a lab restored from it. All its links and machines are up."""
         lab = _machines(self.engine.profile.version)
         with TemporaryDirectory() as folder:
             path = Path(folder) / "state"
@@ -171,7 +171,7 @@ class SwarmMachine(RuleBasedStateMachine):
     def create_service(
         self, name: str, networks: set[str], replicas: int, is_global: bool, port: int | None, is_shared: bool
     ) -> None:
-        """Run `docker service create`. If the engine refuses, check that there is a reason."""
+        """Run `docker service create`. If the engine refuses it, check that it had a reason."""
         joined = sorted(networks & set(self.networks))
         options: dict[str, Any] = {"mode": "global"} if is_global else {"replicas": replicas}
         if port is not None:
@@ -213,16 +213,16 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_leaks(self) -> None:
-        """Check that no frame left its network."""
+        """Check that no frame has left its network."""
         if hasattr(self, "isolation"):
             self.isolation.look()
             self.isolation.check()
 
     @rule()
     def come_to_rest(self) -> None:
-        """Heal all links, wait, and check that the swarm has reached its desired state.
+        """Repair all links, wait, and check that the swarm has reached its desired state.
 
-        Paused nodes are activated first: an update of a task on a paused node would never end.
+        Paused nodes are activated first, because an update of a task on a paused node never ends.
         """
         self.lab.heal()
         for name in self.members:
@@ -243,10 +243,10 @@ class SwarmMachine(RuleBasedStateMachine):
         self.isolation.check()
 
     def _try_again(self) -> None:
-        """Run `docker service update --force` for services that have tasks the scheduler no longer tries to place.
+        """Run `docker service update --force` for services with pending tasks that the scheduler has given up.
 
-        If no node was suitable for a task and its service was changed since (e.g. scaled), the scheduler does not try
-        again. Source: swarmkit `manager/scheduler/scheduler.go`, noSuitableNode.
+        It gives up a task for which no node was suitable, if the service was changed since (such as scaled). Source:
+        swarmkit `manager/scheduler/scheduler.go`, noSuitableNode.
         """
         store = store_of_swarm(self.lab)
         for service in list(store.services):
@@ -259,7 +259,10 @@ class SwarmMachine(RuleBasedStateMachine):
                 self.engine.services.get(service.name).force_update()
 
     def names_lead_to_tasks(self) -> None:
-        """Check that a service's name leads to its running tasks, from a container on the service's network."""
+        """Connect to each service by its name from a container on its network; one of its running tasks must answer.
+
+        If no task is running, none may answer.
+        """
         store = store_of_swarm(self.lab)
         for service in store.services:
             for network in self.networks:
@@ -272,7 +275,10 @@ class SwarmMachine(RuleBasedStateMachine):
                 self._ask(service, f"probe-{network}", service.name, 2)
 
     def ports_lead_to_tasks(self) -> None:
-        """Check that every node accepts connections to a published port while any task runs, and none otherwise."""
+        """Connect to each published port at every node; a running task must answer, if there is one.
+
+        If no task is running, none may answer.
+        """
         for service in store_of_swarm(self.lab).services:
             for port in service.endpoint.ports if service.endpoint is not None else ():
                 for name in self.members:

@@ -1,4 +1,4 @@
-"""The cables of an Ethernet segment: stations, the properties of their cables, and what a segment knows of each."""
+"""The cables of an Ethernet segment: their stations, their properties, and the segment's state for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cnmsim.kernel.address import Mac
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.underlay.vlans import PortVlans
 
-#: The seconds after which a switch deletes an idle address (IEEE 802.1D table 7-5).
+#: The seconds after which a switch forgets an address from which no frame came (IEEE 802.1D table 7-5).
 AGEING_S = 300
 AGEING_NS = AGEING_S * NS_PER_S
 _MAX_DURATION_S = 86_400
@@ -20,7 +20,7 @@ class Carrier(Protocol):
     """A medium on which stations transmit."""
 
     def carry(self, frame: bytes, sender: Any) -> None:
-        """Carry a frame from an attached station to its receivers."""
+        """Carry a frame from `sender`, an attached station, to its receivers."""
 
 
 class Station(Protocol):
@@ -31,10 +31,10 @@ class Station(Protocol):
 
     @property
     def link(self) -> Any:
-        """The medium that the station is attached to, or `None`."""
+        """The segment to which the station is attached, or `None`."""
 
     def plug(self, link: Any) -> None:
-        """Connect a cable, or disconnect it (`None`)."""
+        """Connect the station to a segment, or disconnect it (`None`)."""
 
     def receive(self, frame: bytes) -> None:
         """Receive a frame from the cable."""
@@ -47,10 +47,10 @@ def _duration(_owner: object, attribute: object, value: float) -> None:
 
 @frozen
 class CableOptions:
-    """The properties of one cable, in both directions.
+    """The properties of one cable; they apply to each direction.
 
-    `latency_s` delays each frame. `bandwidth_bps` (bits per second, `None` for unlimited) makes frames queue, at most
-    `queue_frames` of them. `loss` is the fraction of frames lost (0 to 1).
+    `latency_s` delays each frame. With `bandwidth_bps` (bits per second, `None` for unlimited) frames queue, at most
+    `queue_frames` of them. `loss` is the fraction of frames that are lost (0 to 1).
     """
 
     latency_s: float = field(default=0.0, validator=_duration)
@@ -60,22 +60,22 @@ class CableOptions:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the cable only delays frames, all by the same time."""
+        """Whether the cable does nothing but delay all frames by the same time."""
         return self.bandwidth_bps is None and self.loss == 0
 
 
 @define(eq=False)
 class Lane:
-    """One direction of a cable: the time until which it is busy with queued frames, and its drops by reason."""
+    """One direction of a cable: the time at which its queue will be empty, and the frames dropped, by reason."""
 
     busy_until_ns: int = 0
-    #: The longest time that a frame was queued and transmitted since a measurement began.
+    #: The longest time that a frame took to be queued and transmitted since a measurement began.
     peak_ns: int = 0
     drops: dict[str, int] = field(factory=dict)
     dropped_bytes: int = 0
 
     def wait_ns(self, length: int, options: CableOptions, now_ns: int) -> int | None:
-        """Return how many ns a frame of `length` bytes takes to be queued and transmitted.
+        """Put a frame of `length` bytes into the queue; return how many ns pass until it is transmitted.
 
         Return `None` if the queue is full.
         """
@@ -93,12 +93,12 @@ class Lane:
 
 @define(eq=False)
 class Attachment:
-    """A station's connection to a segment.
+    """A station's connection to a segment: its cable, and the segment's port at which the cable ends.
 
-    `vlans` is the VLAN configuration of the port, `None` if it has none. `refuses_unknown_macs` admits frames only
-    from `known_mac`, the station's address when it was attached, and delivers only frames to that address and to
-    groups. `leads_to_switch` marks a cable to another switch. `hairpin` lets frames leave through the port that
-    received them. `up` is the direction from the station to the segment, `down` the other.
+    `vlans` is the VLAN configuration of the port, `None` if it has none. With `refuses_unknown_macs` the port accepts
+    only frames from `known_mac`, the address that the station had when it was attached, and delivers only frames to
+    that address and to groups. `leads_to_switch` marks a cable to another switch. With `hairpin` a frame may leave
+    through the port that received it. `up` is the direction from the station to the segment, `down` the opposite one.
     """
 
     station: Station
@@ -113,13 +113,13 @@ class Attachment:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the port filters nothing and its cable only delays frames."""
+        """Whether the port accepts frames from any MAC address, and its cable does nothing but delay them."""
         return self.options.is_plain and not self.refuses_unknown_macs
 
 
 @define(eq=False)
 class LearntAddress:
-    """A learnt MAC address: the attachment through which it is reached, and when it last sent a frame."""
+    """A learnt MAC address: the attachment that leads to it, and the time of the last frame from it (`heard_ns`)."""
 
     attachment: Attachment
     heard_ns: int
@@ -127,10 +127,10 @@ class LearntAddress:
 
 @define(eq=False)
 class SegmentPath:
-    """The path of frames between two stations of a segment, on which they are only delayed.
+    """The cached path of frames from one station of a segment to another, on which frames are only delayed.
 
-    See kernel/offload/datagram_path.py. `here` and `there` are the table entries of sender and receiver; `max_length`
-    is the length of the longest frame, in bytes.
+    See kernel/offload/datagram_path.py. `here` and `there` are the learnt addresses of sender and receiver, `port` is
+    the receiver's attachment, and `max_length` the maximum length of a frame in bytes.
     """
 
     sender: Station
@@ -142,5 +142,5 @@ class SegmentPath:
     is_valid: bool = True
 
     def carries(self, length: int, now_ns: int) -> bool:
-        """Return True if the path is still valid for a frame of `length` bytes."""
+        """Return True if the path is still valid and a frame of `length` bytes may use it."""
         return self.is_valid and length <= self.max_length and now_ns - self.there.heard_ns <= AGEING_NS

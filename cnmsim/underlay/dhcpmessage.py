@@ -35,7 +35,7 @@ class MessageType(IntEnum):
 
 
 class Option(IntEnum):
-    """The codes of the DHCP options that the server interprets; other options are kept unchanged."""
+    """The codes of the DHCP options that the server uses. Messages keep other options unchanged."""
 
     SUBNET_MASK = 1
     ROUTER = 3
@@ -55,7 +55,8 @@ class Option(IntEnum):
 class DhcpMessage:
     """One DHCP message.
 
-    `operation` is `REQUEST` from clients and `REPLY` from servers; `options` keep their order on the wire.
+    `operation` is `REQUEST` in a message from a client and `REPLY` in one from a server. `options` have the order in
+    which they are transmitted.
     """
 
     operation: int
@@ -103,7 +104,7 @@ class DhcpMessage:
 
     @property
     def lease_s(self) -> int | None:
-        """The lease time in seconds, or `None`."""
+        """The lease time in seconds, or `None` if the message contains none."""
         value = self.options.get(Option.LEASE_TIME)
         return int.from_bytes(value) if value is not None and len(value) == 4 else None
 
@@ -124,9 +125,10 @@ def _read_options(data: bytes) -> dict[int, bytes]:
 
 
 def broadcast_frame(message: DhcpMessage, mac: Mac, source: Address, *, from_server: bool) -> bytes:
-    """Return the Ethernet broadcast frame of a message.
+    """Return the Ethernet broadcast frame that carries a message.
 
-    `mac` and `source` are the sender's MAC and IP address; `from_server` selects the UDP ports.
+    `mac` and `source` are the sender's MAC and IP address. With `from_server` the UDP ports are those of a message
+    from the server to a client.
     """
     sport, dport = (SERVER_PORT, CLIENT_PORT) if from_server else (CLIENT_PORT, SERVER_PORT)
     datagram = udp_message(source, BROADCAST, sport, dport, message.to_wire())

@@ -31,7 +31,10 @@ _ARP_WAIT_S = 2
 
 @frozen
 class DhcpRange:
-    """The addresses that a server leases, `first` to `last`. Raises `ValueError` for an empty range, or for IPv6."""
+    """The addresses that a server leases, from `first` to `last`.
+
+    Raises `ValueError` for an empty range, or for IPv6.
+    """
 
     first: Address
     last: Address
@@ -54,7 +57,7 @@ class DhcpRange:
         return f"{format_ip(self.first)}-{format_ip(self.last)}"
 
     def from_hash_of(self, mac: Mac) -> Iterator[Address]:
-        """Yield each address of the range once, starting at a hash of the MAC.
+        """Yield each address of the range once, starting at one that depends on a hash of the MAC address.
 
         Addresses that end in 0 or 255 are omitted.
         """
@@ -70,9 +73,9 @@ class DhcpRange:
 
 @define
 class _Lease:
-    """The client that an address is leased to, and the expiry of the lease.
+    """The client to which an address is leased, and the time at which the lease expires.
 
-    `mac` is zero if the address was found to be in use by another station.
+    `mac` is zero if another station was found to use the address.
     """
 
     mac: Mac
@@ -81,7 +84,10 @@ class _Lease:
 
 @define(eq=False)
 class _Server:
-    """The server on one interface. `router` and `name_server` are the addresses it sends to clients."""
+    """The server on one interface. `router` and `name_server` are the addresses that it offers to clients.
+
+    `own` is the server's address and `prefix` its subnet.
+    """
 
     process: Process
     device: Device
@@ -150,7 +156,7 @@ class _Server:
         return None
 
     async def _has_owner(self, address: Address, mac: Mac) -> bool:
-        """Return True if a station other than the client answers an ARP request for the address."""
+        """Return True if a station other than the client `mac` answers an ARP request for the address."""
         answers: Queue[Mac] = Queue(self.process.clock)
 
         def listen(_time_ns: int, direction: str, frame: bytes) -> None:
@@ -211,7 +217,8 @@ def dhcp_server(
 ) -> Program:
     """Return a program that leases `addresses` on the interface `device`.
 
-    `own` is the server's address, `prefix` its subnet.
+    `own` is the server's address, `prefix` its subnet. `router` and `name_server` are offered to clients; None offers
+    none.
     """
 
     async def main(process: Process) -> int:

@@ -27,7 +27,7 @@ FOLDERS = (
     "/bin", "/dev", "/home", "/lib", "/media", "/mnt", "/opt", "/root", "/run", "/sbin", "/srv", "/usr/bin",
     "/usr/lib", "/usr/local/bin", "/usr/sbin", "/usr/share", "/var/cache", "/var/lib", "/var/log", "/tmp", "/var/tmp",  # noqa: S108
 )  # fmt: skip
-#: Processes that another part of cnmsim simulates, so that they survive `lose_power`.
+#: Processes that another part of cnmsim simulates and that therefore survive `lose_power`.
 _DAEMONS = frozenset({"dockerd"})
 _WEB_COMMAND = ["httpd", "-f", "-p", "80", "-h", "/www"]
 
@@ -57,12 +57,11 @@ def _zone(value: Mapping[str, Any] | None) -> Zone | None:
 class HostSpec:
     """The description of a host.
 
-    `interfaces` is a list of addresses with prefix lengths, or of interface specifications.
-    `gateways` is one address, or one of each family.
-    `nameserver` is the address in resolv.conf; `zone` contains the names for which the host runs a name server.
-    `serves_web` starts a web server on port 80, `forwards` makes the host a router, `mtu` is in bytes, `dhcp` is the
-    range of addresses it leases (`10.0.0.100-10.0.0.199`). Raises `ValueError` for invalid addresses, and for a
-    gateway outside the host's subnets.
+    `interfaces` is a list of addresses with prefix lengths, or of interface specifications. `gateways` is the address
+    of the default gateway, or one for each family. `nameserver` is the address in resolv.conf; `zone` contains the
+    names for which the host runs a name server. `serves_web` starts a web server on port 80, `forwards` makes the
+    host a router, `mtu` is in bytes, `dhcp` is the range of addresses that the host leases (`10.0.0.100-10.0.0.199`).
+    Raises `ValueError` for invalid addresses, and for a gateway outside the host's subnets.
     """
 
     name: str
@@ -87,9 +86,9 @@ class HostSpec:
             raise ValueError(f"the DHCP range {self.dhcp} is in none of the subnets of {self.name}")
 
     def _interface_of(self, lent: DhcpRange) -> tuple[int, InterfaceAddress] | None:
-        """Return the interface whose subnet contains a DHCP range: its number, and the host's address there.
+        """Return the interface whose subnet contains the DHCP range `lent`, or `None` if there is none.
 
-        Return `None` if there is none.
+        It is returned as its number and the host's address in that subnet.
         """
         for number, interface in enumerate(self.interfaces):
             for own in interface.addresses:
@@ -105,7 +104,7 @@ class HostSpec:
 
 
 class PlainHost:
-    """A machine on the underlay, built from its spec; its interfaces are not connected yet."""
+    """A machine on the underlay, built from a `HostSpec`. Its interfaces are not connected yet."""
 
     def __init__(
         self, spec: HostSpec, clock: Clock, web_server: Any = None, programs: Mapping[str, Any] | None = None
@@ -173,7 +172,7 @@ class PlainHost:
         return dhcp_server(self.interfaces[number], own.address, own.prefix, lent, router, name_server)
 
     def lose_power(self) -> None:
-        """Kill every process and clear volatile kernel state.
+        """Kill every process and clear the kernel state that does not survive a power failure.
 
         Daemons that another part of cnmsim simulates are not killed.
         """
@@ -187,7 +186,7 @@ class PlainHost:
             root.neighbours.remove(entry.device, entry.address)
 
     def start_services(self) -> None:
-        """Start the host's own services."""
+        """Start the services that the host's description names."""
         if self.spec.zone is not None:
             self.services.append(self.machine.spawn(name_server(self.spec.zone), ["name-server"]))
         if self.spec.dhcp is not None:

@@ -13,9 +13,9 @@ from cnmsim.underlay.segment import Segment
 
 
 class HostInterface(Nic):
-    """A host's interface such as `eth0`. `ip link` lists it like the end of a veth pair, e.g. `eth0@if2`.
+    """An interface of a host, such as `eth0`. `ip link` lists it like one end of a veth pair, such as `eth0@if2`.
 
-    `port` is the number of the switch port it is connected to, 0 without a cable.
+    `port` is the number of the switch port to which it is connected, 0 without a cable.
     """
 
     __slots__ = ("port",)
@@ -26,7 +26,10 @@ class HostInterface(Nic):
 
     @property
     def peer_index(self) -> int | None:
-        """The interface index of the switch port. Indices 1 and 2 belong to the switch's own devices."""
+        """The interface index of the switch port, `None` without a cable.
+
+        Indices 1 and 2 belong to the switch's own devices.
+        """
         return self.port + 2 if self.port else None
 
     def plug(self, link: Any) -> None:
@@ -37,13 +40,13 @@ class HostInterface(Nic):
 
 @frozen
 class InterfaceSpec:
-    """The addresses of one interface of a host; the first one determines its subnet."""
+    """The addresses of one interface of a host."""
 
     addresses: tuple[InterfaceAddress, ...]
 
     @property
     def subnets(self) -> tuple[str, ...]:
-        """The subnets of the interface, as text."""
+        """The subnets of the interface, such as `10.0.0.0/24`, each once."""
         return tuple(dict.fromkeys(str(address.prefix) for address in self.addresses))
 
 
@@ -74,11 +77,11 @@ def read_address(text: str) -> InterfaceAddress:
 
 
 def group_addresses(texts: tuple[str, ...] | list[str]) -> list[InterfaceSpec]:
-    """Distribute a host's addresses over its interfaces, starting with `eth0`.
+    """Distribute a host's addresses over its interfaces; return these in order, starting with `eth0`.
 
-    An address of a new subnet creates an interface; an address of an existing subnet is added to that interface; an
-    IPv6 address is added to the interface of the preceding IPv4 address. Raises `ValueError` for an invalid or
-    repeated address.
+    An address in a new subnet creates an interface, one in a subnet that an interface already has is added to that
+    interface. An IPv6 address is added to the interface of the preceding IPv4 address. Raises `ValueError` for an
+    invalid or repeated address.
     """
     groups: list[list[InterfaceAddress]] = []
     seen: set[bytes] = set()

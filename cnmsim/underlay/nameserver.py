@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from cnmsim.kernel.sockets.tcp import TcpSocket
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-#: The largest UDP message that the server accepts according to EDNS (dnsmasq: `edns-packet-max`).
+#: The size of the largest UDP message that the server accepts, which it sends by EDNS (dnsmasq: `edns-packet-max`).
 _EDNS_PAYLOAD = 1232
 _PORT = 53
 #: The name in a zone that stands for all public names.
 ANY_PUBLIC_NAME = "*"
-#: Top-level domains of more than two letters that count as public; those of two letters are countries'.
+#: Top-level domains of more than two letters that count as public. All of two letters do: they belong to countries.
 _TOP_LEVEL = frozenset(
     "academy agency aero app art asia bar biz blog build care cat center chat city cloud club codes coffee com "  # noqa: SIM905
     "community company computer consulting design dev digital direct download edu education email energy events "
@@ -43,10 +43,10 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 @define(eq=False)
 class Zone:
-    """The names that a server answers for.
+    """The names for which a server is authoritative.
 
-    `addresses` maps a name, in lower case without the final dot, to its addresses. The name `*` has the addresses of
-    every public name that is not in the zone.
+    `addresses` maps a name, in lower case without the final dot, to its addresses. The addresses of the name `*`
+    apply to every public name that is not in the zone.
     """
 
     addresses: dict[str, list[Address]] = field(factory=dict)
@@ -70,20 +70,20 @@ class Zone:
         self.addresses.setdefault(_canonical(name), []).append(parse_ip(address))
 
     def find(self, name: str) -> list[Address] | None:
-        """Return the addresses of a name, `None` if it is not in the zone."""
+        """Return the addresses of a name (see `Zone` for public names), or `None` if the zone has none."""
         found = self.addresses.get(name)
         return self.addresses.get(ANY_PUBLIC_NAME) if found is None and is_public_name(name) else found
 
     def name_of(self, address: Address) -> str | None:
-        """Return the first name with this address, or `None`."""
+        """Return the first name that has this address, or `None`. The name `*` is skipped."""
         known = (name for name, addresses in self.addresses.items() if address in addresses)
         return next((name for name in known if name != ANY_PUBLIC_NAME), None)
 
     def answer(self, wire: bytes, *, limit: int | None = None) -> bytes | None:
-        """Return the response to a DNS message, or `None` if it is not a query.
+        """Return the response to a DNS message, or `None` if the message is not a valid query.
 
-        `limit` is the maximum size of the response in bytes (`None`: the size in the query's EDNS option, or 512). A
-        longer response is truncated (TC).
+        `limit` is the maximum size of the response in bytes; `None` means the size in the query's EDNS option, or
+        512. A longer response is truncated (TC).
         """
         import dns.exception
         import dns.flags
@@ -144,7 +144,7 @@ class Zone:
 
 
 def is_public_name(name: str) -> bool:
-    """Return True for a name of several labels under the top-level domain of a country or a well-known one."""
+    """Return True if a name has several labels and a public top-level domain, such as `www.example.com`."""
     *labels, top = _canonical(name).split(".")
     is_top = top in _TOP_LEVEL or (len(top) == 2 and top.isascii() and top.isalpha())
     return is_top and bool(labels) and all(_LABEL.fullmatch(label) for label in labels)

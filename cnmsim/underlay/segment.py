@@ -25,13 +25,13 @@ Tap = Callable[[int, str, bytes], None]
 
 
 class Segment:
-    """An Ethernet broadcast domain.
+    """An Ethernet broadcast domain: a switch, or a hub.
 
     `latency_s` (0.1 ms by default) is the transit time between any two stations; the options of their two cables add
-    to it. `mtu` is the largest payload in bytes; a larger frame is dropped silently, as by a real switch. `is_hub`
-    repeats frames to all stations instead of learning. `refuse_unknown_macs` models a hypervisor's port security: a
-    station may send only from the address its interface had when it was attached, and receives only frames to that
-    address or to a group.
+    to it. `mtu` is the size of the largest payload in bytes; a larger frame is dropped silently, as by a real switch.
+    With `is_hub`, frames are repeated to all stations, and no addresses are learnt. `refuse_unknown_macs` models a
+    hypervisor's port security: a station may send only from the address that its interface had when it was attached,
+    and receives only frames to that address or to a group.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Segment:
         self.refuse_unknown_macs = refuse_unknown_macs
         self._taps: tuple[Tap, ...] = ()
         self._loses: Callable[[bytes, Station], str] | None = None
-        #: The properties of the segment as a whole.
+        #: The properties that apply to all frames in the segment.
         self.options = CableOptions(latency_s, bandwidth_bps, loss)
         self._random = clock.stream(f"segment/{name}")
         self._attachments: dict[Station, Attachment] = {}
         #: Learnt addresses by VLAN (0 without VLANs) and MAC.
         self._learnt: dict[tuple[int, Mac], LearntAddress] = {}
-        #: Cached paths, by the destination and source MAC at the start of a frame. Only for cables that do nothing
-        #: but delay.
+        #: Cached paths by the first 12 bytes of a frame, the destination and the source MAC. Only cables that do
+        #: nothing but delay frames have one.
         self._paths: dict[bytes, SegmentPath] = {}
         #: Whether the segment separates VLANs. If not, it ignores tags.
         self.has_vlans = False
@@ -75,10 +75,10 @@ class Segment:
 
     @property
     def drops(self) -> dict[str, int]:
-        """The number of frames that the segment has dropped since it exists, by reason (values of `DropReason`).
+        """The number of frames that the segment has dropped since its creation, by reason (values of `DropReason`).
 
-        A frame that is flooded counts once for each station that it does not reach. Every other frame that a station
-        has sent is delivered or in transit.
+        A flooded frame counts once for each station that it does not reach. Every other frame that a station has sent
+        was delivered or is in transit.
         """
         return dict(self._drops)
 
@@ -94,9 +94,9 @@ class Segment:
 
     @property
     def loses(self) -> Callable[[bytes, Station], str] | None:
-        """A function that returns the reason why a frame to a station is lost, or "" if it is not.
+        """A function, called with a frame and its receiver, that returns why the frame is lost; "" if it is not.
 
-        `None` while no fault is configured.
+        `None` if no fault is configured.
         """
         return self._loses
 
@@ -107,7 +107,7 @@ class Segment:
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
-        """The cables of the attached stations in the order of attachment."""
+        """The attachments of all stations, in the order of attachment."""
         return tuple(self._attachments.values())
 
     @property
@@ -120,10 +120,10 @@ class Segment:
         return self._attachments[station]
 
     def set_vlans(self, station: Station, vlans: PortVlans | None) -> None:
-        """Configure the VLANs of an attached station's port.
+        """Configure the VLANs of the port to which a station is attached.
 
-        `None` is the default: a trunk if the station is a switch, otherwise an access port of VLAN 1. The first port
-        that is configured turns VLAN separation on for the whole segment.
+        `None` is the default: a trunk if the station is a switch, otherwise an access port of VLAN 1. As soon as one
+        port is configured, the whole segment separates VLANs.
         """
         self._attachments[station].vlans = vlans
         self.has_vlans = self.has_vlans or vlans is not None
@@ -131,7 +131,7 @@ class Segment:
         self._invalidate_paths()
 
     def vlans_of(self, station: Station) -> PortVlans:
-        """Return the VLANs of an attached station's port."""
+        """Return the VLANs of the port to which a station is attached."""
         configured = self._attachments[station].vlans
         if configured is not None:
             return configured
@@ -145,9 +145,10 @@ class Segment:
         loss: float | None = None,
         mtu: int | None = None,
     ) -> None:
-        """Change properties of the segment. Arguments that are `None` leave their property unchanged.
+        """Change properties of the segment. An argument that is `None` leaves its property unchanged.
 
-        `bandwidth_bps` applies to every cable that has the segment's bandwidth, not to those with their own.
+        `bandwidth_bps` changes every cable that has the segment's bandwidth; cables with a bandwidth of their own
+        keep it.
         """
         before = self.options.bandwidth_bps
         changes: dict[str, Any] = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
@@ -172,11 +173,11 @@ class Segment:
         leads_to_switch: bool = False,
         hairpin: bool = False,
     ) -> Attachment:
-        """Attach a station by a cable with these options; `vlans` is the port's VLAN configuration as in `set_vlans`.
+        """Attach a station by a cable with these properties, and return its attachment.
 
-        `refuse_unknown_macs` overrides the segment's setting for this port. `hairpin` lets frames leave through the
-        port that received them (the reflective relay that vepa requires). Raises `ValueError` if the station is
-        attached elsewhere, or for VLANs on a hub.
+        `vlans` is the port's VLAN configuration as in `set_vlans`. `refuse_unknown_macs` overrides the segment's
+        setting for this port. With `hairpin` a frame may leave through the port that received it (the reflective
+        relay that vepa requires). Raises `ValueError` if the station is attached elsewhere, or for VLANs on a hub.
         """
         if vlans is not None and self.is_hub:
             raise ValueError(f"{self.name} is a hub, which has no VLANs")
@@ -202,14 +203,17 @@ class Segment:
         self._forget_station(station)
 
     def pull(self, station: Station) -> Attachment:
-        """Detach a station and return its attachment, for a later `plug_again`. Raises `ValueError` as `detach`."""
+        """Detach a station and return its attachment, for `plug_again`. Raises `ValueError` if it is not attached."""
         attachment = self._attachments.get(station)
         self.detach(station)
         assert attachment is not None
         return attachment
 
     def plug_again(self, attachment: Attachment) -> None:
-        """Attach a station again as it was before `pull`. Raises `ValueError` if it is attached elsewhere."""
+        """Attach the station of `attachment`, the result of `pull`, with the same properties as before.
+
+        Raises `ValueError` if the station is attached elsewhere.
+        """
         station = attachment.station
         if station.link is not None:
             raise ValueError(f"{station.name} is plugged in already")
@@ -227,7 +231,7 @@ class Segment:
         self._paths.clear()
 
     def path(self, macs: bytes, sender: Station, length: int) -> SegmentPath | None:
-        """Return the cached path of frames between two stations, or `None` if there is none.
+        """Return the cached path of a frame from the station `sender`, or `None` if there is no valid one.
 
         `macs` is the destination MAC followed by the source MAC. `length` is the length of the frame in bytes.
         """
@@ -237,7 +241,7 @@ class Segment:
         return path
 
     def carry(self, frame: bytes, sender: Station) -> None:
-        """Carry a frame from an attached station to its receivers."""
+        """Carry a frame from `sender`, an attached station, to its receivers."""
         now_ns = self.clock.now_ns
         path = self.path(frame[:12], sender, len(frame))
         if path is not None:
@@ -300,7 +304,7 @@ class Segment:
         entry.heard_ns = self.clock.now_ns
 
     def _cache_path(self, frame: bytes, source: Attachment, receiver: Attachment) -> None:
-        """Cache the path between two stations if their frames are only delayed."""
+        """Cache the path from `source` to `receiver` if frames on it are only delayed."""
         here, there = self._learnt.get((0, frame[6:12])), self._learnt.get((0, frame[:6]))
         if here is None or there is None or there.attachment is not receiver or not self.options.is_plain:
             return
@@ -312,7 +316,7 @@ class Segment:
             self._paths[frame[:12]] = SegmentPath(source.station, here, there, receiver, delay_ns, self.mtu + _HEADER)
 
     def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
-        """Return the attachments to which the frame must be delivered."""
+        """Return the attachments to which a frame must be delivered."""
         target = frame[:6]
         if not (self.is_hub or target[0] & 1):
             learnt = self._learnt.get((vlan, target))
@@ -349,7 +353,7 @@ class Segment:
         )
 
     def deliver(self, frame: bytes, receiver: Attachment) -> None:
-        """Deliver a frame at the end of a cable to its station."""
+        """Deliver a frame that has passed the cable of `receiver` to the station there."""
         if self._attachments.get(receiver.station) is not receiver:
             self._dropped(
                 frame,

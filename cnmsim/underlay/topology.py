@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_segments(graph: nx.Graph[str], segments: Iterable[Segment]) -> None:
-    """Add each segment as a node, and each cable as an edge to its host.
+    """Add each segment to the graph as a node, and each cable as an edge between the segment and a host.
 
     Nodes have the attributes `kind="segment"`, `latency_s`, `mtu` and `loss`; edges have `device`, the host's
     interface, and `kind="cable"`. A cable between two switches is an edge with `device="trunk"` and `kind="trunk"`, a
@@ -85,7 +85,7 @@ def _vlan_attributes(vlans: PortVlans | None) -> dict[str, Any]:
 def _add_link(graph: nx.Graph[str], link: Link) -> None:
     ends = [station for station in link.stations if isinstance(station, Device) and station.namespace is not None]
     names = [end.namespace.name for end in ends if end.namespace is not None]
-    if len(names) != 2:  # a cable with a loose end connects nothing
+    if len(names) != 2:  # a cable of which one end is not connected
         return
     options = link.options
     attributes: dict[str, Any] = {"latency_s": options.latency_s, "loss": options.loss, "mtu": link.mtu}

@@ -10,7 +10,7 @@ from cnmsim.underlay.vlans import PortVlans
 
 
 class TrunkEnd:
-    """One end of a trunk, attached to a switch as a station; a frame it receives leaves at the other end."""
+    """One end of a trunk, attached to a switch like a station. A frame that it receives leaves at the other end."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -25,7 +25,7 @@ class TrunkEnd:
         self.link = link
 
     def receive(self, frame: bytes) -> None:
-        """Pass a frame to the switch at the other end."""
+        """Pass a frame on to the switch at the other end."""
         self.rx_packets += 1
         self.rx_bytes += len(frame)
         if self.other is not None and self.other.link is not None:
@@ -78,7 +78,7 @@ class Trunk:
 
 
 def reachable(segment: Segment) -> set[Segment]:
-    """Return all segments in the broadcast domain of `segment`, including `segment`."""
+    """Return all segments that trunks connect to `segment`, including `segment` itself."""
     segments, waiting = {segment}, [segment]
     while waiting:
         for station in waiting.pop().stations:
@@ -90,7 +90,7 @@ def reachable(segment: Segment) -> set[Segment]:
 
 
 def _loop(left: Segment, right: Segment) -> str:
-    """Return the loop that a trunk between two connected switches would close: `s1 - s2 - s3 - s1`."""
+    """Return the loop that a trunk from `left` to `right` would close, such as `s1 - s2 - s3 - s1`."""
     import networkx as nx
 
     graph: nx.Graph[str] = nx.Graph()

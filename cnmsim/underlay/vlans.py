@@ -28,10 +28,10 @@ def _vlan_ids(value: Iterable[int] | None) -> frozenset[int] | None:
 
 @frozen
 class PortVlans:
-    """The VLANs of one port. Raises `ValueError` for an invalid id.
+    """The VLANs of one port. Raises `ValueError` for an invalid VLAN id.
 
-    `native` is the VLAN of untagged frames in both directions; with `None` untagged frames are dropped. `tagged` are
-    the VLANs whose frames carry a tag; `None` means all other VLANs.
+    Untagged frames belong to the VLAN `native`; if that is `None`, the port drops them. `tagged` are the VLANs whose
+    frames carry a tag; `None` means all except `native`.
     """
 
     native: int | None = field(default=DEFAULT_VLAN, validator=_vlan_id)
@@ -39,12 +39,15 @@ class PortVlans:
 
     @classmethod
     def access(cls, vlan: int) -> PortVlans:
-        """Return the configuration of an access port: one untagged VLAN."""
+        """Return the configuration of an access port, which carries only `vlan`, untagged."""
         return cls(vlan)
 
     @classmethod
     def trunk(cls, vlans: Iterable[int] | None = None, native: int | None = DEFAULT_VLAN) -> PortVlans:
-        """Return the configuration of a trunk port. By default it carries all VLANs."""
+        """Return the configuration of a trunk port, which carries `vlans` tagged and `native` untagged.
+
+        `vlans` `None` means all VLANs.
+        """
         return cls(native, None if vlans is None else frozenset(vlans))
 
     @property
@@ -53,15 +56,15 @@ class PortVlans:
         return self.tagged is None or bool(self.tagged)
 
     def has_tagged(self, vlan: int) -> bool:
-        """Return True if frames of this VLAN carry a tag on this port."""
+        """Return True if frames of the VLAN `vlan` carry a tag on this port."""
         return vlan != self.native and (self.tagged is None or vlan in self.tagged)
 
     def carries(self, vlan: int) -> bool:
-        """Return True if the port carries a VLAN."""
+        """Return True if the port carries the VLAN, tagged or untagged."""
         return vlan == self.native or self.has_tagged(vlan)
 
     def admit(self, frame: bytes) -> tuple[int, bytes] | None:
-        """Return the VLAN of a received frame, and the frame without its tag; `None` if the port drops the frame."""
+        """Return the VLAN of a received frame, and the frame without its tag. Return `None` if the port drops it."""
         if frame[12:14] != _TAG:
             return None if self.native is None else (self.native, frame)
         vlan = int.from_bytes(frame[14:16]) & 0xFFF
@@ -70,7 +73,7 @@ class PortVlans:
         return (vlan, frame[:12] + frame[16:]) if self.carries(vlan) else None
 
     def emit(self, vlan: int, frame: bytes) -> bytes:
-        """Return a frame of this VLAN as the port sends it: with a tag, or without."""
+        """Return a frame of the VLAN `vlan` as the port sends it: with a tag, or untagged in the native VLAN."""
         return frame if vlan == self.native else frame[:12] + _TAG + vlan.to_bytes(2) + frame[12:]
 
     def __str__(self) -> str:

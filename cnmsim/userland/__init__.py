@@ -21,7 +21,10 @@ __all__ = ["CONTAINER_PROGRAMS", "HOST_PROGRAMS"]
 
 
 def _refused(process: Process, text: str) -> int:
-    """Print why a program cannot go on, for what it does not report in words of its own. Return its exit status."""
+    """Print `text` after the program's name on standard error. Return exit status 1.
+
+    Used for errors that a program raises instead of printing them itself.
+    """
     process.error(f"{process.argv[0].rpartition('/')[2]}: {text}\n")
     return 1
 
@@ -105,7 +108,8 @@ _CONTAINER = {
     "ps": "busybox.process_list:ps", "sysctl": "procps.sysctl:busybox",
 }  # fmt: skip
 
-#: Servers and clients of applications: only images that the catalogue says have them, and unknown ones, have these.
+#: Servers and clients of applications. An image has them if the catalogue of images says so, or if it is not in
+#: there.
 APPLICATION_PROGRAMS = {
     "apache2-foreground": "servers.apache", "healthcheck.sh": "servers.clients:mariadb_healthcheck",
     "httpd-foreground": "servers.apache", "mariadb-admin": "servers.clients:mysqladmin",

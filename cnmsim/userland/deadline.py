@@ -20,7 +20,7 @@ _LONGEST_S = NEVER_NS / NS_PER_S
 
 
 def to_ns(seconds: float) -> int:
-    """Convert seconds to nanoseconds, rounded to an integer; more than 146 years are `NEVER_NS`."""
+    """Convert seconds to nanoseconds, rounded to an integer. Return `NEVER_NS` for more than 146 years."""
     return round(max(min(seconds, _LONGEST_S), -_LONGEST_S) * NS_PER_S)
 
 
@@ -30,5 +30,5 @@ def deadline_ns(clock: Clock, seconds: float) -> int:
 
 
 def remaining_s(clock: Clock, until_ns: int) -> float:
-    """Return the seconds left until a deadline: 0 once it is reached, more than 0 before."""
+    """Return the number of seconds until the deadline `until_ns`: 0 if it has been reached, otherwise more than 0."""
     return max(0, until_ns - clock.now_ns) / NS_PER_S

@@ -1,4 +1,4 @@
-"""How a program was started: its name, working directory and input, and the other programs that it can run."""
+"""Functions on how a program was started: its name, working directory and input, and the programs it can run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def invoked_name(process: Process) -> str:
-    """Return the name by which a program was started, without its folder: `sh` for `/bin/sh`."""
+    """Return the name by which a program was started, without its folder, e.g. `sh` for `/bin/sh`."""
     return posixpath.basename(process.argv[0])
 
 
 async def finish(process: Process, status: int) -> int:
     """Return `status`, the exit status of a program whose coroutine has returned.
 
-    A process that has already ended itself (by SIGPIPE while it wrote its last line) is cancelled in the next
-    scheduler step. In that case wait for the cancellation instead of returning.
+    If the process has already ended (SIGPIPE killed it while it wrote its last line), wait instead: the scheduler
+    cancels it in the next step.
     """
     if not process.is_running:
         await Future[int](process.clock)
@@ -30,21 +30,21 @@ async def finish(process: Process, status: int) -> int:
 
 
 def absolute_path(process: Process, path: str) -> str:
-    """Return the normalized absolute path. A relative `path` starts at the process's working directory."""
+    """Return `path` as a normalized absolute path. A relative path starts at the process's working directory."""
     return resolve_self(process, posixpath.normpath(posixpath.join(process.env.get("PWD", "/"), path)))
 
 
 def resolve_self(process: Process, path: str) -> str:
-    """Return `path` with /proc/self replaced by the directory of the process that reads it."""
+    """Replace /proc/self at the beginning of `path` by /proc/PID, where PID is the id of `process`."""
     if path != "/proc/self" and not path.startswith("/proc/self/"):
         return path
     return f"/proc/{process.local_pid}{path.removeprefix('/proc/self')}"
 
 
 def find_program(process: Process, name: str) -> Program | None:
-    """Return the program called `name`, or `None` if there is none.
+    """Return the simulated program called `name`, or `None` if there is none.
 
-    `name` is a plain name, or a path whose folder is one of the usual program folders, such as `/usr/bin/curl`.
+    `name` is a plain name, or a path in one of the usual program folders, such as `/usr/bin/curl`.
     """
     folder, _, base = name.rpartition("/")
     if folder and folder not in ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"):
@@ -61,7 +61,7 @@ def time_of_day_s(process: Process) -> int:
 
 
 async def read_all(pipe: Pipe) -> bytes:
-    """Read a pipe until its writer closes it."""
+    """Read from a pipe until its writing end is closed. Return everything that was read."""
     chunks: list[bytes] = []
     while chunk := await pipe.read():
         chunks.append(chunk)

@@ -1,7 +1,7 @@
-"""Servers in place of programs that are not simulated: they listen on the known ports and send simple replies.
+"""Servers in place of programs that are not simulated: they listen on the program's ports and send simple replies.
 
-`service NAME PORT[/udp]…` starts one by hand; the engine starts one for a container whose program is not simulated
-(`cnmsim.engine.standins`).
+A user starts one with `service NAME PORT[/udp]…`. The engine starts one for a container whose program is not
+simulated (`cnmsim.engine.standins`).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _HTTP_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", 
 
 
 def banner(name: str) -> bytes:
-    """Return what the service `name` sends when a client connects, or b"" if it sends nothing."""
+    """Return the text that the service `name` sends when a client connects, or b"" if it sends nothing."""
     return next((text for key, text in _BANNERS.items() if name.startswith(key)), b"")
 
 
 def reply(name: str, request: bytes) -> bytes:
-    """Return the reply of the service `name` to the data that a client sent, or b"" for no reply."""
+    """Return the reply of the service `name` to `request`, the data that a client sent, or b"" for no reply."""
     if request.startswith(_HTTP_METHODS):
         body = f"{name}\n".encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -87,13 +87,16 @@ async def _echo(socket: UdpSocket) -> None:
 
 
 async def _discard(socket: UdpSocket) -> None:
-    """Receive datagrams and, as many UDP servers do for data that means nothing to them, answer none."""
+    """Receive datagrams without responding, as many UDP servers do with data that they do not understand."""
     while True:
         await socket.recvfrom()
 
 
 async def main(process: Process) -> int:
-    """Run a stand-in, or `service NAME PORT[/udp]…`: serve the ports until a signal ends the process."""
+    """Run the service until a signal ends the process.
+
+    The command is `service NAME PORT[/udp]…`, or the command line of a program in whose place the service runs.
+    """
     stand_in = process.program
     if isinstance(stand_in, StandIn):
         return await _run_stand_in(process, stand_in)
@@ -128,7 +131,7 @@ async def _run_stand_in(process: Process, stand_in: StandIn) -> int:
 
 
 def because(port: KnownPort) -> str:
-    """Return the source of a known port as a phrase: `the image redis`, `--port 8000 in its command`."""
+    """Return the reason why a port is known, e.g. `the image redis` or `--port 8000 in its command`."""
     return _BECAUSE[port.source].format(port.evidence)
 
 
@@ -146,7 +149,10 @@ _BECAUSE = {
 
 
 def _open(process: Process, name: str, port: KnownPort, *, answers_udp: bool) -> str:
-    """Bind and serve one port. Return why it cannot be bound, or ""."""
+    """Bind a port and start to serve it. Return "" on success, else the text of the error.
+
+    `name` selects the replies. With `answers_udp`, received datagrams are sent back; otherwise they are ignored.
+    """
     address = port.address or "::"
     family = 6 if ":" in address else 4
     try:

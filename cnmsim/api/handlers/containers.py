@@ -30,7 +30,7 @@ _HEALTH_STEP_S = 0.5
 
 
 async def inspect(api: HostApi, request: Request, id_: str) -> Answer:
-    """Return the description of a container that `docker inspect` prints."""
+    """Return the description of a container, as `docker inspect` prints it."""
     health = api.rest.containers.find(id_).health
     if api.clock_driver.jumps and health is not None and health.status == "starting":
         # A client that polls until the container is healthy must see time pass.
@@ -39,7 +39,7 @@ async def inspect(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 async def start(api: HostApi, request: Request, id_: str) -> Answer:
-    """Start a container. Answer with status 304 if it already runs."""
+    """Start a container. The status is 304 if it already runs."""
     container = api.rest.containers.find(id_)  # looked up first: a short one with --rm is gone by the end of the call
     if container.streams is not None and container.streams.is_watched and not container.is_running:
         # A client that attached first opens its event stream meanwhile: Compose waits for ever for an exit that it
@@ -52,9 +52,9 @@ async def start(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 async def wait(api: HostApi, request: Request, id_: str) -> Answer:
-    """Wait for the exit of a container.
+    """Answer a request that waits for a container's exit.
 
-    The response head is sent at once and tells the client that the wait has begun.
+    The response head is sent at once: it tells the client that the wait has begun.
     """
     end = api.rest.containers.wait(id_, request.parameters)
     is_ahead = request.text("condition") in ("next-exit", "removed")
@@ -65,13 +65,12 @@ async def wait(api: HostApi, request: Request, id_: str) -> Answer:
 async def _waited(
     api: HostApi, container: Container, end: Future[dict[str, Any]], patience_s: float
 ) -> AsyncIterator[bytes]:
-    """Wait for an exit.
+    """Wait until `end` is done, and yield it as JSON.
 
-    `docker run -d` also waits, until it has started the container, and `docker attach` before it attaches.
-
-    A fast clock therefore jumps only once the wait has lasted for `patience_s` of real time, or if the client is
-    known to run the container. A start may itself take real time, that of a plugin: the patience starts anew after
-    it.
+    `docker run -d` also sends a wait request, until it has started the container, and `docker attach` does before it
+    attaches. A fast clock must not jump for these. It therefore jumps only once the wait has lasted for `patience_s`
+    of real time, or if the client is known to run the container. A start may itself take real time, if it calls a
+    plugin; the time that the wait has lasted is counted anew from there.
     """
     loop = asyncio.get_running_loop()
     was_running = container.is_running
@@ -95,7 +94,7 @@ async def _waited(
 
 
 async def logs(api: HostApi, request: Request, id_: str) -> Answer:
-    """Return the log, and with `follow` further output."""
+    """Return the log of a container, with `follow` including further output."""
     # The times of messages, as `docker logs -t` prints them, are the lab's.
     container = api.engine.store.find(id_)
     lines = container.log.lines if container is not None else []
@@ -117,7 +116,10 @@ async def logs(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 class Follower:
-    """Follows the log of a container for a client, until `end`."""
+    """Sends further log lines of a container to a client's `outbox`, until `end`.
+
+    `waits_for_end` is True if a fast clock may jump meanwhile.
+    """
 
     def __init__(self, api: HostApi, reading: LogReading, outbox: Outbox, *, waits_for_end: bool) -> None:
         self._api, self._reading, self._outbox = api, reading, outbox
@@ -130,12 +132,12 @@ class Follower:
         self._stopped.add_done_callback(outbox.close)
 
     def end(self) -> None:
-        """End following."""
+        """Unsubscribe from the container's log."""
         self._stop_following()
         self._reading.container.forget(self._stopped)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield output until the container stops, in step with real time."""
+        """Yield further output until the container stops. A paused clock keeps step with real time meanwhile."""
         clock_driver, container = self._api.clock_driver, self._reading.container
         with clock_driver.run_fast(self._may_jump), clock_driver.run_realtime(lambda: container.is_running):
             clock_driver.run_ready()
@@ -157,7 +159,7 @@ class Follower:
 
 
 async def attach(api: HostApi, request: Request, id_: str) -> Answer:
-    """Hijack the connection for the streams of the container's first process."""
+    """Hijack the connection for the streams of a container's first process."""
     keys = detach_keys(request.text("detachKeys"))
     attachment = api.rest.containers.attach(id_, request.parameters)
     outbox = Outbox(api.clock_driver.event(), is_raw=attachment.is_raw)
@@ -192,7 +194,7 @@ async def attach(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 async def stats(api: HostApi, request: Request, id_: str) -> Answer:
-    """Return statistics: once, or once a second."""
+    """Return a container's statistics: one set for every second, or a single one with `stream=false`."""
     is_stream = request.flag("stream", default=True)
     # Of a stream the first set, and a set that was asked for alone, has no previous one to compare with.
     first = api.rest.containers.stats(id_, has_previous=not (is_stream or request.flag("one-shot")))
@@ -218,18 +220,18 @@ def _stat_header(api: HostApi, id_: str, path: str) -> dict[str, str]:
 
 
 async def archive_stat(api: HostApi, request: Request, id_: str) -> Answer:
-    """Return the description of a file in a header."""
+    """Return the description of a file in a container, in a response header."""
     return Response(200, b"", _stat_header(api, id_, request.text("path")))
 
 
 async def archive_get(api: HostApi, request: Request, id_: str) -> Answer:
-    """Return a file or folder as a tar archive."""
+    """Return a file or directory of a container as a tar archive."""
     path = request.text("path")
     headers = _stat_header(api, id_, path)
     return Response(200, api.rest.containers.archive_get(id_, path), {**headers, "Content-Type": "application/x-tar"})
 
 
 async def archive_put(api: HostApi, request: Request, id_: str) -> Answer:
-    """Unpack a tar archive into a folder."""
+    """Unpack a tar archive into a directory of a container."""
     api.rest.containers.archive_put(id_, request.text("path"), request.body)
     return Response.empty(200)

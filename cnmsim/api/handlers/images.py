@@ -1,4 +1,4 @@
-"""Pulls of images, and checks before operations on images that are not simulated."""
+"""The handler that pulls images, and checks that run before an operation is refused as not simulated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def _lines(messages: Iterator[dict[str, Any]]) -> AsyncIterator[bytes]:
 
 
 async def prune_builds(_api: HostApi, _request: Request) -> Answer:
-    """Answer as an engine with an empty build cache does."""
+    """Return the report of pruning an empty build cache."""
     return Response.json({"CachesDeleted": None, "SpaceReclaimed": 0})
 
 

@@ -19,7 +19,7 @@ _LONGEST_JUMP_S = 30 * 86400.0
 
 
 async def ping(api: HostApi, _request: Request) -> Answer:
-    """Answer `OK` with the engine's headers."""
+    """Answer a ping: the body is `OK`, the headers describe the engine."""
     return Response(200, b"OK", {**api.rest.system.ping_headers(), "Content-Type": "text/plain; charset=utf-8"})
 
 

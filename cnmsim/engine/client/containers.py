@@ -40,7 +40,7 @@ class ContainerError(CnmsimError):
 
 
 class ExecResult(NamedTuple):
-    """The result of `exec_run`: exit status and output."""
+    """The result of `exec_run`: the command's exit status and its output, which can be unpacked as a pair."""
 
     exit_code: int | None
     output: Any
@@ -48,19 +48,22 @@ class ExecResult(NamedTuple):
 
 @frozen
 class CommandOutput:
-    """The output of a command as a terminal would show it, and the command's exit status."""
+    """The output of a command as the text that a terminal would show, and the command's exit status."""
 
     text: str
     exit_code: int
 
     @property
     def output(self) -> str:
-        """The text. This alias makes the result usable like the result of a host's `exec`."""
+        """The output. The name is an alias, so that code can treat the result like the result of a host's `exec`."""
         return self.text
 
     @property
     def status(self) -> int:
-        """The exit status. This alias makes the result usable like the result of a host's `exec`."""
+        """The exit status.
+
+        The name is an alias, so that code can treat the result like the result of a host's `exec`.
+        """
         return self.exit_code
 
     def __str__(self) -> str:
@@ -77,7 +80,7 @@ class CommandOutput:
 
 
 class _LogOptions(TypedDict, total=False):
-    """The options of `Container.logs` besides `stream`."""
+    """The keyword arguments of `Container.logs`, except `stream`."""
 
     stdout: bool
     stderr: bool
@@ -95,24 +98,24 @@ _ATTACHED_START_S = 1.0
 @raises_docker_errors
 @define(eq=False, repr=False)
 class Container(Model, Place):
-    """A container."""
+    """A container of an engine, with the attributes and methods of docker-py's `Container`."""
 
     def __repr__(self) -> str:
         return f"<Container: {self.short_id}>"
 
     @property
     def record(self) -> records.Container:
-        """The engine's record of the container. Raises `NotFound` once it is removed."""
+        """The engine's internal record of the container. Raises `NotFound` if the container was removed."""
         return self._engine.store.get(self.id)
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """The output of `docker inspect`."""
+        """The container's full description as a dict, the same data that `docker inspect` prints."""
         return self._engine.rest.containers.inspect(self.id)
 
     @property
     def name(self) -> str:
-        """The name."""
+        """The container's name, without the leading slash of the API."""
         return self.record.name
 
     @property
@@ -122,18 +125,18 @@ class Container(Model, Place):
 
     @property
     def health(self) -> str:
-        """The result of the health checks, or `unknown`."""
+        """The result of the health checks: `starting`, `healthy` or `unhealthy`; `unknown` without health checks."""
         monitor = self.record.health
         return monitor.status if monitor is not None else "unknown"
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels."""
+        """The container's labels, as a mapping from name to value."""
         return dict(self.record.config["Labels"] or {})
 
     @property
     def image(self) -> Image:
-        """The image."""
+        """The image from which the container was created."""
         return Image(self._engine, self.record.image.id)
 
     @property
@@ -145,7 +148,7 @@ class Container(Model, Place):
 
     @property
     def files(self) -> FileSystem:
-        """The file system."""
+        """The container's file system, which can be read and written also while the container does not run."""
         return self.record.files
 
     @property
@@ -155,21 +158,24 @@ class Container(Model, Place):
 
     @property
     def sandbox(self) -> Sandbox | None:
-        """The sandbox of the container; `None` while it does not run."""
+        """The container's libnetwork sandbox; `None` while the container does not run."""
         return self._engine.networking.sandbox_of(self.record)
 
     @property
     def namespace(self) -> NetworkNamespace:
-        """The network namespace of its processes. Raises `NotFound` while it does not run."""
+        """The network namespace in which the container's processes run.
+
+        Raises `NotFound` while the container does not run.
+        """
         process = self.record.process
         if process is None:
             raise NotFound(f"container {self.name} is not running: it has no network namespace")
         return process.namespace
 
     def ip(self, network: str | Network | None = None, *, family: int = 4) -> str:
-        """Return the container's address on a network, or on its first network that has assigned one.
+        """Return the container's address on a network, as text; "" if it has none there.
 
-        "" if there is none.
+        Without `network`, return the address on the first network that has assigned one. `family` is 4 or 6.
         """
         key = "ip_address" if family == 4 else "global_ipv6_address"
         networks = self.record.networks
@@ -182,9 +188,9 @@ class Container(Model, Place):
         return next((address for address in addresses if address), "")
 
     def exec(self, command: str | list[str], **options: Any) -> CommandOutput:
-        """Run a command, and return its output as a terminal would show it.
+        """Run a command in the container, and return its output as text together with its exit status.
 
-        The options are the options of `exec_run`.
+        `options` are keyword arguments of `exec_run`. A command without an exit status counts as 0.
         """
         exit_code, output = self.exec_run(command, **options)
         return CommandOutput((output or b"").decode(errors="replace"), exit_code if exit_code is not None else 0)
@@ -192,7 +198,7 @@ class Container(Model, Place):
     # --- docker-py
 
     def start(self) -> None:
-        """Start the container, and run its first process until it waits. Raises an `EngineError`."""
+        """Start the container, and run its first process until that waits for something. Raises an `EngineError`."""
         engine = self._engine
         needs_attachment = bool(engine.networking.unattached(self.record))
         engine.complete(engine.rest.containers.start(self.id))
@@ -201,17 +207,20 @@ class Container(Model, Place):
         engine.clock.run_ready()
 
     def stop(self, *, timeout: int | None = None, signal: str = "") -> None:
-        """Stop the container: SIGTERM, and SIGKILL after `timeout` (10) seconds."""
+        """Stop the container.
+
+        Send its stop signal, or `signal`, and SIGKILL after `timeout` seconds (default: 10).
+        """
         query = query_of(t=timeout, signal=signal)
         self._engine.complete(self._engine.rest.containers.stop(self.id, query))
 
     def restart(self, *, timeout: int | None = None) -> None:
-        """Stop and start the container."""
+        """Stop the container if it runs, with SIGKILL after `timeout` seconds, then start it."""
         self._engine.complete(self._engine.rest.containers.restart(self.id, query_of(t=timeout)))
         self._engine.clock.run_ready()
 
     def kill(self, signal: str | int | None = None) -> None:
-        """Send a signal, SIGKILL by default."""
+        """Send a signal, given by name or number, to the container's first process; SIGKILL by default."""
         self._engine.rest.containers.kill(self.id, query_of(signal=signal))
 
     def pause(self) -> None:
@@ -227,15 +236,21 @@ class Container(Model, Place):
         self._engine.rest.containers.rename(self.id, {"name": name})
 
     def update(self, *, restart_policy: Mapping[str, Any]) -> dict[str, Any]:
-        """Change the restart policy."""
+        """Replace the container's restart policy, such as `{"Name": "always"}`. Return the engine's warnings."""
         return self._engine.rest.containers.update(self.id, {"RestartPolicy": restart_policy})
 
     def remove(self, *, v: bool = False, link: bool = False, force: bool = False) -> None:
-        """Remove the container."""
+        """Remove the container; with `force` a running one is killed first.
+
+        `v` removes its anonymous volumes, too. With `link`, the engine removes a legacy link instead of a container.
+        """
         self._engine.rest.containers.remove(self.id, query_of(v=v, link=link, force=force))
 
     def wait(self, *, timeout: float | None = None, condition: str = "not-running") -> dict[str, Any]:
-        """Let time pass until the container stops. Return `{"StatusCode": …}`. Raises `TimeoutError`."""
+        """Let virtual time pass until the container stops, and return its exit code as `{"StatusCode": …}`.
+
+        `condition` is "not-running", "next-exit" or "removed". Raises `TimeoutError` after `timeout` virtual seconds.
+        """
         query = {"condition": condition}
         return self._engine.complete(self._engine.rest.containers.wait(self.id, query), timeout)
 
@@ -257,10 +272,10 @@ class Container(Model, Place):
         stream: bool = False,
         follow: bool | None = None,
     ) -> bytes | Stream[bytes]:
-        """Return the log as bytes, or with `stream` an iterator over its lines.
+        """Return the container's log as bytes; with `stream`, return an iterator over its lines.
 
-        `follow` (the default of a stream) lets time pass until the container stops, and includes what it prints until
-        then.
+        `follow`, which is the default with `stream`, includes later output: reading it lets virtual time pass until
+        the container stops. `since` and `until` select lines by their time, `tail` the last lines.
         """
         query = query_of(
             stdout=stdout, stderr=stderr, timestamps=timestamps, tail=tail, since=since, until=until,
@@ -286,11 +301,11 @@ class Container(Model, Place):
         workdir: str = "",
         stream: bool = False,
     ) -> ExecResult:
-        """Run a command, and let time pass until it ends unless `detach`.
+        """Run a command in the container, and let virtual time pass until it ends; with `detach` return at once.
 
-        `stdin` may be the bytes that the command reads. With `demux` the output is a pair of stdout and stderr. With
-        `stream` the exit status is `None` and the output an iterator over what the command prints, and time passes
-        while it is read. Raises `Conflict` if the container does not run.
+        `stdin` may be the bytes that the command reads. With `demux` the output is the pair (stdout, stderr). With
+        `stream` the exit status is `None` and the output is an iterator over what the command prints; reading from it
+        lets time pass. Raises `Conflict` if the container does not run.
         """
         rest = self._engine.rest.execs
         env = (
@@ -321,7 +336,7 @@ class Container(Model, Place):
         return ExecResult(exit_code, b"".join(data for stream, data in printed if stream in wanted))
 
     def top(self, ps_args: str = "-ef") -> dict[str, Any]:
-        """Return the process list."""
+        """Return the container's processes, as `docker top` shows them. `ps_args` are options of `ps`."""
         return self._engine.rest.containers.top(self.id, {"ps_args": ps_args})
 
     @overload
@@ -334,10 +349,10 @@ class Container(Model, Place):
     def stats(self, *, decode: bool, stream: Literal[True] | None = None) -> Iterator[Any]: ...
 
     def stats(self, *, decode: bool | None = None, stream: bool | None = None) -> dict[str, Any] | Iterator[Any]:
-        """Return one set of statistics, as `docker stats --no-stream` shows them.
+        """Return one set of statistics as a dict, as `docker stats --no-stream` shows them.
 
-        With `stream`, or if `decode` is given, return an iterator: one set for every second that passes until the
-        container stops, as a dict with `decode`, else as a line of JSON in bytes.
+        With `stream`, or if `decode` is given, return an iterator instead. It yields one set for every second of
+        virtual time until the container stops: a dict if `decode` is True, else a line of JSON in bytes.
         """
         container = self._engine.rest.containers
         if not (decode is not None if stream is None else stream):
@@ -345,16 +360,16 @@ class Container(Model, Place):
         return statistics(self._engine, self.id, decode=bool(decode))
 
     def diff(self) -> list[dict[str, Any]] | None:
-        """Return the files that were changed."""
+        """Return the files that differ from the image, as `{"Path": …, "Kind": …}`; `None` if there are none."""
         return self._engine.rest.containers.changes(self.id)
 
     def get_archive(self, path: str) -> tuple[bytes, dict[str, Any]]:
-        """Return a file or folder as a tar archive, and its description."""
+        """Return the file or folder `path` as a tar archive in bytes, and its description as a dict."""
         rest = self._engine.rest.containers
         return rest.archive_get(self.id, path), rest.archive_stat(self.id, path)
 
     def put_archive(self, path: str, data: bytes) -> bool:
-        """Unpack a tar archive into a folder."""
+        """Unpack the tar archive `data` into the folder `path` of the container. Return True."""
         self._engine.rest.containers.archive_put(self.id, path, data)
         return True
 
@@ -401,11 +416,12 @@ class ContainerCollection:
         detach: bool = False,
         **options: Any,
     ) -> Container | bytes:
-        """Create and start a container. Return the `Container` if detached, else its output once it has exited.
+        """Create and start a container. Return the `Container` with `detach`, else its output once it has exited.
 
-        `options` are docker-py's, and those of `create_body`. Raises `ContainerError` if it exits with a status other
-        than 0, the `EngineError` of a failed creation or start, and `TimeoutError` if it is not detached and nothing
-        in the lab will end it; the container then goes on running.
+        `options` are docker-py's keyword arguments, and the additional ones of `create_body`. Raises `ContainerError`
+        if the command exits with a status other than 0, and an `EngineError` if the creation or the start fails.
+        Without `detach`, raises `TimeoutError` if nothing in the lab will end the container, which then goes on
+        running.
         """
         if detach and remove:
             options["auto_remove"] = True
@@ -433,9 +449,9 @@ class ContainerCollection:
         return printed
 
     def create(self, image: str | Image, command: str | list[str] | None = None, **options: Any) -> Container:
-        """Create a container. A missing image is pulled.
+        """Create a container without starting it. A missing image is pulled first.
 
-        Raises an `EngineError`, `TypeError` for an unknown option.
+        `options` are the keyword arguments of `run`. Raises an `EngineError`, and `TypeError` for an unknown option.
         """
         reference = image if isinstance(image, str) else image.id
         body = create_body(reference, command, options)
@@ -446,7 +462,10 @@ class ContainerCollection:
         return Container(self._engine, answer["Id"])
 
     def get(self, container_id: str) -> Container:
-        """Return a container by name, id or unique id prefix. Raises `NotFound`, with a note of the closest name."""
+        """Return the container with this name, id or unique id prefix.
+
+        Raises `NotFound`; its text suggests the container whose name is closest.
+        """
         try:
             return Container(self._engine, self._engine.store.get(container_id).id)
         except NotFound as error:
@@ -462,12 +481,12 @@ class ContainerCollection:
         filters: Mapping[str, Any] | None = None,
         limit: int = -1,
     ) -> list[Container]:
-        """Return the running containers; with `all`, also those that do not run."""
+        """Return the running containers; with `all`, also those that do not run. `limit` -1 means no limit."""
         query = query_of(all=all, limit=limit if limit > 0 else None, filters=filters_of(filters))
         return [Container(self._engine, summary["Id"]) for summary in self._engine.rest.containers.list(query)]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove the containers that do not run."""
+        """Remove the containers that do not run and pass the filters. Return the API's report on what was removed."""
         return self._engine.rest.containers.prune(query_of(filters=filters_of(filters)))
 
     def __getitem__(self, name: str) -> Container:

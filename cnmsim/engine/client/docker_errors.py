@@ -1,8 +1,9 @@
-"""Errors of docker-py's calls that are errors of docker-py, too, where a program has imported it.
+"""Errors that a program can catch under docker-py's names, such as `except docker.errors.NotFound`.
 
-`except docker.errors.NotFound` compares types, so that an error needs that class among its bases. docker-py's
-`APIError` is an `OSError`, which inside the simulation is an error of a kernel: only an error that leaves a call of
-the client gets these bases. docker-py itself is never imported here.
+An `except` clause compares classes, so the error's class must also derive from docker-py's class. It gets that base
+only when the error leaves a call of the client: docker-py's `APIError` is an `OSError`, and code inside the
+simulation would mistake it for an error of a kernel. This module uses docker-py's classes if the program has imported
+them, and never imports docker-py itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ _COMBINED: dict[tuple[type, type], type[CnmsimError]] = {}
 
 
 def raises_docker_errors(cls: type[T]) -> type[T]:
-    """Let the public methods and properties of a class raise errors that are docker-py's, too. Return the class."""
+    """Class decorator: errors that public methods and properties raise can be caught under docker-py's names, too.
+
+    Changes `cls` in place, and returns it. Such an error is an instance of docker-py's class and of its own class.
+    """
     for name, member in list(vars(cls).items()):
         if name.startswith("_") and name != "__getitem__":
             continue
@@ -46,7 +50,10 @@ def _raising(function: Callable[..., T]) -> Callable[..., T]:
 
 
 def _converted(error: CnmsimError) -> CnmsimError:
-    """Return the error with a base class of docker-py, or the same error if there is none for it."""
+    """Return a copy of the error that is also an instance of docker-py's class for it.
+
+    Return the error itself if docker-py has no such class, or if the program has not imported docker-py.
+    """
     module = sys.modules.get(_MODULE)
     base = _base(module, error) if module is not None else None
     if base is None or isinstance(error, base):
@@ -59,7 +66,10 @@ def _converted(error: CnmsimError) -> CnmsimError:
 
 
 def _base(module: Any, error: CnmsimError) -> type[Exception] | None:
-    """Return the class that docker-py raises for an error of the Engine API; `None` for other errors."""
+    """Return the class of docker-py that corresponds to an error; `None` if the error has no counterpart there.
+
+    `module` is `docker.errors`.
+    """
     base: type[Exception] | None = None
     if type(error).__name__ == "ContainerError":
         base = module.ContainerError
@@ -70,7 +80,7 @@ def _base(module: Any, error: CnmsimError) -> type[Exception] | None:
 
 
 def _combined(kind: type[CnmsimError], base: type[Exception]) -> type[CnmsimError]:
-    """Return the class of both, with the name and the text of cnmsim's."""
+    """Return a subclass of both `kind` and `base`, with the name and the text of `kind`."""
     if (kind, base) in _COMBINED:
         return _COMBINED[kind, base]
     members: dict[str, Any] = {"__module__": kind.__module__, "__str__": CnmsimError.__str__}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @raises_docker_errors
 @define(eq=False, repr=False)
 class Image(Model):
-    """An image."""
+    """An image of an engine, with the attributes and methods of docker-py's `Image`."""
 
     def __repr__(self) -> str:
         listed = "', '".join(self.tags)
@@ -25,30 +25,30 @@ class Image(Model):
 
     @property
     def short_id(self) -> str:
-        """The digest of the id, shortened to twelve digits."""
+        """The image's id with its digest cut to twelve digits."""
         return self.id[:19]
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """The output of `docker image inspect`."""
+        """The image's full description as a dict, the same data that `docker image inspect` prints."""
         return self._engine.rest.images.inspect(self.id)
 
     @property
     def tags(self) -> list[str]:
-        """The tags."""
+        """The image's names with tag, such as `nginx:latest`."""
         return list(self.attrs["RepoTags"])
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels."""
+        """The image's labels, as a mapping from name to value."""
         return dict(self.attrs["Config"].get("Labels") or {})
 
     def history(self) -> list[dict[str, Any]]:
-        """Return the history."""
+        """Return the steps in which the image was built, as `docker history` prints them."""
         return self._engine.rest.images.history(self.id)
 
     def tag(self, repository: str, tag: str = "") -> bool:
-        """Add a tag."""
+        """Add the name `repository:tag` to the image. Return True."""
         self._engine.rest.images.tag(self.id, {"repo": repository, "tag": tag})
         return True
 
@@ -61,11 +61,11 @@ class ImageCollection:
     _engine: Session = field(repr=False)
 
     def get(self, name: str) -> Image:
-        """Return an image. Raises `NotFound`."""
+        """Return the image with this name, id or unique id prefix. Raises `NotFound`."""
         return Image(self._engine, self._engine.image_store.get(name).id)
 
     def list(self, name: str | None = None, *, filters: Mapping[str, Any] | None = None) -> list[Image]:
-        """Return the images."""
+        """Return the images that pass the filters, those of the repository `name` if it is given."""
         query_filters = dict(filters_of(filters) or {})
         if name:
             query_filters["reference"] = [name]
@@ -73,15 +73,18 @@ class ImageCollection:
         return [Image(self._engine, summary["Id"]) for summary in summaries]
 
     def pull(self, repository: str, tag: str = "") -> Image:
-        """Pull an image. Raises `SystemFault` on an engine without a registry."""
+        """Pull an image, and return it. Raises `SystemFault` if the engine cannot reach a registry."""
         for _message in self._engine.rest.images.create({"fromImage": repository, "tag": tag}):
             pass
         return self.get(f"{repository}:{tag}" if tag else repository)
 
     def remove(self, image: str, *, force: bool = False) -> None:
-        """Remove an image or one of its tags."""
+        """Remove the tag `image`, and the image itself with its last tag.
+
+        `force` also removes an image that stopped containers use.
+        """
         self._engine.rest.images.remove(image, query_of(force=force))
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove untagged images."""
+        """Remove the untagged images that pass the filters. Return the API's report on what was removed."""
         return self._engine.rest.images.prune(query_of(filters=filters_of(filters)))

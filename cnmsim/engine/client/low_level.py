@@ -1,6 +1,7 @@
-"""docker-py's low-level client (`docker.APIClient`) as far as programs use it beside the objects: `engine.api`.
+"""docker-py's low-level client (`docker.APIClient`): the methods that programs call through `engine.api`.
 
-Each method returns the JSON of the Engine API. What has an object with the same operation is not repeated here.
+Each method returns the JSON of the Engine API. Only operations that inspect and list are included; for others use the
+objects, such as `engine.containers.get(…).stop()`.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ Resource = str | Model | Mapping[str, Any]
 @raises_docker_errors
 @frozen
 class LowLevelClient:
-    """The calls of docker-py's `APIClient` that inspect and list."""
+    """The methods of docker-py's `APIClient` that inspect and list objects."""
 
     _engine: Session
 
     @property
     def base_url(self) -> str:
-        """The address that docker-py has for a socket."""
+        """The address that docker-py's client has when it uses a Unix socket."""
         return "http+docker://localhost"
 
     @property
@@ -46,7 +47,7 @@ class LowLevelClient:
         return self._engine.rest.system.info()
 
     def ping(self) -> bool:
-        """Return True."""
+        """Return True, as docker-py does for an engine that responds."""
         return True
 
     def containers(
@@ -56,16 +57,23 @@ class LowLevelClient:
         filters: Mapping[str, Any] | None = None,
         limit: int = -1,
     ) -> list[dict[str, Any]]:
-        """Return the list of `docker ps`."""
+        """Return the containers as `docker ps` lists them; with `all`, also those that do not run.
+
+        `limit` -1 means no limit.
+        """
         query = query_of(all=all, limit=limit if limit > 0 else None, filters=filters_of(filters))
         return self._engine.rest.containers.list(query)
 
     def inspect_container(self, container: Resource) -> dict[str, Any]:
-        """Return the output of `docker inspect`."""
+        """Return the container's description that `docker inspect` prints."""
         return self._engine.rest.containers.inspect(_id(container))
 
     def port(self, container: Resource, private_port: int | str) -> list[dict[str, str]] | None:
-        """Return where a port of a container is published: a list of `HostIp` and `HostPort`, `None` if it is not."""
+        """Return the host addresses and ports at which a container's port is published.
+
+        Return `None` if it is not published. `private_port` is the port in the container, such as 80 or "53/udp".
+        Each entry has `HostIp` and `HostPort`.
+        """
         text = str(private_port)
         ports = self.inspect_container(container)["NetworkSettings"]["Ports"] or {}
         bindings: list[dict[str, str]] | None = ports.get(text if "/" in text else f"{text}/tcp")
@@ -77,28 +85,31 @@ class LowLevelClient:
         ids: list[str] | None = None,
         filters: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the list of `docker network ls`, of networks with one of the names and ids if these are given."""
+        """Return the networks as `docker network ls` lists them.
+
+        With `names` or `ids`, return only networks that have one of them.
+        """
         wanted = dict(filters or {}) | ({"name": names} if names else {}) | ({"id": ids} if ids else {})
         return self._engine.rest.networks.list(query_of(filters=filters_of(wanted)))
 
     def inspect_network(self, net_id: Resource) -> dict[str, Any]:
-        """Return the output of `docker network inspect`."""
+        """Return the network's description that `docker network inspect` prints."""
         return self._engine.rest.networks.inspect(_id(net_id))
 
     def images(self, *, filters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Return the list of `docker images`."""
+        """Return the images as `docker images` lists them."""
         return self._engine.rest.images.list(query_of(filters=filters_of(filters)))
 
     def inspect_image(self, image: Resource) -> dict[str, Any]:
-        """Return the output of `docker image inspect`."""
+        """Return the image's description that `docker image inspect` prints."""
         return self._engine.rest.images.inspect(_id(image))
 
     def volumes(self, *, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the list of `docker volume ls`."""
+        """Return the volumes as `docker volume ls` lists them: a dict with the list under `Volumes`."""
         return self._engine.rest.volumes.list(query_of(filters=filters_of(filters)))
 
     def inspect_volume(self, name: str) -> dict[str, Any]:
-        """Return the output of `docker volume inspect`."""
+        """Return the volume's description that `docker volume inspect` prints."""
         return self._engine.rest.volumes.inspect(name)
 
     def close(self) -> None:
@@ -112,7 +123,7 @@ class LowLevelClient:
 
 
 def _id(resource: Resource) -> str:
-    """Return the id or name that identifies an object, as docker-py's `check_resource` does."""
+    """Return the id or name to put into a request: a text itself, else the id of the object or of the API's dict."""
     if isinstance(resource, Model):
         return resource.id
     if isinstance(resource, Mapping):

@@ -1,4 +1,4 @@
-"""The base of docker-py's objects, and the conversion of their arguments."""
+"""The base class of docker-py's objects, and the conversion of their methods' arguments to the API's formats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Model:
-    """An object of an engine, identified by its id."""
+    """Base class of containers, networks and so on: one object of an engine, identified by its id."""
 
     _engine: Session = field(repr=False)
     id: str
@@ -29,7 +29,7 @@ class Model:
 
     @property
     def engine(self) -> Session:
-        """The engine of the object."""
+        """The engine to which the object belongs."""
         return self._engine
 
     def _repr_html_(self) -> str | None:
@@ -45,7 +45,7 @@ class Model:
 
 
 def query_of(**parameters: Any) -> dict[str, Any]:
-    """Convert arguments to query parameters: `None` and "" are omitted, booleans become 1 and 0."""
+    """Convert keyword arguments to query parameters: `None` and "" are omitted, booleans become 1 and 0."""
     shown: dict[str, Any] = {}
     for key, value in parameters.items():
         if value is None or value == "":
@@ -58,14 +58,20 @@ def query_of(**parameters: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Convert a boolean to 1 or 0, and a time to seconds since 1970; without a zone it is UTC, as in docker-py."""
+    """Convert a boolean to 1 or 0, and a `datetime` to seconds since 1970; other values are returned unchanged.
+
+    A `datetime` without a time zone is UTC, as in docker-py.
+    """
     if isinstance(value, datetime):
         return value.timestamp() if value.tzinfo else value.replace(tzinfo=UTC).timestamp()
     return int(value) if isinstance(value, bool) else value
 
 
 def filters_of(filters: Mapping[str, Any] | None) -> dict[str, list[str]] | None:
-    """Convert docker-py's filters to the API's: a single value becomes a list, and every item a string."""
+    """Convert docker-py's filters to the API's format: `{"label": "a"}` becomes `{"label": ["a"]}`.
+
+    Every value becomes a list of strings.
+    """
     if not filters:
         return None
     shown: dict[str, list[str]] = {}

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @raises_docker_errors
 @define(eq=False, repr=False)
 class Network(Model):
-    """A network."""
+    """A network of an engine, with the attributes and methods of docker-py's `Network`."""
 
     def __repr__(self) -> str:
         return f"<Network: {self.short_id}>"
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """The output of `docker network inspect`."""
+        """The network's full description as a dict, the same data that `docker network inspect` prints."""
         return self._engine.rest.networks.inspect(self.id)
 
     @property
@@ -37,7 +37,10 @@ class Network(Model):
 
     @property
     def cnm(self) -> cnm.Network:
-        """The network in libnetwork, the object behind this one. Raises `NotFound` if this node has no copy of it."""
+        """The libnetwork object of this network.
+
+        Raises `NotFound` if this node has no copy of the (swarm) network.
+        """
         network = self._engine.controller.network_by_id(self.id)
         if network is None:
             raise NotFound(f"network {self.id} not found")
@@ -45,7 +48,7 @@ class Network(Model):
 
     @property
     def containers(self) -> list[Container]:
-        """The connected containers."""
+        """The containers that are connected to the network."""
         records = [self._engine.store.find(identity) for identity in self.attrs["Containers"]]
         return [Container(self._engine, container.id) for container in records if container is not None]
 
@@ -62,7 +65,10 @@ class Network(Model):
         mac_address: str | None = None,
         gw_priority: int = 0,
     ) -> None:
-        """Connect a container. Raises an `EngineError`."""
+        """Connect a container, given as an object, name or id. The options are those of `docker network connect`.
+
+        Raises an `EngineError`.
+        """
         pairs = links.items() if isinstance(links, Mapping) else links or ()
         addresses = {"IPv4Address": ipv4_address, "IPv6Address": ipv6_address, "LinkLocalIPs": link_local_ips}
         settings: dict[str, Any] = {
@@ -77,7 +83,7 @@ class Network(Model):
         self._engine.complete(self._engine.rest.networks.connect(self.id, body))
 
     def disconnect(self, container: str | Container, *, force: bool = False) -> None:
-        """Disconnect a container. Raises an `EngineError`."""
+        """Disconnect a container, given as an object, name or id. Raises an `EngineError`."""
         self._engine.rest.networks.disconnect(self.id, {"Container": _id_of(container), "Force": force})
 
     def remove(self) -> None:
@@ -113,9 +119,10 @@ class NetworkCollection:
         ip_range: str = "",
         check_duplicate: bool = True,  # noqa: ARG002 - engines always check
     ) -> Network:
-        """Create a network. `subnet`, `gateway` and `ip_range` may replace an `ipam` configuration.
+        """Create a network, and return it. Raises an `EngineError`.
 
-        Raises an `EngineError`.
+        `subnet`, `gateway` and `ip_range` are a short form that is used without `ipam`; `subnet` may be
+        several subnets. `check_duplicate` has no effect, as engines always check.
         """
         if subnet is not None and ipam is None:
             subnets = [subnet] if isinstance(subnet, str) else list(subnet)
@@ -150,7 +157,10 @@ class NetworkCollection:
         *,
         filters: Mapping[str, Any] | None = None,
     ) -> list[Network]:
-        """Return the networks."""
+        """Return the networks that pass the filters.
+
+        With `names` or `ids`, return only networks that have one of them.
+        """
         query_filters = dict(filters_of(filters) or {})
         if names:
             query_filters["name"] = list(names)
@@ -160,7 +170,10 @@ class NetworkCollection:
         return [Network(self._engine, summary["Id"]) for summary in summaries]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove the networks without containers."""
+        """Remove the networks without containers that pass the filters.
+
+        Return the API's report on what was removed.
+        """
         return self._engine.complete(self._engine.rest.networks.prune(query_of(filters=filters_of(filters))))
 
     def __getitem__(self, name: str) -> Network:

@@ -40,10 +40,10 @@ _ENDPOINT = {"aliases": "Aliases", "gw_priority": "GwPriority"}
 
 
 def create_body(image: str, command: str | list[str] | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the create body for docker-py's `options`.
+    """Return the body of `POST /containers/create` for an image, a command and docker-py's keyword arguments.
 
-    Additional options: `ip`, `ip6`, `aliases` and `gw_priority` of the container on `network`, and `expose`. Raises
-    `TypeError` for an unknown option.
+    Additional options configure the endpoint on `network`: `ip`, `ip6`, `aliases` and `gw_priority`; `expose` exposes
+    ports. Raises `TypeError` for an unknown option.
     """
     body: dict[str, Any] = {"Image": image, "HostConfig": {}, "Labels": {}}
     host: dict[str, Any] = body["HostConfig"]
@@ -67,7 +67,10 @@ def create_body(image: str, command: str | list[str] | None, options: Mapping[st
 
 
 def _size(key: str, value: int | str) -> int:
-    """Return a size in bytes, as docker-py's `parse_bytes` does."""
+    """Convert a size such as `64m`, or a number, to bytes. `key` is the option's name, for the error.
+
+    Raises `InvalidParameter`.
+    """
     if not isinstance(value, str) or value == "-1":
         return int(value)
     try:
@@ -79,7 +82,7 @@ def _size(key: str, value: int | str) -> int:
 
 
 def words(command: str | list[str] | tuple[str, ...]) -> list[str]:
-    """Split a command as docker-py does; a list is returned unchanged."""
+    """Return the words of a command: a text is split as by a shell, the items of a list are kept."""
     return shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
 
 
@@ -142,7 +145,11 @@ def _is_publication(port: Any) -> bool:
 
 
 def _as_mapping(value: str | Iterable[Any]) -> dict[str, Any]:
-    """Return the mapping that means the same as `-p` arguments such as `8080:80` or `127.0.0.1:8080:80/udp`."""
+    """Convert arguments of `docker run -p` to docker-py's mapping `{container port: host port}`.
+
+    For example, `8080:80` becomes `{"80/tcp": 8080}`, and `127.0.0.1:8080:80/udp` becomes `{"80/udp": ("127.0.0.1",
+    8080)}`.
+    """
     shown: dict[str, Any] = {}
     for word in [value] if isinstance(value, str) else value:
         published, _, port = str(word).rpartition(":")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @raises_docker_errors
 @define(eq=False, repr=False)
 class SecretOrConfig(Model, ABC):
-    """The common base of secrets and configs."""
+    """Base class of `Secret` and `Config`, which have the same attributes and methods."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.name!r}>"
@@ -34,7 +34,7 @@ class SecretOrConfig(Model, ABC):
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """The output of `docker secret inspect` or `docker config inspect`. A secret's content is not included."""
+        """The output of `docker secret inspect` or `docker config inspect`, without a secret's content."""
         return self._engine.complete(self._api.inspect(self.id))
 
     @property
@@ -43,7 +43,7 @@ class SecretOrConfig(Model, ABC):
         return str(self.attrs["Spec"]["Name"])
 
     def remove(self) -> bool:
-        """Remove the object. Raises an `EngineError` while a service uses it."""
+        """Remove the secret or config, and return True. Raises an `EngineError` while a service uses it."""
         self._engine.complete(self._api.remove(self.id))
         return True
 
@@ -76,7 +76,7 @@ K = TypeVar("K", bound=SecretOrConfig)
 @raises_docker_errors
 @define
 class SecretOrConfigCollection(ABC, Generic[K]):
-    """The secrets or the configs of the swarm an engine manages."""
+    """Base class of `SecretCollection` and `ConfigCollection`, for the swarm that the engine manages."""
 
     _engine: Session = field(repr=False)
 
@@ -95,7 +95,7 @@ class SecretOrConfigCollection(ABC, Generic[K]):
         *,
         templating: Mapping[str, Any] | None = None,
     ) -> K:
-        """Create a secret or config. Raises an `EngineError`."""
+        """Create a secret or config with the content `data`, and return it. Raises an `EngineError`."""
         content = b64encode(data.encode() if isinstance(data, str) else data).decode()
         body: dict[str, Any] = {"Name": name, "Data": content, "Labels": dict(labels or {})}
         if templating:
@@ -106,7 +106,7 @@ class SecretOrConfigCollection(ABC, Generic[K]):
         return self._named(self._engine.complete(self._api.inspect(id_))["ID"])
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[K]:
-        """Return the secrets or configs."""
+        """Return the secrets or configs that pass the filters."""
         views = self._engine.complete(self._api.list(query_of(filters=filters_of(filters))))
         return [self._named(view["ID"]) for view in views]
 

@@ -49,7 +49,7 @@ class Service(Model):
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """The output of `docker service inspect`."""
+        """The service's full description as a dict, the same data that `docker service inspect` prints."""
         return self._engine.complete(self._engine.rest.services.inspect(self.id))
 
     @property
@@ -59,7 +59,7 @@ class Service(Model):
 
     @property
     def version(self) -> int:
-        """The version of the object, which an update must name."""
+        """The version index of the service's present state. An update must state the version that it is based on."""
         return int(self.attrs["Version"]["Index"])
 
     def tasks(self, filters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -77,10 +77,10 @@ class Service(Model):
         since: int = 0,
         tail: int | str = "all",
     ) -> Iterator[bytes]:
-        """Return the output of the service's tasks so far, line by line. Following it is not simulated.
+        """Return the lines that the service's tasks have logged so far. Waiting for later lines is not simulated.
 
-        `since` is in seconds since 1970, `tail` the number of last lines of each task. Raises an `EngineError`, also
-        if neither `stdout` nor `stderr` is requested.
+        Select at least one of `stdout` and `stderr`. `since` is in seconds since 1970; `tail` selects the last lines
+        of each task. Raises an `EngineError`, also if neither stream is selected.
         """
         rest = self._engine.rest.service_logs
         query = query_of(
@@ -95,7 +95,10 @@ class Service(Model):
         return iter(lines)
 
     def scale(self, replicas: int) -> bool:
-        """Set the number of tasks. Raises an `EngineError`; `ValueError` for a service that is not replicated."""
+        """Set the number of tasks, and return True.
+
+        Raises an `EngineError`, and `ValueError` for a service whose mode is not replicated.
+        """
         mode = self.attrs["Spec"]["Mode"]
         if "Replicated" in mode:
             new_mode: dict[str, Any] = {"Replicated": {"Replicas": replicas}}
@@ -106,18 +109,18 @@ class Service(Model):
         return self._update({"Mode": new_mode})
 
     def update(self, **options: Any) -> bool:
-        """Change the given options, which are those of `create`. Raises an `EngineError`."""
+        """Change the given options, which are those of `create`, and return True. Raises an `EngineError`."""
         spec = self.attrs["Spec"]
         changes = _spec(spec, options)
         return self._update(changes)
 
     def force_update(self) -> bool:
-        """Replace all tasks without a change of the spec."""
+        """Replace all tasks by new ones, although the service's spec is unchanged. Return True."""
         template = self.attrs["Spec"]["TaskTemplate"]
         return self._update({"TaskTemplate": {**template, "ForceUpdate": template.get("ForceUpdate", 0) + 1}})
 
     def rollback(self) -> bool:
-        """Restore the previous spec. Raises an `EngineError`."""
+        """Restore the service's previous spec, and return True. Raises an `EngineError`."""
         attrs = self.attrs
         query = query_of(version=attrs["Version"]["Index"], rollback="previous")
         self._engine.complete(self._engine.rest.services.update(self.id, attrs["Spec"], query))
@@ -190,7 +193,7 @@ class ServiceCollection:
 
 
 def _spec(present: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a service spec with `options` applied to it."""
+    """Return the service spec `present` with docker-py's `options` applied to it."""
     unused = dict(options)
     template = dict(present.get("TaskTemplate") or {})
     container = dict(template.get("ContainerSpec") or {})

@@ -1,4 +1,4 @@
-"""The access of docker-py's objects to an engine: its API, its parts, and the clock that blocking calls advance."""
+"""What docker-py's objects need of an engine: its API, its parts, and the clock that blocking calls advance."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PARTS = frozenset({
 
 
 class Session:
-    """Access to one engine. `backend` holds the engine's parts, for which the other attributes are shorthands."""
+    """Access to one engine. `backend` holds the engine's parts; most other attributes are shorthands for one part."""
 
     def __init__(self, backend: Backend, get_cluster: GetCluster) -> None:
         context = backend.context
@@ -61,7 +61,7 @@ class Session:
         self.rest = Rest(backend, get_cluster)
 
     def __dir__(self) -> list[str]:
-        """Return the names for tab completion, without those of the engine's parts."""
+        """Return the names that tab completion offers: all except the attributes that hold the engine's parts."""
         return [name for name in super().__dir__() if name not in _PARTS]
 
     @property
@@ -75,11 +75,11 @@ class Session:
         return self.backend.context.api_version
 
     def complete(self, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-        """Let virtual time pass until `awaitable` is done, and return its result.
+        """Let virtual time pass until `awaitable` is done. Return its result, or raise its error.
 
-        Raises the error of `awaitable`, or `TimeoutError`. Outside a swarm, a coroutine begins at once: if it waits
-        for nothing, it completes without advancing the clock. In a swarm, it begins after the work that is scheduled
-        for this instant, which may be the reaction to an earlier operation.
+        Raises `TimeoutError` after `timeout_s` virtual seconds. Outside a swarm, a coroutine begins at once: if it
+        waits for nothing, it completes without advancing the clock. In a swarm, it begins only after the work that is
+        already scheduled for this instant, because that work may be the reaction to an earlier operation.
         """
         if isinstance(awaitable, Future) or self.controller.cluster is not None:
             return run_until(self.clock, awaitable, timeout_s)
@@ -92,7 +92,7 @@ class Session:
 
 
 async def _resume(begun: Coroutine[Any, Any, T], awaited: Future[Any]) -> T:
-    """Run the rest of a coroutine that has begun and waits for `awaited`."""
+    """Continue a coroutine that was already started and waits for `awaited`. Return its result."""
     return await _rest(begun, awaited)
 
 

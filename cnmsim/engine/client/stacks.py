@@ -34,13 +34,13 @@ StackFiles = str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str,
 
 @frozen
 class StackDescription:
-    """The content of a stack: by name, the API's request bodies of its services, networks, secrets and configs.
+    """A parsed stack: the API's request bodies of its services, networks, secrets and configs, by name.
 
-    Services refer to secrets and configs by name. `external_networks` must exist already. `notices` are messages
-    about what was ignored.
+    Services refer to secrets and configs by name. `external_networks` are networks that must exist already. `notices`
+    are messages about parts of the files that were ignored.
 
-    `located_error` creates the error for an object that the engine refused. Its arguments are the kind
-    ("service", "network", "secret" or "config"), the name, the whole message, and the engine's message.
+    `located_error` creates the error for an object that the engine refused. Its arguments are the kind ("service",
+    "network", "secret" or "config"), the name, the whole message, and the engine's message.
     """
 
     services: Mapping[str, Body]
@@ -60,7 +60,7 @@ StackReader = Callable[[str, StackFiles, Mapping[str, str], Path | None], StackD
 @raises_docker_errors
 @frozen
 class Stack:
-    """A stack of the swarm. `notices` come from the deployment that returned this object."""
+    """A stack of the swarm. `notices` are the messages of the `deploy` call that returned this object, else empty."""
 
     _engine: Session = field(repr=False, eq=False)
     name: str
@@ -104,8 +104,8 @@ class Stack:
     def remove(self) -> None:
         """Remove services, secrets, configs and networks, in this order, as `docker stack rm` does. Volumes stay.
 
-        Raises `NotFound` if the stack has none of these, and `Conflict`, with all failures, after everything else was
-        removed.
+        Raises `NotFound` if the stack has none of these. If some cannot be removed, the others are removed first, and
+        `Conflict` then reports all failures.
         """
         services, networks = self.services(), self.networks()
         kinds: list[tuple[str, Iterable[Any]]] = [
@@ -128,7 +128,7 @@ class Stack:
 @raises_docker_errors
 @define
 class StackCollection:
-    """The stacks of the swarm that an engine manages. `reader` parses stack files."""
+    """The stacks of the swarm that an engine manages. `reader` is the function that parses stack files."""
 
     _engine: Session = field(repr=False)
     reader: StackReader | None = field(default=None, repr=False)
@@ -147,13 +147,14 @@ class StackCollection:
 
         `files` are paths, or content as a multi-line text or a mapping; later ones are merged into earlier ones.
         `env` are the variables for `${…}`. Relative paths in files start from the folder of the first file, those in
-        content from `folder`. Services whose spec did not change are not updated; `prune` removes services that the
-        files do not have. `resolve_image` is "always", "changed" or "never": with the latter two a service keeps its
-        present image while the image in the file is unchanged. Tasks start in the background: `lab.settle()` waits
-        for them.
+        content from `folder`. Services whose spec did not change are not updated. `prune` removes services that are
+        in the stack but not in the files. `resolve_image` is "always", "changed" or "never": with the latter two a
+        service keeps its present image while the image in the file is unchanged. Tasks start in the background:
+        `lab.settle()` waits for them.
 
-        Raises `FileError` for an error in a file, before anything is created, and for what the engine refuses;
-        earlier objects remain, as with the docker command. Raises `Unavailable` on an engine that is not a manager.
+        Raises `FileError` for an error in a file, before anything is created, and for an object that the engine
+        refuses; in the latter case objects that were already created remain, as with the docker command. Raises
+        `Unavailable` on an engine that is not a manager.
         """
         if not name.strip(" \t\n\r\"'"):
             raise InvalidParameter(f'invalid stack name: "{name}"')
@@ -192,7 +193,7 @@ class StackCollection:
 
 @define
 class _Deployment:
-    """One run of `docker stack deploy`."""
+    """One run of `docker stack deploy`: creates or updates the objects of `description` in `stack`."""
 
     engine: Session
     stack: Stack
@@ -260,7 +261,7 @@ class _Deployment:
             raise self._refused(kind, name, f"failed to {doing} {kind} {name}", error) from error
 
     def _with_ids(self, name: str, spec: Body) -> Body:
-        """Return a service's spec, in which the names of secrets and configs are replaced by their ids."""
+        """Return a copy of the spec of the service `name` in which secrets and configs are referred to by id."""
         template = spec["TaskTemplate"]
         container = dict(template["ContainerSpec"])
         for kind in ("secret", "config"):
@@ -300,9 +301,10 @@ class _Deployment:
             raise self._refused("service", name, f"failed to {doing} service {name}", error) from error
 
     def _kept(self, spec: Body, present: Body) -> Body:
-        """Return a spec with the values that an update preserves: the count of forced updates, and the present image.
+        """Return `spec` with values taken over from `present`, the spec that the service has in the swarm.
 
-        The image is preserved only if the image in the file is unchanged and `resolve_image` is not "always".
+        These are the count of forced updates and, unless `resolve_image` is "always", the present image if the image
+        in the file is unchanged.
         """
         template = spec["TaskTemplate"]
         container = dict(template["ContainerSpec"])
@@ -314,12 +316,15 @@ class _Deployment:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Return a sort key by which `web2` precedes `web10`, as in the docker command's lists."""
+    """Return a sort key for a name, so that `web2` precedes `web10`, as in the docker command's lists."""
     return [(int(part), "") if is_number(part) else (0, part) for part in re.split(r"([0-9]+)", name) if part]
 
 
 def _tagged(spec: Body) -> Body:
-    """Return a spec whose image has a familiar name and a tag, as the client sends it (`imageWithTagString`)."""
+    """Return a copy of a service spec whose image has its short name and a tag, such as `nginx:latest`.
+
+    The docker command sends images in this form (`imageWithTagString`).
+    """
     from cnmsim.engine.cluster.task_container import image_name
 
     template = spec["TaskTemplate"]

@@ -19,14 +19,15 @@ T = TypeVar("T")
 
 
 def _nothing() -> None:
-    """Do nothing."""
+    """Do nothing; the default for `Stream.end`."""
 
 
 class Stream(Iterator[T], Generic[T]):
-    """An iterator over items that appear while virtual time passes, as docker-py's `CancellableStream`.
+    """An iterator over items that appear while virtual time passes, like docker-py's `CancellableStream`.
 
-    `next` returns the oldest item; without one, it lets time pass until the next item. The stream ends when `is_over`
-    returns True, on `close`, and when no work is scheduled in the lab. `end` releases what the items come from.
+    `next` returns the oldest unread item; if there is none, it lets virtual time pass until an item appears. The
+    stream ends when `is_over` returns True, on `close`, and when no work is scheduled in the lab. `end` is called at
+    that point; the creator of the stream sets it to a function that releases resources.
     """
 
     def __init__(self, clock: Clock, is_over: Callable[[], bool]) -> None:
@@ -36,7 +37,7 @@ class Stream(Iterator[T], Generic[T]):
         self._is_closed = False
 
     def put(self, item: T) -> None:
-        """Append an item."""
+        """Append an item for the reader."""
         self._items.append(item)
 
     def close(self) -> None:
@@ -59,7 +60,10 @@ class Stream(Iterator[T], Generic[T]):
 
 
 def log_lines(reading: LogReading) -> Stream[bytes]:
-    """Return the lines of a log, followed until the container stops if that was requested."""
+    """Return the lines of the log that `reading` requests, including later ones if it requests to follow.
+
+    A followed log ends when the container stops.
+    """
     record = reading.container
     stopped = record.when("not-running") if reading.is_followed else None
     lines: Stream[bytes] = Stream(record.clock, lambda: stopped is None or stopped.is_done)
@@ -83,7 +87,10 @@ def log_lines(reading: LogReading) -> Stream[bytes]:
 
 
 def type_input(execution: Exec, stdin: bool | bytes) -> None:
-    """Write the input of a command, and end it. Without input nothing is written."""
+    """Write the input of a command and close its stdin; with False or b"" do nothing.
+
+    True closes stdin without input.
+    """
     if stdin:
         execution.streams.type(stdin if isinstance(stdin, bytes) else b"")
         execution.streams.end_input()
@@ -92,7 +99,11 @@ def type_input(execution: Exec, stdin: bool | bytes) -> None:
 def exec_output(
     engine: Session, identity: str, wanted: Collection[str], *, tty: bool, stdin: bool | bytes, demux: bool
 ) -> Stream[Any]:
-    """Start a prepared command, and return an iterator over what it prints."""
+    """Start the exec with the id `identity`, and return an iterator over what it prints.
+
+    `wanted` are the names of the streams to return ("stdout", "stderr"). With `demux` each item is a pair (stdout,
+    stderr), of which one is `None`, else bytes.
+    """
     ended: list[bool] = []
     output: Stream[Any] = Stream(engine.clock, lambda: bool(ended))
 
@@ -107,7 +118,10 @@ def exec_output(
 
 
 def statistics(engine: Session, identity: str, *, decode: bool) -> Iterator[Any]:
-    """Yield the statistics of a running container, a second apart."""
+    """Yield a container's statistics, one set for each second of virtual time, until the container stops.
+
+    Each set is a dict with `decode`, else a line of JSON in bytes. `identity` is the container's id or name.
+    """
     rest, record = engine.rest.containers, engine.store.get(identity)
     reading = rest.stats(identity, has_previous=False)
     while True:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen
 class JoinTokens:
-    """The join tokens of a swarm."""
+    """The tokens with which workers and managers can join a swarm."""
 
     worker: str = field(repr=False)
     manager: str = field(repr=False)
@@ -28,7 +28,7 @@ class JoinTokens:
 @raises_docker_errors
 @define
 class Swarm:
-    """The swarm an engine is in."""
+    """The swarm that an engine is in, with the attributes and methods of docker-py's `Swarm`."""
 
     _engine: Session = field(repr=False)
 
@@ -37,12 +37,15 @@ class Swarm:
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """The answer of `GET /swarm`. Raises `Unavailable` on a node that is not a manager."""
+        """The swarm's description as a dict, as `GET /swarm` returns it.
+
+        Raises `Unavailable` on a node that is not a manager.
+        """
         return self._engine.complete(self._engine.rest.swarm.inspect())
 
     @property
     def version(self) -> int:
-        """The version of the object, which an update must name."""
+        """The version index of the swarm's present settings. An update must state the version that it is based on."""
         return int(self.attrs["Version"]["Index"])
 
     @property
@@ -58,7 +61,7 @@ class Swarm:
 
     @property
     def tokens(self) -> JoinTokens:
-        """The join tokens."""
+        """The tokens with which workers and managers can join."""
         tokens = self.attrs["JoinTokens"]
         return JoinTokens(tokens["Worker"], tokens["Manager"])
 
@@ -78,7 +81,10 @@ class Swarm:
         force_new_cluster: bool = False,
         labels: Mapping[str, str] | None = None,
     ) -> Swarm:
-        """Create a swarm whose first manager is this node. Raises an `EngineError`."""
+        """Create a swarm whose first manager is this node. Raises an `EngineError`.
+
+        The options are those of `docker swarm init`.
+        """
         spec: dict[str, Any] = {"Labels": dict(labels or {})}
         if task_history_retention_limit is not None:
             spec["Orchestration"] = {"TaskHistoryRetentionLimit": task_history_retention_limit}
@@ -110,7 +116,12 @@ class Swarm:
         data_path_addr: str = "",
         availability: str = "active",
     ) -> bool:
-        """Join the swarm of a manager at `remote_addrs`. Raises an `EngineError`."""
+        """Join the swarm whose manager is at `remote_addrs` (`ADDRESS:PORT`), and return True.
+
+        Raises an `EngineError`.
+
+        The token determines whether this node becomes a worker or a manager.
+        """
         body = {
             "ListenAddr": listen_addr,
             "AdvertiseAddr": advertise_addr,
@@ -123,20 +134,23 @@ class Swarm:
         return True
 
     def leave(self, *, force: bool = False) -> bool:
-        """Leave the swarm. Raises `Unavailable`."""
+        """Leave the swarm, and return True; a manager needs `force`. Raises `Unavailable`."""
         self._engine.complete(self._engine.rest.swarm.leave(query_of(force=force)))
         return True
 
     def get_unlock_key(self) -> dict[str, str]:
-        """Return `{"UnlockKey": …}`, the key that unlocks managers, "" without autolock. Raises `Unavailable`."""
+        """Return `{"UnlockKey": …}`, the key with which restarted managers are unlocked; "" if autolock is off.
+
+        Raises `Unavailable`.
+        """
         return self._engine.complete(self._engine.rest.swarm.unlock_key())
 
     def unlock(self, key: str | Mapping[str, str], *, timeout_s: float = 60.0) -> bool:
-        """Unlock this manager with a key, or with the result of `get_unlock_key`.
+        """Unlock this restarted manager with a key, or with the dict that `get_unlock_key` returned. Return True.
 
-        The engine answers when the manager has found a leader, which needs a majority of unlocked managers. After
-        `timeout_s` seconds `TimeoutError` is raised; the manager is unlocked, and continues in the background. Raises
-        an `EngineError` for a wrong key, or if the manager is not locked.
+        The call returns once the manager has found a leader, which needs a majority of unlocked managers. After
+        `timeout_s` virtual seconds it raises `TimeoutError`; the manager is then unlocked, and continues to look for
+        a leader. Raises an `EngineError` for a wrong key, or if the manager is not locked.
         """
         body = {"UnlockKey": key} if isinstance(key, str) else dict(key)
         self._engine.complete(self._engine.rest.swarm.unlock(body), timeout_s)
@@ -150,9 +164,9 @@ class Swarm:
         rotate_manager_unlock_key: bool = False,
         **spec: Any,
     ) -> bool:
-        """Change settings (keys of the API's SwarmSpec), or rotate tokens or the unlock key.
+        """Change settings of the swarm, rotate join tokens or rotate the unlock key. Return True.
 
-        Raises an `EngineError`.
+        `spec` are keys of the API's SwarmSpec. Raises an `EngineError`.
         """
         attrs = self.attrs
         query = query_of(
@@ -175,12 +189,12 @@ class Node(Model):
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """The output of `docker node inspect`."""
+        """The node's full description as a dict, the same data that `docker node inspect` prints."""
         return self._engine.complete(self._engine.rest.nodes.inspect(self.id))
 
     @property
     def version(self) -> int:
-        """The version of the object, which an update must name."""
+        """The version index of the node's present state. An update must state the version that it is based on."""
         return int(self.attrs["Version"]["Index"])
 
     @property
@@ -190,11 +204,14 @@ class Node(Model):
 
     @property
     def status(self) -> str:
-        """The status that managers see: ready, down, unknown or disconnected."""
+        """The node's state as the managers see it: ready, down, unknown or disconnected."""
         return str(self.attrs["Status"].get("State", "unknown"))
 
     def update(self, node_spec: Mapping[str, Any] | None = None, **changes: Any) -> bool:
-        """Replace the spec by `node_spec`, or set single keys (`Availability="drain"`, `Role=`, `Labels=`)."""
+        """Replace the node's spec by `node_spec`, or change single keys of it (`Availability="drain"`). Return True.
+
+        The keys are `Availability`, `Role`, `Labels` and `Name`.
+        """
         attrs = self.attrs
         spec = dict(node_spec) if node_spec is not None else {**attrs["Spec"], **changes}
         query = query_of(version=attrs["Version"]["Index"])

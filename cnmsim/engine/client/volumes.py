@@ -29,7 +29,7 @@ class Volume(Model):
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """The output of `docker volume inspect`."""
+        """The volume's description as a dict, the same data that `docker volume inspect` prints."""
         return self._engine.rest.volumes.inspect(self.id)
 
     def remove(self, *, force: bool = False) -> None:
@@ -52,19 +52,19 @@ class VolumeCollection:
         driver_opts: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> Volume:
-        """Create a volume."""
+        """Create a volume, and return it; without a name it is an anonymous volume."""
         body = {"Name": name, "Driver": driver, "DriverOpts": driver_opts, "Labels": labels}
         return Volume(self._engine, self._engine.rest.volumes.create(body)["Name"])
 
     def get(self, name: str) -> Volume:
-        """Return a volume. Raises `NotFound`."""
+        """Return the volume with this name. Raises `NotFound`."""
         return Volume(self._engine, self._engine.volume_store.get(name).name)
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Volume]:
-        """Return the volumes."""
+        """Return the volumes that pass the filters."""
         answer = self._engine.rest.volumes.list(query_of(filters=filters_of(filters)))
         return [Volume(self._engine, view["Name"]) for view in answer["Volumes"]]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove unused volumes."""
+        """Remove unused volumes that pass the filters. Return the API's report on what was removed."""
         return self._engine.rest.volumes.prune(query_of(filters=filters_of(filters)))

@@ -29,7 +29,7 @@ _DATA_PATH = "data path address must be a non-zero IP address or network interfa
 
 @frozen
 class Addresses:
-    """Addresses of a swarm's node, configured or detected, without ports."""
+    """The addresses of a swarm node, without ports: those that the user configured, and those that were detected."""
 
     local: str
     advertise: str
@@ -55,7 +55,10 @@ def _split(text: str) -> HostPort | None:
 
 
 def listen_address(namespace: NetworkNamespace, text: str) -> HostPort:
-    """Return the listen address. Raises `InvalidParameter`."""
+    """Parse `ADDRESS:PORT`, where the address may be an interface's name, into the address to listen on.
+
+    Raises `InvalidParameter`.
+    """
     host_port = _split(text)
     if host_port is None:
         raise InvalidParameter(f"could not parse listen address {text}")
@@ -65,9 +68,10 @@ def listen_address(namespace: NetworkNamespace, text: str) -> HostPort:
 def advertise_address(
     namespace: NetworkNamespace, text: str, port: str, docker_subnets: Iterable[Prefix], default: str = ""
 ) -> HostPort:
-    """Return the advertise address: `text`, or the daemon's `default`, or the machine's only address.
+    """Return the address to advertise: `text` if given, else the daemon's `default`, else the machine's only address.
 
-    Raises `InvalidParameter`.
+    `port` is used if the text has none. Addresses in `docker_subnets` do not count as the machine's. Raises
+    `InvalidParameter`.
     """
     if text:
         host_port = _split(text) or HostPort(text, port)
@@ -94,14 +98,21 @@ def remote_address(text: str) -> tuple[Address, int]:
 
 
 def data_path_address(namespace: NetworkNamespace, text: str) -> str:
-    """Return the address that this node's tunnels use; "" means the advertise address. Raises `InvalidParameter`."""
+    """Return the address of this node's tunnels from `text`, an address or an interface's name.
+
+    "" is returned unchanged, and means the advertise address. Raises `InvalidParameter`.
+    """
     return _identified(namespace, text, _DATA_PATH) if text else ""
 
 
 def local_address(
     namespace: NetworkNamespace, listen: HostPort, advertise: HostPort, docker_subnets: Iterable[Prefix]
 ) -> str:
-    """Return the address that gossip is bound to. Raises `InvalidParameter` if it cannot be determined."""
+    """Return the address to which gossip is bound. Raises `InvalidParameter` if it cannot be determined.
+
+    This is the listen address unless that is a wildcard, then the advertise address if the machine has it, then the
+    machine's only address.
+    """
     if any(parse_ip(listen.host)):
         return listen.host
     advertised = parse_ip(advertise.host)
@@ -120,7 +131,7 @@ def system_address(namespace: NetworkNamespace, docker_subnets: Iterable[Prefix]
     """Return the machine's only global address.
 
     The addresses of network cards are considered first, then those of other devices that Docker did not create.
-    Raises `InvalidParameter` if there is not exactly one address.
+    Addresses in `docker_subnets` are ignored. Raises `InvalidParameter` if there is not exactly one address.
     """
     devices = [device for device in namespace.devices.values() if device.is_up and device is not namespace.loopback]
     cards = [device for device in devices if isinstance(device, Nic)]
@@ -167,9 +178,10 @@ def _is_global(address: Address) -> bool:
 
 
 def _identified(namespace: NetworkNamespace, word: str, text: str, *, zero_is_valid: bool = False) -> str:
-    """Return the address that a word denotes: the address of the named interface, or the address itself.
+    """Return the address that `word` denotes: that of the interface with this name, or the address itself.
 
-    Raises `InvalidParameter`, with `text` if the word is neither.
+    Raises `InvalidParameter` with the message `text` if the word is neither. The wildcard address is accepted only if
+    `zero_is_valid`.
     """
     device = namespace.devices.get(word)
     if device is not None:
@@ -199,7 +211,10 @@ def _of_interface(device: Device, name: str) -> Address:
 
 
 def check_address_pools(pools: Sequence[str], subnet_size: int) -> None:
-    """Check that address pools can be divided into subnets of a size. Raises `SystemFault`."""
+    """Check that each pool, a prefix as text, can be divided into subnets with the prefix length `subnet_size`.
+
+    Raises `SystemFault`.
+    """
     if not pools:
         return
     size = subnet_size or DEFAULT_SUBNET_SIZE

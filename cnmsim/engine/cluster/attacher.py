@@ -36,16 +36,17 @@ class _Attachment:
 
 @define(eq=False)
 class Attachers:
-    """The attachments of one engine's containers, by network (name or id) and container id."""
+    """The attachments of one engine's containers to swarm networks, by network (name or id) and container id."""
 
     context: EngineContext = field(repr=False)
     ask: Ask = field(repr=False)
     _known: dict[tuple[str, str], _Attachment] = field(factory=dict, init=False, repr=False)
 
     async def attach(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
-        """Have a manager allocate a container's addresses on a network of the swarm. Return the endpoint's settings.
+        """Ask a manager to allocate a container's addresses on the network `target`, and wait for them.
 
-        Raises `SystemFault`.
+        `addresses` are the requested ones. Return the endpoint's settings, with which the caller then connects the
+        container. Raises `SystemFault`.
         """
         key, clock = (target, container_id), self.context.clock
         known = self._known.get(key)
@@ -76,15 +77,15 @@ class Attachers:
             self.context.controller.log.append(f"Failed remove network attachment {task_id}: {error.message}")
 
     def detach(self, target: str, container_id: str) -> None:
-        """Release an attachment, if there is one."""
+        """Ask a manager to release the attachment of a container to the network `target`, if there is one."""
         attachment = self._known.pop((target, container_id), None)
         if attachment is not None and not attachment.detached.is_done:
             attachment.detached.set_result(None)
 
     def allocated(self, target: str, container_id: str, attachment: NetworkAttachment) -> None:
-        """Complete the pending `attach` call of this container and network with the allocated addresses.
+        """Pass the allocated addresses to the `attach` call that waits for them.
 
-        Raises `SystemFault` if there is no such call.
+        Raises `SystemFault` if no call waits for this container and network.
         """
         known = self._known.get((target, container_id))
         if known is None:
@@ -93,7 +94,7 @@ class Attachers:
             known.attached.set_result(attachment)
 
     async def left(self, names: tuple[str, ...], container_id: str, task_id: str) -> None:
-        """Wait until a container leaves a network, then release the attachment at the manager."""
+        """Wait until a container leaves a network (by name or id), then ask a manager to release the attachment."""
         known = next(
             (self._known[(name, container_id)] for name in names if (name, container_id) in self._known), None
         )
@@ -104,7 +105,7 @@ class Attachers:
 
 @define(eq=False)
 class AttachmentController:
-    """Runs the task of an attachment."""
+    """The controller of an attachment's task: performs the agent's steps for it on this node."""
 
     networks: ManagedNetworks = field(repr=False)
     attachers: Attachers = field(repr=False)

@@ -72,7 +72,7 @@ def _fault_of(spec: ClusterSpec) -> str:
 
 @define(eq=False)
 class Cluster:
-    """One engine's part in a swarm, and libnetwork's cluster provider. `node` is `None` outside of a swarm."""
+    """One engine's membership in a swarm; libnetwork's cluster provider. `node` is `None` outside of a swarm."""
 
     backend: Backend = field(repr=False)
     node: SwarmNode | None = None
@@ -128,8 +128,8 @@ class Cluster:
     ) -> str:
         """Create a swarm whose only manager is this node. Return the node's id. Raises an `EngineError`.
 
-        With `force_new_cluster`, a manager that is in a swarm creates the new one from its copy of the present
-        swarm's state.
+        With `force_new_cluster`, a manager that is already in a swarm creates the new swarm from its copy of that
+        swarm's state, as the only manager.
         """
         if self.node is not None:
             if not force_new_cluster:
@@ -223,7 +223,7 @@ class Cluster:
         return node
 
     def make_node(self, config: NodeConfig, known: Addresses) -> SwarmNode:
-        """Create this daemon's swarm node, without starting it."""
+        """Create this daemon's swarm node with the addresses `known`, without starting it."""
         context = self.backend.context
         random = context.clock.stream(f"{context.machine.name}/swarm/{context.random.random()}")
         self._addresses = known
@@ -299,7 +299,7 @@ class Cluster:
         self._forget()
 
     def abandon(self) -> None:
-        """Drop this node's membership and its tasks' containers at once, without a message to the swarm."""
+        """Leave the swarm at once without notifying it: stop the node, and remove the containers of its tasks."""
         node, self.node = self.node, None
         if node is not None:
             node.halt()
@@ -359,7 +359,10 @@ class Cluster:
             self.backend.context.controller.set_keys(self._keys)
 
     def _on_change(self) -> None:
-        """Start gossip once the node has the encryption keys and the addresses of its managers."""
+        """React to a change of the node: start gossip once the node has its id, encryption keys and addresses.
+
+        The node calls this method.
+        """
         manager_node = self.manager_node
         self._events.follow(manager_node.store if manager_node is not None else None)
         node, known = self.node, self._addresses
@@ -387,11 +390,11 @@ class Cluster:
 
     @property
     def manager_node(self) -> ManagerNode | None:
-        """The manager in this node, or `None`."""
+        """The node's manager, or `None` if this node is not a manager."""
         return self.node.manager_node if self.node is not None and not self.node.obstacle else None
 
     def manager(self) -> ManagerNode:
-        """Return the manager in this node. Raises `Unavailable` with the daemon's text if there is none."""
+        """Return the node's manager. Raises `Unavailable` with the daemon's text if this node is not a manager."""
         if self.obstacle:
             raise Unavailable(self.obstacle)
         manager_node = self.manager_node
@@ -403,14 +406,18 @@ class Cluster:
 
     @property
     def obstacle(self) -> str:
-        """The daemon's error text if the node's state on disk cannot be used, else "".
+        """The daemon's error text if the node cannot use its state on disk, else "".
 
-        Reasons are a locked state or expired certificates.
+        The state may be locked, or its certificate may have expired.
         """
         return _OBSTACLES.get(self.node.obstacle, "") if self.node is not None else ""
 
     async def unlock(self, key: str) -> None:
-        """Unlock a restarted manager. Raises `Conflict`, `InvalidParameter`, `Unauthorized` or `Unavailable`."""
+        """Unlock a manager that restarted with autolock, and wait until its node is ready.
+
+        Raises `Conflict` if it is not locked, `InvalidParameter` for a malformed key, `Unauthorized` for a wrong one,
+        or `Unavailable`.
+        """
         node = self.node
         if node is None or node.obstacle != "locked":
             self.manager()
@@ -423,15 +430,17 @@ class Cluster:
         await node.ready
 
     async def control(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """Call an operation of the swarm's control API. Raises `Unavailable` if this node is not a manager."""
+        """Call the operation `name` of the swarm's control API.
+
+        Raises `Unavailable` if this node is not a manager.
+        """
         return await self.manager().control(name, *arguments, **options)
 
     async def attach_network(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
-        """Have a manager allocate addresses for a container on a network of the swarm.
+        """Ask a manager to allocate addresses for a container on a network of the swarm, and wait for them.
 
-        Return the endpoint's settings.
-
-        Raises `SystemFault`.
+        `target` is the network's name or id; `addresses` are the requested ones. Return the endpoint's settings, with
+        which the caller then connects the container. Raises `SystemFault`.
         """
         return await self.executor.attachers.attach(target, container_id, addresses)
 
@@ -440,7 +449,10 @@ class Cluster:
         self.executor.attachers.detach(target, container_id)
 
     async def ask(self, method: str, argument: Any) -> Any:
-        """Call a method of a manager on behalf of this node's agent. Raises an `EngineError`."""
+        """Call `method` at one of the swarm's managers, for example "resource.attach". Return its result.
+
+        Raises an `EngineError`.
+        """
         if self.node is None:
             raise SystemFault("invalid cluster node while attaching to network")
         return await self.node.call(method, argument)

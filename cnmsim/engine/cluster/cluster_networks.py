@@ -33,7 +33,7 @@ class ClusterNetworks:
     get_cluster: GetCluster
 
     def all(self) -> list[Network]:
-        """Return user-defined networks and ingress; none while there is no leader."""
+        """Return the user-defined networks and ingress; an empty list while the swarm has no leader."""
         return [network for network in self._every() if not is_predefined(network)]
 
     def _every(self) -> list[Network]:
@@ -45,7 +45,7 @@ class ClusterNetworks:
         return list(manager_node.store.networks)
 
     def views(self, filters: Filters) -> list[dict[str, Any]]:
-        """Return the networks that pass the filters of `docker network ls`, as its entries."""
+        """Return the networks that pass the filters, in the format of the entries of `docker network ls`."""
         is_found = _is_found_by_store if self.context.profile.swarmkit_filters_networks else _is_found
         return [
             self.view(network, is_summary=True)
@@ -54,9 +54,9 @@ class ClusterNetworks:
         ]
 
     def find(self, term: str) -> Network | None:
-        """Return the network with that id, name or unique id prefix, or `None`.
+        """Return the network with this id, name or unique id prefix, or `None`.
 
-        The swarm's predefined networks, which represent `bridge` and `host` of each node, are included.
+        The search includes the swarm's predefined networks, which represent `bridge` and `host` of each node.
         """
         every = self._every()
         for matches in (
@@ -69,9 +69,9 @@ class ClusterNetworks:
         return None
 
     def view(self, network: Network, *, is_summary: bool = False) -> dict[str, Any]:
-        """Return a network as `docker network inspect` prints it on a node that has no copy of it.
+        """Return a network as `docker network inspect` prints it on a node that has no local copy of the network.
 
-        `is_summary`: as `docker network ls` prints it.
+        With `is_summary`, return it as an entry of `docker network ls`.
         """
         from cnmsim.swarm.convert.network import network_resource
 
@@ -84,11 +84,14 @@ class ClusterNetworks:
         return view
 
     def has(self, name: str) -> bool:
-        """Return True if a network has that name. The predefined networks `bridge` and `host` count, too."""
+        """Return True if a network, or one of the predefined networks `bridge` and `host`, has this name."""
         return any(network.name == name for network in self._every())
 
     async def create(self, options: Mapping[str, Any]) -> str:
-        """Create a network from a decoded body. Return its id. Raises an `EngineError`."""
+        """Create a network of the swarm from the decoded body of `POST /networks/create`. Return its id.
+
+        Raises an `EngineError`.
+        """
         name = options["Name"]
         if name in {"bridge", "host", "none", "default"}:
             raise Forbidden(f"{name} is a pre-defined network and cannot be created")
@@ -122,7 +125,7 @@ def _is_found(network: Network, filters: Filters) -> bool:
 
 
 def _is_found_by_store(network: Network, filters: Filters) -> bool:
-    """Return True if a network passes the filters `name` and `id`, as in swarmkit's ListNetworks.
+    """Return True if a network passes the filters `name` and `id` as swarmkit's ListNetworks applies them.
 
     A name has to match completely, an id by its prefix.
     """

@@ -23,14 +23,14 @@ _TYPES: dict[type, str] = {
 
 @define(eq=False)
 class ClusterEvents:
-    """Logs the changes of a manager's store as events."""
+    """Logs the changes of the objects in a manager's store as events of its engine."""
 
     log: EventLog = field(repr=False)
     _store: Store | None = field(default=None, init=False, repr=False)
     _watch: Watch | None = field(default=None, init=False, repr=False)
 
     def follow(self, store: Store | None) -> None:
-        """Log the changes of `store` from now on, instead of an earlier store's; `None` for none."""
+        """Log the later changes of `store`, and no longer those of an earlier store; `None` stops logging."""
         if store is self._store:
             return
         if self._watch is not None:

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class EngineExecutor:
-    """The executor of one engine.
+    """Runs the tasks that the agent of one engine's node receives.
 
-    `ask` calls a manager; `on_keys` is called with new keys of gossip and encryption.
+    `ask` calls a manager; `on_keys` is called when the node receives new keys for gossip and encrypted networks.
     """
 
     backend: Backend = field(repr=False)
@@ -71,7 +71,7 @@ class EngineExecutor:
         )
 
     async def configure(self, node: Node) -> None:
-        """Store this node's addresses on the swarm's networks, and set up its part of the ingress network."""
+        """Store the addresses that the manager allocated to this node, and set up its ingress endpoint."""
         addresses = {
             attachment.network.id: attachment.addresses[0] for attachment in node.attachments if attachment.addresses
         }
@@ -97,13 +97,14 @@ class EngineExecutor:
         self.networks.reset(addresses)
 
     def set_network_bootstrap_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
-        """Store the encryption keys of gossip and of encrypted networks."""
+        """Store the encryption keys of gossip and of encrypted networks that a manager has sent."""
         self.on_keys(keys)
 
     def controller(self, task: Task, dependencies: Dependencies) -> TaskController:
-        """Return the controller of a task.
+        """Return the object that performs the agent's steps for a task, such as `prepare` and `start`.
 
-        Raises `SystemFault` for a task that is neither a container nor an attachment.
+        `dependencies` are the secrets and configs that the node received. Raises `SystemFault` for a task that is
+        neither a container nor an attachment.
         """
         if task.spec.attachment is not None:
             return AttachmentController(self.networks, self.attachers, task)
@@ -116,7 +117,7 @@ class EngineExecutor:
         return ContainerController(self.backend, self.networks, task, spec, dependencies)
 
     def logs(self, task: Task, options: LogOptions) -> list[LogMessage]:
-        """Return the log lines of a task's container."""
+        """Return the lines that a task's container has logged, as far as `options` selects them."""
         container = self.backend.context.containers.find(task.name)
         if container is None or not container.log.is_readable:
             return []
@@ -131,10 +132,7 @@ class EngineExecutor:
     def follow_logs(
         self, task: Task, options: LogOptions, publish: Callable[[LogMessage], None]
     ) -> Callable[[], None]:
-        """Subscribe `publish` to all later log lines of a task's container.
-
-        Return a function that unsubscribes it.
-        """
+        """Call `publish` with every further line that a task's container logs. Return a function that ends this."""
         container = self.backend.context.containers.find(task.name)
         if container is None or not container.log.is_readable:
             return lambda: None

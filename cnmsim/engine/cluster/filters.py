@@ -25,7 +25,7 @@ def _common(filters: Filters) -> ObjectFilters:
 
 
 def node_filters(filters: Filters) -> ObjectFilters:
-    """Parse the filters of `docker node ls`. Raises `InvalidParameter` or `SystemFault`."""
+    """Convert the filters of `docker node ls` to those of the store. Raises `InvalidParameter` or `SystemFault`."""
     filters.validate(("name", "id", "label", "role", "membership", "node.label"))
     roles, memberships = [], []
     for role in filter(None, filters.get("role")):
@@ -47,13 +47,17 @@ def node_filters(filters: Filters) -> ObjectFilters:
 
 
 def service_filters(filters: Filters) -> ObjectFilters:
-    """Parse the filters of `docker service ls`, except `mode`. Raises `InvalidParameter`."""
+    """Convert the filters of `docker service ls` to those of the store, except `mode`. Raises `InvalidParameter`."""
     filters.validate(("name", "id", "label", "mode", "runtime"))
     return evolve(_common(filters), runtimes=tuple(filters.get("runtime")) or ("container",))
 
 
 def task_filters(filters: Filters, service_ids: Iterable[str], node_ids: Iterable[str]) -> ObjectFilters:
-    """Parse the filters of `docker service ps` and similar commands, given the ids of services and nodes."""
+    """Convert the filters of `docker service ps` and similar commands to those of the store.
+
+    `service_ids` and `node_ids` are the ids of the services and nodes that the filters name. Raises `SystemFault` for
+    an unknown desired state.
+    """
     states = []
     for state in filters.get("desired-state"):
         if state.upper() in TaskState.__members__:
@@ -74,12 +78,12 @@ TASK_FILTERS = ("name", "id", "label", "service", "node", "desired-state", "_up-
 
 
 def secret_filters(filters: Filters) -> ObjectFilters:
-    """Parse the filters of `docker secret ls`. Raises `InvalidParameter`."""
+    """Convert the filters of `docker secret ls` to those of the store. Raises `InvalidParameter`."""
     filters.validate(("names", "name", "id", "label"))
     return evolve(_common(filters), names=tuple(filters.get("names")))
 
 
 def config_filters(filters: Filters) -> ObjectFilters:
-    """Parse the filters of `docker config ls`. Raises `InvalidParameter`."""
+    """Convert the filters of `docker config ls` to those of the store. Raises `InvalidParameter`."""
     filters.validate(("name", "id", "label"))
     return _common(filters)

@@ -22,7 +22,10 @@ _TWO_MANAGERS = (
 
 
 def _fault(node: SwarmNode | None) -> str:
-    """Return the text of the error that ended a node, or "". The loss of managers, for example, is only logged."""
+    """Return the text of the error with which a node failed to start or ended, else "".
+
+    Errors that do not end a node, such as the loss of its managers, are only logged.
+    """
     error = node.ready.error if node is not None and node.ready.is_done else None
     return error.message if isinstance(error, EngineError) else str(error or "")
 

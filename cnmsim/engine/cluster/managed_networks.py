@@ -30,7 +30,7 @@ _PREDEFINED_LABEL = "com.docker.swarm.predefined"
 class ManagedNetworks:
     """One node's copies of the swarm's networks.
 
-    `addresses` are the node's own addresses, in prefix form, by network id.
+    `addresses` are the node's own addresses on them, such as `10.0.0.4/24`, by network id.
     """
 
     backend: Backend = field(repr=False)
@@ -42,12 +42,15 @@ class ManagedNetworks:
         self._changed = Signal(self.backend.context.clock)
 
     def reset(self, addresses: dict[str, str]) -> None:
-        """Set this node's addresses, as the manager allocated them."""
+        """Replace the node's addresses on the swarm's networks by those that a manager has allocated."""
         self.addresses = addresses
         self._changed.notify()
 
     async def wait_for_addresses(self, networks: tuple[SwarmNetwork, ...]) -> None:
-        """Wait until this node has an address on each network that needs one. Raises `SystemFault`."""
+        """Wait until this node has an address on each of the networks that is an overlay.
+
+        Raises `SystemFault` if that takes too long.
+        """
         needed = [network.id for network in networks if driver_name(network) == _OVERLAY]
         try:
             await self._changed.wait_until(
@@ -61,9 +64,9 @@ class ManagedNetworks:
         return self.backend.context.controller.network_by_id(network_id)
 
     async def make(self, network: SwarmNetwork) -> None:
-        """Create this node's copy of a network, and fetch its tables from the other nodes. Raises an `EngineError`.
+        """Create this node's copy of a network, and wait for its tables from the other nodes.
 
-        A second caller does not wait for the tables.
+        If the copy exists already, return at once, even if its tables have not arrived yet. Raises an `EngineError`.
         """
         if is_predefined(network) or self.local(network.id) is not None:
             return
@@ -105,7 +108,10 @@ class ManagedNetworks:
     # --- ingress
 
     def set_up_ingress(self, network: SwarmNetwork, address: str) -> None:
-        """Join this node to the routing mesh, with `address` on the ingress network. Raises an `EngineError`."""
+        """Join this node to the routing mesh, with its own `address` on the ingress network.
+
+        Raises an `EngineError`.
+        """
         if self._ingress == (network.id, address) and self.local(network.id) is not None:
             return
         self.release_ingress()
@@ -120,10 +126,10 @@ class ManagedNetworks:
             self.delete(present[0])
 
     def forget(self) -> None:
-        """Delete all copies of the swarm's networks, except ingress: the node leaves the swarm.
+        """Delete this node's copies of the swarm's networks, except ingress, because the node leaves the swarm.
 
         Ordinary containers are disconnected from attachable networks (clearAttachableNetworks). Ingress is deleted
-        after the agent has stopped, because published ports are released through it.
+        later, when the agent has stopped, because published ports are released through it.
         """
         for network in [candidate for candidate in self.backend.context.controller.networks if candidate.attachable]:
             self._disconnect_all(network)
@@ -156,7 +162,7 @@ class ManagedNetworks:
 
 
 def driver_name(network: SwarmNetwork) -> str:
-    """Return the driver of a network as allocated."""
+    """Return the name of the driver that the manager has allocated to a network."""
     driver = network.driver_state or network.spec.driver
     return driver.name if driver is not None and driver.name else _OVERLAY
 

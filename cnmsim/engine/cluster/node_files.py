@@ -22,7 +22,7 @@ _MISSING = "Certificates are not simulated: the package cryptography, version 45
 
 
 class HasNode(Protocol):
-    """What has a node while it is part of a swarm: an engine's cluster."""
+    """An object with a swarm node and its addresses: the cluster of an engine."""
 
     @property
     def node(self) -> SwarmNode | None:
@@ -34,7 +34,7 @@ class HasNode(Protocol):
 
 
 def show_node_files(files: FileSystem, cluster: HasNode) -> None:
-    """Create the files of the node that `cluster` has. Their content follows the node's state."""
+    """Create the files of the node of `cluster`. Their content is computed when they are read."""
     files.makedirs(_ROOT, 0o700)
     files.makedirs(_CERTIFICATES)
     for path, mode, read in (
@@ -57,7 +57,7 @@ def remove_node_files(files: FileSystem) -> None:
 
 
 class _Content:
-    """Reads a file of the node that a cluster has."""
+    """A function that computes the content of one of the node's files."""
 
     def __init__(self, cluster: HasNode, read: Callable[[HasNode, SwarmNode], str]) -> None:
         self.cluster = cluster

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def version_of(query: Query, kind: str) -> int:
-    """Return the object version that an update is based on. Raises `InvalidParameter`."""
+    """Return the query parameter `version`: the version of the object that an update is based on.
+
+    `kind` names the object in the error. Raises `InvalidParameter`.
+    """
     text = str(query.get("version", ""))
     try:
         return parse_uint(text)
@@ -23,7 +26,7 @@ def version_of(query: Query, kind: str) -> int:
 
 
 def availability_of(word: str) -> Availability:
-    """Return a node's availability; "" is active. Raises `SystemFault`."""
+    """Convert a word such as "drain" to a node's availability; "" means active. Raises `SystemFault`."""
     from cnmsim.swarm.objects import Availability
 
     try:

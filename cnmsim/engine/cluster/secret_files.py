@@ -22,7 +22,10 @@ _PERMISSIONS = 0o777
 
 @frozen
 class _Grant:
-    """A secret or config that the spec grants as a file; `kind` is `secret` or `config`."""
+    """A reference of a task's spec to a secret or config that is written as a file in the directory `folder`.
+
+    `kind` is `secret` or `config`.
+    """
 
     kind: str
     folder: str
@@ -31,10 +34,10 @@ class _Grant:
 
 
 def write_files(files: FileSystem, spec: ContainerSpec, task: Task, given: Dependencies) -> None:
-    """Write a task's secrets and configs, with their templates expanded.
+    """Write a task's secrets and configs to the container's files. Those that are templates are expanded first.
 
-    Raises `SystemFault` for an object that the node did not receive, a template that cannot be expanded, and an owner
-    that is not a number.
+    `given` are the objects that the node received. Raises `SystemFault` for a missing object, a template that cannot
+    be expanded, or a file owner that is not a number.
     """
     grants = list(_grants(spec))
     secrets = _by_target(grants, "secret", given.secrets)
@@ -64,7 +67,7 @@ def _grants(spec: ContainerSpec) -> Iterator[_Grant]:
 
 
 def _by_target(grants: list[_Grant], kind: str, given: Mapping[str, Secret | Config]) -> dict[str, bytes]:
-    """Return the data of the secrets or configs that templates can refer to, by target file name."""
+    """Return the data of all secrets, or all configs, by the file names under which templates refer to them."""
     return {
         grant.file.name: given[grant.id].spec.data for grant in grants if grant.kind == kind and grant.id in given
     }

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @frozen
 class MemberDisk:
-    """The saved state of one daemon that is in a swarm."""
+    """The part of one daemon's saved state that concerns its swarm."""
 
     addresses: Addresses
     node: SavedNode
 
 
 def raft_logs_of(engines: Iterable[Engine]) -> RaftLogs:
-    """Return the Raft logs that the nodes of these daemons share."""
+    """Return the object that holds the Raft logs of these daemons' nodes, which all nodes of a lab share."""
     nodes = [engine.cluster.node for engine in engines]
     return collect_raft_logs(node for node in nodes if node is not None)
 
@@ -44,10 +44,10 @@ def save_member(engine: Engine, raft_logs: RaftLogs) -> MemberDisk | None:
 
 
 def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> None:
-    """Restore the swarm node of a daemon whose containers are restored already. The node's `resume` then starts it.
+    """Restore the swarm node of a daemon whose containers were restored before. Starting it is left to its `resume`.
 
-    Raises an `EngineError` if the daemon may no longer be in a swarm, `ValueError` for state that cannot have been
-    saved.
+    `stores` are the saved stores of managers. Raises an `EngineError` if the daemon may no longer be in a swarm,
+    `ValueError` for state that cannot have been saved.
     """
     engine.cluster.refuse_incompatible()
     known = disk.addresses

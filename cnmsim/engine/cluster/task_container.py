@@ -19,7 +19,10 @@ _LABEL = "com.docker.swarm"
 
 
 def create_body(task: Task, spec: ContainerSpec) -> dict[str, Any]:
-    """Return the create body of a task's container; `spec` has its templates expanded."""
+    """Return the body of `POST /containers/create` for a task.
+
+    `spec` is its container spec with expanded templates.
+    """
     return {
         **_config(task, spec),
         "HostConfig": _host_config(task, spec),
@@ -151,7 +154,7 @@ def _limits(task: Task) -> dict[str, Any]:
 
 
 def _security_options(privileges: Mapping[str, Any]) -> list[str]:
-    """Return a service's privileges as options of `docker run --security-opt` (moby `applyPrivileges`)."""
+    """Convert a service's privileges to options of `docker run --security-opt` (moby `applyPrivileges`)."""
     credentials = privileges.get("CredentialSpec") or {}
     options = [
         f"credentialspec={kind.lower()}://{credentials[kind]}"
@@ -177,7 +180,7 @@ def _security_options(privileges: Mapping[str, Any]) -> list[str]:
 
 
 def endpoint_settings(attachment: NetworkAttachment) -> dict[str, Any]:
-    """Return the settings of a task's endpoint on one network."""
+    """Return the EndpointSettings, in the API's format, for one of the networks that a task is attached to."""
     settings: dict[str, Any] = {"DriverOpts": None, "IPAMConfig": {}}
     if not is_predefined(attachment.network):
         settings["NetworkID"] = attachment.network.id
@@ -190,7 +193,7 @@ def endpoint_settings(attachment: NetworkAttachment) -> dict[str, Any]:
 
 
 def service_bindings(task: Task) -> dict[str, ServiceBinding]:
-    """Return the service records of a task's endpoints, by network id."""
+    """Return what each endpoint of a task publishes to service discovery (VIP, aliases, ports), by network id."""
     endpoint = task.endpoint
     virtual_ips = (
         {virtual_ip.network_id: virtual_ip.addr for virtual_ip in endpoint.virtual_ips}

@@ -32,7 +32,7 @@ _UNHEALTHY = "dockerexec: unhealthy container"
 
 @define(eq=False)
 class ContainerController:
-    """Runs one task. `spec` is its container spec, with templates expanded."""
+    """Runs one task as a container of this engine. `spec` is its container spec with expanded templates."""
 
     backend: Backend = field(repr=False)
     networks: ManagedNetworks = field(repr=False)
@@ -44,7 +44,10 @@ class ContainerController:
     # --- start
 
     async def prepare(self) -> None:
-        """Wait for this node's addresses, create networks and the container. Raises an `EngineError`."""
+        """Wait for this node's addresses, then create the task's networks and its container.
+
+        Raises an `EngineError`.
+        """
         context, networks = self.backend.context, tuple(attachment.network for attachment in self.task.networks)
         await self.networks.wait_for_addresses(networks)
         await self._make_networks()
@@ -70,7 +73,10 @@ class ContainerController:
             await self.networks.make(attachment.network)
 
     def _create_volumes(self) -> None:
-        """Create the volumes of mounts that name a driver. The container's creation creates the others."""
+        """Create the volumes of mounts that name a volume driver.
+
+        All other volumes are created with the container.
+        """
         for mount in self.spec.mounts:
             options = mount.get("VolumeOptions") or {}
             driver = options.get("DriverConfig")
@@ -83,7 +89,7 @@ class ContainerController:
                 )
 
     def _pull(self) -> EngineError | None:
-        """Pull the image if it is missing. Return the error if that fails."""
+        """Pull the task's image if it is missing. Return the error if that fails, else `None`."""
         store, name = self.backend.context.images, image_name(self.spec.image)
         if store.find(name) is not None:
             return None
@@ -98,9 +104,9 @@ class ContainerController:
         write_files(self._present().files, self.spec, self.task, self.dependencies)
 
     async def start(self) -> None:
-        """Start the container, and publish its service records, once it is healthy if it has a health check.
+        """Start the container, and publish its service records; with a health check, only once it is healthy.
 
-        Raises an `EngineError`, or `ExitError` if it exits before it is healthy.
+        Raises an `EngineError`, or `ExitError` if the container exits before it is healthy.
         """
         container = self._present()
         if container.state is ContainerState.CREATED:
@@ -161,9 +167,11 @@ class ContainerController:
     # --- end
 
     async def wait(self) -> None:
-        """Wait for the container's exit, and stop it if it becomes unhealthy. Raises `ExitError`.
+        """Wait until the container exits; shut it down if it becomes unhealthy.
 
-        A container that somebody else restarts has exited, too.
+        Raises `ExitError` for a status other than 0.
+
+        The task ends with the first exit, even if somebody restarts the container by hand.
         """
         container = self._present()
         ended = container.when("not-running")
@@ -181,7 +189,7 @@ class ContainerController:
             raise ExitError(exit_code, cause)
 
     async def shutdown(self) -> None:
-        """Withdraw the service records, and stop the container two seconds later."""
+        """Withdraw the container's service records, and stop the container two seconds later."""
         context, container = self.backend.context, self._container()
         if self._has_service_binding():
             if container is not None:
@@ -235,7 +243,7 @@ class ContainerController:
         return ContainerStatus(container.id, pid, container.exit_code)
 
     def port_status(self) -> tuple[PortConfig, ...] | None:
-        """Return the host ports of the container."""
+        """Return the ports that the container publishes on this host; `None` if it does not run."""
         container = self._container()
         if container is None or not container.is_running:
             return None

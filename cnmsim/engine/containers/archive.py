@@ -26,9 +26,10 @@ _GO_BITS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 <
 
 
 def _locate(container: Container, path: str) -> tuple[str, Inode]:
-    """Return the canonical path and the inode of a path in a container. The last name is not followed as a link.
+    """Return the canonical path and the inode of a path in a container.
 
-    A path that ends in `/` or `/.` names what a link points to. Raises `NotFound` or `SystemFault`.
+    A symbolic link in the last place is followed only if the path ends in `/` or `/.`. Raises `NotFound` or
+    `SystemFault`.
     """
     clean = canonical(path)
     files = container.files
@@ -56,7 +57,7 @@ def _go_mode(inode: Inode) -> int:
 
 
 def path_stat(container: Container, path: str) -> dict[str, Any]:
-    """Return the description of a file for a response header of `HEAD /containers/{id}/archive`.
+    """Return the description of a file that a response header of `HEAD /containers/{id}/archive` contains.
 
     Raises `NotFound` or `SystemFault`.
     """
@@ -172,9 +173,9 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes | None:
 
 
 def changed_files(container: Container) -> list[tuple[str, int]]:
-    """Return (path, kind) of everything that differs from the image; the kind is `MODIFIED`, `ADDED` or `DELETED`.
+    """Return (path, kind) of every file and directory that differs from the image.
 
-    A directory in which something was added or removed counts as modified.
+    The kind is `MODIFIED`, `ADDED` or `DELETED`. A directory in which something was added or removed is modified.
     """
     root = container.files.root
     assert isinstance(root, LayeredDirectory), "a container's files are a layer over those of its image"
@@ -194,12 +195,12 @@ Changes = list[dict[str, Any]] | None
 
 
 def changes_view(container: Container) -> Changes:
-    """Return the changes in the API's format; `None` if nothing changed."""
+    """Return the changed files in the API's format, `{"Path": …, "Kind": …}`; `None` if nothing has changed."""
     return [{"Path": path, "Kind": kind} for path, kind in changed_files(container)] or None
 
 
 def size_of_changes(container: Container) -> int:
-    """Return the number of bytes that a container has written into its own layer."""
+    """Return the size in bytes of the files that a container has written over its image."""
     root = container.files.root
     assert isinstance(root, LayeredDirectory), "a container's files are a layer over those of its image"
     return sum(len(inode.content) for _, inode, _ in root.changes() if isinstance(inode, File))

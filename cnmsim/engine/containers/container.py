@@ -36,7 +36,7 @@ PortMap = dict[str, "list[dict[str, str]] | None"]
 
 
 def canonical_mac(text: str) -> str:
-    """Return a MAC address as it is printed; an invalid one, which is refused later, unchanged."""
+    """Return a MAC address in lower case with colons; an invalid one is returned unchanged, and refused later."""
     try:
         return format_mac(parse_mac(text))
     except ValueError:
@@ -45,9 +45,9 @@ def canonical_mac(text: str) -> str:
 
 @define
 class EndpointSettings:
-    """A container's configuration on one network, and its operational settings there while it runs.
+    """A container's settings on one network: the configured ones, and those that hold only while it runs.
 
-    `mac_address` is operational, `wanted_mac` the configured one. Empty strings and zeros mean "none".
+    `mac_address` is the address while it runs, `wanted_mac` the configured one. Empty strings and zeros mean "none".
     """
 
     ipam_config: dict[str, Any] | None = None
@@ -71,9 +71,10 @@ class EndpointSettings:
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any], *, is_typed: bool = False) -> EndpointSettings:
-        """Return the settings for one entry of EndpointsConfig, which `schemas.ENDPOINT_SETTINGS` has decoded.
+        """Create the settings from an entry of EndpointsConfig that `schemas.ENDPOINT_SETTINGS` has decoded.
 
-        In releases whose API has typed fields (`is_typed`) a MAC address is written with colons and in lower case.
+        `is_typed` is True for releases whose API has typed fields: they print a MAC address in lower case with
+        colons.
         """
         mac_address = canonical_mac(body["MacAddress"]) if is_typed else body["MacAddress"]
         return cls(
@@ -87,7 +88,7 @@ class EndpointSettings:
         )
 
     def clean(self) -> None:
-        """Reset the operational settings, which hold only while the container runs."""
+        """Reset the settings that hold only while the container runs, such as its addresses."""
         self.endpoint_id = self.gateway = self.ip_address = self.ipv6_gateway = self.global_ipv6_address = ""
         self.mac_address = ""
         self.ip_prefix_len = self.global_ipv6_prefix_len = 0
@@ -139,7 +140,10 @@ class Mount:
 
 
 def _note_change(container: Container, _attribute: Any, value: object) -> object:
-    """Add the container's id to the changed containers, if changes are recorded. An attrs hook."""
+    """Record that the container has changed, if changes are recorded.
+
+    Return `value`. attrs calls it for each attribute.
+    """
     if container.changed_ids is not None:
         container.changed_ids[container.id] = None
     return value
@@ -223,7 +227,10 @@ class Container:
 
     @property
     def network_mode(self) -> str:
-        """The configured network mode: `bridge`, `host`, `none`, `container:ID`, or a network's name or id."""
+        """The `NetworkMode` of the HostConfig.
+
+        It is `bridge`, `host`, `none`, `container:ID`, or a network's name or id.
+        """
         return str(self.host_config["NetworkMode"])
 
     @property
@@ -249,41 +256,46 @@ class Container:
 
     @property
     def listed(self) -> tuple[dict[str, EndpointSettings], PortMap]:
-        """The networks and ports that `docker ps` shows: those of the last checkpoint (`container.CheckpointTo`)."""
+        """The networks and ports that `docker ps` shows: those of the last checkpoint (`container.CheckpointTo`).
+
+        They are the present ones, unless `keep_checkpoint` was called.
+        """
         return self.checkpoint or (self.networks, self.ports)
 
     def keep_checkpoint(self) -> None:
-        """Keep the present networks and ports in `docker ps`, although a failed operation is about to change them."""
+        """Make `docker ps` go on showing the present networks and ports while a failing operation changes them."""
         if self.checkpoint is None:
             self.checkpoint = {name: copy(settings) for name, settings in self.networks.items()}, self.ports
 
     def require_running(self) -> None:
-        """Raise `Conflict` unless the container runs."""
+        """Raise `Conflict` if the container does not run."""
         if not self.is_running:
             raise Conflict(f"container {self.id} is not running")
 
     def require_not_restarting(self, name: str) -> None:
-        """Raise `Conflict` while the container waits to be restarted. The error text calls the container `name`."""
+        """Raise `Conflict` if the container waits to be restarted.
+
+        `name` is the container's name in the error text.
+        """
         if self.state is ContainerState.RESTARTING:
             raise Conflict(f"{name} is restarting, wait until the container is running")
 
     @property
     def has_terminal(self) -> bool:
-        """Whether the first process has a terminal."""
+        """Whether the container's first process has a terminal (`docker run -t`)."""
         return bool(self.config["Tty"])
 
     def change(self, change: Change) -> None:
-        """Go to the next state of the life cycle. Raises `SystemFault` if the transition is not allowed."""
+        """Move the container to the state that follows the event `change`. Raises `SystemFault` if none does."""
         self.state = after(self.state, change)
         self.checkpoint = None
 
     def when(self, condition: str) -> Future[int]:
-        """Return a future of the exit code.
+        """Return a future that is done with the exit code when `condition` holds.
 
-        `condition` says when it is done: "not-running", "next-exit" or "removed".
-
-        For "not-running" the future is done at once if the container does not run. An exit after which the container
-        is restarted counts as "not-running", too (State.SetRestarting).
+        `condition` is "not-running", "next-exit" or "removed". For "not-running" the future is done at once if the
+        container does not run; an exit after which the container is restarted completes it, too
+        (State.SetRestarting).
         """
         future: Future[int] = Future(self.clock)
         if condition == "not-running" and not self.is_running:
@@ -293,7 +305,7 @@ class Container:
         return future
 
     def forget(self, future: Future[int]) -> None:
-        """Drop a future that `when` returned, for a client that stopped waiting."""
+        """Drop a future that `when` returned, because nobody waits for it any more."""
         for waiting in (self._when_stopped, self._when_removed):
             if future in waiting:
                 waiting.remove(future)

@@ -50,7 +50,7 @@ _MAC_DEPRECATED = (
 
 @define
 class CreateRequest:
-    """The decoded parts of a request body, as `schemas.read_container_create` returns them."""
+    """A container's name, and the decoded body of its create (see `schemas.read_container_create`)."""
 
     name: str
     config: dict[str, Any]
@@ -66,10 +66,10 @@ def create_container(
     api: ApiVersion,
     platform: str = "",
 ) -> tuple[Container, list[str]]:
-    """Create a container from the body of `POST /containers/create`. Return it and the warnings.
+    """Create a container from the decoded body of `POST /containers/create`. Return it and a list of warnings.
 
-    `platform` is that of the image, such as `linux/arm64`; "" accepts any.
-    Raises an `EngineError` with the daemon's text; nothing is created then.
+    `platform` is the requested platform of the image, such as `linux/arm64`; "" accepts any. Raises an `EngineError`
+    with the daemon's text; nothing is created then.
     """
     profile = context.profile
     config, host_config, endpoints = read_container_create(profile, body)
@@ -109,7 +109,10 @@ def create_container(
 
 
 def _image(context: EngineContext, name: str, platform: Platform | None, warnings: list[str]) -> Image:
-    """Return the image of a create. Raises `NotFound` if it is one of another platform than requested."""
+    """Return the image called `name`. Raises `NotFound` if it is missing or not for the requested `platform`.
+
+    If `platform` is `None` and the image is for another platform than the host's, add a warning to `warnings`.
+    """
     image = context.images.get(name)
     actual = image.runs_on
     if platform is None:
@@ -170,7 +173,7 @@ def _adapt_to_api(context: EngineContext, request: CreateRequest, api: ApiVersio
 
 
 def _main_endpoint(request: CreateRequest) -> EndpointSettings:
-    """Return the endpoint settings for the network of the network mode. They are created if they are missing."""
+    """Return the endpoint settings for the network that NetworkMode names; add empty ones if there are none."""
     return request.endpoints.setdefault(request.host_config["NetworkMode"], EndpointSettings())
 
 
@@ -210,9 +213,10 @@ def _adapt_mac_address(context: EngineContext, request: CreateRequest, api: ApiV
 
 
 def _adapt_sysctls(request: CreateRequest, api: ApiVersion) -> list[str]:
-    """Move sysctls of eth0 from the HostConfig to the endpoint of the network mode. Return warnings.
+    """Move sysctls of the interface eth0 from the HostConfig to the endpoint of the network mode. Return warnings.
 
-    The name of the endpoint's interface is not known before the start. Raises `SystemFault` for another interface.
+    Clients before API 1.48 could set them there, although the interface gets its name only at the start. Raises
+    `SystemFault` for another interface, and for a later API version.
     """
     mode, sysctls = request.host_config["NetworkMode"], request.host_config.get("Sysctls") or {}
     if mode in {"host", "none"} or mode.startswith("container:"):
@@ -295,7 +299,10 @@ def _insert_after(mapping: dict[str, Any], key: str, new_key: str, value: Any) -
 
 
 def _merge_image(config: dict[str, Any], image: Image, is_slim: bool) -> None:
-    """Complete a container's Config with the image's configuration."""
+    """Complete a container's `config` in place with the image's command, environment, labels and so on.
+
+    `is_slim` selects the release's error text. Raises `InvalidParameter` if neither has a command.
+    """
     of_image = image.config(is_slim=False)
     if config["Entrypoint"] is None:
         if not config["Cmd"]:
@@ -362,7 +369,10 @@ def _make(context: EngineContext, networking: Networking, request: CreateRequest
 
 
 def _network_owner(context: EngineContext, container: Container) -> Container:
-    """Return the container whose network `container` shares, itself if it has its own. Raises `InvalidParameter`."""
+    """Follow network modes `container:ID` to the container that has a network namespace of its own, and return it.
+
+    Return `container` itself if it has its own. Raises `InvalidParameter` for a missing container or a cycle.
+    """
     seen = {container.id}
     while joined := container.joined_container:
         owner = context.containers.find(joined)

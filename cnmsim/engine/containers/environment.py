@@ -21,9 +21,9 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def process_environment(
     context: EngineContext, container: Container, entries: Sequence[str], user: Credentials, *, has_terminal: bool
 ) -> dict[str, str]:
-    """Return the environment of a process: the daemon's variables, the variables of legacy links, then `entries`.
+    """Return the environment of a process: the daemon's variables, those of legacy links, then `entries`.
 
-    An entry is `NAME=value`, or `NAME` to unset a variable.
+    Later ones replace earlier ones. An entry is `NAME=value`, or `NAME` to unset a variable.
     """
     own = [_PATH, f"HOSTNAME={container.hostname}"]
     if has_terminal:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Exec:
-    """One exec of a container: created, then started at most once. `exit_code` is set when it has ended."""
+    """One exec of a container. It can be started once. `exit_code` is set when it has ended."""
 
     id: str
     container: Container

@@ -25,10 +25,10 @@ _DEFAULT_CAPABILITIES = mask(
 
 
 def find_user(spec: str, files: FileSystem) -> Credentials:
-    """Return the credentials of the user that a specification (`USER` or `USER:GROUP`) names; "" means root.
+    """Return the credentials of the user that `USER` or `USER:GROUP` names; "" means root.
 
-    A number needs no entry in /etc/passwd. Raises `SystemFault` for a name without an entry, and for a number that is
-    out of range.
+    Names are looked up in the container's `files`; a number needs no entry in /etc/passwd. Raises `SystemFault` for a
+    name without an entry, and for a number that is out of range.
     """
     user_name, _, group_name = spec.partition(":")
     uid = _number(user_name) if user_name else 0
@@ -46,7 +46,7 @@ def find_user(spec: str, files: FileSystem) -> Credentials:
 
 
 def with_groups(user: Credentials, names: Sequence[str], files: FileSystem) -> Credentials:
-    """Return a user's credentials with further supplementary groups, by name or number (`--group-add`).
+    """Return `user` with the supplementary groups `names` added, which are names or numbers (`--group-add`).
 
     Raises `SystemFault` for a name without an entry in /etc/group.
     """
@@ -64,10 +64,10 @@ def with_groups(user: Credentials, names: Sequence[str], files: FileSystem) -> C
 def with_capabilities(
     user: Credentials, host_config: Mapping[str, Any], *, is_privileged: bool = False
 ) -> Credentials:
-    """Return a user's credentials with the capabilities that the HostConfig grants, or all with `is_privileged`.
+    """Return `user` with the capabilities that the HostConfig grants, or with all if `is_privileged`.
 
-    Only root's capabilities are effective; for other users they are the bounding set. Source: moby
-    `oci/caps/utils.go` (TweakCapabilities), docker-v29.7.2.
+    Only root has them in effect; for other users they are the bounding set. Source: moby `oci/caps/utils.go`
+    (TweakCapabilities), docker-v29.7.2.
     """
     added, dropped = ({_capability(name) for name in host_config.get(key) or ()} for key in ("CapAdd", "CapDrop"))
     if is_privileged or host_config.get("Privileged"):
@@ -82,7 +82,7 @@ def with_capabilities(
 
 
 def check_capabilities(host_config: Mapping[str, Any]) -> None:
-    """Validate CapAdd and CapDrop. Raises `InvalidParameter` for an unknown capability."""
+    """Check the names of capabilities in CapAdd and CapDrop. Raises `InvalidParameter` for an unknown one."""
     for key in ("CapAdd", "CapDrop"):
         for name in host_config.get(key) or ():
             if _capability(name) not in (*NAMES, "ALL"):

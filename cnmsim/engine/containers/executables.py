@@ -12,31 +12,35 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class CommandNotFoundError(Exception):
-    """The command does not exist. The message is the cause as Go prints it."""
+    """The command's program does not exist. The error's text is the cause in Go's words."""
 
 
 class CommandNotExecutableError(Exception):
-    """The file is not executable. The message is the cause as Go prints it."""
+    """The command's program is not an executable file. The error's text is the cause in Go's words."""
 
 
 class CommandIsDirectoryError(CommandNotExecutableError):
-    """The command is a directory.
+    """The command's program is a directory.
 
-    The daemon appends `permission denied`, from which the client derives exit status 126.
+    For this error the daemon appends `permission denied`, from which the client derives exit status 126.
     """
 
 
 def runtime_text(cause: Exception, suffix: str) -> str:
-    """Return the daemon's error text for a cause. `suffix` is the text that containerd appends to it."""
+    """Return the daemon's error text for `cause`, one of the errors above.
+
+    `suffix` is the text that containerd appends.
+    """
     return f"{cause}{suffix}{': permission denied' if isinstance(cause, CommandIsDirectoryError) else ''}"
 
 
 def find_program(
     argv: list[str], env: Mapping[str, str], files: FileSystem, programs: Mapping[str, Program]
 ) -> tuple[Program, list[str]]:
-    """Return the simulated program that a command runs, and the arguments to start it with.
+    """Return the simulated program that a command line runs, and the arguments to start it with.
 
-    A script is run by the interpreter in its `#!` line. Raises `CommandNotFoundError` or `CommandNotExecutableError`.
+    The program is searched in the PATH of `env`. A script is run by the interpreter in its `#!` line. Raises
+    `CommandNotFoundError` or `CommandNotExecutableError`.
     """
     name = argv[0]
     folders = (env.get("PATH") or _DEFAULT_PATH).split(":")
@@ -83,7 +87,7 @@ _STANDARD_FOLDERS = frozenset(
 
 
 def check_directory(directory: str, files: FileSystem) -> None:
-    """Check that a working directory exists. Raises `CommandNotExecutableError`."""
+    """Check that the working directory `directory` exists. Raises `CommandNotExecutableError`."""
     is_standard = posixpath.normpath(directory).strip("/").split("/")[0] in _STANDARD_FOLDERS
     if directory and not is_standard and not files.is_dir(directory):
         raise CommandNotExecutableError(
@@ -92,5 +96,8 @@ def check_directory(directory: str, files: FileSystem) -> None:
 
 
 def in_directory(env: dict[str, str], directory: str) -> dict[str, str]:
-    """Return `env` with the working directory of simulated programs, PWD, set; unchanged for ""."""
+    """Return `env` with PWD, from which simulated programs take their working directory, set to `directory`.
+
+    If `directory` is "", return `env` unchanged.
+    """
     return {**env, "PWD": directory} if directory else env

@@ -16,9 +16,10 @@ _KEPT_RESULTS = 5
 
 @define(eq=False)
 class Health:
-    """`status` is "starting", "healthy" or "unhealthy"; `results` are the last checks as the API prints them.
+    """The result of a container's health checks so far.
 
-    `watchers` are called once, at the next change of `status`. `stop_monitor` ends the checks.
+    `status` is "starting", "healthy" or "unhealthy"; `results` are the last checks as the API prints them. `watchers`
+    are called once, at the next change of `status`. `stop_monitor` is the function that ends the checks.
     """
 
     stop_monitor: Callable[[], None] = field(repr=False)
@@ -35,7 +36,7 @@ class Health:
         self.status = "unhealthy"
 
     def notify_watchers(self) -> None:
-        """Call the watchers, after a change of `status`."""
+        """Call the functions in `watchers`, and drop them, because `status` has changed."""
         watchers, self.watchers = self.watchers, []
         for watcher in watchers:
             watcher()

@@ -26,7 +26,7 @@ _KEPT_OUTPUT = 4096
 
 
 def start_monitor(context: EngineContext, container: Container) -> None:
-    """Start the health checks of a container whose process has just started, if it has any."""
+    """Start to check the health of a container whose process has just started, if it has a health check."""
     options = container.config.get("Healthcheck")
     if options and options.get("Test") not in (None, [], ["NONE"]):
         container.health = HealthMonitor(context, container, options).health
@@ -34,7 +34,7 @@ def start_monitor(context: EngineContext, container: Container) -> None:
 
 @define(eq=False)
 class HealthMonitor:
-    """Checks one running container at intervals. `options` is the `Healthcheck` of its configuration."""
+    """Runs the health check of one running container at intervals. `options` is its configured `Healthcheck`."""
 
     _context: EngineContext
     _container: Container
@@ -110,7 +110,10 @@ class HealthMonitor:
         execution.streams.ended.add_done_callback(done)
 
     def _assume(self, began_ns: int, why: str) -> None:
-        """Record a check that the simulation cannot decide: it passes, unless the lab is strict."""
+        """Record a result for a check that the simulation cannot decide, for the reason `why`.
+
+        It counts as passed, or as failed if the lab is strict.
+        """
         is_strict = self._context.images.catalogue.is_strict
         self.health.undecided = why
         outcome = "fails (--strict)" if is_strict else "counts as passed"

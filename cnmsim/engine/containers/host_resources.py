@@ -1,4 +1,4 @@
-"""Devices of the host and limits of setrlimit(2) in containers: what a start checks, and what it applies.
+"""Devices of the host (`--device`) and resource limits (`--ulimit`) of containers: check and apply them at a start.
 
 Source: moby `oci/devices_linux.go` (v26.1.5), runc `libcontainer/{specconv,init_linux}.go`.
 """
@@ -20,13 +20,16 @@ _RESOURCES = (
 
 
 def resource_limits(container: Container) -> dict[str, tuple[int, int]]:
-    """Return the soft and hard limits of a container by the name of the resource; -1 is none."""
+    """Return a container's resource limits as {name: (soft limit, hard limit)}, such as NOFILE.
+
+    -1 means unlimited.
+    """
     limits = container.host_config["Ulimits"] or ()
     return {limit["Name"].upper(): (limit["Soft"], limit["Hard"]) for limit in limits}
 
 
 def wrong_limit(container: Container) -> str:
-    """Return runc's error about a limit that cannot be set, or ""."""
+    """Return runc's error text for the first resource limit that cannot be set, or "" if all can."""
     for name, (soft, hard) in resource_limits(container).items():
         if name not in _RESOURCES:
             return f"wrong rlimit value: RLIMIT_{name}"
@@ -39,7 +42,10 @@ def wrong_limit(container: Container) -> str:
 
 
 def _host_devices(container: Container, machine: Machine) -> list[tuple[str, Inode]]:
-    """Return the devices of the host that a container gets, with their paths in it. Raises `SystemFault`."""
+    """Return the host's devices that `--device` passes to a container, with their paths in the container.
+
+    A directory passes all devices in it. Raises `SystemFault` for a path that does not exist.
+    """
     found: list[tuple[str, Inode]] = []
     for mapping in container.host_config["Devices"] or ():
         path, target = mapping["PathOnHost"], mapping["PathInContainer"] or mapping["PathOnHost"]
@@ -62,11 +68,11 @@ def _host_devices(container: Container, machine: Machine) -> list[tuple[str, Ino
 
 
 def check_devices(container: Container, machine: Machine) -> None:
-    """Check that the devices of `--device` exist on the host. Raises `SystemFault`."""
+    """Check that the paths of `--device` exist on the host. Raises `SystemFault`."""
     _host_devices(container, machine)
 
 
 def add_devices(container: Container, machine: Machine) -> None:
-    """Add the devices of `--device` to a container's /dev."""
+    """Add the host's devices that `--device` names to a container's files."""
     for path, inode in _host_devices(container, machine):
         container.files.add(path, inode)

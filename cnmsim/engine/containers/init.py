@@ -13,7 +13,7 @@ _SIGNALS = 64
 
 
 def with_init(program: Program, argv: list[str]) -> tuple[Program, list[str]]:
-    """Return docker-init as the program that runs `program`, and its command line."""
+    """Return docker-init as a program that starts `program`, and its command line, which ends with `argv`."""
 
     async def docker_init(process: Process) -> int:
         child = process.start(program, argv)

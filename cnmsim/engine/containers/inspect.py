@@ -26,7 +26,10 @@ _TOP_LEVEL = (
 def inspect_container(
     context: EngineContext, container: Container, api: ApiVersion, *, size: bool = False
 ) -> dict[str, Any]:
-    """Return a container as `GET /containers/{id}/json` prints it."""
+    """Return the description of a container in the format of `GET /containers/{id}/json`.
+
+    `api` is the client's API version. `size` adds the sizes of the container's files.
+    """
     profile = context.profile
     folder = f"{_ROOT}/containers/{container.id}"
     has_started = container.has_been_started or bool(container.error)
@@ -162,14 +165,20 @@ def _network_settings(context: EngineContext, container: Container, api: ApiVers
 
 
 def _shown_aliases(container: Container, name: str, settings: EndpointSettings, api: ApiVersion) -> list[str] | None:
-    """Return the aliases; before API 1.45 they include the short id and the host name."""
+    """Return the aliases that inspect shows for the network `name`; `None` if there are none.
+
+    For clients before API 1.45 they include the short id and the host name on user-defined networks.
+    """
     if api.at_least("1.45") or name in {"bridge", "host", "none", "default"}:
         return settings.aliases
     return list(dict.fromkeys([*(settings.aliases or ()), container.id[:12], container.hostname]))
 
 
 def endpoint_view(context: EngineContext, settings: EndpointSettings, aliases: list[str] | None) -> dict[str, Any]:
-    """Return an entry of NetworkSettings.Networks, with the fields of the engine's release in their order."""
+    """Return one entry of NetworkSettings.Networks, with the fields of the engine's release in their order.
+
+    `aliases` are the names to print, `None` for none.
+    """
     fields: dict[str, Any] = {
         "IPAMConfig": settings.ipam_config,
         "Links": settings.links,

@@ -29,7 +29,7 @@ def check_modes(host_config: dict[str, Any]) -> None:
 
 
 def resolve_joined(context: EngineContext, host_config: dict[str, Any]) -> None:
-    """Replace the name of a container whose PID or IPC namespace is joined by its id.
+    """Replace container names in `--pid container:NAME` and `--ipc container:NAME` by ids, in place.
 
     Raises `InvalidParameter` if there is no such container.
     """
@@ -44,7 +44,10 @@ def resolve_joined(context: EngineContext, host_config: dict[str, Any]) -> None:
 
 
 def check_ipc(context: EngineContext, container: Container) -> None:
-    """Check that the IPC namespace that a container joins can be joined. Raises `SystemFault`."""
+    """Check that the container whose IPC namespace is to be joined runs and shares it. Raises `SystemFault`.
+
+    A container that joins none passes.
+    """
     mode = container.host_config["IpcMode"]
     if mode.startswith(_JOIN):
         prefix = "failed to join IPC namespace"
@@ -55,9 +58,9 @@ def check_ipc(context: EngineContext, container: Container) -> None:
 
 
 def joined_pid_namespace(context: EngineContext, container: Container) -> PidNamespace | None:
-    """Return the PID namespace that a container joins, `None` if it gets one of its own.
+    """Return the PID namespace of another container that a container joins; `None` if it gets its own.
 
-    Raises `SystemFault` if the container of that namespace does not run.
+    Raises `SystemFault` if the other container does not run.
     """
     mode = container.host_config["PidMode"]
     if mode == "host":

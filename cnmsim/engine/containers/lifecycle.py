@@ -60,9 +60,9 @@ class Lifecycle:
     # --- start
 
     def start(self, container: Container) -> bool:
-        """Start a container. Return False if it runs already.
+        """Start a container. Return False if it runs already, else True.
 
-        Raises an `EngineError`, which the container's state records.
+        Raises an `EngineError`, whose text the container's state records.
         """
         if container.state is ContainerState.PAUSED:
             raise Conflict("cannot start a paused container, try unpause instead")
@@ -74,7 +74,10 @@ class Lifecycle:
         return True
 
     async def attach_and_start(self, container: Container) -> bool:
-        """Start a container as `start` does, after a manager has allocated its addresses on networks of the swarm."""
+        """Start a container as `start` does, after a manager has allocated its addresses on networks of the swarm.
+
+        It also waits until a logging driver that uses TCP is connected.
+        """
         if container.state is not ContainerState.PAUSED and not container.is_running:
             try:
                 await self.networking.attach(container)
@@ -177,7 +180,10 @@ class Lifecycle:
         )  # fmt: skip
 
     def _bind_file(self, container: Container, path: str, file: File) -> None:
-        """Mount a file that the engine writes, unless the user mounts another one at its path."""
+        """Mount an engine's file such as /etc/hosts at `path` in a container, unless the user mounts something there.
+
+        The file also appears in the container's directory on the host.
+        """
         if not any(mount.destination == path for mount in container.mounts):
             is_read_only = bool(container.host_config["ReadonlyRootfs"])
             container.files.mount(path, file, is_read_only=is_read_only, device="/dev/vda1", kind="ext4")
@@ -226,9 +232,9 @@ class Lifecycle:
         start_monitor(context, container)
 
     def open_streams(self, container: Container) -> StandardStreams:
-        """Return the streams of a container's current process or, before a start, of its next one.
+        """Return the streams of a container's current process; without one, those of the process that starts next.
 
-        A client may attach to a container that has not started yet.
+        Clients can therefore attach before the start.
         """
         if container.streams is None or container.streams.ended.is_done:
             config = container.config
@@ -298,7 +304,7 @@ class Lifecycle:
             self.context.clock.call_soon(self._auto_remove, container)
 
     def _drop_orphaned(self, namespace: NetworkNamespace) -> None:
-        """Destroy a network namespace that no sandbox and no process uses any more."""
+        """Destroy a network namespace if it belongs neither to a sandbox nor to the host, and no process is in it."""
         machine = self.context.machine
         if namespace is machine.root or any(other is namespace for other in machine.namespaces.values()):
             return
@@ -346,12 +352,18 @@ class Lifecycle:
     # --- signals
 
     def kill(self, container: Container, number: int) -> None:
-        """Send a signal. Raises `Conflict` if the container does not run."""
+        """Send the signal `number` to a container's first process.
+
+        Raises `Conflict` if the container does not run.
+        """
         container.require_running()
         self.send_signal(container, number)
 
     def send_signal(self, container: Container, number: int) -> None:
-        """Send a signal to a running container. A signal that stops it also disables its restart policy."""
+        """Send a signal to a running container.
+
+        A signal that stops the container also disables its restart policy.
+        """
         stop_signal = container.config.get("StopSignal")
         if not stop_signal or number in {SIGKILL, parse_signal(stop_signal)}:
             container.was_stopped = True
@@ -368,9 +380,12 @@ class Lifecycle:
         process.kill(number)
 
     async def stop(self, container: Container, *, signal: str = "", timeout_s: int | None = None) -> bool:
-        """Stop a container: send its stop signal, then SIGKILL after the timeout. Return False if it does not run.
+        """Stop a container: send its stop signal, or `signal`, then SIGKILL after the timeout.
 
-        A negative timeout waits without limit. Raises `InvalidParameter` for an unknown signal.
+        Return False if it does not run.
+
+        `timeout_s` replaces the container's own timeout; a negative one waits without limit. Raises
+        `InvalidParameter` for an unknown signal.
         """
         if not container.is_running:
             return False
@@ -423,10 +438,10 @@ class Lifecycle:
     # --- removal
 
     def remove(self, container: Container, *, force: bool = False, volumes: bool = False, term: str = "") -> None:
-        """Remove a container; with `force` it is killed first. Raises `Conflict` while it runs.
+        """Remove a container; with `force` a running one is killed first, without it `Conflict` is raised.
 
-        `volumes` removes its anonymous volumes too. `term` is the caller's name for the container, for the error
-        text.
+        `volumes` also removes the container's anonymous volumes. `term` is the name that the caller used for the
+        container, for the error text; "" means the container's own name.
         """
         prefix = f'cannot remove container "{term or "/" + container.name}": '
         if container.state is ContainerState.REMOVING:

@@ -24,13 +24,13 @@ _LONGEST_SEQUENCE = 32
 
 
 def _width(text: bytes) -> int:
-    """Return the number of characters of UTF-8 text."""
+    """Return the number of characters in text that is encoded as UTF-8."""
     return sum(byte & 0xC0 != 0x80 for byte in text)
 
 
 @define
 class LineEditor:
-    """The line being edited, and the history."""
+    """The line that a user is typing at a terminal, with the cursor's position and the earlier lines."""
 
     _before: bytes = field(default=b"", init=False)
     _after: bytes = field(default=b"", init=False)
@@ -49,7 +49,12 @@ class LineEditor:
         self._recalled = len(self._history)
 
     def key(self, byte: int) -> tuple[bytes, bytes | None]:
-        """Process a key. Return the text to write to the terminal, and the finished line if the key completes one."""
+        """Process one byte of a key press.
+
+        Return the text to write to the terminal, and the line if it is now finished.
+
+        While the line is unfinished, the second item is `None`.
+        """
         if self._sequence is not None:
             return self._escaped(byte), None
         if byte == _ESCAPE:
@@ -64,7 +69,10 @@ class LineEditor:
         return b"\r\n", line
 
     def _escaped(self, byte: int) -> bytes:
-        """Process a key that sends an escape sequence, such as a cursor key; unknown sequences are ignored."""
+        """Process a byte of an escape sequence, which a cursor key sends. Return the text to write to the terminal.
+
+        Unknown sequences are ignored.
+        """
         sequence = self._sequence or b""
         if not sequence and byte in b"[O":
             self._sequence = b"["
@@ -109,14 +117,14 @@ class LineEditor:
                 return self._show(before + bytes([byte]), after)
 
     def _previous(self) -> int:
-        """Return the offset of the character before the cursor."""
+        """Return the offset at which the character before the cursor begins."""
         at = max(len(self._before) - 1, 0)
         while at and self._before[at] & 0xC0 == 0x80:
             at -= 1
         return at
 
     def _next(self) -> int:
-        """Return the offset after the character at the cursor."""
+        """Return the offset at which the character at the cursor ends."""
         at = min(1, len(self._after))
         while at < len(self._after) and self._after[at] & 0xC0 == 0x80:
             at += 1
@@ -130,7 +138,7 @@ class LineEditor:
         return self._show(self._history[position] if position < len(self._history) else b"", b"")
 
     def _show(self, before: bytes, after: bytes) -> bytes:
-        """Replace the line by `before + after`, with the cursor in between.
+        """Replace the line by `before + after`, with the cursor between them.
 
         Return the text to write to the terminal.
         """

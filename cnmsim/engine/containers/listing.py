@@ -28,7 +28,11 @@ _HEALTH = ("none", "starting", "healthy", "unhealthy")
 
 
 def list_containers(context: EngineContext, filters: Filters, *, everything: bool, limit: int) -> list[Container]:
-    """Return the containers that pass the filters, newest first. Raises `InvalidParameter` or `NotFound`."""
+    """Return the running containers that pass the filters, newest first. Raises `InvalidParameter` or `NotFound`.
+
+    With `everything`, a filter `status` or a positive `limit`, include containers that do not run. A positive `limit`
+    is the largest number to return.
+    """
     filters.validate(_ACCEPTED)
     _check_values(context, filters)
     containers = _between(context, filters)
@@ -136,7 +140,10 @@ def _port_filter(profile: Profile, key: str, value: str) -> set[str]:
 
 
 def prune_containers(context: EngineContext, lifecycle: Lifecycle, filters: Filters) -> dict[str, Any]:
-    """Remove every container that does not run and passes the filters. Raises `InvalidParameter`."""
+    """Remove all containers that do not run and pass the filters. Return the API's report on what was removed.
+
+    Raises `InvalidParameter`.
+    """
     filters.validate(("label", "label!", "until"))
     until = filters.until(unix_ns(context.clock), context.profile.invalid_until_text)
     deleted, reclaimed = [], 0

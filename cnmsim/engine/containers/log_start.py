@@ -21,7 +21,10 @@ _DEFAULT_DRIVER = "json-file"
 
 
 def complete_log_config(context: EngineContext, log_config: dict[str, Any]) -> None:
-    """Fill in the daemon's defaults and validate the result. Raises `InvalidParameter`."""
+    """Fill in the daemon's default logging driver and options, in place, and validate the result.
+
+    Raises `InvalidParameter`.
+    """
     config = context.config
     log_config["Type"] = log_config["Type"] or config.log_driver or _DEFAULT_DRIVER
     options = log_config["Config"] = dict(log_config["Config"] or {})
@@ -33,7 +36,7 @@ def complete_log_config(context: EngineContext, log_config: dict[str, Any]) -> N
 
 
 def start_logging(context: EngineContext, container: Container) -> None:
-    """Open a container's log. Raises `EngineError` with the daemon's text."""
+    """Open a container's log for a start. Raises an `EngineError` with the daemon's text."""
     try:
         open_log(context, container)
     except SystemFault as error:
@@ -43,9 +46,9 @@ def start_logging(context: EngineContext, container: Container) -> None:
 
 
 async def connect_log(context: EngineContext, container: Container) -> None:
-    """Connect a logging driver that sends with TCP to its server, before the container starts.
+    """Connect a container's logging driver to its server before the start, if the driver uses TCP.
 
-    Raises `SystemFault` with the daemon's text.
+    Raises `SystemFault` with the daemon's text if the connection fails.
     """
     try:
         sender = create_driver(context, container).sender
@@ -59,7 +62,10 @@ async def connect_log(context: EngineContext, container: Container) -> None:
 
 
 def open_log(context: EngineContext, container: Container) -> None:
-    """Open a container's log, and make its files visible in the container's directory on the host."""
+    """Connect a container's log to a new logging driver, and make the driver's files visible on the host.
+
+    They appear in the container's directory.
+    """
     driver = create_driver(context, container)
     container.log.open(driver)
     folder = directory_of(context, container)

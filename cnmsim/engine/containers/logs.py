@@ -24,7 +24,10 @@ _LONGEST = 16 << 10
 
 @define
 class ContainerLog:
-    """The log of one container, across restarts. `log_config` is the API's object with the driver and its options."""
+    """The log of one container, across restarts.
+
+    `log_config` is the API's LogConfig with the driver and its options.
+    """
 
     clock: Clock
     log_config: Mapping[str, object]
@@ -44,7 +47,7 @@ class ContainerLog:
 
     @property
     def storage(self) -> LogStorage:
-        """What stores the messages that can be read."""
+        """The object that stores the messages that can be read."""
         driver = self._driver
         return driver.storage if driver is not None and driver.storage is not None else self._unstarted
 
@@ -59,7 +62,7 @@ class ContainerLog:
         return self._driver.details if self._driver is not None else ""
 
     def open(self, driver: LogDriver) -> None:
-        """Log to `driver` from now on. What the log contains is kept."""
+        """Send and store later messages with `driver`. Messages that are already in the log are kept."""
         if self._driver is not None and self._driver.sender is not None:
             self._driver.sender.close()
         if self.connected is not None:
@@ -73,11 +76,11 @@ class ContainerLog:
         self._driver = driver
 
     def restore(self, lines: list[LogLine]) -> None:
-        """Replace the messages by those that a state file contained."""
+        """Replace the log's messages by `lines`, which were read from a state file."""
         self.storage.restore(lines)
 
     def take(self, stream: str, data: bytes) -> None:
-        """Append output. A line is logged when its newline arrives, a long line in parts of 16 KiB."""
+        """Append output of "stdout" or "stderr". A line is logged when its newline arrives, or every 16 KiB of it."""
         data = self._partial.pop(stream, b"") + data
         start = 0
         while True:
@@ -92,7 +95,7 @@ class ContainerLog:
             self._partial[stream] = data[start:]
 
     def _log_part(self, stream: str, text: bytes) -> None:
-        """Log a line or a part of one. All parts of a line have the time of the first one."""
+        """Log a line or a part of a long one. All parts of a line get the time of the first part."""
         now_ns = unix_ns(self.clock)
         if text.endswith(b"\n"):
             self._add(stream, text, self._part_times.pop(stream, now_ns))
@@ -100,7 +103,7 @@ class ContainerLog:
             self._add(stream, text, self._part_times.setdefault(stream, now_ns))
 
     def end(self) -> None:
-        """Log the incomplete lines, because the process has ended."""
+        """Log the lines that have no newline yet, because the process has ended."""
         for stream, text in self._partial.items():
             self._add(stream, text, self._part_times.get(stream, unix_ns(self.clock)))
         self._partial.clear()
@@ -119,12 +122,12 @@ class ContainerLog:
             follower(line)
 
     def require_readable(self) -> None:
-        """Raise `NotSupported` if the driver keeps nothing that can be read."""
+        """Raise `NotSupported` if `docker logs` cannot read the messages of this logging driver."""
         if not self.is_readable:
             raise NotSupported("configured logging driver does not support reading")
 
     def follow(self, follower: Callable[[LogLine], None]) -> Callable[[], None]:
-        """Call `follower` with every further line. Return a function that unsubscribes it."""
+        """Call `follower` with every further message. Return a function that ends this."""
         self._followers.append(follower)
 
         def end() -> None:
@@ -142,9 +145,10 @@ class ContainerLog:
         since_ns: int | None = None,
         until_ns: int | None = None,
     ) -> list[LogLine]:
-        """Return the lines of the selected streams between two times.
+        """Return the log's lines of the selected streams and times.
 
-        `tail` selects the last lines before streams and times are selected, as in Docker; a negative one selects all.
+        `since_ns` and `until_ns` are in nanoseconds since 1970. `tail` takes that many last lines before the other
+        selections are applied, as in Docker, so that fewer may remain; `None` or a negative number takes all.
         """
         lines = self.lines
         if tail is not None and tail >= 0:

@@ -29,13 +29,16 @@ _SURNAMES = """
 
 
 def check_name(name: str) -> None:
-    """Check the syntax of a name. Raises `InvalidParameter`."""
+    """Check that a container's name has only allowed characters. Raises `InvalidParameter`."""
     if not _VALID.fullmatch(name):
         raise InvalidParameter(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 
 
 def random_name(random: Random, is_taken: Callable[[str], bool]) -> str:
-    """Return an unused name such as `keen_postel`; a digit is appended once all plain names are used."""
+    """Return a random name such as `keen_postel` for which `is_taken` is False.
+
+    A digit is appended once all plain names are used.
+    """
     for attempt in range(64):
         name = f"{random.choice(_ADJECTIVES)}_{random.choice(_SURNAMES)}"
         if attempt > 5:
@@ -46,7 +49,7 @@ def random_name(random: Random, is_taken: Callable[[str], bool]) -> str:
 
 
 def hex_id(random: Random) -> str:
-    """Return a random id of 64 hexadecimal digits, of which the first twelve are not all decimal."""
+    """Return a random id of 64 hexadecimal digits. Its first twelve digits, the short id, contain a letter."""
     while True:
         drawn = f"{random.getrandbits(256):064x}"
         if not drawn[:12].isdigit():

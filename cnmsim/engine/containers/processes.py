@@ -31,9 +31,10 @@ def spawn_process(
     on_exit: Callable[[Process], None],
     pid_namespace: PidNamespace | None = None,
 ) -> Process:
-    """Start a process with a container's files and host name on `streams`. Ctrl-C interrupts it.
+    """Start a process of a container on `streams`, with the container's files and host name.
 
-    Without `pid_namespace` it is the first process of a new PID namespace.
+    Ctrl-C at a terminal interrupts it. `on_exit` is called when it has ended. Without `pid_namespace` it is the first
+    process of a new PID namespace.
     """
     process = context.machine.spawn(
         program,

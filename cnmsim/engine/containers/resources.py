@@ -33,7 +33,10 @@ _NO_LIMIT_TEXT = (
 
 
 def check_resources(values: dict[str, Any], *, is_update: bool = False) -> list[str]:
-    """Validate the limits of a HostConfig or of an update. Return warnings. Raises `InvalidParameter`."""
+    """Validate the resource limits of a HostConfig, or of an update if `is_update`. Return warnings.
+
+    Raises `InvalidParameter`.
+    """
     warnings = _check_memory(values, is_update=is_update)
     if values["NanoCpus"] > 0:
         for key, title in (("CpuPeriod", "CPU Period"), ("CpuQuota", "CPU Quota")):
@@ -74,7 +77,10 @@ def _check_memory(values: dict[str, Any], *, is_update: bool) -> list[str]:
 
 
 def _check_set(text: str, name: str, title: str, count: int) -> None:
-    """Check a list such as `0-2,4` of CPUs or memory nodes. Raises `InvalidParameter`."""
+    """Check that a list such as `0-2,4` names only existing CPUs or memory nodes. Raises `InvalidParameter`.
+
+    `count` is the number of those that exist; `name` and `title` name the option in the error text.
+    """
     requested: set[int] = set()
     for part in text.split(",") if text else ():
         first, _, last = part.partition("-")
@@ -87,7 +93,10 @@ def _check_set(text: str, name: str, title: str, count: int) -> None:
 
 
 def check_isolation(host_config: dict[str, Any]) -> None:
-    """Validate isolation, security options, the cgroup namespace and the runtime. Raises `InvalidParameter`."""
+    """Validate isolation technology, security options, cgroup namespace and runtime of a HostConfig.
+
+    Raises `InvalidParameter`.
+    """
     isolation, runtime = host_config["Isolation"].lower(), host_config.get("Runtime") or "runc"
     if isolation not in {"", "default"}:
         raise InvalidParameter(f"Invalid isolation: \"{host_config['Isolation']}\" - linux only supports 'default'")
@@ -117,7 +126,11 @@ def _check_security(option: str) -> None:
 
 
 def derive_limits(host_config: dict[str, Any]) -> None:
-    """Set the limits that follow from others: swap is twice the memory, and no limit of processes is `None`."""
+    """Fill in limits that depend on others, in place.
+
+    Without a limit for memory and swap together, it is twice that of memory. "Unlimited" is stored as `None`: a
+    PidsLimit of 0 or less, and a MemorySwappiness of -1.
+    """
     if host_config["Memory"] > 0 and not host_config["MemorySwap"]:
         host_config["MemorySwap"] = 2 * host_config["Memory"]
     if host_config["PidsLimit"] is not None and host_config["PidsLimit"] <= 0:
@@ -127,7 +140,7 @@ def derive_limits(host_config: dict[str, Any]) -> None:
 
 
 def memory_limit(container: Container) -> int:
-    """Return the memory that a container may use, in bytes: its limit or that of its host."""
+    """Return how many bytes of memory a container may use: its own limit, else the memory of its host."""
     return int(container.host_config["Memory"]) or MEMORY
 
 
@@ -169,14 +182,14 @@ _FILES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def start_control_group(container: Container, machine: Machine) -> None:
-    """Give a container that starts a new control group with its limits."""
+    """Put a container that starts into a new control group with the container's limits."""
     container.cgroup = group = ControlGroup(container.clock, files=container.files)
     apply_limits(container)
     container.files.on_tmpfs_growth = lambda: group.check_memory(machine.memory_bytes)
 
 
 def apply_limits(container: Container) -> None:
-    """Set the limits of a container's control group to those of its configuration."""
+    """Set the limits of a container's control group to those in its configuration."""
     host, group = container.host_config, container.cgroup
     group.pids_limit = host["PidsLimit"] or 0
     group.memory_limit = max(0, host["Memory"]) if not host.get("OomKillDisable") else 0
@@ -185,7 +198,10 @@ def apply_limits(container: Container) -> None:
 
 
 def network_packets(container: Container) -> int:
-    """Return how many packets the devices of a container's own network namespace have sent and received."""
+    """Return the number of packets that the devices of a container's network namespace have sent and received.
+
+    It is 0 for a container that does not run or uses the host's namespace.
+    """
     process = container.process
     if process is None or container.is_host_network:
         return 0
@@ -193,19 +209,19 @@ def network_packets(container: Container) -> int:
 
 
 def cpu_usage_ns(container: Container, before_ns: int = 0) -> int:
-    """Return the processor time of a container, or that of `before_ns` nanoseconds ago."""
+    """Return the processor time that a container has used until now, or until `before_ns` nanoseconds ago."""
     group = container.cgroup
     used = group.cpu_ns_at(container.clock.now_ns - before_ns) if before_ns else group.cpu_ns
     return used + network_packets(container) * PACKET_NS
 
 
 def split_cpu(used: int) -> tuple[int, int]:
-    """Return the parts of a processor time that programs and the kernel have used."""
+    """Divide a processor time into the parts that programs and the kernel have used. Return both."""
     return used - used // 4, used // 4
 
 
 def memory_counters(container: Container) -> dict[str, int]:
-    """Return the counters of memory.stat that are not 0."""
+    """Return the counters of a container's memory.stat file that are not 0, by name."""
     anonymous, shared = container.cgroup.anonymous, container.cgroup.shared
     faults = (anonymous + shared) >> 12
     return {
@@ -244,7 +260,7 @@ _USAGE_FILES: dict[str, Callable[[Container], str]] = {
 
 
 def control_group(container: Container) -> Directory:
-    """Return /sys/fs/cgroup as a container sees it: the files of control groups, version 2."""
+    """Return the directory /sys/fs/cgroup of a container, with the files of control groups version 2."""
 
     def generated(read: Callable[[], str]) -> GeneratedFile:
         return GeneratedFile(lambda: f"{read()}\n")

@@ -15,7 +15,7 @@ _CALM_S = 10.0
 
 @define
 class RestartManager:
-    """The restart policy of one container, and its current restart delay."""
+    """Decides whether and when one container is restarted; keeps the current delay and the count of restarts."""
 
     policy: str = "no"
     maximum_retries: int = 0
@@ -27,9 +27,9 @@ class RestartManager:
         self.retries, self.pause_s = 0, 0.0
 
     def pause_before_restart(self, exit_code: int, ran_s: float, *, was_stopped: bool) -> float | None:
-        """Return the delay before the next start, in seconds, or `None` for no restart.
+        """Return after how many seconds a container that exited is started again; `None` if it is not.
 
-        `was_stopped` is True if a user stopped or killed the container.
+        `ran_s` is how long it ran. `was_stopped` is True if a user stopped or killed it.
         """
         if self.policy in {"", "no"}:
             return None

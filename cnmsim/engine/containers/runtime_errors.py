@@ -32,7 +32,7 @@ _SEPARATE_KERNEL_SYSCTLS = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.sh
 
 
 class StartError(Exception):
-    """A start that failed and sets the exit code that the error carries."""
+    """A failed start after which the container gets the exit code that this error carries."""
 
     def __init__(self, error: EngineError, exit_code: int) -> None:
         super().__init__(error.message)
@@ -40,7 +40,7 @@ class StartError(Exception):
 
 
 def as_runtime_error(profile: Profile, error: EngineError) -> EngineError:
-    """Convert an error about a sysctl to runc's error. Other errors are returned unchanged."""
+    """Convert an error about a sysctl to the error that runc reports for it. Return other errors unchanged."""
     if not error.message.startswith(_OF_SYSCTLS):
         return error
     return SystemFault(f"{IN_INIT}{error.message}{profile.runtime_error_suffix}")
@@ -61,7 +61,10 @@ def set_key(profile: Profile, sandbox: Sandbox) -> None:
 
 
 def require_devices(profile: Profile, container: Container, sandbox: Sandbox | None) -> None:
-    """Check that the devices named in sysctls exist, once all interfaces are set up. Raises `SystemFault`."""
+    """Check that every interface that a sysctl's name contains exists, once all interfaces are set up.
+
+    Raises `SystemFault`.
+    """
     if sandbox is None or sandbox.osl is None:
         return
     for name in container.host_config.get("Sysctls") or {}:
@@ -93,7 +96,7 @@ def check_limits(profile: Profile, container: Container) -> None:
 def find_command(
     context: EngineContext, container: Container, argv: list[str], env: Mapping[str, str]
 ) -> tuple[Program, list[str]]:
-    """Return the program of a container's command, and its arguments. Raises `StartError`."""
+    """Return the program that a container's command line `argv` runs, and its arguments. Raises `StartError`."""
     try:
         return choose_program(context, container, argv, env)
     except (CommandNotFoundError, CommandNotExecutableError) as cause:

@@ -1,6 +1,6 @@
-"""Sharing of equal host configurations, to save memory.
+"""Sharing of equal host configurations between containers, to save memory.
 
-The tasks of a service have equal ones on all nodes of a lab.
+The tasks of a service have equal host configurations on all nodes of a lab.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _REMEMBERED = 64
 
 
 def shared_host_config(clock: Clock, host_config: dict[str, Any]) -> dict[str, Any]:
-    """Return an equal configuration of an earlier container, or `host_config` itself if there is none.
+    """Return the equal configuration of an earlier container of the lab, or `host_config` itself if there is none.
 
-    The result must not be modified: a container whose configuration changes gets a new one.
+    `clock` identifies the lab. Do not modify the result: to change a container's configuration, assign a new one.
     """
     known: dict[str, dict[str, Any]] = clock.registry.setdefault(_COMMONS, {})
     text = json.dumps(host_config)

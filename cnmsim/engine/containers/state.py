@@ -23,7 +23,7 @@ class ContainerState(Enum):
 
 
 class Change(Enum):
-    """The events that change a container's state."""
+    """The events that move a container from one state to another."""
 
     START = "start"
     PAUSE = "pause"

@@ -27,7 +27,7 @@ class ContainerStore:
     _changed_ids: dict[str, None] | None = field(default=None, init=False)
 
     def record_changes(self) -> dict[str, None]:
-        """Return a mapping to which the id of a container is added whenever the container may have changed.
+        """Return a mapping to which the ids of containers that may have changed are added from now on, as keys.
 
         A container may have changed if it was added or removed, if one of its attributes was set, or if it was looked
         up.
@@ -53,7 +53,7 @@ class ContainerStore:
         return hex_id(self.random)
 
     def free_name(self, requested: str = "") -> str:
-        """Return the name for a new container: the requested name, or a random one for "".
+        """Return the name for a new container: `requested` if it is free, or a random name for "".
 
         Raises `InvalidParameter` for an invalid name, `Conflict` for a name in use.
         """
@@ -73,7 +73,7 @@ class ContainerStore:
         self._ids_by_name[container.name] = container.id
 
     def rename(self, container: Container, name: str) -> None:
-        """Rename a container. `name` must be a result of `free_name`."""
+        """Give a container a new name, which must be a result of `free_name`."""
         del self._ids_by_name[container.name]
         container.name = name
         self._ids_by_name[name] = container.id
@@ -90,9 +90,9 @@ class ContainerStore:
                 del self._linked[child]
 
     def find(self, term: str) -> Container | None:
-        """Return the container with that id, name or unique id prefix, `None` if there is none.
+        """Return the container with this id, name or unique id prefix, `None` if there is none.
 
-        Raises `InvalidParameter`.
+        Raises `InvalidParameter` for an ambiguous prefix.
         """
         try:
             return self.get(term)
@@ -100,17 +100,20 @@ class ContainerStore:
             return None
 
     def get(self, term: str) -> Container:
-        """Return the container with that id, name, link name or unique id prefix.
+        """Return the container with this id, name, link name or unique id prefix.
 
-        A legacy link of `web` with the alias `db` gives its target the name `web/db`. Raises `NotFound` or
-        `InvalidParameter`.
+        If `web` has a legacy link to a container with the alias `db`, then `web/db` is a link name of that container.
+        Raises `NotFound` or `InvalidParameter`.
         """
         container = self._get(term)
         self._note(container)
         return container
 
     def by_id(self, identity: str) -> Container | None:
-        """Return the container with that full id, or `None`. It does not count as looked up."""
+        """Return the container with this full id, or `None`.
+
+        The call does not mark the container as possibly changed.
+        """
         return self._containers.get(identity)
 
     def _note(self, container: Container) -> None:
@@ -138,14 +141,16 @@ class ContainerStore:
         return matches[0]
 
     def children(self, parent: Container) -> dict[str, Container]:
-        """Return the containers that `parent` links to by legacy links, as a mapping from alias to container."""
+        """Return the containers to which `parent` has legacy links, as a mapping from alias to container."""
         known = self._containers | self._linked
         return {alias: known[child] for alias, child in sorted(parent.links.items()) if child in known}
 
     def unlink(self, name: str) -> Container:
-        """Remove the legacy link that gives a container the name `name`. Return the container that had the link.
+        """Remove the legacy link whose link name is `name`, such as `web/db`.
 
-        Raises `SystemFault` for a container's own name.
+        Return the container that had the link (`web`).
+
+        Raises `SystemFault` if `name` is a container's own name.
         """
         parent, _, alias = name.removeprefix("/").rpartition("/")
         if not parent:
@@ -165,9 +170,9 @@ class ContainerStore:
         ]
 
     def names_of(self, container: Container) -> list[str]:
-        """Return the names that `docker ps --no-trunc` prints.
+        """Return the names of a container that `docker ps --no-trunc` prints, sorted.
 
-        The container's own name, and the names of legacy links to it.
+        Its own name and its link names.
         """
         linked = [f"/{parent.name}/{alias}" for alias, parent in self.parents(container)]
         return sorted([f"/{container.name}", *linked])

@@ -21,7 +21,7 @@ _INTERRUPT, _END = 0x03, 0x04
 
 
 class OutputPipe(Pipe):
-    """A pipe that passes all written data to a function and stores nothing."""
+    """A pipe that passes all written data to a function instead of storing it."""
 
     __slots__ = ("_sink",)
 
@@ -30,7 +30,7 @@ class OutputPipe(Pipe):
         self._sink = sink
 
     def write(self, data: bytes) -> None:
-        """Pass `data` on. Raises `BrokenPipeError` once closed."""
+        """Pass `data` to the pipe's function. Raises `BrokenPipeError` after the pipe was closed."""
         if self.is_closed:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
         if data:
@@ -38,7 +38,7 @@ class OutputPipe(Pipe):
 
 
 class TerminalInput(Pipe):
-    """The input of a terminal. Ctrl-D ends one read; later reads continue."""
+    """The input of a terminal. Ctrl-D makes one read return end of file; later reads continue."""
 
     __slots__ = ("_ends",)
 
@@ -48,7 +48,7 @@ class TerminalInput(Pipe):
         self._ends: list[int] = []
 
     def end_once(self) -> None:
-        """Make one read return end of file, after the input that precedes it. Later reads continue."""
+        """Make one read return end of file once the input written so far was read, as Ctrl-D does."""
         self._ends.append(len(self._buffer))
         self._changed.notify()
 
@@ -76,20 +76,20 @@ class TerminalInput(Pipe):
 
     @property
     def is_awaited(self) -> bool:
-        """Whether a reader waits for input."""
+        """Whether a process is waiting for input."""
         return super().is_awaited and not self._ends
 
     def getvalue(self) -> bytes:
-        """Return the unread input up to the first end of file, without consuming it."""
+        """Return the unread input up to the first end of file, and leave it unread."""
         return bytes(self._buffer[: self._ends[0]] if self._ends else self._buffer)
 
 
 @define(eq=False)
 class StandardStreams:
-    """Stdin, stdout and stderr of one process.
+    """The standard input, output and error streams of one process.
 
-    `has_stdin` keeps stdin open for input; without it the process reads end of file. `is_terminal` makes the three
-    streams a terminal. `ended` is done when the process has ended.
+    `has_stdin` keeps stdin open for input; without it the process reads end of file at once. With `is_terminal` the
+    three streams are one terminal. `ended` is a future of the exit status.
     """
 
     clock: Clock
@@ -112,7 +112,10 @@ class StandardStreams:
         self.ended = Future(self.clock)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener(stream, data)` with all further output. Return a function that unsubscribes it."""
+        """Call `listener(stream, data)` with all further output; `stream` is "stdout" or "stderr".
+
+        Return a function that ends this.
+        """
         self._listeners.append(listener)
 
         def end() -> None:
@@ -123,11 +126,11 @@ class StandardStreams:
 
     @property
     def is_watched(self) -> bool:
-        """Whether a client is attached. The log, which also reads the output, does not count."""
+        """Whether a client is attached. The container's log, which also listens to the output, does not count."""
         return len(self._listeners) > 1
 
     def type(self, data: bytes) -> None:
-        """Write input for the process. It is lost if the process does not read or has ended."""
+        """Write input for the process. It is lost if stdin is closed or the process has ended."""
         if self.stdin.is_closed or self.ended.is_done:
             return
         if not self.is_terminal:
@@ -137,7 +140,7 @@ class StandardStreams:
             self._key(byte)
 
     def end_input(self) -> None:
-        """Close stdin."""
+        """Close stdin, so that the process reads end of file after the input written so far."""
         if not self.stdin.is_closed:
             self.stdin.close()
 

@@ -24,7 +24,10 @@ from cnmsim.kernel.clock import NS_PER_S
 def container_summary(
     context: EngineContext, container: Container, api: ApiVersion, *, size: bool = False
 ) -> dict[str, Any]:
-    """Return a container as an entry of `GET /containers/json`."""
+    """Return a container in the format of an entry of `GET /containers/json`.
+
+    `api` is the client's API version. `size` adds the sizes of the container's files.
+    """
     reference = container.config["Image"]
     referenced_image = context.images.find(reference)
     view: dict[str, Any] = {
@@ -76,9 +79,9 @@ def _command_line(container: Container) -> str:
 
 
 def summary_ports(container: Container, *, shows_unbound: bool) -> list[dict[str, Any]]:
-    """Return a container's ports as an entry of `GET /containers/json` lists them.
+    """Return a container's ports in the format of an entry of `GET /containers/json`.
 
-    `shows_unbound` includes ports that are published without a host port, in gateway mode `routed`.
+    `shows_unbound` includes published ports without a host port, which exist in gateway mode `routed`.
     """
     ports: list[dict[str, Any]] = []
     for key, bindings in sorted(container.listed[1].items(), key=lambda item: (parse_port(item[0]).port, item[0])):
@@ -94,7 +97,10 @@ def summary_ports(container: Container, *, shows_unbound: bool) -> list[dict[str
 
 
 def status_line(container: Container, now_ns: int) -> str:
-    """Return the `Status` that `docker ps` prints, as `Up 3 minutes`."""
+    """Return the text of the column STATUS of `docker ps`, such as `Up 3 minutes`.
+
+    `now_ns` is the present time in nanoseconds since 1970.
+    """
     state = container.state
     since_start = human_duration((now_ns - (container.started_ns or now_ns)) / NS_PER_S)
     since_end = human_duration((now_ns - (container.finished_ns or now_ns)) / NS_PER_S)

@@ -36,10 +36,10 @@ _MEMORY_STATS = (
 
 
 def process_table(container: Container, arguments: str) -> dict[str, Any]:
-    """Return the process list as `ps` prints it: in the format of `-ef` or `aux`, or with the columns of `-o`.
+    """Return the process list of a container, as `ps` with the options `arguments` prints it.
 
-    Raises `Conflict` if the container does not run, `SystemFault` for an unknown column or if the process id is not
-    among the columns.
+    Supported are `-ef`, `aux`, and the columns of `-o`. Raises `Conflict` if the container does not run,
+    `SystemFault` for an unknown column, and if the process id is not among the columns.
     """
     container.require_running()
     try:
@@ -60,7 +60,7 @@ def _pids(container: Container) -> dict[str, int]:
 
 
 def _cpu(context: EngineContext, container: Container, before_ns: int) -> dict[str, Any]:
-    """Return the counters of the processors, now or `before_ns` nanoseconds ago."""
+    """Return the API's `cpu_stats` of a container as of `before_ns` nanoseconds ago; 0 means now."""
     used = cpu_usage_ns(container, before_ns)
     user, kernel = split_cpu(used)
     group = container.cgroup
@@ -76,9 +76,10 @@ def _cpu(context: EngineContext, container: Container, before_ns: int) -> dict[s
 
 
 def statistics(context: EngineContext, container: Container, *, has_previous: bool = True) -> dict[str, Any]:
-    """Return one set of statistics, in the API's format, as `docker stats` uses it.
+    """Return one set of statistics of a container, in the format of `GET /containers/{id}/stats`.
 
-    Unless `has_previous`, the statistics of a second ago are empty. A container that does not run has no statistics.
+    With `has_previous`, it includes the counters of one second ago, else these are empty. For a container that does
+    not run, all counters are empty.
     """
     if not container.is_running:
         return {

@@ -28,7 +28,7 @@ _CONFLICTS = (
 
 
 def check_update(changes: Mapping[str, Any]) -> None:
-    """Check a decoded update body. Raises `InvalidParameter` for an invalid restart policy or limit."""
+    """Check the decoded body of an update. Raises `InvalidParameter` for an invalid restart policy or limit."""
     policy = changes["RestartPolicy"]
     if policy["Name"]:
         check_restart_policy(policy)
@@ -36,7 +36,7 @@ def check_update(changes: Mapping[str, Any]) -> None:
 
 
 def update_container(container: Container, changes: Mapping[str, Any]) -> None:
-    """Apply a checked update body. Fields that are empty in it stay unchanged.
+    """Change a container's settings according to a checked body. Fields that are empty in the body stay unchanged.
 
     Raises `Conflict` for an option that the container does not allow; nothing is changed then.
     """

@@ -28,7 +28,7 @@ HOST_NETWORK_LINKS = (
 
 
 def check_network_mode(profile: Profile, config: dict[str, Any], host_config: dict[str, Any]) -> None:
-    """Check that no option conflicts with the network mode. Raises `InvalidParameter`."""
+    """Check that no option of the container conflicts with its network mode. Raises `InvalidParameter`."""
     mode = host_config["NetworkMode"]
     if mode == "container" or mode.startswith("container:"):
         _check_container_mode(profile, mode, config, host_config)
@@ -149,7 +149,10 @@ def _check_extra_host(entry: str) -> None:
 
 
 def check_mac_address(profile: Profile, network: str, address: str) -> None:
-    """Validate a MAC address for the network called `network`; "" is valid. Raises `InvalidParameter`."""
+    """Check the syntax of a configured MAC address; "" is valid. Raises `InvalidParameter`.
+
+    `network` is the network's name, for the error text.
+    """
     if not address:
         return
     try:
@@ -164,7 +167,10 @@ def check_mac_address(profile: Profile, network: str, address: str) -> None:
 
 
 def check_endpoint_addresses(profile: Profile, ipam_config: Mapping[str, Any] | None) -> None:
-    """Check the addresses of an endpoint's IPAMConfig where the API's fields are typed. Raises `InvalidParameter`."""
+    """Check the addresses in an endpoint's IPAMConfig, in releases whose API decodes them as addresses.
+
+    In other releases they are plain strings, and this check passes. Raises `InvalidParameter`.
+    """
     if profile.ipam_config_is_typed and ipam_config:
         for text in (*map(ipam_config.get, ("IPv4Address", "IPv6Address")), *(ipam_config.get("LinkLocalIPs") or ())):
             if text:
@@ -172,7 +178,10 @@ def check_endpoint_addresses(profile: Profile, ipam_config: Mapping[str, Any] | 
 
 
 def parse_link(text: str) -> tuple[str, str]:
-    """Parse `name:alias` or `name`. Raises `ValueError` with Docker's text."""
+    """Parse the argument of `--link`, `name:alias` or `name`, into name and alias.
+
+    Raises `ValueError` with Docker's text.
+    """
     if not text:
         raise ValueError("empty string specified for links")
     parts = text.split(":")
@@ -185,5 +194,5 @@ def parse_link(text: str) -> tuple[str, str]:
 
 
 def is_interface_sysctl(name: str) -> bool:
-    """Return True for a sysctl of one interface of the container, as `net.ipv4.conf.eth0.forwarding`."""
+    """Return True if a sysctl's name contains a container's interface, as in `net.ipv4.conf.eth0.forwarding`."""
     return re.fullmatch(r"net\.[^.]+\.[^.]+\.eth[^.]*\..+", name) is not None

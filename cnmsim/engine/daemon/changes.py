@@ -39,7 +39,7 @@ Settle: TypeAlias = Callable[[bool], None]
 
 @frozen
 class Change:
-    """An object that may have changed: its kind, its id and its data, or `None` if it no longer exists."""
+    """An object that may have changed: its kind, id and data; the data is `None` if the object no longer exists."""
 
     kind: str
     id: str
@@ -48,7 +48,7 @@ class Change:
 
 @frozen
 class NewLines:
-    """Lines to append to the saved log of a container, after the oldest `dropped` lines have been removed."""
+    """Lines to append to a container's saved log, once its oldest `dropped` lines were removed."""
 
     container_id: str
     dropped: int
@@ -57,7 +57,7 @@ class NewLines:
 
 @define
 class _SavedLog:
-    """The saved log of a container: the number of its lines, and the last one."""
+    """What was last saved of a container's log: the number of lines and the last line."""
 
     length: int = 0
     last: LogLine | None = None
@@ -65,7 +65,10 @@ class _SavedLog:
 
 @define(eq=False)
 class EngineChanges:
-    """Collects the changes of one engine. `starting()` returns the containers that are about to be started."""
+    """Collects the changes of one engine that are not saved yet.
+
+    `starting()` returns the containers that are about to be started.
+    """
 
     engine: Engine
     starting: Callable[[], Collection[Container]]
@@ -85,9 +88,9 @@ class EngineChanges:
         return bool(self._containers or self.engine.event_log.unsaved)
 
     def sweep(self) -> None:
-        """Make candidates of containers with new log lines, and of some others in turn.
+        """Mark as possibly changed all containers with new log lines, and a few others, in turn.
 
-        Programs change files of containers without an event.
+        The latter are checked because programs can change a container's files without an event.
         """
         store = self.engine.store
         for container in store:
@@ -99,10 +102,10 @@ class EngineChanges:
         self._next_swept = start + _SWEPT
 
     def collect(self, *, is_complete: bool) -> tuple[list[Change], list[NewLines], Settle]:
-        """Return the objects that may have changed, new lines of logs, and a function to call before the next call.
+        """Return the objects that may have changed, new lines of logs, and a function that ends this round of saving.
 
-        Its argument is True if the changes were saved; otherwise the next call returns them again. With `is_complete`
-        all objects are among them.
+        Call the function before the next `collect`: with True if the changes were saved, else with False, so that the
+        next call returns them again. With `is_complete` all objects are returned.
         """
         engine, saved = self.engine, self._saved
         events, engine.event_log.unsaved = engine.event_log.unsaved or [], []
@@ -145,7 +148,10 @@ class EngineChanges:
         return changes, [lines for lines, _ in logs.values()], settle
 
     def _candidates(self, events: list[LoggedEvent]) -> tuple[Ids, Ids, Ids, set[str]]:
-        """Return the ids of containers, networks and volumes that may have changed, and of the containers' images."""
+        """Return the ids of containers, networks and volumes that may have changed, and of those containers' images.
+
+        `events` are the events since the last call.
+        """
         containers: Ids = dict(self._containers)
         networks: Ids = {}
         volumes: Ids = {}
@@ -200,5 +206,5 @@ class EngineChanges:
 
 
 def _all(present: Iterable[str], saved: Ids) -> Ids:
-    """Return the ids of all objects that exist, in order of creation, and then of those that were saved."""
+    """Return the ids of all objects that exist, in order of creation, then of those that were only saved."""
     return {**dict.fromkeys(present), **saved}

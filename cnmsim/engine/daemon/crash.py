@@ -34,14 +34,20 @@ _SESSION_TIMEOUT_S, _SESSION_POLL_S = 120.0, 0.1
 
 @frozen
 class CrashState:
-    """The state on the host's disk that determines the restart: containers to start, and the swarm node."""
+    """What the host's disk holds for the restart: the containers to start, and the swarm node's state.
+
+    `cluster` is `None` outside of a swarm.
+    """
 
     starting: tuple[Container, ...]
     cluster: Cluster | None
 
 
 def lose_power(engine: Engine) -> CrashState:
-    """Stop everything at this instant. The host's links must be down already: nothing that is sent now may arrive."""
+    """Stop the engine with everything that runs on it. Return what the restart needs.
+
+    The caller must have taken the host's links down, because nothing that is sent from now on may arrive.
+    """
     halt_node(engine)
     starting = to_start(engine)
     for container in list(engine.store):
@@ -50,7 +56,10 @@ def lose_power(engine: Engine) -> CrashState:
 
 
 def to_start(engine: Engine) -> tuple[Container, ...]:
-    """Return the containers that a restarted engine starts; none of them waits for its network any more."""
+    """Return the containers that the engine starts when it restarts.
+
+    Also forget which containers were waiting for a network of the swarm.
+    """
     waiting = engine.cluster.waiting
     starting = tuple(
         container for container in engine.store if _is_to_start(container, was_to=container.id in waiting)
@@ -66,7 +75,10 @@ def halt_node(engine: Engine) -> None:
 
 
 def leave_networks(engine: Engine) -> Cluster | None:
-    """Remove the networks of a swarm node that has halted. Return the engine's cluster, if any."""
+    """Remove the networks of a swarm node that was stopped.
+
+    Return the engine's cluster; `None` outside of a swarm.
+    """
     cluster = engine.cluster if engine.controller.cluster is not None else None
     if cluster is not None:
         cluster.executor.networks.forget()
@@ -96,7 +108,7 @@ def _die(engine: Engine, container: Container) -> None:
 
 
 def regain_power(engine: Engine, crash_state: CrashState) -> None:
-    """Restart the engine from the state on its disk."""
+    """Restart the engine from `crash_state`, which `lose_power` returned."""
     engine.controller.reload_networks()
     cluster = crash_state.cluster
     if cluster is not None and cluster.node is not None:

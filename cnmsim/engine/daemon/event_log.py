@@ -22,7 +22,10 @@ _SUBJECTS = ("config", "daemon", "network", "node", "plugin", "secret", "service
 
 @frozen
 class LoggedEvent:
-    """One event. `type` is "container", "image", "network", "volume", …; `actor` is the id of the object."""
+    """One event.
+
+    `type` is "container", "image", "network", "volume", …; `actor` is the id of the object concerned.
+    """
 
     type: str
     action: str
@@ -32,7 +35,10 @@ class LoggedEvent:
     scope: str = "local"
 
     def view(self, *, has_legacy_fields: bool) -> dict[str, Any]:
-        """Return the event as the API prints it. Before API 1.52 some fields are repeated at the top level."""
+        """Return the event as the API prints it.
+
+        `has_legacy_fields` repeats some fields at the top level, as for clients before API 1.52.
+        """
         legacy: dict[str, Any] = {}
         if has_legacy_fields and self.type in {"container", "image"}:
             legacy = {"status": self.action, "id": self.actor}
@@ -61,7 +67,7 @@ class EventLog:
     def log(
         self, type_: str, action: str, actor: str, attributes: Mapping[str, str], *, scope: str = "local"
     ) -> None:
-        """Log an event at this instant, and notify the subscribers."""
+        """Log an event with the present time, and call the subscribers. `actor` is the id of the object concerned."""
         event = LoggedEvent(type_, action, actor, dict(attributes), unix_ns(self.clock), scope)
         self.past.append(event)
         if self.unsaved is not None:
@@ -72,7 +78,7 @@ class EventLog:
     def subscribe(
         self, listener: Callable[[LoggedEvent], None], filters: Filters | None = None
     ) -> Callable[[], None]:
-        """Subscribe `listener` to all later events that pass the filters. Return a function that unsubscribes it.
+        """Call `listener` with every later event that passes the filters. Return a function that ends this.
 
         As in the daemon, unknown filters are ignored.
         """
@@ -93,7 +99,10 @@ class EventLog:
     def select(
         self, since_ns: int | None = None, until_ns: int | None = None, filters: Filters | None = None
     ) -> list[LoggedEvent]:
-        """Return the logged events between two times (nanoseconds since 1970) that pass the filters."""
+        """Return the logged events between two times, in nanoseconds since 1970, that pass the filters.
+
+        `None` means no limit.
+        """
         accepted = filters or Filters()
         return [
             event

@@ -26,13 +26,13 @@ _COMMAND = "/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.so
 
 @define(eq=False)
 class DockerService:
-    """The unit docker.service of an engine's host. `read_options` reads the options in daemon.json again."""
+    """The systemd unit docker.service of an engine's host. `read_options` reads daemon.json again."""
 
     engine: Engine
     read_options: Callable[[], None]
 
     def unit(self) -> Unit:
-        """Return the unit for the host's table."""
+        """Return the unit to be entered into the host's table of units."""
         engine = self.engine
         return Unit(
             UNIT, "Docker Application Container Engine", _COMMAND, self._pid, self.restart, engine.clock.now_ns,
@@ -42,9 +42,9 @@ class DockerService:
         return self.engine.controller.daemon().pid
 
     async def restart(self) -> None:
-        """End the daemon and start it again, with the options in daemon.json.
+        """End the daemon and start it again, with the options that daemon.json then has.
 
-        If it refuses them, it starts with the earlier ones: raises `OSError`.
+        If the daemon refuses the options, it starts with the earlier ones, and `OSError` is raised.
         """
         engine = self.engine
         log = engine.controller.log

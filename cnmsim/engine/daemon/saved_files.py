@@ -33,14 +33,17 @@ def _saved(inode: Inode) -> list[Any]:
 
 
 def save_tree(tree: Directory) -> Data:
-    """Return everything in a directory as JSON types: kind, mode, owner, time and content by path, parents first."""
+    """Return everything in a directory as JSON types: by path, the kind, mode, owner, time and content of each file.
+
+    Directories precede what is in them.
+    """
     return {path: _saved(inode) for path, inode in _storable(tree.walk())}
 
 
 def host_files(root: Directory) -> list[tuple[str, Inode]]:
-    """Return the files that were written to a host, and their directories, with their paths, parents first.
+    """Return (path, inode) of the files that were written to a host, preceded by their directories.
 
-    Beyond `MOST_HOST_BYTES` files are left out, which is logged.
+    Files that would exceed a total of `MOST_HOST_BYTES` are left out, which is logged.
     """
     found: list[tuple[str, Inode]] = []
     size = 0
@@ -58,7 +61,7 @@ def host_files(root: Directory) -> list[tuple[str, Inode]]:
 
 
 def save_host_files(found: Iterable[tuple[str, Inode]]) -> Data:
-    """Return what `host_files` found as JSON types, as `save_tree` does."""
+    """Convert the result of `host_files` to JSON types, in the format of `save_tree`."""
     return {path: _saved(inode) for path, inode in found}
 
 
@@ -83,12 +86,12 @@ _SYSTEM = {"/etc", "/etc/docker", *FOLDERS, *(parent for folder in FOLDERS for p
 
 
 def _storable(inodes: Iterable[tuple[str, Inode]]) -> Iterable[tuple[str, Inode]]:
-    """Return the inodes without those that a process or the kernel provides: sockets and generated files."""
+    """Return the inodes except sockets and generated files, which a process or the kernel provides."""
     return ((path, inode) for path, inode in inodes if type(inode) in (File, Symlink) or isinstance(inode, Directory))
 
 
 def save_changes(layer: LayeredDirectory) -> tuple[Data, list[str]]:
-    """Return what differs from the lower directory, as `save_tree` does, and the paths that were removed."""
+    """Return the files of `layer` that differ from the lower one, as `save_tree` does, and the removed paths."""
     changes = tuple(layer.changes())
     present = ((path, inode) for path, inode, _ in changes if inode is not None)
     saved = {path: _saved(inode) for path, inode in _storable(present)}

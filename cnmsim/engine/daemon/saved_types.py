@@ -1,7 +1,7 @@
 """The types of the objects that a daemon saves.
 
-A state file may be forged or damaged in a way that fits its checksums. Each object is converted to these types before
-anything is made of it, so that a wrong value is an error that names the object and the field.
+A state file may be damaged or forged, even with correct checksums. Each object is therefore converted to one of these
+types before it is used: a wrong value raises an error that names the object and the field.
 """
 
 from __future__ import annotations
@@ -26,21 +26,24 @@ _MOST_NAME, _MOST_TEXT = 80, 400
 
 @frozen
 class SavedImage:
-    """An image. `present` is False for a removed image that containers were created from."""
+    """A saved image. `present` is False for an image that was removed although containers were created from it."""
 
     image: Image
     present: bool
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> SavedImage:
-        """Convert the JSON types of an image and of `present`. Raises `ValueError`, which names the field."""
+        """Create the object from JSON types: the fields of the image, and `present`.
+
+        Raises `ValueError`, naming the field.
+        """
         image = {key: value for key, value in data.items() if key != "present"}
         return read_saved(cls, {"image": image, "present": data["present"]})
 
 
 @frozen
 class SavedVolume:
-    """A volume. `owner` is mode, user, group and time of its directory."""
+    """A saved volume. `owner` is (mode, user, group, time) of its directory."""
 
     name: str
     created_ns: int
@@ -52,7 +55,7 @@ class SavedVolume:
 
 @frozen
 class SavedPool:
-    """A pool of a network."""
+    """One address pool of a saved network."""
 
     subnet: str
     ip_range: str = ""
@@ -63,7 +66,7 @@ class SavedPool:
 
 @frozen
 class SavedNetwork:
-    """A network of the daemon's store."""
+    """A saved network. Predefined networks and those of a swarm are not saved."""
 
     id: str
     name: str
@@ -76,7 +79,10 @@ class SavedNetwork:
 
 @define
 class SavedContainer:
-    """A container. `config` and `host_config` are the API's objects; `files` is the layer in versions before 3."""
+    """A saved container. `config` and `host_config` are the API's objects.
+
+    `files` is the container's layer in state files before version 3.
+    """
 
     id: str
     name: str
@@ -107,14 +113,17 @@ class SavedContainer:
 
 
 def read_saved(kind: type[_T], data: Mapping[str, Any]) -> _T:
-    """Convert the JSON types of a saved object. Raises `ValueError`, which names the field."""
+    """Convert JSON types to an object of the class `kind`. Raises `ValueError`, naming the field."""
     value: _T = from_plain(kind, data)
     return value
 
 
 @contextmanager
 def restoring(kind: str, data: Any) -> Iterator[None]:
-    """Convert errors that the block raises to `InvalidParameter` about the saved object `data`."""
+    """Convert errors that the block raises to `InvalidParameter`, whose text names the saved object `data`.
+
+    `kind` is the object's kind, such as "volume".
+    """
     try:
         yield
     except (CnmsimError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:

@@ -13,7 +13,7 @@ from cnmsim.libnetwork.config import DaemonConfig
 
 
 def log_start(context: EngineContext) -> None:
-    """Write what dockerd logs before it restores its state."""
+    """Write to the host's journal what dockerd logs when it starts."""
     log = context.controller.log
     log.write("info", "Starting up")
     log.write("info", "[graphdriver] trying configured driver: overlay2")
@@ -21,7 +21,7 @@ def log_start(context: EngineContext) -> None:
 
 
 def log_started(context: EngineContext) -> None:
-    """Write what dockerd logs once it is ready."""
+    """Write to the host's journal what dockerd logs once it is ready."""
     log, profile = context.controller.log, context.profile
     log.write("info", "Loading containers: done.")
     log.write(
@@ -39,7 +39,7 @@ def log_started(context: EngineContext) -> None:
 
 
 def check_log_options(machine: Machine, config: DaemonConfig) -> None:
-    """Validate the default logging driver's options. Raises `InvalidParameter` with the daemon's text."""
+    """Check the options of the default logging driver. Raises `InvalidParameter` with the daemon's text."""
     if not config.log_opts:
         return
     try:

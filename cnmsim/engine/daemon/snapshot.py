@@ -58,17 +58,17 @@ _FIELDS = (
 
 
 def is_saved_container(container: Container) -> bool:
-    """Return True unless the container ends with the daemon: a running container with `--rm`."""
+    """Return True unless the container vanishes when the daemon ends: a running container with `--rm`."""
     return not (container.host_config["AutoRemove"] and container.is_running)
 
 
 def is_saved_network(network: Network) -> bool:
-    """Return True for a network of the daemon's store, as opposed to a predefined network or one of a swarm."""
+    """Return True for a network that the daemon stores on disk: neither a predefined one nor one of a swarm."""
     return network.name not in PREDEFINED and not network.is_dynamic
 
 
 def is_saved_volume(engine: Engine, volume: Volume) -> bool:
-    """Return True unless the volume is removed together with containers that end with the daemon."""
+    """Return False for an anonymous volume all of whose containers vanish when the daemon ends, else True."""
     if not volume.is_anonymous or not volume.users:
         return True
     users = [engine.store.by_id(identity) for identity in volume.users]
@@ -76,7 +76,7 @@ def is_saved_volume(engine: Engine, volume: Volume) -> bool:
 
 
 def volume_data(engine: Engine, volume: Volume) -> Data:
-    """Return a volume with its files as JSON types."""
+    """Return a volume and its files as JSON types."""
     directory = engine.volume_store.make_directory(volume)
     # What the options of a volume mount is not the volume's own: a tmpfs does not survive, a host path is the host's.
     files = {} if volume.options else save_tree(directory)
@@ -88,7 +88,10 @@ def volume_data(engine: Engine, volume: Volume) -> Data:
 
 
 def images_data(engine: Engine) -> dict[str, Data]:
-    """Return the engine's images, and the removed images that containers were created from, as JSON types."""
+    """Return the engine's images as JSON types, by id.
+
+    Removed images are included if containers were created from them.
+    """
     images = {image.id: {**asdict(image), "present": True} for image in engine.image_store.list()}
     for container in engine.store:
         if container.image.id not in images:
@@ -120,7 +123,7 @@ def network_data(engine: Engine, network: Network) -> Data:
 
 
 def container_data(container: Container, *, ran: bool) -> Data:
-    """Return a container without its log as JSON types.
+    """Return a container as JSON types, without its log.
 
     `ran` is True if the container is to be started when the state is restored.
     """
@@ -146,9 +149,9 @@ def container_data(container: Container, *, ran: bool) -> Data:
 def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
     """Restore an engine from saved state. Return the containers to start, in order.
 
-    The engine's present state is dropped, except its predefined networks. `seed` seeds the engine's random numbers,
-    so that no id is generated twice. Raises an `EngineError` if a network or volume can no longer be created on the
-    host.
+    The engine's present objects are dropped, except predefined networks. `seed` is a new seed for its random numbers,
+    so that ids of the previous run are not generated again. Raises an `EngineError` if a network or volume can no
+    longer be created on the host.
     """
     _clear(engine)
     engine.backend.context.random.seed(f"{seed}/{engine.machine.name}/engine")

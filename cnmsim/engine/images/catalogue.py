@@ -34,7 +34,10 @@ FILES: tuple[tuple[str, str, int], ...] = (
 
 @frozen
 class ImageMeaning:
-    """An image's configuration: `command` (Cmd), `entrypoint`, `exposed` ports as `5432/tcp`, and so on."""
+    """What the simulator needs to know of an image, mostly its configuration.
+
+    Examples are `command` (the Cmd), `entrypoint`, and the `exposed` ports as `5432/tcp`.
+    """
 
     command: tuple[str, ...] = ("sh",)
     entrypoint: tuple[str, ...] = ()
@@ -69,13 +72,13 @@ class ImageMeaning:
 
     @property
     def passwd(self) -> str:
-        """The text of /etc/passwd."""
+        """The content of the image's /etc/passwd."""
         own = "".join(f"{name}:x:{number}:{number}::/home/{name}:/bin/sh\n" for name, number in self.accounts.items())
         return f"root:x:0:0:root:/root:/bin/sh\n{own}nobody:x:65534:65534:nobody:/:/sbin/nologin\n"
 
     @property
     def group(self) -> str:
-        """The text of /etc/group."""
+        """The content of the image's /etc/group."""
         own = "".join(f"{name}:x:{number}:\n" for name, number in self.accounts.items())
         return f"root:x:0:\n{own}nobody:x:65534:\n"
 
@@ -109,7 +112,11 @@ def _document(name: str) -> dict[str, Any]:
 
 @cache
 def _index() -> tuple[dict[str, str], dict[str, str], dict[str, list[str]]]:
-    """Return the names of entries by repository and by last part, and the keys with a tag pattern by entry."""
+    """Return three indexes of the catalogue's entries.
+
+    The first maps repositories to entries, the second the last part of repositories (`b` of `a/b`) to entries, the
+    third an entry to the keys that have a tag pattern, such as `name:1.*`.
+    """
     exact: dict[str, str] = {}
     last: dict[str, str] = {}
     tagged: dict[str, list[str]] = {}
@@ -130,7 +137,10 @@ def _index() -> tuple[dict[str, str], dict[str, str], dict[str, list[str]]]:
 
 
 def entry_for(repository: str, tag: str) -> str:
-    """Return the key of the catalogue's entry for an image, "" if there is none."""
+    """Return the key of the catalogue's entry for an image, "" if there is none.
+
+    An entry whose tag pattern matches `tag` is preferred to the general one.
+    """
     exact, last, tagged = _index()
     parts = repository.split("/")
     key = next((exact[name] for name in ("/".join(parts[at:]) for at in range(len(parts))) if name in exact), "")
@@ -177,11 +187,12 @@ def _port_texts(ports: Iterable[int | str]) -> tuple[str, ...]:
 
 @define(repr=False)
 class ImageCatalogue:
-    """Maps image names to their configuration, and lists the images that an engine has initially.
+    """Maps image names to their configuration, and lists the images that an engine has initially (`present`).
 
-    An engine can pull any name. An image that neither `meanings` nor the catalogue has runs a program of which
-    nothing is known; a stand-in takes its place. With `is_offline` no image can be pulled. `hints` is what users and
-    other services state about services. With `is_strict` a health check that cannot be decided fails.
+    An engine can pull any name unless `is_offline`. `meanings` are images that the user added. The program of an
+    image that is neither in `meanings` nor in the catalogue is unknown, and a stand-in takes its place. `hints` is
+    what users and other services state about services. With `is_strict`, a health check that the simulation cannot
+    decide fails.
     """
 
     meanings: dict[str, ImageMeaning] = field(factory=dict)
@@ -197,16 +208,16 @@ class ImageCatalogue:
         return html_of(self)
 
     def summary(self) -> str:
-        """Return the number of images of which the programs are known, and those that `add` added, as a sentence."""
+        """Return a sentence with the number of known images, and with the names that `add` has added."""
         added = f"; added: {', '.join(self.meanings)}" if self.meanings else ""
         return f"{len(_index()[0])} images are known, others can be pulled, too{added}"
 
     def add(self, repository: str, meaning: ImageMeaning | None = None, *, listens: Iterable[int | str] = ()) -> None:
-        """Add an image's configuration. If the name has a tag, it applies to that tag only, else to all tags.
+        """Add an image's configuration. It applies to the tag in `repository`, if there is one, else to all tags.
 
-        `listens` are the ports on which its program listens, such as `[8000, "53/udp"]`; by default those in
-        `meaning.exposed`. Without `meaning` the image is otherwise as the catalogue has it. Raises `InvalidParameter`
-        for an invalid port.
+        `listens` are the ports on which the image's program listens, such as `[8000, "53/udp"]`; by default those in
+        `meaning.exposed`. Without `meaning`, the rest of the configuration is the catalogue's. Raises
+        `InvalidParameter` for an invalid port.
         """
         try:
             ports = tuple(f"{number}/{protocol}" for number, protocol in map(parse_listener, listens))
@@ -218,7 +229,10 @@ class ImageCatalogue:
         self.meanings[repository] = evolve(base, exposed=exposed, listens=exposed, is_stated=True)
 
     def meaning(self, repository: str, tag: str = "latest") -> ImageMeaning:
-        """Return the configuration of the image that a name refers to."""
+        """Return the configuration of an image.
+
+        An added one, else the catalogue's, else one for an unknown program.
+        """
         own = self.meanings.get(f"{repository}:{tag}") or self.meanings.get(repository)
         if own is not None:
             return own

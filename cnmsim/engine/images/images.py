@@ -38,7 +38,10 @@ Users = list[tuple[str, bool]]
 
 @frozen
 class Reference:
-    """An image reference: familiar `repository` (`nginx`, `ghcr.io/a/b`), `tag`, and `digest` or ""."""
+    """A parsed image reference.
+
+    `repository` in its short form (`nginx`, `ghcr.io/a/b`), `tag`, and `digest` or "".
+    """
 
     repository: str
     tag: str
@@ -49,7 +52,7 @@ class Reference:
 
     @property
     def remote_path(self) -> str:
-        """The repository's name in its registry: `library/nginx`."""
+        """The repository's name in its registry: `library/nginx` for `nginx`."""
         first, slash, rest = self.repository.partition("/")
         if not slash:
             return f"library/{first}"
@@ -57,7 +60,7 @@ class Reference:
 
     @classmethod
     def parse(cls, name: str) -> Reference:
-        """Parse a reference. Raises `InvalidParameter` with Docker's text."""
+        """Parse a reference such as `nginx:1.27`. Raises `InvalidParameter` with Docker's text."""
         short = name
         for prefix in ("docker.io/", "index.docker.io/"):
             short = short.removeprefix(prefix)
@@ -80,7 +83,7 @@ def _is_domain(component: str) -> bool:
 
 @define
 class Image:
-    """An image of an engine: its id, its tags, and its configuration."""
+    """An image in the store of an engine: its id, its tags and its configuration."""
 
     id: str
     meaning: ImageMeaning
@@ -93,16 +96,19 @@ class Image:
 
     @property
     def runs_on(self) -> Platform:
-        """The platform of the image."""
+        """The platform for which the image was built."""
         return Platform(*self.platform)
 
     @property
     def layer(self) -> str:
-        """The digest of the image's one layer."""
+        """The digest of the image's only layer."""
         return "sha256:" + hashlib.sha256(f"layer {self.repository}".encode()).hexdigest()
 
     def config(self, *, is_slim: bool) -> dict[str, Any]:
-        """Return the configuration as the API prints it; `is_slim` omits empty fields."""
+        """Return the image's configuration in the API's format.
+
+        `is_slim` omits empty fields, as later releases do.
+        """
         meaning = self.meaning
         listed: dict[str, Any] = {
             "Hostname": "",
@@ -129,7 +135,10 @@ class Image:
         return {key: value for key, value in listed.items() if value} if is_slim else listed
 
     def file_system(self, clock: Clock | None = None) -> FileSystem:
-        """Return a new file system for a container of the image: an empty layer over the image's files."""
+        """Return a new file system for a container of the image: an empty layer over the image's files.
+
+        `clock` provides the times of later changes.
+        """
         return FileSystem(LayeredDirectory.over(_layer(self.meaning, self.created_ns)), clock)
 
 
@@ -147,7 +156,7 @@ _INIT_LAYER = ("/.dockerenv", "/dev/console", "/etc/hostname", "/etc/hosts", "/e
 
 @lru_cache(maxsize=256)
 def _layer(meaning: ImageMeaning, created_ns: int) -> Directory:
-    """Return the files of an image. All containers of the image share them."""
+    """Return the directory tree of an image's files, which all containers of the image share."""
     files = FileSystem()
     for path, content, mode in FILES:
         files.put(path, content.encode(), mode)
@@ -175,7 +184,7 @@ def _layer(meaning: ImageMeaning, created_ns: int) -> Directory:
 
 @define
 class ImageStore:
-    """The images of one engine."""
+    """The images that one engine has."""
 
     catalogue: ImageCatalogue
     events: EventLog
@@ -189,7 +198,7 @@ class ImageStore:
         return len(self._images)
 
     def _add(self, reference: Reference, platform: Platform | None = None) -> Image:
-        """Add an image. Without `platform` it is of the host's architecture."""
+        """Add an image, and return it. Without `platform` it is built for the host's platform."""
         platform = Platform() if platform is None or HOST_PLATFORM.runs(platform) else platform
         of_platform = "" if platform == Platform() else f"@{platform}"
         name = f"{reference.repository}:{reference.tag or reference.digest}{of_platform}"
@@ -210,12 +219,12 @@ class ImageStore:
         return image
 
     def nothing(self) -> Image:
-        """Return the image of a container that was created without one: it has no id, tags or configuration."""
+        """Return a new image without id, tags and configuration, for a container that was created without one."""
         meaning = ImageMeaning(command=(), entrypoint=())
         return Image("", meaning, unix_ns(self.events.clock), "")
 
     def find(self, name: str) -> Image | None:
-        """Return the image with that reference, id or unique id prefix, `None` if there is none."""
+        """Return the image with this reference, id or unique id prefix, `None` if there is none."""
         exact = self._images.get(name) or self._images.get(f"sha256:{name}")
         if exact is not None:
             return exact
@@ -234,7 +243,7 @@ class ImageStore:
         return None
 
     def get(self, name: str) -> Image:
-        """Return the image with that reference, id or unique id prefix.
+        """Return the image with this reference, id or unique id prefix.
 
         Raises `NotFound`, or `InvalidParameter` for an invalid reference.
         """
@@ -258,9 +267,10 @@ class ImageStore:
         return [image for image in images if accepted.match_labels(image.meaning.labels)]
 
     def pull(self, name: str, tag: str = "", platform: Platform | None = None) -> Iterator[dict[str, Any]]:
-        """Pull an image, for the host's platform if none is given. Return the progress messages.
+        """Pull the image `name`, with `tag` if it is given, for `platform` or the host's platform.
 
-        Raises `SystemFault` offline, `InvalidParameter` for an invalid reference.
+        Return the progress messages. Raises `SystemFault` if the engine is offline, `InvalidParameter` for an invalid
+        reference.
         """
         joint = "@" if ":" in tag else ":"
         reference = Reference.parse(f"{name}{joint}{tag}" if tag else name)
@@ -274,7 +284,7 @@ class ImageStore:
         return iter(_progress(reference, image, is_new=present is not image))
 
     def tag(self, name: str, repository: str, tag: str) -> None:
-        """Add a tag to an image. Raises `NotFound` or `InvalidParameter`."""
+        """Give the image `name` the further name `repository:tag`. Raises `NotFound` or `InvalidParameter`."""
         image = self.get(name)
         reference = Reference.parse(f"{repository}:{tag}" if tag else repository)
         for other in self._images.values():
@@ -284,9 +294,12 @@ class ImageStore:
         self.events.log("image", "tag", image.id, {"name": str(reference)})
 
     def remove(self, name: str, users: Users, *, force: bool = False) -> Removals:
-        """Remove a tag of an image, and the image with its last tag.
+        """Remove a tag of an image, and the image itself with its last tag.
 
-        `users` are the containers of the image: id, and whether it runs. Raises `NotFound` or `Conflict`.
+        Return the API's report on what was removed.
+
+        `users` are (id, is running) of the containers of the image. Raises `NotFound`, or `Conflict` if a container
+        uses the image; `force` ignores containers that do not run.
         """
         image = self.get(name)
         report = []
@@ -328,9 +341,10 @@ class ImageStore:
         return {"Untagged": name}
 
     def prune(self, used: set[str], filters: Filters | None, invalid_until_text: str) -> dict[str, Any]:
-        """Remove unused images: only untagged ones, or all unused ones with the filter `dangling=false`.
+        """Remove unused images: only untagged ones, or all with the filter `dangling=false`. Return the API's report.
 
-        Raises `InvalidParameter`, with `invalid_until_text` for a value of `until` that is no time.
+        `used` are the ids of images that containers use. Raises `InvalidParameter`; `invalid_until_text` is its
+        message for a filter `until` that is no time.
         """
         accepted = filters or Filters()
         accepted.validate(("dangling", "label", "label!", "until"))
@@ -351,7 +365,11 @@ class ImageStore:
         return {"ImagesDeleted": report or None, "SpaceReclaimed": sum(image.meaning.size for image in unused)}
 
     def summary(self, image: Image, *, containers: int = -1, shared_size: int = -1) -> dict[str, Any]:
-        """Return an image as an entry of `GET /images/json`."""
+        """Return an image in the format of an entry of `GET /images/json`.
+
+        `containers` is the number of its containers, `shared_size` the size that it shares with other images; -1
+        means not computed.
+        """
         return {
             "Containers": containers,
             "Created": image.created_ns // NS_PER_S,
@@ -388,7 +406,7 @@ class ImageStore:
         }
 
     def history(self, image: Image) -> Objects:
-        """Return the image's history, which has one step."""
+        """Return the steps in which the image was built, in the format of `docker history`. There is only one."""
         return [
             {
                 "Comment": "",

@@ -74,7 +74,10 @@ _VARIANTS = {
 
 @frozen
 class Platform:
-    """An operating system and an architecture, in Go's names. `variant` and `version` may be ""."""
+    """The platform of an image: operating system and architecture, in Go's names.
+
+    `variant` and `version` may be "".
+    """
 
     system: str = "linux"
     architecture: str = "amd64"
@@ -87,9 +90,9 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str, patterns: tuple[str, str]) -> Platform:
-        """Parse `OS[(VERSION)][/ARCHITECTURE[/VARIANT]]` or an architecture.
+        """Parse `OS[(VERSION)][/ARCHITECTURE[/VARIANT]]`, or an architecture alone, such as `linux/arm64` or `arm64`.
 
-        `patterns` are the release's regular expressions for the first part and for the others. Raises
+        `patterns` are the release's regular expressions for the first part and for each other part. Raises
         `InvalidParameter` with the engine's text.
         """
         system_pattern, pattern = patterns
@@ -124,7 +127,7 @@ class Platform:
         raise _invalid(f"{_quoted(text)}: cannot parse platform specifier")
 
     def runs(self, other: Platform) -> bool:
-        """Return True if an image for `other` satisfies a request for this platform (`platforms.Only`)."""
+        """Return True if an image for `other` can run where this platform was requested (`platforms.Only`)."""
         if (self.system, self.architecture) != (other.system, other.architecture):
             return False
         defaults = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
@@ -137,7 +140,7 @@ HOST_PLATFORM = Platform(variant="v3")
 
 
 def _architecture(name: str, variant: str) -> tuple[str, str]:
-    """Return the normalised architecture and variant (containerd `normalizeArch`)."""
+    """Return the canonical names of an architecture and its variant (containerd `normalizeArch`)."""
     architecture, implied = _ALIASES.get(name.lower(), (name.lower(), None))
     wanted = variant.lower() if implied is None else implied
     result = _VARIANTS.get((architecture, wanted), wanted)

@@ -51,7 +51,7 @@ def _info(container: Container, hostname: str) -> dict[str, Value]:
 
 
 def _functions() -> dict[str, Function]:
-    """Return the functions of the templates of tags."""
+    """Return the functions that a tag's template can call, by name."""
     from cnmsim.gotemplate import Function
 
     return {
@@ -66,9 +66,9 @@ def _functions() -> dict[str, Function]:
 
 
 def log_tag(container: Container, hostname: str, default: str) -> str:
-    """Return the tag that the option `tag`, or the template `default`, makes for a container.
+    """Return the tag of a container's messages: the expanded template of the option `tag`, or else of `default`.
 
-    Raises `ValueError` with text/template's message.
+    `hostname` is the host's name. Raises `ValueError` with text/template's message.
     """
     template = _options(container).get("tag") or default
     if not template:
@@ -82,9 +82,9 @@ def log_tag(container: Container, hostname: str, default: str) -> str:
 
 
 def extra_attributes(container: Container, rename: Callable[[str], str] = str) -> dict[str, str]:
-    """Return the labels and environment variables that the options select. `rename` is applied to their names.
+    """Return the container's labels and environment variables that the options `labels`, `env` and so on select.
 
-    Raises `ValueError` for an invalid regular expression.
+    `rename` is applied to their names. Raises `ValueError` for an invalid regular expression.
     """
     options = _options(container)
     variables = dict(entry.split("=", 1) for entry in container.config["Env"] or () if "=" in entry)
@@ -97,7 +97,7 @@ def extra_attributes(container: Container, rename: Callable[[str], str] = str) -
 
 
 def details(attributes: Mapping[str, str]) -> str:
-    """Return the attributes as `docker logs --details` prints them."""
+    """Return the attributes as `docker logs --details` prints them: `a=1,b=2`, sorted and URL-encoded."""
     return ",".join(sorted(f"{quote_plus(key)}={quote_plus(value)}" for key, value in attributes.items()))
 
 

@@ -16,10 +16,10 @@ from cnmsim.gostrconv import parse_bool
 
 
 class Sender(Protocol):
-    """Where a driver sends messages."""
+    """The part of a driver that sends messages to a server or to the journal."""
 
     def send(self, line: LogLine) -> bool:
-        """Send a message. Return False on an error; the local cache then does not store the message."""
+        """Send a message. Return False on an error; the message is then not stored in the local cache either."""
         ...
 
     def close(self) -> None:
@@ -29,9 +29,10 @@ class Sender(Protocol):
 
 @frozen
 class LogDriver:
-    """A driver as a container's options configure it: what stores messages and what sends them, `None` for neither.
+    """The logging driver of one container, set up according to its options.
 
-    `details` is what `docker logs --details` prints before each line.
+    `storage` stores messages, `sender` sends them; each is `None` if the driver does not do so. `details` is what
+    `docker logs --details` prints before each line.
     """
 
     storage: LogStorage | None = None
@@ -42,7 +43,7 @@ class LogDriver:
 
 
 def is_readable(log_config: Mapping[str, object]) -> bool:
-    """Return True if `docker logs` can read what a driver with this configuration logged."""
+    """Return True if `docker logs` can read messages that were logged with this LogConfig."""
     driver, options = log_config["Type"], log_config["Config"]
     if driver == "none":
         return False

@@ -37,7 +37,7 @@ _LOCAL_SIZE, _LOCAL_FILES = 20 << 20, 5
 
 
 def directory_of(context: EngineContext, container: Container) -> Directory:
-    """Return the directory of a container on its host. It is created if it is missing."""
+    """Return a container's directory on its host, after creating it if it is missing."""
     path = f"{ROOT}/{container.id}"
     context.machine.files.makedirs(ROOT, 0o710)
     context.machine.files.makedirs(path, 0o710)
@@ -47,16 +47,17 @@ def directory_of(context: EngineContext, container: Container) -> Directory:
 
 
 def remove_directory(context: EngineContext, container: Container) -> None:
-    """Remove the directory of a container on its host, with its log."""
+    """Remove a container's directory on its host, with the log files in it."""
     files, path = context.machine.files, f"{ROOT}/{container.id}"
     if files.exists(path):
         files.remove_tree(path)
 
 
 def create_driver(context: EngineContext, container: Container) -> LogDriver:
-    """Return the logging driver of a container, with empty storage.
+    """Create the logging driver that a container's LogConfig names, with empty storage.
 
-    Raises `SystemFault` with the daemon's text for invalid options and unreachable servers, and `NotSimulated`.
+    Raises `SystemFault` with the daemon's text for invalid options and unreachable servers, and `NotSimulated` for a
+    driver that is not simulated.
     """
     log_config = container.host_config["LogConfig"]
     options: Mapping[str, str] = log_config["Config"] or {}
@@ -160,7 +161,7 @@ def _journald(context: EngineContext, container: Container, _options: Mapping[st
 
 
 def _journal_field(name: str) -> str:
-    """Return a label's or variable's name as the name of a field of the journal."""
+    """Convert the name of a label or variable to a valid field name of the journal: `my.label` becomes `MY_LABEL`."""
     text = re.sub(r"[^A-Z0-9]", "_", name.upper())
     return text.lstrip("_")
 
@@ -234,7 +235,7 @@ def _splunk(_context: EngineContext, _container: Container, options: Mapping[str
 
 
 def _awslogs(_context: EngineContext, _container: Container, options: Mapping[str, str]) -> LogDriver:
-    """Raise what dockerd says on a machine without Amazon's metadata service and credentials."""
+    """Raise `ValueError` with dockerd's text for a machine without Amazon's metadata service and credentials."""
     metadata = "http://169.254.169.254/latest"
     end = "dial tcp 169.254.169.254:80: i/o timeout"
     tries = "exceeded maximum number of attempts, 3, request send failed"
@@ -251,7 +252,7 @@ def _awslogs(_context: EngineContext, _container: Container, options: Mapping[st
 
 
 def _gcplogs(_context: EngineContext, _container: Container, options: Mapping[str, str]) -> LogDriver:
-    """Raise what dockerd says on a machine without Google's metadata service and credentials."""
+    """Raise `ValueError` with dockerd's text for a machine without Google's metadata service and credentials."""
     if not options.get("gcp-project"):
         raise ValueError(
             "No project was specified and couldn't read project from the metadata server. Please specify a project"

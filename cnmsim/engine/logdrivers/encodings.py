@@ -27,12 +27,15 @@ def _log_string(text: str) -> str:
 
 @frozen
 class JsonEncoding:
-    """The format of `json-file`: one JSON object a line. `attributes` is the JSON text of `attrs`, or ""."""
+    """The file format of the driver `json-file`: one JSON object a line.
+
+    `attributes` is the JSON text of the field `attrs`, or "" for none.
+    """
 
     attributes: str = ""
 
     def stored(self, text: bytes) -> bytes:
-        """Return what a reader of the file gets for `text`: invalid UTF-8 becomes U+FFFD, byte by byte."""
+        """Return the text that a reader of the file gets back: each byte of invalid UTF-8 becomes U+FFFD."""
         try:
             text.decode()
         except UnicodeDecodeError:
@@ -49,12 +52,15 @@ class JsonEncoding:
 
 @frozen
 class LocalEncoding:
-    """The format of `local`: protobuf messages (logdriver.LogEntry), each between two copies of its length."""
+    """The file format of the driver `local`.
+
+    Protobuf messages (logdriver.LogEntry), each between two copies of its length.
+    """
 
     attributes: str = field(default="", init=False)
 
     def stored(self, text: bytes) -> bytes:
-        """Return what a reader of the file gets for `text`."""
+        """Return the text that a reader of the file gets back."""
         return text
 
     def encode(self, line: LogLine) -> bytes:

@@ -18,7 +18,7 @@ _LONG_STRING = 0xDA
 
 @define(eq=False)
 class FluentdFormat:
-    """Formats messages of the driver `fluentd`: tag, time, record and no options.
+    """Encodes messages for the driver `fluentd`: an array of tag, time, record and no options.
 
     With `is_precise` (fluentd-sub-second-precision) the time is an EventTime of seconds and nanoseconds.
     """
@@ -30,7 +30,7 @@ class FluentdFormat:
     _parts: dict[str, int] = field(factory=dict, init=False, repr=False)
 
     def format(self, line: LogLine) -> bytes:
-        """Return the bytes of a message."""
+        """Return the bytes to send for one message."""
         seconds, rest = divmod(line.time_ns, NS_PER_S)
         if self.is_precise:
             time = b"\xd7\x00" + seconds.to_bytes(4, "big") + rest.to_bytes(4, "big")

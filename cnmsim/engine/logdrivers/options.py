@@ -66,9 +66,9 @@ FACILITIES = (
 
 
 def check_log_config(driver: str, options: Mapping[str, str], exists: Callable[[str], bool]) -> None:
-    """Validate a driver's name and options. `exists` returns whether a path exists on the host.
+    """Check the name and the options of a logging driver. Raises `InvalidParameter` with the daemon's text.
 
-    Raises `InvalidParameter` with the daemon's text.
+    `exists` is a function that returns True if a path exists on the host.
     """
     if driver == "none":
         return
@@ -113,7 +113,10 @@ def _check_common(options: Mapping[str, str]) -> None:
 
 
 def syslog_address(text: str, exists: Callable[[str], bool]) -> tuple[str, str]:
-    """Return the protocol and the address of `syslog-address`; ("", "") for the host's own. Raises `ValueError`."""
+    """Parse the option `syslog-address` into protocol and address; ("", "") means the host's own syslog.
+
+    `exists` returns True if a path exists on the host. Raises `ValueError`.
+    """
     if not text:
         return "", ""
     url = urlsplit(text)
@@ -131,7 +134,7 @@ def _has_port(host: str) -> bool:
 
 
 def facility_number(text: str) -> int:
-    """Return the number of a syslog facility, given by name or number. Raises `ValueError`."""
+    """Convert a syslog facility, given by name (`daemon`) or number, to its number. Raises `ValueError`."""
     if not text:
         return FACILITIES.index("daemon")
     if text in FACILITIES:
@@ -152,7 +155,7 @@ def _check_syslog(options: Mapping[str, str], exists: Callable[[str], bool]) -> 
 
 
 def gelf_address(text: str) -> tuple[str, str]:
-    """Return the protocol and the address of `gelf-address`. Raises `ValueError`."""
+    """Parse the option `gelf-address` into protocol and address. Raises `ValueError`."""
     if not text:
         raise ValueError("gelf-address is a required parameter")
     url = urlsplit(text)

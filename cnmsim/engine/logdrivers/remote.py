@@ -29,13 +29,13 @@ _CHUNK, _CHUNK_HEAD, _MOST_CHUNKS = 1420, 12, 128
 
 
 def severity(line: LogLine) -> int:
-    """Return the severity of RFC 5424 that drivers give a message: error for stderr."""
+    """Return the syslog severity (RFC 5424) of a message: error for stderr, informational for stdout."""
     return ERROR if line.stream == "stderr" else INFO
 
 
 @frozen
 class SyslogFormat:
-    """Formats messages of the driver `syslog`. `form` is the option `syslog-format`."""
+    """Encodes messages for the driver `syslog`. `form` is the value of the option `syslog-format`."""
 
     form: str
     facility: int
@@ -44,7 +44,7 @@ class SyslogFormat:
     pid: int
 
     def format(self, line: LogLine) -> bytes:
-        """Return the datagram for a message."""
+        """Return the datagram for one message."""
         priority = self.facility << 3 | severity(line)
         stamp = datetime.fromtimestamp(line.time_ns // NS_PER_S, UTC)
         short = f"{stamp:%b} {stamp.day:2d} {stamp:%H:%M:%S}"
@@ -62,14 +62,14 @@ class SyslogFormat:
 
 @frozen
 class GelfFormat:
-    """Formats messages of the driver `gelf`. `extra` are the additional fields."""
+    """Encodes messages for the driver `gelf` as JSON. `extra` are the container's additional fields."""
 
     hostname: str
     extra: dict[str, Any]
     compression: str = "gzip"
 
     def format(self, line: LogLine) -> bytes:
-        """Return the datagram for a message."""
+        """Return the JSON of one message in bytes."""
         text = line.text.removesuffix(b"\n").decode(errors="replace")
         body = encode(
             {
@@ -88,7 +88,7 @@ class GelfFormat:
 
 @frozen(eq=False)
 class JournalSender:
-    """Writes messages to the host's journal: the driver `journald`, and `syslog` without an address."""
+    """Writes messages to the host's journal. Used by the driver `journald`, and by `syslog` without an address."""
 
     journal: Journal = field(repr=False)
     identifier: str
@@ -96,7 +96,7 @@ class JournalSender:
     fields: dict[str, str]
 
     def send(self, line: LogLine) -> bool:
-        """Write a message."""
+        """Write a message to the journal. Return True."""
         text = line.text.removesuffix(b"\n").decode(errors="replace")
         self.journal.add(
             JournalEntry(line.time_ns, self.identifier, self.pid, text, severity(line), "docker.service", self.fields)
@@ -109,7 +109,7 @@ class JournalSender:
 
 @define(eq=False)
 class UdpSender:
-    """Sends each message in a datagram from the host's initial network namespace."""
+    """Sends messages as UDP datagrams from the host's initial network namespace."""
 
     namespace: NetworkNamespace = field(repr=False)
     address: str
@@ -121,7 +121,7 @@ class UdpSender:
     def send(self, line: LogLine) -> bool:
         """Send a message. Return False if the socket reports an error, such as an earlier refusal by the server.
 
-        The driver drops an empty message without an error.
+        An empty message is dropped, and True is returned, as in the driver.
         """
         if not line.text.removesuffix(b"\n"):
             return True
@@ -136,7 +136,7 @@ class UdpSender:
         return True
 
     def _datagrams(self, data: bytes) -> list[bytes]:
-        """Return a message as datagrams: a GELF message of more than 1420 bytes is sent in chunks."""
+        """Return the datagrams for an encoded message: one of GELF with more than 1420 bytes is split into chunks."""
         if len(data) <= _CHUNK or isinstance(self.formatter, SyslogFormat):
             return [data]
         parts = [data[at : at + _CHUNK - _CHUNK_HEAD] for at in range(0, len(data), _CHUNK - _CHUNK_HEAD)]

@@ -27,7 +27,10 @@ _MESSAGE_SIZE = 120
 
 
 class LogFile(File):
-    """A file of a log: the current one for `age` 0, older ones for 1 and up."""
+    """One file of a log, generated from the stored messages.
+
+    `age` is 0 for the current file, 1 and up for rotated ones.
+    """
 
     def __init__(self, storage: LogStorage, age: int) -> None:
         self._storage, self._age = storage, age
@@ -51,15 +54,15 @@ class LogFile(File):
 
     @mtime_ns.setter
     def mtime_ns(self, _moment_ns: int) -> None:
-        """Ignore the time that a write sets."""
+        """Ignore the assigned time: the file's time is always that of its last message."""
 
 
 @define(eq=False)
 class LogStorage:
-    """The messages of one container, in at most `max_files` files of about `capacity` bytes each.
+    """The stored messages of one container, divided among at most `max_files` files of about `capacity` bytes each.
 
-    `capacity` -1 means one file without a limit. The files are called `name`, `name.1`, … in `directory`; without a
-    name there are none.
+    A `capacity` of -1 means one file without a limit. The files appear as `name`, `name.1`, … in `directory`; without
+    a name there are no files.
     """
 
     encoding: Encoding = field(factory=JsonEncoding)
@@ -76,7 +79,7 @@ class LogStorage:
     _memory: int = field(default=0, init=False)
 
     def append(self, line: LogLine) -> None:
-        """Write a message to the current file. The files are rotated before if the current one is full."""
+        """Add a message to the current file; if that file is full, rotate the files first."""
         if 0 <= self.capacity <= self._size:
             self._rotate()
         self.lines.append(line)
@@ -88,24 +91,27 @@ class LogStorage:
             self._drop_oldest()
 
     def restore(self, lines: list[LogLine]) -> None:
-        """Replace all messages."""
+        """Replace all stored messages by `lines`."""
         self.lines.clear()
         self._counts, self._size, self._memory = [0], 0, 0
         for line in lines:
             self.append(line)
 
     def store_in(self, directory: Directory, name: str) -> None:
-        """Make the files visible in a directory."""
+        """Make the files visible in `directory` as `name`, `name.1` and so on."""
         self.directory, self.name = directory, name
         self._show_files()
 
     def content(self, age: int) -> bytes:
-        """Return the content of the file that has been rotated `age` times."""
+        """Return the content of one file: `age` is how often it has been rotated, 0 for the current file."""
         data = b"".join(map(self.encoding.encode, self._of_file(age)))
         return _compressed(data, self.last_time_ns(age)) if age and self.compresses else data
 
     def last_time_ns(self, age: int) -> int:
-        """Return the time of the last message of the file that has been rotated `age` times, 0 if it is empty."""
+        """Return the time of the last message in the file that has been rotated `age` times.
+
+        0 if the file is empty.
+        """
         lines = self._of_file(age)
         return lines[-1].time_ns if lines else 0
 

@@ -23,10 +23,10 @@ _DIAL_TIMEOUT_S = 30.0
 
 
 class Format(Protocol):
-    """The format of a message."""
+    """A class that encodes messages for a driver."""
 
     def format(self, line: LogLine) -> bytes:
-        """Return the bytes of a message."""
+        """Return the bytes to send for one message."""
         ...
 
 
@@ -34,9 +34,9 @@ class Format(Protocol):
 class TcpSender:
     """Sends messages over a TCP connection from the host's initial network namespace.
 
-    `error` is the text of a failed connection, with `{reason}` for `dial tcp …`. `terminator` ends each message. A
-    driver with `is_lazy` (fluentd-async) does not wait for the connection. Messages wait while the connection is
-    being opened; they are dropped if that fails.
+    `error` is the text of a failed connection, in which `{reason}` stands for Go's `dial tcp …`. `terminator` is sent
+    after each message. With `is_lazy` (fluentd-async), `open` does not connect; the first message does. Messages wait
+    while the connection is being opened; they are dropped if that fails.
     """
 
     namespace: NetworkNamespace = field(repr=False)
@@ -52,7 +52,7 @@ class TcpSender:
     _is_ending: bool = field(default=False, init=False)
 
     async def open(self) -> None:
-        """Connect to the server. Raises `ConnectionError` with the daemon's text."""
+        """Connect to the server, unless `is_lazy`. Raises `ConnectionError` with the daemon's text."""
         if self.is_lazy or self._socket is not None:
             return
         try:
@@ -72,7 +72,7 @@ class TcpSender:
         self._socket = socket
 
     def send(self, line: LogLine) -> bool:
-        """Send a message, after the connection is opened again if it was lost."""
+        """Send a message; if the connection was lost, keep it until the connection is open again. Return True."""
         data = self.formatter.format(line) + self.terminator
         if self._socket is not None:
             try:
@@ -101,7 +101,7 @@ class TcpSender:
             self.close()
 
     def close(self) -> None:
-        """Close the connection, once the messages that wait for it are sent."""
+        """Close the connection, after messages that wait for it to open were sent."""
         self._is_ending = self._dialling is not None
         if self._socket is not None and not self._is_ending:
             self._socket.close()

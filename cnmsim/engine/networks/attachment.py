@@ -43,7 +43,7 @@ _NONE_TEXT = "container cannot be connected to multiple networks with one of the
 
 @define
 class Networking:
-    """Attaches the containers of one engine to networks."""
+    """Connects the containers of one engine to networks, and disconnects them."""
 
     context: EngineContext
 
@@ -56,7 +56,10 @@ class Networking:
             return None
 
     def validate(self, network: Network | None, name: str, settings: EndpointSettings) -> None:
-        """Validate a container's settings on a network, which may not exist yet. Raises `InvalidParameter`."""
+        """Check a container's settings on the network `name`. Raises `InvalidParameter`.
+
+        `network` is `None` if the network does not exist yet; addresses are then not compared with its subnets.
+        """
         ipam = settings.ipam_config or {}
         addresses = RequestedAddresses(
             ipv4=settings.static_address(4),
@@ -71,7 +74,7 @@ class Networking:
             validate_interface_sysctls(option.replace("ifname", "IFNAME"))
 
     def set_networks(self, container: Container, endpoints: dict[str, EndpointSettings]) -> None:
-        """Set a new container's networks: the networks of EndpointsConfig, or the network of its network mode."""
+        """Set a new container's networks from `endpoints` (EndpointsConfig) or, if it is empty, its network mode."""
         if container.config.get("NetworkDisabled") or container.joined_container:
             return
         name = container.network_mode
@@ -83,7 +86,10 @@ class Networking:
             container.networks[name] = container.networks.pop(network.id)
 
     def _update_network_config(self, container: Container, network: Network, settings: EndpointSettings) -> None:
-        """Add a network to a container's settings, if its other networks allow it (`updateNetworkConfig`)."""
+        """Add a network to a container's settings (`updateNetworkConfig`).
+
+        Raises `InvalidParameter` if the container's other networks exclude this one, such as `host`.
+        """
         self._set_dns_names(container, network, settings)
         if not container.is_host_network and network.driver_name == "host":
             raise InvalidParameter(self.context.profile.host_connect_text)
@@ -109,10 +115,10 @@ class Networking:
     # --- start
 
     def initialise(self, container: Container) -> Sandbox | None:
-        """Create the sandbox of a starting container, without joining it to a network.
+        """Create the sandbox of a container that starts. It is not connected to networks yet.
 
-        Return `None` if the container shares the sandbox of another one. Raises an `EngineError` with the daemon's
-        text.
+        Return `None` if the container shares the sandbox of another one, or has its network disabled. Raises an
+        `EngineError` with the daemon's text.
         """
         if container.config.get("NetworkDisabled"):
             return None
@@ -126,7 +132,10 @@ class Networking:
         return sandbox
 
     def allocate(self, container: Container, sandbox: Sandbox) -> None:
-        """Join a starting container to all its networks. Raises an `EngineError`; the caller then calls `release`."""
+        """Connect a container that starts to all its networks, in its sandbox.
+
+        Raises an `EngineError`, after which the caller must call `release`.
+        """
         # The engine iterates over a Go map here; a small map mostly yields its entries in the order of insertion.
         names = list(container.networks)
         if self.context.profile.allocates_before_task and DEFAULT_NETWORK in names:
@@ -139,9 +148,9 @@ class Networking:
     # --- networks of a swarm
 
     def unattached(self, container: Container) -> list[str]:
-        """Return the container's networks on which a manager must allocate addresses before the start.
+        """Return the networks on which a manager must allocate the container's addresses before its start.
 
-        There are none for a task of a service.
+        There are none for a task, whose addresses are allocated already.
         """
         if container.is_managed or container.joined_container or self.context.controller.cluster is None:
             return []
@@ -156,12 +165,18 @@ class Networking:
         return network is None or network.is_dynamic
 
     async def attach(self, container: Container) -> None:
-        """Have a manager allocate the addresses that a container needs to start. Raises an `EngineError`."""
+        """Ask a manager for the addresses that a container needs before it starts, and wait for them.
+
+        Raises an `EngineError`.
+        """
         for name in self.unattached(container):
             await self._attach(container, name, container.networks[name])
 
     async def attach_to(self, container: Container, term: str, settings: EndpointSettings) -> None:
-        """Let a manager allocate the address of a running container on a network. Raises an `EngineError`."""
+        """Ask a manager for the address of a running container on the network `term` (name or id), and wait for it.
+
+        Do nothing if the network needs no manager. The container is not connected yet. Raises an `EngineError`.
+        """
         if not container.is_running or container.is_managed or self.context.controller.cluster is None:
             return
         network = self._find_or_none(term, settings)
@@ -194,9 +209,9 @@ class Networking:
             cluster.detach_network(attachment["Target"], container.id)
 
     def namespace_target(self, container: Container) -> Container:
-        """Return the container whose network namespace `container` shares.
+        """Return the container whose network namespace `container` joins (`--network container:NAME`).
 
-        Raises an `EngineError` if it does not run.
+        Raises an `EngineError` if that container does not exist or does not run.
         """
         profile = self.context.profile
         reference = container.joined_container
@@ -216,7 +231,10 @@ class Networking:
         return target
 
     def sandbox_of(self, container: Container) -> Sandbox | None:
-        """Return the sandbox of a running container: its own, or that of the container whose namespace it shares."""
+        """Return a container's sandbox, or that of the container whose namespace it shares.
+
+        `None` if there is none.
+        """
         seen: set[str] = set()
         while container.joined_container and container.id not in seen:
             seen.add(container.id)
@@ -258,7 +276,7 @@ class Networking:
         )
 
     def links_changed(self, container: Container) -> None:
-        """Rewrite the hosts file and the rules of a running container that has lost a legacy link."""
+        """Update the hosts file and the firewall rules of a container after one of its legacy links was removed."""
         sandbox = self.sandbox_of(container) if container.is_running else None
         if sandbox is not None and DEFAULT_NETWORK in container.networks:
             sandbox.refresh(self._sandbox_options(container))
@@ -266,7 +284,7 @@ class Networking:
     # --- connect and disconnect
 
     def connect(self, container: Container, term: str, settings: EndpointSettings | None = None) -> None:
-        """Connect a container, as `docker network connect`.
+        """Connect a container to the network `term` (name or id), as `docker network connect` does.
 
         Raises an `EngineError`; the container's networks are then unchanged.
         """
@@ -346,7 +364,7 @@ class Networking:
         self._log(network, "connect", container)
 
     def _normalise_mode(self, container: Container) -> None:
-        """Replace a network mode that is an id prefix by the whole id.
+        """Replace a network mode that is the prefix of a network's id by the whole id.
 
         Raises `NotFound` if the network no longer exists.
         """
@@ -362,7 +380,9 @@ class Networking:
 
     @staticmethod
     def _enable_service(container: Container, sandbox: Sandbox) -> None:
-        """Publish a container's records to the swarm. Those of a task are published once it is healthy.
+        """Publish a container's service records to the swarm.
+
+        Not called for a task, which does so once it is healthy.
 
         Raises `SystemFault`.
         """
@@ -374,7 +394,10 @@ class Networking:
             ) from None
 
     def _require_info(self, endpoint: Endpoint) -> None:
-        """Query the driver's endpoint info, without which 26.1 fails. Raises `SystemFault`."""
+        """Query a driver's information on an endpoint, because 26.1 fails without it. Raises `SystemFault`.
+
+        In later releases, do nothing.
+        """
         if self.context.profile.plugin_must_return_endpoint_info:
             try:
                 endpoint.driver_info()
@@ -411,7 +434,10 @@ class Networking:
         settings.global_ipv6_address, settings.global_ipv6_prefix_len = _split(endpoint.ipv6)
 
     def disconnect(self, container: Container, term: str, *, force: bool = False) -> None:
-        """Disconnect a container, as `docker network disconnect`. Raises an `EngineError` with the daemon's text."""
+        """Disconnect a container from the network `term` (name or id), as `docker network disconnect` does.
+
+        Raises an `EngineError` with the daemon's text.
+        """
         network = self._find_or_none(term)
         if not container.is_running or (network is None and force):
             self._refuse_dying(container)
@@ -456,7 +482,7 @@ class Networking:
     # --- stop and rename
 
     def release(self, container: Container) -> None:
-        """Delete a container's sandbox with all its endpoints, and reset its operational settings."""
+        """Delete a container's sandbox with all endpoints, and reset the settings that hold only while it runs."""
         if container.joined_container:
             return
         container.ports = {}
@@ -479,7 +505,7 @@ class Networking:
             self._detach(container, name)
 
     def rename(self, container: Container) -> None:
-        """Rename the DNS names of a running container's endpoints after the container was renamed."""
+        """Update the DNS names of a container's endpoints after the container got a new name."""
         for name, settings in container.networks.items():
             settings.dns_names = dns_names(container, settings.aliases or ())
             network = self._find_or_none(name, settings)
@@ -488,7 +514,10 @@ class Networking:
                 endpoint.rename(container.name, settings.dns_names or [])
 
     def restore_endpoint_names(self, container: Container) -> None:
-        """Restore the endpoints' names after a failed rename. DNS records that were withdrawn are not restored."""
+        """Reset the names of a container's endpoints after a failed rename.
+
+        DNS records that were withdrawn are not restored.
+        """
         for name, settings in container.networks.items():
             network = self._find_or_none(name, settings)
             endpoint = network and _endpoint_of(network, container)

@@ -8,6 +8,9 @@ from cnmsim.engine.containers.container import Container
 
 
 def dns_names(container: Container, aliases: Iterable[str]) -> list[str]:
-    """Return the DNS names of a container's endpoint. Reverse lookups return the first one."""
+    """Return the DNS names of a container's endpoint.
+
+    They are the container's name, `aliases`, the short id and the host name. Reverse lookups return the first one.
+    """
     names = [container.name, *aliases, container.id[:12], container.hostname]
     return list(dict.fromkeys(name for name in names if name))

@@ -12,7 +12,7 @@ from cnmsim.libnetwork.sandbox import Sandbox
 
 
 def subnets_of(network: Network) -> NetworkSubnets:
-    """Return the configured and the allocated subnets of a network."""
+    """Return the subnets of a network: those that the user configured, and those that were allocated."""
     configured = [Prefix.parse(config.subnet, strict=False) for config in network.ipam_config if config.subnet]
     return NetworkSubnets(configured, [info.pool for info in network.ipam_info])
 

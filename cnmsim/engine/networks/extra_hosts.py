@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def extra_hosts(context: EngineContext, entries: Iterable[str], bridge: Network | None) -> list[tuple[str, str]]:
-    """Convert entries `name:address` to (name, address) pairs.
+    """Convert entries of `--add-host`, `name:address`, to (name, address) pairs.
 
     The address `host-gateway` is replaced by the gateway of `bridge`, the default network. Raises `SystemFault` if
     there is no such gateway.

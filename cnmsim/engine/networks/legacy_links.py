@@ -23,7 +23,7 @@ SandboxOf = Callable[[Container], Sandbox | None]
 
 
 def check_links(store: ContainerStore, container: Container) -> None:
-    """Check that the targets of a container's links run and are on the default bridge. Raises `SystemFault`."""
+    """Check that the containers that `container` links to run and are on the default bridge. Raises `SystemFault`."""
     if DEFAULT_NETWORK not in container.networks:
         return
     for alias, child in store.children(container).items():
@@ -34,9 +34,10 @@ def check_links(store: ContainerStore, container: Container) -> None:
 
 
 def hosts_entries(store: ContainerStore, container: Container, *, checks_networks: bool) -> list[tuple[str, str]]:
-    """Return the /etc/hosts entries for the containers that `container` links to.
+    """Return the lines of /etc/hosts, as (names, address), for the containers that `container` links to.
 
-    Raises `SystemFault` if one of them is not on the default bridge; without `checks_networks` it is left out.
+    A linked container that is not on the default bridge raises `SystemFault` with `checks_networks`, else it is left
+    out.
     """
     entries: list[tuple[str, str]] = []
     if DEFAULT_NETWORK not in container.networks:
@@ -53,7 +54,7 @@ def hosts_entries(store: ContainerStore, container: Container, *, checks_network
 
 
 def sandbox_links(profile: Profile, store: ContainerStore, container: Container) -> list[LegacyLink]:
-    """Return a container's links as options of its sandbox."""
+    """Return the address and ports of each container that `container` links to, for the rules of its sandbox."""
     links = []
     for child in store.children(container).values():
         settings = child.networks.get(DEFAULT_NETWORK)
@@ -64,7 +65,7 @@ def sandbox_links(profile: Profile, store: ContainerStore, container: Container)
 
 
 def link_environment(context: EngineContext, container: Container) -> list[str]:
-    """Return the environment variables of a container's links; none in releases without them."""
+    """Return the environment variables for a container's links; an empty list in releases that set none."""
     if not context.profile.legacy_link_env or DEFAULT_NETWORK not in container.networks:
         return []
     env: list[str] = []
@@ -80,7 +81,10 @@ def link_environment(context: EngineContext, container: Container) -> list[str]:
 def update_parents(
     store: ContainerStore, child: Container, settings: EndpointSettings, sandbox_of: SandboxOf
 ) -> None:
-    """Write the addresses of `child` into /etc/hosts of each running container that links to it."""
+    """Add the addresses of `child` to /etc/hosts of each running container that links to it.
+
+    `settings` has these addresses; `sandbox_of` returns the sandbox of a container.
+    """
     for alias, parent in store.parents(child):
         sandbox = sandbox_of(parent) if parent.is_running else None
         if sandbox is None:

@@ -42,7 +42,10 @@ class Networks:
     # --- creation
 
     def create(self, body: dict[str, Any], api: ApiVersion) -> Network:
-        """Create a network from a decoded body. Raises an `EngineError`; nothing is created then."""
+        """Create a network from the decoded body of `POST /networks/create`.
+
+        Raises an `EngineError`; nothing is created then.
+        """
         context, name = self.context, body["Name"]
         if name in PREDEFINED:
             raise Forbidden(f"operation is not permitted on predefined {name} network ")
@@ -95,9 +98,10 @@ class Networks:
     # --- lookup
 
     def find(self, term: str, *, for_removal: bool = False) -> Network:
-        """Return a network by id, name or unique id prefix.
+        """Return the network with this id, name or unique id prefix.
 
-        Raises `NotFound` or `InvalidParameter`, with the API's text.
+        `for_removal` selects the behaviour of `DELETE /networks/{id}`. Raises `NotFound` or `InvalidParameter`, with
+        the API's text.
         """
         networks = self.context.controller.networks
         for kind, matches in (
@@ -154,7 +158,7 @@ class Networks:
         self.log(network, "destroy")
 
     def prune(self, filters: Filters | None = None) -> dict[str, Any]:
-        """Remove every user-defined network without endpoints that passes the filters."""
+        """Remove the user-defined networks without endpoints that pass the filters. Return the API's report."""
         accepted = filters or Filters()
         accepted.validate(("label", "label!", "until"))
         until = accepted.until(unix_ns(self.context.clock), self.context.profile.invalid_until_text)
@@ -171,7 +175,7 @@ class Networks:
         return {"NetworksDeleted": deleted or None}
 
     def log(self, network: Network, action: str) -> None:
-        """Log an event of a network."""
+        """Log the event `action` of a network, such as "create"."""
         self.context.events.log("network", action, network.id, {"name": network.name, "type": network.driver_name})
 
     # --- views
@@ -179,7 +183,11 @@ class Networks:
     def view(
         self, network: Network, api: ApiVersion, *, is_summary: bool = False, is_verbose: bool = False
     ) -> dict[str, Any]:
-        """Return a network as `docker network inspect` prints it, or as an entry of `docker network ls`."""
+        """Return a network as `docker network inspect` prints it.
+
+        With `is_summary`, return it as an entry of `docker network ls`. `is_verbose` adds the services
+        of a network of the swarm (`--verbose`).
+        """
         profile = self.context.profile
         head: dict[str, Any] = {
             "Name": network.name,
@@ -277,7 +285,10 @@ class Networks:
 
 
 def wants_dangling_networks(filters: Filters) -> bool:
-    """Return the value of the filter `dangling` of a list of networks. Raises `InvalidParameter`."""
+    """Parse the filter `dangling`.
+
+    True selects unused user-defined networks, False the others. Raises `InvalidParameter`.
+    """
     values = filters.get("dangling")
     if len(values) > 1:
         raise InvalidParameter('got more than one value for filter key "dangling"')

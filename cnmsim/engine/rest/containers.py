@@ -39,9 +39,9 @@ _CONDITIONS = ("not-running", "next-exit", "removed")
 
 @define
 class LogReading:
-    """The answer to a request for logs: the lines so far, and whether to follow.
+    """The answer to a request for logs: the lines so far, and whether later ones were requested.
 
-    With a terminal (`is_raw`) stdout and stderr are one stream.
+    If the container has a terminal (`is_raw`), stdout and stderr are one stream.
     """
 
     container: Container
@@ -57,20 +57,23 @@ class LogReading:
     until_ns: int | None
 
     def chunks(self) -> list[tuple[str, bytes]]:
-        """Return (stream, bytes) for every line."""
+        """Return (stream, text) for every line so far, where the stream is "stdout" or "stderr"."""
         return [(line.stream, self.rendered(line)) for line in self.past]
 
     def rendered(self, line: LogLine) -> bytes:
-        """Return a line as the client gets it."""
+        """Return a line as it is sent to the client, with its time and attributes if these were requested."""
         return line.rendered(timestamps=self.timestamps, details=self.details)
 
     def is_over(self, line: LogLine) -> bool:
-        """Return True if `line` and what follows it is later than what was requested."""
+        """Return True if `line` is later than the requested end, so that no further line is sent."""
         return self.until_ns is not None and line.time_ns > self.until_ns
 
 
 class ExitAnswer(Future[dict[str, Any]]):
-    """The result of a wait that is not over yet. `give_up` ends it early, because the client has disconnected."""
+    """The future answer to a request that waits for a container's exit.
+
+    `give_up` ends the wait early, because the client has disconnected.
+    """
 
     __slots__ = ("give_up",)
 
@@ -81,9 +84,9 @@ class ExitAnswer(Future[dict[str, Any]]):
 
 @define
 class Attachment:
-    """The response to a request to attach.
+    """The answer to a request to attach: the process's streams, and which of them the client reads and writes.
 
-    The process's streams, which of them are selected, and the earlier output.
+    `stdin` is True if the client writes input; `outputs` are the streams that it reads, `past` their earlier output.
     """
 
     streams: StandardStreams
@@ -106,7 +109,7 @@ class ContainerApi:
         return self.context.containers.get(id_)
 
     def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
-        """GET /containers/json."""
+        """Return the containers that pass the filters (GET /containers/json)."""
         containers = list_containers(
             self.context,
             Filters.parse(query.get("filters")),
@@ -122,7 +125,7 @@ class ContainerApi:
     def create(
         self, body: Mapping[str, Any], query: Query = NO_QUERY, api: ApiVersion | None = None
     ) -> dict[str, Any]:
-        """POST /containers/create."""
+        """Create a container, and return its id and warnings (POST /containers/create)."""
         container, warnings = create_container(
             self.context,
             self.networking,
@@ -134,22 +137,22 @@ class ContainerApi:
         return {"Id": container.id, "Warnings": warnings}
 
     def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
-        """GET /containers/{id}/json."""
+        """Return the description of a container (GET /containers/{id}/json)."""
         return inspect_container(
             self.context, self.find(id_), api or self.context.api_version, size=bool_value(query, "size")
         )
 
     async def start(self, id_: str) -> bool:
-        """POST /containers/{id}/start. Return False if the container runs already."""
+        """Start a container (POST /containers/{id}/start). Return False if it runs already."""
         return await self.lifecycle.attach_and_start(self.find(id_))
 
     async def stop(self, id_: str, query: Query = NO_QUERY) -> bool:
-        """POST /containers/{id}/stop. Return False if the container does not run."""
+        """Stop a container (POST /containers/{id}/stop). Return False if it does not run."""
         timeout_s = int_value(query, "t", is_checked=self.context.profile.checks_numbers)
         return await self.lifecycle.stop(self.find(id_), signal=query.get("signal", ""), timeout_s=timeout_s)
 
     async def restart(self, id_: str, query: Query = NO_QUERY) -> None:
-        """POST /containers/{id}/restart."""
+        """Stop and start a container (POST /containers/{id}/restart)."""
         signal, timeout_s = query.get("signal", ""), int_value(query, "t", is_checked=False)
         container = self.find(id_)
         try:
@@ -158,7 +161,7 @@ class ContainerApi:
             raise type(error)(f"Cannot restart container {id_}: {error.message}") from None
 
     def kill(self, id_: str, query: Query = NO_QUERY) -> None:
-        """POST /containers/{id}/kill."""
+        """Send a signal to a container (POST /containers/{id}/kill)."""
         try:
             signal = parse_signal(query["signal"]) if query.get("signal") else SIGKILL
             self.lifecycle.kill(self.find(id_), signal)
@@ -166,15 +169,15 @@ class ContainerApi:
             raise type(error)(f"cannot kill container: {id_}: {error.message}") from None
 
     def pause(self, id_: str) -> None:
-        """POST /containers/{id}/pause."""
+        """Freeze the processes of a container (POST /containers/{id}/pause)."""
         self.lifecycle.pause(self.find(id_))
 
     def unpause(self, id_: str) -> None:
-        """POST /containers/{id}/unpause."""
+        """Resume the processes of a container (POST /containers/{id}/unpause)."""
         self.lifecycle.unpause(self.find(id_))
 
     def rename(self, id_: str, query: Query) -> None:
-        """POST /containers/{id}/rename."""
+        """Rename a container (POST /containers/{id}/rename)."""
         requested = query.get("name", "").strip()
         if not requested.removeprefix("/"):
             raise InvalidParameter("Neither old nor new names may be empty")
@@ -197,7 +200,7 @@ class ContainerApi:
         self.context.log_container(container, "rename", {"oldName": f"/{before}"})
 
     def update(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST /containers/{id}/update."""
+        """Change limits and the restart policy of a container (POST /containers/{id}/update)."""
         changes = bodies.read(bodies.CONTAINER_UPDATE, body)
         check_update(changes)
         container = self.find(id_)
@@ -206,7 +209,7 @@ class ContainerApi:
         return {"Warnings": None}
 
     def remove(self, id_: str, query: Query = NO_QUERY) -> None:
-        """DELETE /containers/{id}."""
+        """Remove a container, or a legacy link with the parameter `link` (DELETE /containers/{id})."""
         container = self.find(id_)
         if bool_value(query, "link"):
             self.networking.links_changed(self.context.containers.unlink(id_))
@@ -215,13 +218,13 @@ class ContainerApi:
         self.lifecycle.remove(container, force=bool_value(query, "force"), volumes=bool_value(query, "v"), term=term)
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
-        """POST /containers/prune."""
+        """Remove all containers that do not run and pass the filters (POST /containers/prune)."""
         return prune_containers(self.context, self.lifecycle, Filters.parse(query.get("filters")))
 
     def wait(self, id_: str, query: Query = NO_QUERY) -> ExitAnswer:
-        """POST /containers/{id}/wait.
+        """Begin to wait for a container's exit (POST /containers/{id}/wait), and return the future result.
 
-        The wait begins before the method returns. It ends with the exit or with `give_up`.
+        The wait has begun when the method returns. It ends with the exit or with `give_up`.
         """
         condition = query.get("condition") or "not-running"
         if condition not in _CONDITIONS:
@@ -233,7 +236,7 @@ class ContainerApi:
         return answer
 
     def logs(self, id_: str, query: Query) -> LogReading:
-        """GET /containers/{id}/logs."""
+        """Return the log of a container (GET /containers/{id}/logs)."""
         profile = self.context.profile
         streams = frozenset(name for name in ("stdout", "stderr") if bool_value(query, name))
         if not streams:
@@ -268,9 +271,9 @@ class ContainerApi:
         )
 
     def attach(self, id_: str, query: Query = NO_QUERY) -> Attachment:
-        """POST /containers/{id}/attach.
+        """Return the streams of a container's process to attach to (POST /containers/{id}/attach).
 
-        Attach to the running process, or to the next one if the container does not run.
+        If the container does not run, they are those of the process that starts next.
         """
         container = self.find(id_)
         if container.state.value == "paused":
@@ -286,40 +289,46 @@ class ContainerApi:
         return Attachment(streams, container.has_terminal, bool_value(query, "stdin"), outputs, past)
 
     def resize(self, id_: str, query: Query = NO_QUERY) -> None:
-        """POST /containers/{id}/resize. Only logs an event: no simulated program uses the size of its terminal."""
+        """Set the size of a container's terminal (POST /containers/{id}/resize).
+
+        Only logs an event, because no simulated program uses the size.
+        """
         check_terminal_size(query, self.context.profile.invalid_size_text)
         container = self.find(id_)
         container.require_running()
         self.context.log_container(container, "resize", {"height": query.get("h", ""), "width": query.get("w", "")})
 
     def top(self, id_: str, query: Query = NO_QUERY) -> dict[str, Any]:
-        """GET /containers/{id}/top."""
+        """Return the processes of a container (GET /containers/{id}/top)."""
         container = self.find(id_)
         table = top.process_table(container, query.get("ps_args") or "-ef")
         self.context.log_container(container, "top")
         return table
 
     def stats(self, id_: str, *, has_previous: bool = True) -> dict[str, Any]:
-        """GET /containers/{id}/stats. Return one set of statistics, with those of a second ago if `has_previous`."""
+        """Return one set of statistics of a container (GET /containers/{id}/stats).
+
+        `has_previous` includes the counters of one second ago.
+        """
         return top.statistics(self.context, self.find(id_), has_previous=has_previous)
 
     def changes(self, id_: str) -> archive.Changes:
-        """GET /containers/{id}/changes."""
+        """Return the files that differ from the image (GET /containers/{id}/changes)."""
         return archive.changes_view(self.find(id_))
 
     def archive_stat(self, id_: str, path: str) -> dict[str, Any]:
-        """HEAD /containers/{id}/archive.
+        """Return the description of a file in a container (HEAD /containers/{id}/archive).
 
-        Return the content of the header X-Docker-Container-Path-Stat, before base64.
+        It is the content of the response header X-Docker-Container-Path-Stat before base64.
         """
         return archive.path_stat(self.find(id_), self._required(path))
 
     def archive_get(self, id_: str, path: str) -> bytes:
-        """GET /containers/{id}/archive. Return a tar archive."""
+        """Return a file or directory of a container as a tar archive (GET /containers/{id}/archive)."""
         return archive.read_archive(self.find(id_), self._required(path))
 
     def archive_put(self, id_: str, path: str, content: bytes) -> None:
-        """PUT /containers/{id}/archive."""
+        """Unpack a tar archive into a directory of a container (PUT /containers/{id}/archive)."""
         archive.write_archive(self.find(id_), self._required(path), content)
 
     def _required(self, path: str) -> str:
@@ -329,6 +338,9 @@ class ContainerApi:
 
 
 def log_moment(query: Query, key: str, profile: Profile) -> int | None:
-    """Parse `since` or `until` of a request for logs. Return nanoseconds since 1970, `None` if it is absent or 0."""
+    """Parse the parameter `key` ("since" or "until") of a request for logs into nanoseconds since 1970.
+
+    Return `None` if the parameter is absent or 0.
+    """
     text = str(query.get(key, ""))
     return parse_unix_time(text, key, profile, profile.log_time_prefix) if text and text != "0" else None

@@ -23,19 +23,19 @@ class ExecApi:
     context: EngineContext
 
     def create(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST /containers/{id}/exec."""
+        """Create an exec, and return its id (POST /containers/{id}/exec)."""
         config = bodies.read_exec_create(self.context.profile, body)
         return {"Id": create_exec(self.context, self.context.containers.get(id_), config).id}
 
     def read_start(self, body: Any) -> dict[str, Any]:
-        """Decode the body of `POST /exec/{id}/start`. Raises `InvalidParameter`."""
+        """Decode the body of a request to start an exec (POST /exec/{id}/start). Raises `InvalidParameter`."""
         return bodies.read_exec_start(self.context.profile, body)
 
     def start(self, id_: str, body: Mapping[str, Any], on_output: Listener | None = None) -> Exec:
-        """POST /exec/{id}/start. `on_output(stream, data)` is called with all output.
+        """Start an exec (POST /exec/{id}/start). `on_output(stream, data)` is called with all its output.
 
-        Unless detached, an error of the start is written to the stream, because the connection is a stream already,
-        as in Docker. Input is written to `Exec.streams`, and `Exec.streams.ended` is done at the end.
+        Unless it is detached, an error of the start is passed to `on_output`: in Docker, the connection is a stream
+        by then. Write input to `Exec.streams`; the future `Exec.streams.ended` is done when the exec has ended.
         """
         options = self.read_start(body)
         execution = find_exec(self.context, id_)
@@ -53,10 +53,13 @@ class ExecApi:
         return execution
 
     def inspect(self, id_: str) -> dict[str, Any]:
-        """GET /exec/{id}/json."""
+        """Return the description of an exec (GET /exec/{id}/json)."""
         return find_exec(self.context, id_).view()
 
     def resize(self, id_: str, query: Query = NO_QUERY) -> None:
-        """POST /exec/{id}/resize. Only validates: no simulated program uses the size of its terminal."""
+        """Set the size of an exec's terminal (POST /exec/{id}/resize).
+
+        Only validates the parameters, because no simulated program uses the size.
+        """
         check_terminal_size(query, self.context.profile.invalid_size_text)
         find_exec(self.context, id_)

@@ -22,22 +22,22 @@ class ImageApi:
     context: EngineContext
 
     def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
-        """GET /images/json."""
+        """Return the images that pass the filters (GET /images/json)."""
         store = self.context.images
         return [store.summary(image) for image in store.list(Filters.parse(query.get("filters")))]
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """GET /images/{name}/json."""
+        """Return the description of an image (GET /images/{name}/json)."""
         store, profile = self.context.images, self.context.profile
         return store.inspect(store.get(name), engine_version=profile.version, is_slim=profile.inspect_is_slim)
 
     def history(self, name: str) -> Objects:
-        """GET /images/{name}/history."""
+        """Return the steps in which an image was built (GET /images/{name}/history)."""
         store = self.context.images
         return store.history(store.get(name))
 
     def create(self, query: Query) -> Iterator[dict[str, Any]]:
-        """POST /images/create. Pull an image, and return the progress messages."""
+        """Pull an image (POST /images/create). Return the progress messages."""
         if query.get("fromSrc"):
             raise NotSimulated("importing an image is not simulated; pull one, or add its meaning to the catalogue")
         if not query.get("fromImage"):
@@ -47,11 +47,11 @@ class ImageApi:
         return self.context.images.pull(query["fromImage"], query.get("tag", ""), platform)
 
     def tag(self, name: str, query: Query) -> None:
-        """POST /images/{name}/tag."""
+        """Add a tag to an image (POST /images/{name}/tag)."""
         self.context.images.tag(name, query.get("repo", ""), query.get("tag", ""))
 
     def remove(self, name: str, query: Query = NO_QUERY) -> Removals:
-        """DELETE /images/{name}."""
+        """Remove a tag of an image, and the image with its last tag (DELETE /images/{name})."""
         if not name.strip():
             raise InvalidParameter("image name cannot be blank")
         store = self.context.images
@@ -62,7 +62,7 @@ class ImageApi:
         return store.remove(name, users, force=bool_value(query, "force"))
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
-        """POST /images/prune."""
+        """Remove unused images that pass the filters (POST /images/prune)."""
         used = {container.image.id for container in self.context.containers}
         text = self.context.profile.invalid_until_text
         return self.context.images.prune(used, Filters.parse(query.get("filters")), text)

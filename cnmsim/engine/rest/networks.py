@@ -35,7 +35,7 @@ class NetworkApi:
     _cluster: ClusterNetworks
 
     def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
-        """GET /networks. A manager lists the networks of the swarm first."""
+        """Return the networks that pass the filters (GET /networks). On a manager, those of the swarm come first."""
         store, filters = self.networks, Filters.parse(query.get("filters"))
         networks = store.list(filters)
         of_cluster = self._cluster.views(filters)
@@ -48,7 +48,10 @@ class NetworkApi:
         return [*of_cluster, *local]
 
     async def create(self, body: Mapping[str, Any], api: ApiVersion | None = None) -> dict[str, Any]:
-        """POST /networks/create. A manager creates a network of the swarm."""
+        """Create a network, and return its id (POST /networks/create).
+
+        On a manager, this can be a network of the swarm.
+        """
         options = bodies.read_network_create(self.context.profile, body)
         if self._cluster.has(options["Name"]):
             raise Conflict(f"network with name {options['Name']} already exists")
@@ -59,7 +62,10 @@ class NetworkApi:
         return {"Id": id_, "Warning": ""}
 
     def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
-        """GET /networks/{id}. `verbose` adds the services of a network of the swarm."""
+        """Return the description of a network (GET /networks/{id}).
+
+        The parameter `verbose` adds the services of a network of the swarm.
+        """
         is_verbose = strict_bool(query, "verbose", with_cause=True)
         scope = query.get("scope") or ""
         network = self._find(id_, scope, prefers_cluster=True)
@@ -70,10 +76,12 @@ class NetworkApi:
     def _find(
         self, term: str, scope: str = "", *, for_removal: bool = False, prefers_cluster: bool = False
     ) -> Network | ClusterNetwork:
-        """Return a network of this engine or of the swarm. If both match, return this engine's.
+        """Return the network with this id, name or unique id prefix, of this engine or of the swarm.
 
-        With `prefers_cluster`, a network of the swarm takes precedence if it matches by id, or by name with the scope
-        "swarm".
+        If this engine has a copy of a network of the swarm, return the copy. `scope`, unless "", restricts the search
+        to networks with this scope. `for_removal` selects the behaviour of DELETE. With `prefers_cluster`, a network
+        of the swarm takes precedence if it matches by id, or by name with the scope "swarm". Raises `NotFound` or
+        `InvalidParameter`.
         """
         store = self.networks
         of_cluster = self._cluster.all()
@@ -105,7 +113,10 @@ class NetworkApi:
         raise NotFound(f"network {term} not found")
 
     async def connect(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
-        """POST /networks/{id}/connect. On a swarm network a manager allocates the container's addresses first."""
+        """Connect a container to a network (POST /networks/{id}/connect).
+
+        On a network of the swarm, a manager allocates the container's addresses first.
+        """
         context = self.context
         options = bodies.read_network_connect(context.profile, body)
         settings = EndpointSettings()
@@ -125,7 +136,7 @@ class NetworkApi:
         self.networking.connect(container, id_, settings)
 
     def disconnect(self, id_: str, body: Mapping[str, Any]) -> None:
-        """POST /networks/{id}/disconnect."""
+        """Disconnect a container from a network (POST /networks/{id}/disconnect)."""
         options = bodies.read_network_disconnect(self.context.profile, body)
         try:
             container = self.context.containers.get(options["Container"])
@@ -143,7 +154,7 @@ class NetworkApi:
         endpoint.delete(force=True)
 
     async def remove(self, id_: str) -> None:
-        """DELETE /networks/{id}. A manager removes a network of the swarm."""
+        """Remove a network (DELETE /networks/{id}). On a manager, this can be a network of the swarm."""
         network = self._find(id_, for_removal=True)
         if isinstance(network, Network) and network.scope != "swarm":
             self.networks.remove(network)
@@ -153,7 +164,10 @@ class NetworkApi:
             self.networks.remove(network)
 
     async def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
-        """POST /networks/prune. A manager prunes the networks of the swarm too."""
+        """Remove unused networks that pass the filters (POST /networks/prune).
+
+        A manager prunes those of the swarm, too.
+        """
         filters = Filters.parse(query.get("filters"))
         answer = self.networks.prune(filters)
         removed = await self._cluster.prune(filters)

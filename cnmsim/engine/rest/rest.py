@@ -39,49 +39,49 @@ class Rest:
 
     @cached_property
     def swarm(self) -> SwarmApi:
-        """`/swarm`."""
+        """The operations of `/swarm`."""
         from cnmsim.engine.rest.swarm import SwarmApi
 
         return SwarmApi(self._get_cluster())
 
     @cached_property
     def nodes(self) -> NodeApi:
-        """`/nodes`."""
+        """The operations of `/nodes`."""
         from cnmsim.engine.rest.swarm import NodeApi
 
         return NodeApi(self._get_cluster())
 
     @cached_property
     def services(self) -> ServiceApi:
-        """`/services`."""
+        """The operations of `/services`."""
         from cnmsim.engine.rest.services import ServiceApi
 
         return ServiceApi(self._context, self._get_cluster())
 
     @cached_property
     def tasks(self) -> TaskApi:
-        """`/tasks`."""
+        """The operations of `/tasks`."""
         from cnmsim.engine.rest.services import TaskApi
 
         return TaskApi(self._get_cluster())
 
     @cached_property
     def service_logs(self) -> ServiceLogs:
-        """`/services/{id}/logs` and `/tasks/{id}/logs`."""
+        """The operations of `/services/{id}/logs` and `/tasks/{id}/logs`."""
         from cnmsim.engine.rest.service_logs import ServiceLogs
 
         return ServiceLogs(self._context, self._get_cluster())
 
     @cached_property
     def secrets(self) -> SecretOrConfigApi:
-        """`/secrets`."""
+        """The operations of `/secrets`."""
         from cnmsim.engine.rest.secrets import secret_api
 
         return secret_api(self._get_cluster())
 
     @cached_property
     def configs(self) -> SecretOrConfigApi:
-        """`/configs`."""
+        """The operations of `/configs`."""
         from cnmsim.engine.rest.secrets import config_api
 
         return config_api(self._get_cluster())

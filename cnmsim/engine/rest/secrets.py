@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class SecretOrConfigApi:
     """Operations on the secrets or the configs of a swarm. `id_` is an id, a name or a unique id prefix.
 
-    `kind` is "secret" or "config"; `struct` is the schema of its spec, and the functions convert filters and specs.
+    `kind` is "secret" or "config"; `struct` is the schema of its spec. `parse_filters` converts the filters of a
+    listing, `spec_from_api` a decoded spec.
     """
 
     cluster: Cluster
@@ -37,36 +38,36 @@ class SecretOrConfigApi:
         return await self.cluster.control(f"{operation}_{self.kind}", *arguments)
 
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
-        """GET /secrets."""
+        """Return the secrets or configs that pass the filters (GET /secrets, GET /configs)."""
         filters = self.parse_filters(Filters.parse(query.get("filters")))
         return [secret_to_api(item) for item in await self.cluster.control(f"list_{self.kind}s", filters)]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
-        """GET /secrets/{id}."""
+        """Return the description of a secret or config (GET /secrets/{id})."""
         return secret_to_api(await self._control("find", id_))
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST /secrets/create."""
+        """Create a secret or config, and return its id (POST /secrets/create)."""
         spec = self.spec_from_api(read(self.struct, body))
         self.cluster.manager()
         return {"ID": (await self._control("create", spec)).id}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
-        """POST /secrets/{id}/update."""
+        """Change the spec of a secret or config (POST /secrets/{id}/update)."""
         spec = self.spec_from_api(read(self.struct, body))
         version = version_of(query, self.kind)
         await self._control("update", (await self._control("find", id_)).id, version, spec)
 
     async def remove(self, id_: str) -> None:
-        """DELETE /secrets/{id}."""
+        """Remove a secret or config (DELETE /secrets/{id})."""
         await self._control("remove", (await self._control("find", id_)).id)
 
 
 def secret_api(cluster: Cluster) -> SecretOrConfigApi:
-    """Return the operations on secrets."""
+    """Create the object with the operations on secrets."""
     return SecretOrConfigApi(cluster, "secret", SECRET_SPEC, secret_filters, secret_spec_from_api)
 
 
 def config_api(cluster: Cluster) -> SecretOrConfigApi:
-    """Return the operations on configs."""
+    """Create the object with the operations on configs."""
     return SecretOrConfigApi(cluster, "config", CONFIG_SPEC, config_filters, config_spec_from_api)

@@ -26,7 +26,10 @@ _LABEL = "com.docker.swarm"
 
 @define
 class ServiceLogReading:
-    """A request for the logs of a service or a task. With a terminal (`is_raw`) stdout and stderr are one stream."""
+    """A request for the logs of a service or a task.
+
+    If it has a terminal (`is_raw`), stdout and stderr are one stream.
+    """
 
     request: LogRequest
     is_raw: bool
@@ -35,11 +38,11 @@ class ServiceLogReading:
 
     @property
     def is_followed(self) -> bool:
-        """Whether lines that are logged later are requested, too."""
+        """Whether the request asks for later lines, too (`follow`)."""
         return self.request.options.is_followed
 
     def rendered(self, message: LogMessage) -> bytes:
-        """Return a line in the form in which it is sent: with its timestamp and its task, if these are requested."""
+        """Return a line as it is sent to the client, with its time and its task if these were requested."""
         line = message.data
         if self.has_details:
             context = (("node", message.node_id), ("service", message.service_id), ("task", message.task_id))
@@ -57,13 +60,13 @@ class ServiceLogs:
     cluster: Cluster
 
     async def of_service(self, id_: str, query: Query) -> ServiceLogReading:
-        """GET /services/{id}/logs. Raises an `EngineError`."""
+        """Return the request for the logs of a service (GET /services/{id}/logs). Raises an `EngineError`."""
         options = self._options(query)
         service = await self.cluster.control("find_service", id_)
         return self._reading(LogRequest((service.id,), (), options), service.spec.task, query)
 
     async def of_task(self, id_: str, query: Query) -> ServiceLogReading:
-        """GET /tasks/{id}/logs. Raises an `EngineError`."""
+        """Return the request for the log of a task (GET /tasks/{id}/logs). Raises an `EngineError`."""
         options = self._options(query)
         task = await self.cluster.control("find_task", id_)
         return self._reading(LogRequest((), (task.id,), options), task.spec, query)

@@ -34,7 +34,7 @@ class ServiceApi:
     cluster: Cluster
 
     async def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
-        """GET /services."""
+        """Return the services that pass the filters (GET /services)."""
         filters = Filters.parse(query.get("filters"))
         chosen = service_filters(filters)
         matches = await self.cluster.control("list_services", chosen)
@@ -54,7 +54,7 @@ class ServiceApi:
         return service_to_api(service, prints_old_networks=self.context.profile.service_prints_old_networks)
 
     async def inspect(self, id_: str, query: Query = NO_QUERY) -> dict[str, Any]:
-        """GET /services/{id}."""
+        """Return the description of a service (GET /services/{id})."""
         return self._view(
             await self.cluster.control(
                 "find_service", id_, insert_defaults=strict_bool(query, "insertDefaults", with_cause=True)
@@ -62,14 +62,14 @@ class ServiceApi:
         )
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST /services/create."""
+        """Create a service, and return its id (POST /services/create)."""
         fields = read(SERVICE_SPEC, body)
         self.cluster.manager()
         service = await self.cluster.control("create_service", await self._spec(fields))
         return {"ID": service.id, "Warnings": None}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> dict[str, Any]:
-        """POST /services/{id}/update."""
+        """Change the spec of a service, and return warnings (POST /services/{id}/update)."""
         cluster = self.cluster
         fields = read(SERVICE_SPEC, body)
         version = version_of(query, "service")
@@ -83,7 +83,7 @@ class ServiceApi:
         return {"Warnings": None}
 
     async def remove(self, id_: str) -> None:
-        """DELETE /services/{id}."""
+        """Remove a service (DELETE /services/{id})."""
         service = await self.cluster.control("find_service", id_)
         await self.cluster.control("remove_service", service.id)
 
@@ -96,9 +96,9 @@ class ServiceApi:
         return evolve(spec, networks=(), task=evolve(spec.task, networks=tuple(networks)))
 
     async def _network_id(self, target: str) -> str:
-        """Return the id of a network that a service may use (populateNetworkID).
+        """Return the id of the network with the name or id `target`, if services may use it (populateNetworkID).
 
-        `target` is the network's name or id.
+        Raises an `EngineError` if they may not.
         """
         cluster = self.cluster
         try:
@@ -129,7 +129,7 @@ class TaskApi:
     cluster: Cluster
 
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
-        """GET /tasks."""
+        """Return the tasks that pass the filters (GET /tasks)."""
         cluster = self.cluster
         cluster.manager()
         filters = Filters.parse(query.get("filters"))
@@ -140,5 +140,5 @@ class TaskApi:
         return [task_to_api(task) for task in tasks if task.spec.container is not None]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
-        """GET /tasks/{id}."""
+        """Return the description of a task (GET /tasks/{id})."""
         return task_to_api(await self.cluster.control("find_task", id_))

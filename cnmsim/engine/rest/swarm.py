@@ -31,7 +31,7 @@ class SwarmApi:
     cluster: Cluster
 
     async def init(self, body: Mapping[str, Any]) -> str:
-        """POST /swarm/init. Return the node's id."""
+        """Create a swarm (POST /swarm/init). Return the node's id."""
         fields = read(SWARM_INIT, body)
         spec = cluster_spec_from_api(fields["Spec"], ClusterSpec())
         listen = _listen_address(fields)
@@ -51,7 +51,7 @@ class SwarmApi:
         )
 
     async def join(self, body: Mapping[str, Any]) -> None:
-        """POST /swarm/join."""
+        """Join a swarm (POST /swarm/join)."""
         fields = read(SWARM_JOIN, body)
         listen = _listen_address(fields)
         remotes = fields["RemoteAddrs"] or ()
@@ -71,15 +71,15 @@ class SwarmApi:
         )
 
     async def leave(self, query: Query = NO_QUERY) -> None:
-        """POST /swarm/leave."""
+        """Leave the swarm (POST /swarm/leave)."""
         await self.cluster.leave(force=bool_value(query, "force"))
 
     async def inspect(self) -> dict[str, Any]:
-        """GET /swarm."""
+        """Return the description of the swarm (GET /swarm)."""
         return swarm_to_api(await self.cluster.control("get_cluster"))
 
     async def update(self, body: Mapping[str, Any], query: Query) -> None:
-        """POST /swarm/update."""
+        """Change settings of the swarm, or rotate its tokens or key (POST /swarm/update)."""
         fields = read(CLUSTER_SPEC, body)
         spec = cluster_spec_from_api(fields)
         _check_name(fields)
@@ -93,11 +93,11 @@ class SwarmApi:
         )
 
     async def unlock_key(self) -> dict[str, Any]:
-        """GET /swarm/unlockkey."""
+        """Return the key that unlocks restarted managers (GET /swarm/unlockkey)."""
         return {"UnlockKey": await self.cluster.control("get_unlock_key")}
 
     async def unlock(self, body: Mapping[str, Any]) -> None:
-        """POST /swarm/unlock."""
+        """Unlock a restarted manager (POST /swarm/unlock)."""
         await self.cluster.unlock(read(SWARM_UNLOCK, body)["UnlockKey"])
 
 
@@ -113,7 +113,7 @@ def _listen_address(fields: Mapping[str, Any]) -> str:
 
 
 def _with_port(address: str) -> str:
-    """Return an address with port 2377 unless it has one (moby `opts.ParseTCPAddr`)."""
+    """Append the port 2377 to an address that has no port (moby `opts.ParseTCPAddr`)."""
     plain = address.removeprefix("tcp://")
     host, colon, port = plain.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")):
@@ -128,16 +128,16 @@ class NodeApi:
     cluster: Cluster
 
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
-        """GET /nodes."""
+        """Return the nodes that pass the filters (GET /nodes)."""
         filters = node_filters(Filters.parse(query.get("filters")))
         return [node_to_api(node) for node in await self.cluster.control("list_nodes", filters)]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
-        """GET /nodes/{id}."""
+        """Return the description of a node (GET /nodes/{id})."""
         return node_to_api(await self.cluster.control("find_node", id_))
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
-        """POST /nodes/{id}/update."""
+        """Change the spec of a node (POST /nodes/{id}/update)."""
         fields = read(NODE_SPEC, body)
         version = version_of(query, "node")
         cluster = self.cluster
@@ -147,7 +147,7 @@ class NodeApi:
         await cluster.control("update_node", node.id, version, spec)
 
     async def remove(self, id_: str, query: Query = NO_QUERY) -> None:
-        """DELETE /nodes/{id}."""
+        """Remove a node from the swarm (DELETE /nodes/{id})."""
         cluster = self.cluster
         node = await cluster.control("find_node", id_)
         await cluster.control("remove_node", node.id, force=bool_value(query, "force"))

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @define
 class EventReading:
-    """The response to a request for events: past events, and the time until which further ones are sent.
+    """The answer to a request for events: the past events, and until when later ones are to be sent.
 
-    `until_ns` is in nanoseconds since 1970; `None` means without end. `filters` are the filters of
+    `until_ns` is in nanoseconds since 1970; `None` means without end. `filters` select the later events, see
     `EventLog.subscribe`.
     """
 
@@ -48,7 +48,10 @@ class SystemApi:
         return swarm_info(self._get_cluster())
 
     def negotiate(self, text: str) -> ApiVersion:
-        """Convert the API version in a request's path; "" means the latest version. Raises `InvalidParameter`."""
+        """Convert the API version in a request's path, such as `1.45`; "" means the engine's latest version.
+
+        Raises `InvalidParameter` for a version that the engine does not support.
+        """
         profile = self.context.profile
         if not text:
             return self.context.api_version
@@ -82,15 +85,15 @@ class SystemApi:
         }
 
     def version(self) -> dict[str, Any]:
-        """GET /version."""
+        """Return the versions of the engine and its components (GET /version)."""
         return version_view(self.context)
 
     def info(self, api: ApiVersion | None = None) -> dict[str, Any]:
-        """GET /info."""
+        """Return information on the engine as a whole (GET /info)."""
         return info_view(self.context, self._swarm(), api or self.context.api_version)
 
     def disk_usage(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
-        """GET /system/df."""
+        """Return how much space images, containers and volumes use (GET /system/df)."""
         kind = query.get("type", "")
         if kind and kind not in {"container", "image", "volume", "build-cache"}:
             raise InvalidParameter(f"unknown object type: {kind}")
@@ -101,7 +104,7 @@ class SystemApi:
         return parse_unix_time(text, key, profile, profile.event_time_prefix) if text else None
 
     def events(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> EventReading:
-        """GET /events."""
+        """Return the past events, and what is needed to follow later ones (GET /events)."""
         since, until = self._event_time(query, "since"), self._event_time(query, "until")
         if since is not None and until is not None and until < since:
             raise InvalidParameter(f"`since` time ({query['since']}) cannot be after `until` time ({query['until']})")

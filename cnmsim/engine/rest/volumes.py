@@ -31,12 +31,12 @@ class VolumeApi:
     _get_cluster: GetCluster
 
     def list(self, query: Query = NO_QUERY) -> dict[str, Any]:
-        """GET /volumes."""
+        """Return the volumes that pass the filters (GET /volumes)."""
         volumes = self.context.volumes.list(Filters.parse(query.get("filters")))
         return {"Volumes": [volume.view() for volume in volumes], "Warnings": None}
 
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST /volumes/create."""
+        """Create a volume, and return its description (POST /volumes/create)."""
         fields = bodies.read(bodies.VOLUME_CREATE, body)
         if fields["ClusterVolumeSpec"] is not None:
             self._get_cluster().manager()
@@ -47,12 +47,15 @@ class VolumeApi:
         return volume.view()
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """GET /volumes/{name}."""
+        """Return the description of a volume (GET /volumes/{name})."""
         with self._asking_swarm(name):
             return self.context.volumes.get(name).view()
 
     def update(self, name: str, query: Query = NO_QUERY) -> None:
-        """PUT /volumes/{name}. Only cluster volumes can be changed, and there are none."""
+        """Refuse to change a volume (PUT /volumes/{name}).
+
+        Only cluster volumes can be changed, and there are none.
+        """
         if not self._get_cluster().is_manager:
             raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
         version_of(query, "volume")
@@ -60,7 +63,10 @@ class VolumeApi:
 
     @contextmanager
     def _asking_swarm(self, name: str) -> Iterator[None]:
-        """On a manager, convert `NotFound` to the error of a manager, which also searches the cluster volumes."""
+        """Convert a `NotFound` that the block raises to a manager's error, if this engine is a manager.
+
+        The texts differ because a manager also searches the swarm's cluster volumes.
+        """
         try:
             yield
         except NotFound:
@@ -69,11 +75,11 @@ class VolumeApi:
             raise
 
     def remove(self, name: str, query: Query = NO_QUERY) -> None:
-        """DELETE /volumes/{name}."""
+        """Remove a volume (DELETE /volumes/{name})."""
         with self._asking_swarm(name):
             self.context.volumes.remove(name, force=bool_value(query, "force"))
 
     def prune(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
-        """POST /volumes/prune. Before API version 1.42 it removes named volumes too."""
+        """Remove unused volumes (POST /volumes/prune). Before API version 1.42 it removes named volumes, too."""
         includes_named = api is not None and not api.at_least("1.42")
         return self.context.volumes.prune(Filters.parse(query.get("filters")), includes_named=includes_named)

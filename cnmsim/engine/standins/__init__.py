@@ -1,1 +1,1 @@
-"""Programs that are not simulated: which ports they listen on, how that is known, and what runs in their place."""
+"""Stand-ins for programs that are not simulated: how their ports are found out, and what runs in their place."""

@@ -1,4 +1,4 @@
-"""The ports in a command line: `--port 8000`, `-b 0.0.0.0:9000`, `http.server 8000`, and the defaults of servers."""
+"""Find the ports that a command line names, as in `--port 8000` or `http.server 8000`, and servers' default ports."""
 
 from __future__ import annotations
 
@@ -50,7 +50,11 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
 
 @frozen
 class ServerProgram:
-    """A server with a default port. `options` are its own short options for a port, an address, or both."""
+    """A server that the module knows, with its default port.
+
+    `port_options` and `address_options` are the options that set the port and the address. `is_on_loopback` is True
+    if it listens on loopback by default.
+    """
 
     port: int
     is_on_loopback: bool = False
@@ -104,7 +108,10 @@ _INTERPRETERS = re.compile(r"(?:python|pypy|node|php|ruby|perl|java|deno|bun)[0-
 
 @frozen
 class CommandPort:
-    """A port of a command line, the words it was read from, and the address to bind ("" for all)."""
+    """A port that a program listens on according to its command line.
+
+    `evidence` is the text from which the port was read. `address` is the address that the program binds, "" for all.
+    """
 
     number: int
     protocol: str
@@ -114,7 +121,10 @@ class CommandPort:
 
 
 def command_ports(argv: Sequence[str], env: Mapping[str, str]) -> list[CommandPort]:
-    """Return the ports on which the program of a command line listens. `env` are the variables that it may use."""
+    """Return the ports on which the program of a command line listens.
+
+    `env` has the values of variables in the command line, and may itself set a server's port.
+    """
     ports: dict[tuple[int, str], CommandPort] = {}
     for words in commands_of(argv, env):
         for port in _ports_of(words, env):
@@ -123,7 +133,10 @@ def command_ports(argv: Sequence[str], env: Mapping[str, str]) -> list[CommandPo
 
 
 def commands_of(argv: Sequence[str], env: Mapping[str, str]) -> list[list[str]]:
-    """Return the simple commands of a command line: itself, or those of a shell script after `sh -c`."""
+    """Return the commands that a command line runs, each as a list of words, with variables expanded from `env`.
+
+    This is the command line itself, or for `sh -c SCRIPT` the simple commands of the script.
+    """
     words = unwrapped(list(argv))
     if len(words) >= 3 and PurePosixPath(words[0]).name in SHELLS and re.fullmatch(r"-[a-z]*c", words[1]):
         return [unwrapped(command) for command in script_commands(_expanded(words[2], env))]
@@ -131,7 +144,10 @@ def commands_of(argv: Sequence[str], env: Mapping[str, str]) -> list[list[str]]:
 
 
 def wildcard_option(argv: Sequence[str]) -> tuple[str, ...]:
-    """Return the option with which a server binds all addresses, if its command line leaves it to loopback."""
+    """Return the option that makes a server listen on all addresses, such as `("--host", "0.0.0.0")`.
+
+    Return () if the command runs no known server, or one that listens on more than loopback already.
+    """
     words = unwrapped(list(argv))
     if not words:
         return ()
@@ -145,7 +161,7 @@ def wildcard_option(argv: Sequence[str]) -> tuple[str, ...]:
 
 
 def unwrapped(words: list[str]) -> list[str]:
-    """Return a command without the entrypoint scripts and supervisors (`tini --`) at its start."""
+    """Return a command without leading entrypoint scripts and supervisors: `tini -- nginx` becomes `nginx`."""
     while len(words) > 1 and PurePosixPath(words[0]).name in WRAPPERS:
         rest = words[1:]
         while rest and (rest[0] in {"--", "run", "exec", "-g", "-s"} or re.match(r"[A-Za-z_]\w*=", rest[0])):
@@ -159,7 +175,7 @@ def unwrapped(words: list[str]) -> list[str]:
 
 
 def script_commands(script: str) -> list[list[str]]:
-    """Return the simple commands of a shell script, without assignments and keywords before them."""
+    """Split a shell script into simple commands, each a list of words without leading keywords and assignments."""
     commands: list[list[str]] = []
     for part in re.split(r"&&|\|\||[;|&\n]", script.replace("\\\n", " ")):
         try:
@@ -174,7 +190,7 @@ def script_commands(script: str) -> list[list[str]]:
 
 
 def programs_of(script: str) -> list[str]:
-    """Return the names of the programs that a shell script runs, without the shell's own commands."""
+    """Return the names of the programs that a shell script runs, except the shell's own commands such as `cd`."""
     names = [PurePosixPath(words[0]).name for words in script_commands(script)]
     return [name for name in names if name and name not in _KEYWORDS and "$" not in name]
 
@@ -187,7 +203,10 @@ def _expanded(text: str, env: Mapping[str, str]) -> str:
 
 
 def _server(words: list[str]) -> tuple[str, ServerProgram | None, list[str]]:
-    """Return the name of the server that a command runs, its entry, and its arguments."""
+    """Return the server that a command runs: its name, its entry in the table of servers, and its arguments.
+
+    The entry is `None` if the table does not have it.
+    """
     name = PurePosixPath(words[0]).name.removesuffix(".js").removesuffix(".py")
     rest = words[1:]
     if _INTERPRETERS.fullmatch(name):
@@ -236,7 +255,7 @@ def _ports_of(words: list[str], env: Mapping[str, str]) -> Iterator[CommandPort]
 
 
 def _is_configured(name: str, env: Mapping[str, str]) -> bool:
-    """Return True if the environment sets the server's address or port."""
+    """Return True if environment variables set the address or port of the server `name`."""
     prefix = {"flask run": "FLASK_RUN_", "uvicorn": "UVICORN_", "gunicorn": "GUNICORN_CMD_"}.get(name, "")
     return bool(prefix) and any(key.startswith(prefix) for key in env)
 
@@ -273,7 +292,7 @@ def _endpoints(text: str, evidence: str) -> Iterator[CommandPort]:
 
 
 def _address(server: ServerProgram | None, arguments: Sequence[str]) -> str:
-    """Return the address that the options tell the program to bind, "" if there is none."""
+    """Return the address that the server's arguments tell it to bind, "" if they name none."""
     if server is None:
         return ""
     for number, word in enumerate(arguments):
@@ -289,5 +308,8 @@ def _address(server: ServerProgram | None, arguments: Sequence[str]) -> str:
 
 
 def _bound(host: str) -> str:
-    """Return the address to bind for a host of a command line: a loopback address, or "" for all addresses."""
+    """Return the address to bind for a HOST argument.
+
+    It is a loopback address for a loopback host, else "" (all addresses).
+    """
     return "127.0.0.1" if _LOOPBACK.fullmatch(host) else ""

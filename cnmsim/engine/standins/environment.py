@@ -1,4 +1,4 @@
-"""The ports in a container's environment, labels and health check, and those that others name in theirs."""
+"""Find ports in a container's variables, labels and health check, and ports of other services that these name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _HOST_VARIABLE = re.compile(r"(.*?)_?(?:HOST|HOSTNAME|SERVER|ADDRESS|ADDR)")
 
 
 def environment_ports(env: Mapping[str, str], labels: Mapping[str, str]) -> Iterator[CommandPort]:
-    """Yield the ports that a container's own variables (`PORT=3000`) and labels (traefik's) name."""
+    """Yield the ports that a container's own variables (`PORT=3000`) and labels (traefik's) say it listens on."""
     for name, value in env.items():
         if _CLIENT_VARIABLE.search(name) and not name.startswith("VIRTUAL_"):
             continue
@@ -61,7 +61,10 @@ def environment_ports(env: Mapping[str, str], labels: Mapping[str, str]) -> Iter
 
 
 def health_check_ports(test: Sequence[str] | None) -> Iterator[CommandPort]:
-    """Yield the local ports that a health check connects to. `test` is the check as in the API (`["CMD", …]`)."""
+    """Yield the ports on localhost to which a health check connects.
+
+    `test` is the check in the API's form (`["CMD", …]`).
+    """
     text = " ".join(test or ())
     for pattern in (_LOCAL_URL, _LOCAL_CONNECT):
         for match in pattern.finditer(text):
@@ -73,10 +76,10 @@ def health_check_ports(test: Sequence[str] | None) -> Iterator[CommandPort]:
 def references(
     texts: Mapping[str, str], names: Mapping[str, str], *, is_environment: bool = True
 ) -> Iterator[tuple[str, CommandPort]]:
-    """Yield the ports of other services that texts name (`DATABASE_URL=postgres://db:5432`), as (service, port).
+    """Yield (service, port) for each port of another service that a text names, as in `postgres://db:5432`.
 
-    `texts` maps the name of a variable, label or option to its value. `names` maps every name by which a service can
-    be addressed to the service.
+    `texts` maps the name of a variable, label or option to its value. `names` maps each name by which a service can
+    be addressed to the service. `is_environment` also finds pairs of variables such as `DB_HOST` and `DB_PORT`.
     """
     for name, value in texts.items():
         found: set[tuple[str, int]] = set()
@@ -92,7 +95,7 @@ def references(
 
 
 def _host_and_port(env: Mapping[str, str], names: Mapping[str, str]) -> Iterator[tuple[str, CommandPort]]:
-    """Yield the ports of pairs of variables such as `DB_HOST=db` and `DB_PORT=5432`."""
+    """Yield (service, port) for each pair of variables such as `DB_HOST=db` and `DB_PORT=5432`."""
     for name, value in env.items():
         match = _HOST_VARIABLE.fullmatch(name)
         if match is None or value not in names:

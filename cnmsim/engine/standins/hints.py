@@ -1,4 +1,4 @@
-"""What is known of a service besides its own configuration: statements of the user, and references by others."""
+"""Hints about services from outside their own configuration: what the user states, and what other services name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from cnmsim.engine.standins.knownport import KnownPort, PortSource, parse_listen
 
 @define
 class ServiceHints:
-    """Knowledge about services and containers by name, which the engines of a lab share.
+    """Hints about services and containers by name, which all engines of a lab share.
 
-    A key is the name of a container, of a Compose or swarm service, or `PROJECT/SERVICE`. `stated` holds the ports
-    that the user stated, `referenced` those that other services name. `completing` are the services whose program
-    must end (another one waits for its completion), `configured` those whose server has a configuration of the user.
+    A key is the name of a container, of a Compose or swarm service, or `PROJECT/SERVICE`. `stated` has the ports that
+    the user stated, `referenced` the ports that other services name. `completing` are services whose program must
+    end, because another service waits for that. `configured` are services whose server has a configuration file of
+    the user.
     """
 
     stated: dict[str, tuple[KnownPort, ...]] = field(factory=dict)
@@ -24,16 +25,22 @@ class ServiceHints:
     configured: set[str] = field(factory=set)
 
     def state(self, name: str, listens: Iterable[int | str], evidence: str = "x-cnmsim") -> None:
-        """State the ports on which a service listens, such as `[8000, "53/udp"]`. Raises `ValueError`."""
+        """Record the user's statement that a service listens on these ports, such as `[8000, "53/udp"]`.
+
+        `evidence` says where the statement was made. Raises `ValueError` for an invalid port.
+        """
         ports = [parse_listener(value) for value in listens]
         self.stated[name] = tuple(KnownPort(*port, PortSource.USER, evidence) for port in dict.fromkeys(ports))
 
     def stated_for(self, names: Iterable[str]) -> tuple[KnownPort, ...] | None:
-        """Return the ports that the user stated for the first of these names that has any; `None` if none has."""
+        """Return the ports that the user stated, for the first of the names that has a statement.
+
+        `None` if none has.
+        """
         return next((self.stated[name] for name in names if name in self.stated), None)
 
     def referenced_for(self, names: Iterable[str]) -> Iterator[KnownPort]:
-        """Yield the ports that other services name for any of these names."""
+        """Yield the ports that other services name when they refer to one of these names."""
         for name in names:
             yield from self.referenced.get(name, ())
 
@@ -43,12 +50,12 @@ SERVER_CONFIGURATION = ("/etc/nginx", "/usr/local/apache2/conf", "/etc/apache2",
 
 
 def is_server_configuration(path: str) -> bool:
-    """Return True if a mount at `path` replaces the configuration of a web server."""
+    """Return True if a mount at `path` replaces the configuration files of a web server."""
     return path.startswith(SERVER_CONFIGURATION)
 
 
 def names_of(container_name: str, labels: Mapping[str, str]) -> list[str]:
-    """Return the names under which hints for a container may be kept, the most specific first."""
+    """Return the keys under which a `ServiceHints` may have hints for a container, the most specific first."""
     names = [container_name]
     project, service = labels.get("com.docker.compose.project", ""), labels.get("com.docker.compose.service", "")
     if service:

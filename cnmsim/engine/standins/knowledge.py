@@ -1,4 +1,4 @@
-"""Which ports the program of a container listens on, from all sources."""
+"""Determine the ports on which a container's program listens, from all sources."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @frozen
 class PortKnowledge:
-    """The ports of a container's program.
+    """The ports on which a container's program listens, as far as they are known.
 
-    `is_complete` is True if it is assumed to listen on no others; if not, nothing is known about other ports.
+    If `is_complete`, the program is assumed to listen on no other ports; else other ports may be open or not.
     """
 
     ports: tuple[KnownPort, ...] = ()
@@ -29,7 +29,7 @@ class PortKnowledge:
 
 
 class _Ports:
-    """Ports in the order in which they were found; the first source of a port counts."""
+    """Collects ports in the order in which they are found. If a port is found twice, the first source is kept."""
 
     def __init__(self) -> None:
         self.found: dict[tuple[int, str], KnownPort] = {}
@@ -52,7 +52,7 @@ def port_knowledge(
     meaning: ImageMeaning,
     hints: ServiceHints,
 ) -> PortKnowledge:
-    """Return what is known of the ports on which a container's program listens.
+    """Return the ports on which a container's program probably listens, with the source of each.
 
     Statements of the user replace everything else. A port in the command line replaces the one port of the image.
     Published and exposed ports and references of other services are added, unless the image's server is known to
@@ -98,7 +98,10 @@ def _known(port: CommandPort, source: PortSource) -> KnownPort:
 
 
 def _of_texts(texts: Iterable[str], source: PortSource, evidence: str = "") -> tuple[KnownPort, ...]:
-    """Return the ports of texts such as `80/tcp`; other protocols than TCP and UDP are left out."""
+    """Convert texts such as `80/tcp` to ports with this source and evidence.
+
+    Protocols other than TCP and UDP are omitted.
+    """
     known: list[KnownPort] = []
     for text in texts:
         try:
@@ -109,7 +112,7 @@ def _of_texts(texts: Iterable[str], source: PortSource, evidence: str = "") -> t
 
 
 def _host_ports(bindings: Mapping[str, Any]) -> set[tuple[int, str]]:
-    """Return the host ports that are published for another container port, with their protocols."""
+    """Return (port, protocol) of every host port in the API's PortBindings."""
     found: set[tuple[int, str]] = set()
     for target, items in bindings.items():
         _, _, protocol = target.partition("/")

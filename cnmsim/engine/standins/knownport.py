@@ -19,7 +19,7 @@ class Provenance(Enum):
 
 
 class PortSource(Enum):
-    """What a port was derived from, the most reliable first."""
+    """The kind of text that a port was derived from, the most reliable first."""
 
     USER = "user"
     COMMAND = "command"
@@ -39,7 +39,7 @@ class PortSource(Enum):
 
 @frozen
 class KnownPort:
-    """A port and its protocol (`tcp` or `udp`).
+    """A port, with its protocol (`tcp` or `udp`), on which a program listens according to `source`.
 
     `evidence` is the text that the port was derived from: `--port 8000`, `PORT=3000`, the name of an image or of
     another service. `address` is the address that the program binds, "" for all addresses.
@@ -56,7 +56,7 @@ class KnownPort:
 
 
 def parse_listener(value: int | str) -> tuple[int, str]:
-    """Parse a listener as users state it (`8000`, `53/udp`) into port and protocol. Raises `ValueError`."""
+    """Parse a port as users state it, such as `8000` or `53/udp`, into number and protocol. Raises `ValueError`."""
     number, slash, protocol = str(value).partition("/")
     protocol = protocol.lower() if slash else "tcp"
     if not is_number(number) or not 0 < int(number) < 65536:

@@ -1,4 +1,4 @@
-"""The program that runs in place of one that is not simulated, and the choice between the two."""
+"""The stand-in, which runs in place of a program that is not simulated, and the decision whether one is needed."""
 
 from __future__ import annotations
 
@@ -56,10 +56,12 @@ _LANGUAGES = re.compile(r"(?:python|pypy|node|php|ruby|irb|jshell|deno|bun|psql|
 
 @frozen(eq=False)
 class StandIn:
-    """A program in place of `program`, which is not simulated: it listens on `ports` and sends simple replies.
+    """A program that takes the place of `program`, which is not simulated.
 
-    `server` selects these replies (`postgres`), `image` is the image's name. If `is_complete`, the program is assumed
-    to listen on no other ports. A stand-in with `ends` listens on nothing and exits with status 0 at once.
+    It listens on `ports` and sends simple replies.
+
+    `server` selects the replies, such as `postgres`; `image` is the image's name. If `is_complete`, the real program
+    is assumed to listen on no other ports. A stand-in with `ends` listens on nothing and exits with status 0 at once.
     """
 
     server: str
@@ -71,20 +73,23 @@ class StandIn:
     ends: bool = False
 
     async def __call__(self, process: Process) -> int:
-        """Run in `process`, whose arguments are those of the program that is not simulated."""
+        """Run the stand-in in `process`, whose arguments are those of the replaced program.
+
+        Return the exit status.
+        """
         return await self.serve(process)
 
     def port(self, protocol: str, number: int) -> KnownPort | None:
-        """Return the known port with that protocol and number, `None` if there is none."""
+        """Return the port with this protocol and number, `None` if the program is not known to listen on it."""
         return next((port for port in self.ports if (port.protocol, port.number) == (protocol, number)), None)
 
 
 def choose_program(
     context: EngineContext, container: Container, argv: list[str], env: Mapping[str, str]
 ) -> tuple[Program, list[str]]:
-    """Return the program that a container's command runs, and the arguments to start it with.
+    """Return the program that a container's command line runs, and the arguments to start it with.
 
-    A program that is not simulated, but that the image has or may have, is replaced by a `StandIn`. Raises
+    This is a `StandIn` for a program that the image has or may have, but that is not simulated. Raises
     `CommandNotFoundError` or `CommandNotExecutableError` for a program that the image does not have.
     """
     programs = container_programs(context, container)
@@ -110,10 +115,10 @@ def choose_program(
 def choose_exec_program(
     context: EngineContext, container: Container, argv: list[str], env: Mapping[str, str]
 ) -> tuple[Program, list[str]]:
-    """Return the program that an exec runs in a container, and the arguments to start it with.
+    """Return the program that an exec's command line runs, and the arguments to start it with.
 
-    A program that is not simulated is replaced by a `StandIn` that ends at once. Raises `CommandNotFoundError` or
-    `CommandNotExecutableError` for a program that the image does not have.
+    This is a `StandIn` that ends at once for a program that the image has or may have, but that is not simulated.
+    Raises `CommandNotFoundError` or `CommandNotExecutableError` for a program that the image does not have.
     """
     try:
         program, words = find_program(argv, env, container.files, container_programs(context, container))
@@ -132,7 +137,7 @@ def _ended_stand_in(context: EngineContext, container: Container, name: str) -> 
 
 
 def can_decide(context: EngineContext, container: Container, argv: list[str]) -> bool:
-    """Return True if the programs of a health check are simulated, so that its exit status means something."""
+    """Return True if a health check's programs are all simulated, so that its exit status can be trusted."""
     programs = container_programs(context, container)
     if len(argv) >= 3 and PurePosixPath(argv[0]).name in SHELLS and re.fullmatch(r"-[a-z]*c", argv[1]):
         names = programs_of(argv[2])
@@ -145,7 +150,10 @@ def can_decide(context: EngineContext, container: Container, argv: list[str]) ->
 
 
 def container_programs(context: EngineContext, container: Container) -> Mapping[str, Program]:
-    """Return the programs of a container by name: the simulated ones, and stand-ins for the image's others."""
+    """Return the programs of a container by name.
+
+    The simulated ones, and stand-ins for others that the image lists.
+    """
     meaning = container.image.meaning
     if not meaning.programs and not meaning.is_closed:
         return context.programs
@@ -154,7 +162,7 @@ def container_programs(context: EngineContext, container: Container) -> Mapping[
 
 
 class _Identity:
-    """A mapping as a key of a cache: equal only to itself."""
+    """A wrapper that makes a mapping usable as a cache key. It is equal only to a wrapper of the same object."""
 
     def __init__(self, programs: Mapping[str, Program]) -> None:
         self.programs = programs
@@ -181,7 +189,10 @@ def _with_stand_ins(
 
 
 def _may_have(container: Container, name: str) -> bool:
-    """Return True if a container may have a program that is not simulated, although its image does not list it."""
+    """Return True if the program `name`, which the image does not list and which is not simulated, may still exist.
+
+    It may come from an image whose programs are not all known, or from a mount.
+    """
     if not container.image.meaning.is_closed:
         return True
     path = PurePosixPath(name)
@@ -193,9 +204,9 @@ def _may_have(container: Container, name: str) -> bool:
 
 
 def _is_configured(context: EngineContext, container: Container, argv: list[str]) -> bool:
-    """Return True if a command runs the image's web server with a configuration of the user.
+    """Return True if a command runs the image's web server with configuration files of the user.
 
-    The server is simulated with its default configuration only.
+    Such a server needs a stand-in, because it is simulated with its default configuration only.
     """
     meaning = container.image.meaning
     default = unwrapped([*meaning.entrypoint, *meaning.command])
@@ -208,7 +219,7 @@ def _is_configured(context: EngineContext, container: Container, argv: list[str]
 
 
 def _lacks_script(container: Container, argv: list[str]) -> bool:
-    """Return True if a shell is to run a script of the image, whose content is not simulated."""
+    """Return True if a shell is to run a script file of the image, whose content is not simulated."""
     if len(argv) < 2 or PurePosixPath(argv[0]).name not in SHELLS or container.image.meaning.is_closed:
         return False
     script = next((word for word in argv[1:] if not word.startswith("-")), "")
@@ -218,7 +229,7 @@ def _lacks_script(container: Container, argv: list[str]) -> bool:
 
 
 def _runs_others(container: Container, argv: list[str], programs: Mapping[str, Program]) -> bool:
-    """Return True if a shell script runs programs that are not simulated, but that the image has or may have."""
+    """Return True if a script after `sh -c` runs programs that the image may have, but that are not simulated."""
     if len(argv) < 3 or PurePosixPath(argv[0]).name not in SHELLS or not re.fullmatch(r"-[a-z]*c", argv[1]):
         return False
     is_open = not container.image.meaning.is_closed
@@ -252,7 +263,10 @@ def _name_of_program(argv: list[str]) -> str:
 
 
 def _ends(argv: list[str], meaning: ImageMeaning, *, has_input: bool) -> bool:
-    """Return True if a command does one task and ends, so that its stand-in ends, too."""
+    """Return True if a command does one task and ends, as opposed to a server. Its stand-in then ends at once, too.
+
+    `has_input` is True if the command's stdin is open: an interpreter without a script then waits for input.
+    """
     words = unwrapped(argv)
     name = PurePosixPath(words[0]).name
     if len(words) >= 3 and name in SHELLS:

@@ -20,7 +20,10 @@ _MODES = (("rw", "ro"), ("z", "Z"), _PROPAGATIONS, ("nocopy",), ("consistent", "
 
 @frozen
 class Bind:
-    """A parsed entry of `HostConfig.Binds`. `source` is a host path, a volume's name, or "" for a new volume."""
+    """A parsed entry of `HostConfig.Binds`.
+
+    `source` is a host path, a volume's name, or "" for a new anonymous volume.
+    """
 
     source: str
     destination: str
@@ -28,29 +31,32 @@ class Bind:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words of the mode."""
+        """The words in the mode: `("ro", "z")` for `ro,z`."""
         return tuple(self.mode.split(",")) if self.mode else ()
 
     @property
     def is_host_path(self) -> bool:
-        """Whether the source is a path of the host."""
+        """Whether the source is a path of the host, not a volume."""
         return self.source.startswith("/")
 
     @property
     def propagation(self) -> str:
-        """The propagation mode, or ""."""
+        """The mode's word for mount propagation, such as `rslave`, or ""."""
         return next((word for word in self.words if word in _PROPAGATIONS), "")
 
 
 def is_valid_mode(mode: str) -> bool:
-    """Return True if a mode has only known words and at most one of each kind."""
+    """Return True if a mode such as `ro,z` has only known words, and at most one of each kind."""
     words = mode.split(",") if mode else []
     counts = [sum(word in kind for word in words) for kind in _MODES]
     return sum(counts) == len(words) and max(counts) <= 1
 
 
 def parse_bind(text: str) -> Bind:
-    """Parse `SOURCE:DESTINATION[:MODE]` or `DESTINATION`. Raises `InvalidParameter` with the engine's text."""
+    """Parse an entry `SOURCE:DESTINATION[:MODE]` or `DESTINATION`.
+
+    Raises `InvalidParameter` with the engine's text.
+    """
     parts = text.split(":")
     if len(parts) > 3 or not parts[0]:
         raise InvalidParameter(f"invalid volume specification: '{text}'")
@@ -86,11 +92,10 @@ def _target_fault(target: str) -> str:
 
 
 def check_spec(spec: dict[str, Any], has_source: Callable[[str], bool], *, has_image_mounts: bool) -> None:
-    """Validate an entry of `HostConfig.Mounts`. `has_source` returns True if a path of the host exists.
+    """Check an entry of `HostConfig.Mounts`. Raises `InvalidParameter` with the engine's text.
 
-    `has_image_mounts`: the release has the type `image`.
-
-    Raises `InvalidParameter` with the engine's text.
+    `has_source` returns True if a path of the host exists. `has_image_mounts` is True if the release has the type
+    `image`.
     """
     kind, target = spec.get("Type") or "", spec.get("Target") or ""
     fault = _target_fault(target)

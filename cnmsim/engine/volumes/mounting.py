@@ -38,7 +38,10 @@ _WORLD_WRITABLE = 0o1777
 
 @frozen
 class TmpfsOptions:
-    """The mount options of a tmpfs: size in bytes (0: unlimited), attributes of its root, text for /proc/mounts."""
+    """The mount options of a tmpfs: `limit` in bytes (0: unlimited), and mode and owner of its root directory.
+
+    `text` are the options as /proc/mounts shows them.
+    """
 
     limit: int
     mode: int
@@ -74,7 +77,7 @@ def parse_tmpfs(text: str) -> TmpfsOptions:
 
 
 def prepare(context: EngineContext, container: Container) -> None:
-    """Create the working directory and the mount points, and copy what an image has at them into empty volumes.
+    """Create a container's working directory and mount points, and copy the image's files there into empty volumes.
 
     Raises an `EngineError`.
     """
@@ -112,7 +115,7 @@ def _populate(context: EngineContext, container: Container, mount: Mount) -> Non
 
 
 def volume_root(context: EngineContext, mount: Mount) -> Directory:
-    """Return the directory of a volume, with the file system mounted in it that its options name.
+    """Return the directory of a volume's data. If the volume's options name a file system, mount it there first.
 
     Raises `SystemFault` for options that cannot be mounted.
     """
@@ -143,9 +146,11 @@ def volume_root(context: EngineContext, mount: Mount) -> Directory:
 
 
 def mount_image(context: EngineContext, mount: Mount) -> None:
-    """Mount the layer of an image on the host, from which the container's mount of the image is bound.
+    """Mount an image's files on the host, at `mount.source`.
 
-    Raises `SystemFault` if the image is gone and its layer not mounted.
+    The container's mount of type `image` is bound from there.
+
+    Raises `SystemFault` if the image was removed and its files are not mounted yet.
     """
     host = context.machine.files
     if any(each.path == mount.source for each in host.mounts()):
@@ -158,7 +163,7 @@ def mount_image(context: EngineContext, mount: Mount) -> None:
 
 
 def unmount_images(context: EngineContext, container: Container) -> None:
-    """Unmount the layers of the images that a removed container had mounted."""
+    """Unmount the files of images that `mount_image` has mounted for a container, which is being removed."""
     host = context.machine.files
     mounted = {each.path for each in host.mounts()}
     for mount in container.mounts:
@@ -167,7 +172,7 @@ def unmount_images(context: EngineContext, container: Container) -> None:
 
 
 def mount_all(context: EngineContext, container: Container) -> None:
-    """Mount everything that a container names, outer directories first. Raises an `EngineError`."""
+    """Mount all mounts of a container into its files, outer directories first. Raises an `EngineError`."""
     files = container.files
     files.is_read_only = False
     for path, text in (container.host_config.get("Tmpfs") or {}).items():
@@ -178,7 +183,7 @@ def mount_all(context: EngineContext, container: Container) -> None:
 
 
 def mount_present(context: EngineContext, container: Container) -> None:
-    """Mount the volumes and host paths of a container that does not run, as far as they exist, for `docker cp`."""
+    """Mount the volumes and existing host paths of a container that does not run, for `docker cp`."""
     for mount in sorted(container.mounts, key=lambda each: each.destination):
         if mount.type in {"volume", "image"} or (mount.type == "bind" and context.machine.files.exists(mount.source)):
             try:
@@ -188,7 +193,7 @@ def mount_present(context: EngineContext, container: Container) -> None:
 
 
 def unmount_tmpfs(container: Container) -> None:
-    """Discard the tmpfs mounts of a container that stopped."""
+    """Discard the tmpfs mounts of a container that has stopped, with the files in them."""
     named = {mount.destination for mount in container.mounts if mount.type == "tmpfs"}
     named |= {posixpath.normpath(path) for path in container.host_config.get("Tmpfs") or {}}
     for path in sorted({mount.path for mount in container.files.mounts() if mount.path in named}):

@@ -22,7 +22,9 @@ _OPTIONS = {"VolumeOptions": "volume", "BindOptions": "bind", "TmpfsOptions": "t
 
 
 def check_mount_options(profile: Profile, host_config: dict[str, Any], api: ApiVersion) -> None:
-    """Check what an API version accepts in the mounts of a create body. Raises `InvalidParameter`.
+    """Check the options of a create body's mounts by the rules of the client's API version.
+
+    Options that the version ignores are removed. Raises `InvalidParameter`.
 
     Source: moby `daemon/server/router/container/container_routes.go` (`postContainersCreate`).
     """
@@ -42,7 +44,7 @@ def check_mount_options(profile: Profile, host_config: dict[str, Any], api: ApiV
 
 
 def check_mounts(context: EngineContext, host_config: dict[str, Any]) -> None:
-    """Validate the mounts of a create body before anything is created. Raises `InvalidParameter`."""
+    """Check the mounts of a create body, and create nothing. Raises `InvalidParameter`."""
     for text in host_config["Binds"] or ():
         parse_bind(text)
     for spec in host_config.get("Mounts") or ():
@@ -55,7 +57,10 @@ def check_mounts(context: EngineContext, host_config: dict[str, Any]) -> None:
 def mounts_of(
     context: EngineContext, container_id: str, config: dict[str, Any], host_config: dict[str, Any]
 ) -> list[Mount]:
-    """Return the mounts of a create body, and create their volumes. Raises `InvalidParameter` or `NotFound`."""
+    """Create the volumes that a create body mounts, and return all its mounts.
+
+    Raises `InvalidParameter` or `NotFound`.
+    """
     mounts: dict[str, Mount] = {}
     for term in host_config["VolumesFrom"] or ():
         mounts.update((mount.destination, mount) for mount in _mounts_from(context, term))

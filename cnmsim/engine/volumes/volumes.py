@@ -42,7 +42,7 @@ class Volume:
 
     @property
     def mountpoint(self) -> str:
-        """The path of the volume's data on its host."""
+        """The path of the volume's data on its host, `/var/lib/docker/volumes/NAME/_data`."""
         return f"{_ROOT}/{self.name}/_data"
 
     @property
@@ -81,9 +81,10 @@ class VolumeStore:
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
     ) -> Volume:
-        """Create a volume.
+        """Create a volume, and return it; if a volume with this name exists, return that one unchanged.
 
-        If one of that name exists, return it. Raises `InvalidParameter`, `NotFound` or `Conflict`.
+        "" stands for a random name: the volume is then anonymous. Raises `InvalidParameter`, `NotFound` or
+        `Conflict`.
         """
         if driver not in {"", "local"}:
             raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
@@ -111,7 +112,7 @@ class VolumeStore:
         return volume
 
     def make_directory(self, volume: Volume) -> Directory:
-        """Create the directory of a volume's data. Return it."""
+        """Create the directory of a volume's data on the host, and return it."""
         self.files.makedirs(f"{_ROOT}/{volume.name}", 0o701)
         self.files.makedirs(volume.mountpoint)
         inode = self.files.inode(volume.mountpoint)
@@ -123,13 +124,13 @@ class VolumeStore:
         return sum(inode.size for _, inode in self.make_directory(volume).walk() if isinstance(inode, File))
 
     def get(self, name: str) -> Volume:
-        """Return a volume. Raises `NotFound`."""
+        """Return the volume with this name. Raises `NotFound`."""
         if name not in self._volumes:
             raise NotFound(f"{' '.join(filter(None, ('get', name)))}: no such volume")
         return self._volumes[name]
 
     def find(self, name: str) -> Volume | None:
-        """Return a volume, or `None` if there is none of that name."""
+        """Return the volume with this name, or `None` if there is none."""
         return self._volumes.get(name)
 
     def list(self, filters: Filters | None = None) -> list[Volume]:
@@ -149,7 +150,7 @@ class VolumeStore:
         return volumes
 
     def remove(self, name: str, *, force: bool = False) -> None:
-        """Remove an unused volume. Raises `NotFound` (unless `force`) or `Conflict`."""
+        """Remove an unused volume. Raises `Conflict` for a volume in use, and `NotFound` unless `force`."""
         if force and name not in self._volumes:
             return
         volume = self.get(name)
@@ -163,7 +164,10 @@ class VolumeStore:
         self.events.log("volume", "destroy", name, {"driver": "local"})
 
     def prune(self, filters: Filters | None = None, *, includes_named: bool = False) -> dict[str, Any]:
-        """Remove unused volumes without driver options: only the anonymous ones, unless `all` or `includes_named`."""
+        """Remove unused volumes that pass the filters and have no driver options. Return the API's report.
+
+        Only anonymous volumes are removed, unless `includes_named` or the filter `all` includes named ones.
+        """
         accepted = filters or Filters()
         accepted.validate(("label", "label!", "all"))
         for value in accepted.get("all"):
@@ -188,7 +192,7 @@ class VolumeStore:
 
 
 def _check_options(name: str, options: Mapping[str, str]) -> None:
-    """Check the options of the local driver. Raises `InvalidParameter` with its text."""
+    """Check the driver options of a new volume. Raises `InvalidParameter` with the local driver's text."""
     for option in options:
         if option not in _OPTIONS:
             raise InvalidParameter(f'create {name}: invalid option: "{option}"')

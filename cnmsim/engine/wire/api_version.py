@@ -13,7 +13,7 @@ _LARGEST = (1 << 63) - 1
 
 
 def _number(digits: str) -> int:
-    """Return the value of digits, at most Go's largest int (`strconv.Atoi`); 0 for none."""
+    """Convert digits to a number, at most Go's largest int (`strconv.Atoi`); "" becomes 0."""
     digits = digits.lstrip("0")
     return min(int(digits or "0"), _LARGEST) if len(digits) < 20 else _LARGEST
 
@@ -42,5 +42,5 @@ class ApiVersion:
         return ".".join(map(str, (self.major, self.minor, *self.rest)))
 
     def at_least(self, text: str) -> bool:
-        """Return True for that version and later ones."""
+        """Return True if this version is `text`, such as "1.45", or a later one."""
         return self >= ApiVersion.parse(text)

@@ -21,15 +21,15 @@ _TRUE, _FALSE = frozenset({"1", "true"}), frozenset({"0", "false"})
 
 @define
 class Filters:
-    """The filters of a request: each key has values, of which one must match (for labels, all must match)."""
+    """The filters of a request: each key has a list of values. One of them must match; for labels, all must match."""
 
     values: dict[str, list[str]] = field(factory=dict)
 
     @classmethod
     def parse(cls, raw: str | Mapping[str, Any] | None) -> Filters:
-        """Parse the JSON text of a query parameter, or the object it encodes, in the API's new or old format.
+        """Parse the JSON text of the query parameter `filters`, or an object of the same form.
 
-        Raises `InvalidParameter`.
+        Both formats are accepted: `{"label": ["a"]}` and `{"label": {"a": true}}`. Raises `InvalidParameter`.
         """
         if raw is None or raw == "":
             return cls()
@@ -43,14 +43,14 @@ class Filters:
         return cls({str(key): _values(value) for key, value in raw.items()})
 
     def validate(self, accepted: Iterable[str]) -> None:
-        """Check that all keys are accepted. Raises `InvalidParameter`."""
+        """Raise `InvalidParameter` if a key is not one of `accepted`."""
         known = set(accepted)
         for key in self.values:
             if key not in known:
                 raise InvalidParameter(f"invalid filter '{key}'")
 
     def get(self, key: str) -> list[str]:
-        """Return the values of a key."""
+        """Return the values of a key, an empty list if the key is absent."""
         return self.values.get(key, [])
 
     def __contains__(self, key: str) -> bool:
@@ -72,15 +72,18 @@ class Filters:
         return self._any(key, text.startswith)
 
     def match_labels(self, labels: Mapping[str, str] | None, key: str = "label") -> bool:
-        """Return True if the labels satisfy every value of the label filter, `name` or `name=value`."""
+        """Return True if the labels satisfy every value of the filter `key`; a value is `name` or `name=value`."""
         return all(_has_label(labels or {}, label) for label in self.get(key))
 
     def prunes(self, labels: Mapping[str, str] | None) -> bool:
-        """Return True if the labels satisfy the filters `label` and `label!` of a prune."""
+        """Return True if an object with these labels passes the filters `label` and `label!` of a prune."""
         return self.match_labels(labels) and not ("label!" in self and self.match_labels(labels, "label!"))
 
     def boolean(self, key: str, default: bool) -> bool:
-        """Return the boolean value of a key. Raises `InvalidParameter` for conflicting values and for others."""
+        """Return the boolean value of a key, `default` if the key is absent.
+
+        Raises `InvalidParameter` for conflicting values, and for a value that is not a boolean.
+        """
         values = self.get(key)
         if not values:
             return default
@@ -91,9 +94,10 @@ class Filters:
         return is_true
 
     def until(self, now_ns: int, invalid_text: str) -> int | None:
-        """Return the time of the filter `until` of a prune, in nanoseconds since 1970.
+        """Return the time of a prune's filter `until`, in nanoseconds since 1970; `None` without this filter.
 
-        Raises `InvalidParameter`, with `invalid_text` for a value that is neither a time nor a duration.
+        A duration means that long before `now_ns`. Raises `InvalidParameter`, with `invalid_text` for a value that is
+        neither a time nor a duration.
         """
         values = self.get("until")
         if len(values) > 1:

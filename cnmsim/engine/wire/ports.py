@@ -19,7 +19,7 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def parse_port(text: str) -> TransportPort:
-    """Parse `80/tcp` or `80`. Raises `InvalidParameter`."""
+    """Parse `80/tcp` or `80` into port and protocol. Raises `InvalidParameter`."""
     number, _, protocol = text.partition("/")
     if not is_number(number) or int(number) > 65535:
         raise _invalid_port(number)
@@ -27,12 +27,12 @@ def parse_port(text: str) -> TransportPort:
 
 
 def format_port(port: TransportPort) -> str:
-    """Format a port and protocol as `80/tcp`."""
+    """Format a port and its protocol as `80/tcp`."""
     return f"{port.port}/{port.protocol}"
 
 
 def parse_host_range(text: str) -> tuple[int, int]:
-    """Parse the host port of a binding into the first and last port: `8080`, `8080-8090`, or "" for (0, 0).
+    """Parse the host port of a binding, `8080`, `8080-8090` or "", into the first and last port. "" becomes (0, 0).
 
     Raises `InvalidParameter`.
     """
@@ -49,7 +49,7 @@ def parse_host_range(text: str) -> tuple[int, int]:
 
 
 def check_port_keys(profile: Profile, keys: Iterable[str]) -> None:
-    """Check that the keys of a map of ports are ports. Raises `InvalidParameter` with the release's text."""
+    """Check that each key, such as `80/tcp`, is a valid port. Raises `InvalidParameter` with the release's text."""
     for key in keys:
         number = key.partition("/")[0]
         is_decimal = is_number(number)
@@ -59,7 +59,10 @@ def check_port_keys(profile: Profile, keys: Iterable[str]) -> None:
 
 
 def check_bindings(profile: Profile, bindings: Mapping[str, Any] | None) -> None:
-    """Validate ports and host ports. Releases whose API has typed ports check more. Raises `InvalidParameter`."""
+    """Check the ports and host ports of PortBindings. Raises `InvalidParameter`.
+
+    Releases whose API has typed fields also check protocols and host addresses.
+    """
     is_typed = profile.ipam_config_is_typed
     check_port_keys(profile, bindings or ())
     for key, entries in (bindings or {}).items():
@@ -77,7 +80,7 @@ def _invalid_port(text: str) -> InvalidParameter:
 
 
 def check_address(text: str) -> None:
-    """Check that the API's decoder can parse an address (Go `netip.ParseAddr`). Raises `InvalidParameter`."""
+    """Check that a text is an IP address for the API's decoder (Go `netip.ParseAddr`). Raises `InvalidParameter`."""
     if fault := addr_error(text):
         raise InvalidParameter(f"invalid JSON: {fault}")
 
@@ -85,10 +88,11 @@ def check_address(text: str) -> None:
 def requested_ports(
     profile: Profile, host_config: Mapping[str, Any], exposed: Iterable[str]
 ) -> tuple[list[TransportPort], list[PortBinding]]:
-    """Return the ports that a container exposes, and its port bindings.
+    """Return the ports that a container exposes, and the port bindings that it requests.
 
-    Published ports are exposed, too, except in releases that publish exposed ports only. With `PublishAllPorts` an
-    exposed port without bindings is bound to an ephemeral host port. Raises `InvalidParameter`.
+    `exposed` are the ports of the configuration. Published ports are exposed, too, except in releases that publish
+    exposed ports only. With `PublishAllPorts`, an exposed port without bindings gets an ephemeral host port. Raises
+    `InvalidParameter`.
     """
     bindings: dict[str, Any] = host_config["PortBindings"] or {}
     entries = dict.fromkeys(exposed)

@@ -15,14 +15,17 @@ _UNTRUE = frozenset({"", "0", "no", "false", "none"})
 
 
 def bool_value(query: Query, key: str, default: bool = False) -> bool:
-    """Return a boolean parameter: anything but "", 0, no, false and none is True (moby `BoolValue`)."""
+    """Return a boolean parameter (moby `BoolValue`): "", 0, no, false and none are False, everything else is True.
+
+    `default` is returned if the parameter is absent.
+    """
     return str(query[key]).strip().lower() not in _UNTRUE if key in query else default
 
 
 def strict_bool(query: Query, key: str, *, with_cause: bool = False) -> bool:
     """Parse a boolean parameter as Go's `strconv.ParseBool` does; False if it is absent or empty.
 
-    Raises `InvalidParameter`. With `with_cause` its text includes Go's cause.
+    Raises `InvalidParameter` for other words; `with_cause` adds Go's error to the text.
     """
     text = str(query.get(key, ""))
     try:
@@ -35,7 +38,8 @@ def strict_bool(query: Query, key: str, *, with_cause: bool = False) -> bool:
 def int_value(query: Query, key: str, *, is_checked: bool = True) -> int | None:
     """Return an integer parameter, `None` if it is absent or empty.
 
-    Raises `InvalidParameter`, or `SystemFault` where the engine does not check it first (`is_checked`).
+    Raises an error for a text that is no integer: `InvalidParameter` if `is_checked`, i.e. the engine validates the
+    parameter, else `SystemFault`.
     """
     text = str(query.get(key, ""))
     try:
@@ -45,7 +49,7 @@ def int_value(query: Query, key: str, *, is_checked: bool = True) -> int | None:
 
 
 def check_terminal_size(query: Query, text: str) -> None:
-    """Check the parameters `h` and `w` of a resize. Raises `InvalidParameter` with `text`."""
+    """Check the terminal size in the parameters `h` and `w`. Raises `InvalidParameter` with the message `text`."""
     for key, side in (("h", "height"), ("w", "width")):
         value = str(query.get(key, ""))
         try:

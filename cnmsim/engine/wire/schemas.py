@@ -280,7 +280,10 @@ VOLUME_CREATE = Struct(
 
 @cache
 def container_config(*, is_slim: bool) -> tuple[Field, ...]:
-    """Return the fields of a container's Config."""
+    """Return the schema of a container's Config.
+
+    `is_slim` selects that of later releases, which omits an empty OnBuild.
+    """
     return embedded(
         "Config",
         Str("Hostname"),
@@ -358,7 +361,7 @@ def read_exec_start(profile: Profile, body: Any) -> dict[str, Any]:
 
 
 def read(struct: Struct, body: Any) -> dict[str, Any]:
-    """Decode a request's JSON body according to the schema `struct`. Raises `InvalidParameter`."""
+    """Decode a parsed JSON body according to the schema `struct`. Raises `InvalidParameter`."""
     try:
         fields: dict[str, Any] = convert(struct, body, Place())
     except GoJsonError as error:

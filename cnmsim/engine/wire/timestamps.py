@@ -24,15 +24,15 @@ _LAYOUTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
 
 
 def unix_ns(clock: Clock) -> int:
-    """Return a clock's virtual time in nanoseconds since 1970."""
+    """Return a clock's present virtual time in nanoseconds since 1970."""
     return clock.epoch_s * NS_PER_S + clock.now_ns
 
 
 def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False) -> str:
-    """Format nanoseconds since 1970 as an RFC 3339 time; `None` means Go's zero time.
+    """Format nanoseconds since 1970 as an RFC 3339 time; `None` becomes Go's zero time.
 
-    Trailing zeros of the fraction are removed, as in Go's RFC3339Nano, unless `keep_zeros`; `digits=0` omits the
-    fraction.
+    `digits` is the length of the fraction; 0 omits it. Trailing zeros of the fraction are removed, as in Go's
+    RFC3339Nano, unless `keep_zeros`.
     """
     if moment_ns is None:
         return ZERO_TIME
@@ -66,7 +66,7 @@ def human_duration(seconds: float) -> str:
 
 
 def parse_duration_ns(text: str) -> int:
-    """Parse a Go duration such as `1m30s`. Return nanoseconds. Raises `ValueError`."""
+    """Parse a Go duration such as `1m30s` into nanoseconds. Raises `ValueError`."""
     parts = _DURATION.findall(text)
     if not parts or text.lstrip("-") != "".join(number + unit for number, unit in parts):
         raise ValueError(f'time: invalid duration "{text}"')
@@ -75,14 +75,15 @@ def parse_duration_ns(text: str) -> int:
 
 
 def is_unix_time(text: str) -> bool:
-    """Return True for a Unix time in seconds, with or without a fraction."""
+    """Return True if a text is a Unix time in seconds, with or without a fraction."""
     return _UNIX_TIME.fullmatch(text) is not None
 
 
 def parse_unix_time(text: str, key: str, profile: Profile, prefix: str) -> int:
-    """Parse the Unix time `key` of a request, in seconds with or without a fraction. Return nanoseconds.
+    """Parse the Unix time of the parameter `key`, in seconds with or without a fraction, into nanoseconds.
 
-    Raises the error of the engine's release: a `SystemFault`, or with a `prefix` an `InvalidParameter`.
+    For an invalid text, raises `InvalidParameter` whose message begins with `prefix`; if `prefix` is "", raises
+    `SystemFault`.
     """
     match = _UNIX_TIME.fullmatch(text)
     if match is None:
@@ -99,10 +100,11 @@ def parse_unix_time(text: str, key: str, profile: Profile, prefix: str) -> int:
 
 
 def parse_timestamp(text: str, now_ns: int, invalid_text: str = "") -> int:
-    """Parse the timestamp of a `since`, `until` or filter value. Return nanoseconds since 1970.
+    """Parse a `since` or `until` value into nanoseconds since 1970.
 
-    It may be a Unix time with or without a fraction, an RFC 3339 time or date, or a Go duration before `now_ns`.
-    Raises `InvalidParameter`, for a text without hyphens with `invalid_text`.
+    The text may be a Unix time with or without a fraction, an RFC 3339 time or date, or a Go duration, which means
+    that long before `now_ns`. Raises `InvalidParameter`; `invalid_text`, if given, is the message for a text without
+    hyphens.
     """
     if re.fullmatch(r"-?[0-9]+(\.[0-9]*)?", text):
         seconds, _, fraction = text.partition(".")
@@ -133,12 +135,12 @@ def _parse_date(text: str) -> int:
 
 
 def _whole(digits: str) -> int:
-    """Return the value of a whole number, which may have any number of digits."""
+    """Convert the digits of an integer, which may be too large for Go, to a number."""
     return (-1 if digits[0] == "-" else 1) * int(digits.lstrip("-0")[:20] or "0")
 
 
 def _limited(seconds: int) -> int:
-    """Return a time of which the year has four digits."""
+    """Limit a Unix time in seconds to times whose year has at most four digits."""
     return max(min(seconds, _LAST_S), -_LAST_S)
 
 

@@ -24,7 +24,7 @@ _PURGE_AT_LEAST = 1024
 
 @define(eq=False)
 class IpvsConnection:
-    """One balanced flow: its client, its virtual endpoint and the real endpoint.
+    """One balanced connection: the endpoints (address and port) of the client, the service and the real server.
 
     `uses_conntrack` is the value of `net.ipv4.vs.conntrack` when the connection started. `sees_replies` is false
     until a reply passes this host; with direct routing and tunneling replies normally bypass it.
@@ -57,7 +57,7 @@ class IpvsConnection:
         return self.protocol, self.real, self.client, self.real_port, self.client_port
 
     def follow(self, packet: Packet, *, is_reply: bool) -> None:
-        """Update the TCP state for a segment.
+        """Update the TCP state after a segment of the client or, if `is_reply`, of the real server.
 
         Also update the destination's counts of active and inactive connections.
         """
@@ -95,11 +95,17 @@ class ConnectionTable:
         return len(self._requests)
 
     def of_request(self, key: ConntrackTuple) -> IpvsConnection | None:
-        """Return the connection of a client's packet, or `None` if there is none or it has expired."""
+        """Return the connection to which a client's packet with this key belongs, or `None`.
+
+        A connection that has expired is not returned.
+        """
         return self._unexpired(self._requests.get(key))
 
     def of_reply(self, key: ConntrackTuple) -> IpvsConnection | None:
-        """Return the connection of a destination's packet, or `None` if there is none or it has expired."""
+        """Return the connection to which a real server's packet with this key belongs, or `None`.
+
+        A connection that has expired is not returned.
+        """
         while True:
             candidates = self._replies.get(key)
             if not candidates:

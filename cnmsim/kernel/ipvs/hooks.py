@@ -28,7 +28,10 @@ _CLOSED_STATES = frozenset({IpvsState.TIME_WAIT, IpvsState.CLOSE})
 
 
 class Hooks:
-    """The netfilter hook functions of one namespace. Each returns True if the packet continues on its normal path."""
+    """The functions that IPVS runs in the netfilter hooks of one namespace.
+
+    Each returns True if the packet continues on its normal path.
+    """
 
     __slots__ = ("_connections", "_ipvs", "_namespace", "_transmitter")
 
@@ -39,9 +42,9 @@ class Hooks:
         self._transmitter = Transmitter(namespace)
 
     def request(self, packet: Packet) -> bool:
-        """Send a client's packet to a destination, in INPUT and OUTPUT (ip_vs_in_hook).
+        """Send a client's packet to a real server, in INPUT and OUTPUT (ip_vs_in_hook).
 
-        Return False if IPVS sent or dropped the packet.
+        Return False if IPVS sent or dropped the packet, True if it continues on its normal path.
         """
         if packet.is_ipvs or self._ipvs.sysctl("backup_only"):
             return True
@@ -77,7 +80,10 @@ class Hooks:
         return self._transmitter.send(packet, connection)
 
     def reply(self, packet: Packet) -> bool:
-        """Translate a destination's reply, in INPUT, FORWARD and OUTPUT (ip_vs_out_hook)."""
+        """Translate the reply of a real server, in INPUT, FORWARD and OUTPUT (ip_vs_out_hook).
+
+        Return True, because replies always continue on their normal path.
+        """
         if packet.is_ipvs:
             return True
         protocol = packet.protocol
@@ -92,7 +98,10 @@ class Hooks:
         return True
 
     def forward_error(self, packet: Packet) -> bool:
-        """Process a client's ICMP error, in INPUT, OUTPUT and FORWARD (ip_vs_in_icmp)."""
+        """Send a client's ICMP error about a reply to the real server, in INPUT, OUTPUT and FORWARD (ip_vs_in_icmp).
+
+        Return False if IPVS sent or dropped the packet, True if it continues on its normal path.
+        """
         if packet.is_ipvs or packet.icmp_type not in ERRORS[packet.family]:
             return True
         quoted = quoted_tuple(packet)
@@ -103,7 +112,7 @@ class Hooks:
         return self._transmitter.send(packet, connection, is_error=True)
 
     def _reply_error(self, packet: Packet) -> bool:
-        """Process an ICMP error about a packet that was sent to a destination (ip_vs_out_icmp)."""
+        """Translate an ICMP error about a packet that was sent to a real server (ip_vs_out_icmp). Return True."""
         if packet.icmp_type not in ERRORS[packet.family]:
             return True
         quoted = quoted_tuple(packet)
@@ -114,7 +123,7 @@ class Hooks:
         return True
 
     def connection_of(self, packet: Packet) -> IpvsConnection | None:
-        """Return the connection of a request whose address is already that of the destination, or `None`.
+        """Return the connection of a request whose destination was already replaced by the real server, or `None`.
 
         Used by the iptables match `ipvs` (xt_ipvs).
         """
@@ -123,7 +132,7 @@ class Hooks:
     # --- connections
 
     def _service_of(self, packet: Packet) -> Service | None:
-        """Return the service for a new flow: by mark first, then by address (ip_vs_service_find)."""
+        """Return the service for a new flow, or `None`. A service by mark takes precedence (ip_vs_service_find)."""
         dst = packet.dst
         flags = packet.tcp_flags
         if packet.protocol == 6 and (flags & TCP_RST or not (flags & TCP_SYN or self._ipvs.sysctl("sloppy_tcp"))):
@@ -195,7 +204,8 @@ class Hooks:
     def _end(self, connection: IpvsConnection, packet: Packet) -> bool:
         """End a connection, so that the client's next packet starts a new one.
 
-        Return True if `packet` was dropped, because conntrack still holds the old translation.
+        Return True if `packet`, the one being processed, was dropped, because conntrack still has the old
+        translation.
         """
         tracked = packet.connection
         is_bound = connection.uses_conntrack and tracked is not None and tracked.is_confirmed
@@ -215,7 +225,10 @@ class Hooks:
         )  # fmt: skip
 
     def _count(self, packet: Packet, connection: IpvsConnection, *, is_reply: bool) -> None:
-        """Count a packet and restart the timeout of its connection."""
+        """Count a packet and restart the timeout of its connection.
+
+        `is_reply` is true for a packet of the real server.
+        """
         destination = connection.destination
         size = len(packet.data)
         for counters in (destination.counters, destination.service.counters):

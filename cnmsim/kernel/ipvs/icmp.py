@@ -14,10 +14,11 @@ ERRORS = {4: frozenset({3, 4, 11}), 6: frozenset({1, 2, 3})}
 
 
 def translate_error(packet: Packet, address: Address, port: int, *, to_client: bool) -> None:
-    """Replace addresses and ports in an ICMP error, and in the packet that it quotes.
+    """Translate an ICMP error of a balanced connection, and the packet that the error quotes.
 
-    In an error to the client, its source and the quoted destination become the virtual endpoint. In an error to a
-    destination, its destination and the quoted source become the real endpoint.
+    In an error `to_client`, `address` and `port` are the virtual endpoint: it replaces the source of the error and
+    the quoted destination. In an error to a real server they are its endpoint, which replaces the destination of the
+    error and the quoted source.
     """
     message = packet.payload
     quoted = message[8:]

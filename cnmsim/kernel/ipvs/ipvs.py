@@ -81,11 +81,11 @@ class Ipvs:
     ) -> Service:
         """Add a virtual service, selected by firewall mark or by protocol, address and port.
 
-        The first kind takes `fwmark` and `family` (4 or 6), the second `protocol` (tcp, udp), `address` and `port`.
-
-        Services of other namespaces with the same `intern_key` are expected to have mostly the same destinations, and
-        share their storage. Raises `OSError`: EEXIST if the service exists, ENOENT for an unknown scheduler, EINVAL
-        for port 0, EAFNOSUPPORT for an invalid address, EPROTONOSUPPORT for another protocol.
+        For the first kind specify `fwmark` and `family` (4 or 6), for the second `protocol` (tcp, udp), `address` and
+        `port`. Services of several namespaces with the same `intern_key` share the storage of equal destinations; it
+        is for services that mostly have the same ones. Raises `OSError`: EEXIST if the service exists, ENOENT for an
+        unknown scheduler, EINVAL for port 0, EAFNOSUPPORT for an invalid address, EPROTONOSUPPORT for another
+        protocol.
         """
         kind = SCHEDULERS.get(scheduler)
         if kind is None:
@@ -259,7 +259,7 @@ class Ipvs:
             self._trash.append(destination)
 
     def _restore_from_trash(self, service: Service, address: Address, port: int) -> Destination | None:
-        """Return a destination that was removed while it had connections, which then continue, or `None`.
+        """Return a destination that was removed while it had connections, or `None`; its connections then continue.
 
         The destination leaves the trash, the list of such removed destinations.
         """

@@ -54,7 +54,7 @@ class RoundRobin(Scheduler):
         return None
 
     def removed(self, destinations: list[Destination], destination: Destination, at: int) -> None:
-        """Step back if the last chosen destination was removed, so that its successor is next."""
+        """Handle the removal of `destination`. If it was the last chosen one, its successor is chosen next."""
         if self._last is destination:
             self._last = destinations[at - 1] if at else None
 
@@ -90,7 +90,7 @@ class WeightedRoundRobin(Scheduler):
                 self._threshold = self._highest
 
     def changed(self, destinations: list[Destination]) -> None:
-        """Start a new round with the present threshold, adjusted to the new weights."""
+        """Start a new round. Its threshold is the present one, adjusted to the new weights."""
         self._last = None
         self._measure(destinations)
 
@@ -117,7 +117,7 @@ class LeastConnection(Scheduler):
     def choose(self, destinations: list[Destination]) -> Destination | None:
         """Return the destination with the least load and a weight above 0, or `None` if there is none.
 
-        Of several it is the newest.
+        If several have the same load, return the newest.
         """
         able = [destination for destination in destinations if destination.weight > 0]
         return min(able, key=lambda destination: destination.overhead, default=None)
@@ -130,9 +130,9 @@ class WeightedLeastConnection(Scheduler):
     name = "wlc"
 
     def choose(self, destinations: list[Destination]) -> Destination | None:
-        """Return the destination with the least load in proportion to its weight, or `None`.
+        """Return the destination with the least load in proportion to its weight, or `None` if no weight is above 0.
 
-        Of several it is the newest.
+        If several are equal, return the newest.
         """
         least: Destination | None = None
         for destination in destinations:

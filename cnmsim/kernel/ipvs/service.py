@@ -81,7 +81,10 @@ class Destination:
 
     @property
     def overhead(self) -> int:
-        """The load as the least-connection schedulers compute it (ip_vs_dest_conn_overhead)."""
+        """The load of the server: 256 for each active and 1 for each inactive connection.
+
+        Source: ip_vs_dest_conn_overhead.
+        """
         return (self.active << 8) + self.inactive
 
     def __str__(self) -> str:
@@ -138,7 +141,10 @@ class Service:
         return f"{PROTOCOL_NAMES[self.protocol]} {endpoint_text(self.address, self.port)} {self.scheduler.name}"
 
     def add_entry(self, address: Address, port: int, terms: DestinationParameters) -> bool:
-        """Add a new destination. Return False if one with that address and port exists."""
+        """Add a destination with the weight and method in `terms`.
+
+        Return False if one with that address and port exists.
+        """
         if self._materialised is None and not self.scheduler.tracks_changes:
             return self._entries.add_key((address, port), terms)
         if self.find(address, port) is not None:
@@ -158,7 +164,7 @@ class Service:
         return self.find(address, port) is not None
 
     def change(self, address: Address, port: int, terms: DestinationParameters) -> None:
-        """Set the weight and method of the destination with that address and port."""
+        """Set the weight and method, `terms`, of the destination with that address and port."""
         if self._materialised is None:
             self._entries.set((address, port), terms)
             return

@@ -50,9 +50,9 @@ _SHORT = {
 
 
 def _table(text: str) -> dict[str, tuple[IpvsState, ...]]:
-    """Parse a transition table.
+    """Parse a transition table and return the new states by TCP flag.
 
-    A row is a TCP flag followed by the new state for each old state in `IpvsState` order.
+    A row is a TCP flag followed by the new state for each old state, in the order of `IpvsState`.
     """
     rows = (line.split() for line in text.strip().splitlines())
     return {row[0]: tuple(_SHORT[name] for name in row[1:]) for row in rows}
@@ -80,7 +80,7 @@ REQUEST_ONLY = _table("""
 
 
 def next_state(old: IpvsState, flags: int, table: dict[str, tuple[IpvsState, ...]]) -> IpvsState:
-    """Return the state that follows `state` after a segment with these TCP flags."""
+    """Return the state that follows `old` after a segment with these TCP flags, according to `table`."""
     for bit, name in ((TCP_RST, "rst"), (TCP_SYN, "syn"), (TCP_FIN, "fin"), (TCP_ACK, "ack")):
         if flags & bit:
             return table[name][old]

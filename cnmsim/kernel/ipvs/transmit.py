@@ -22,7 +22,8 @@ _IPIP = {4: 4, 6: 41}
 class Transmitter:
     """Sends the requests of one namespace to their destinations.
 
-    Its methods return True if the packet continues on its normal path, False if it was sent or dropped.
+    A method that returns a bool returns True if the packet continues on its normal path, False if it was sent or
+    dropped.
     """
 
     __slots__ = ("_namespace",)
@@ -31,7 +32,11 @@ class Transmitter:
         self._namespace = namespace
 
     def send(self, packet: Packet, connection: IpvsConnection, *, is_error: bool = False) -> bool:
-        """Send a client's packet to its connection's destination. `is_error`: it is an ICMP error about a reply."""
+        """Send a client's packet to its connection's real server.
+
+        `is_error` is true if the packet is an ICMP error about a reply. Return True if the packet continues on its
+        normal path, because this host is the real server; False if it was sent or dropped.
+        """
         if connection.method is Method.TUNNELING:
             return self._tunnel(packet, connection)
         is_here = self._namespace.is_local(connection.real)
@@ -47,12 +52,18 @@ class Transmitter:
         return is_here
 
     def answer(self, packet: Packet, connection: IpvsConnection, *, is_error: bool = False) -> None:
-        """Replace the source of a reply, or of an ICMP error about a request, by the virtual endpoint."""
+        """Replace the source of a packet to the client by the virtual endpoint.
+
+        The packet is a reply or, with `is_error`, an ICMP error about a request.
+        """
         self._translate(packet, connection, to_client=True, is_error=is_error)
         self._mark(packet, connection)
 
     def _translate(self, packet: Packet, connection: IpvsConnection, *, to_client: bool, is_error: bool) -> None:
-        """Translate a packet of a connection that is masqueraded."""
+        """Replace the addresses and ports of a packet, if its connection is masqueraded.
+
+        `to_client` is the direction of the packet; `is_error` is true for an ICMP error.
+        """
         if connection.method is not Method.MASQUERADING:
             return
         before = packet.summary() if self._namespace.clock.context is not None else ""
@@ -75,9 +86,10 @@ class Transmitter:
     # --- routes
 
     def _route(self, packet: Packet, connection: IpvsConnection, overhead: int = 0) -> bool:
-        """Route a packet to the real server as a router would (__ip_vs_get_out_rt).
+        """Look up the route to the connection's real server and set it on the packet (__ip_vs_get_out_rt).
 
-        Return False if it was dropped.
+        The TTL is decremented, and the packet must fit the MTU, less `overhead` bytes for the header of a tunnel.
+        Return False if the packet was dropped, True otherwise.
         """
         namespace = self._namespace
         route = namespace.find_route(connection.real, mark=packet.mark)
@@ -109,7 +121,11 @@ class Transmitter:
         return True
 
     def _tunnel(self, packet: Packet, connection: IpvsConnection) -> bool:
-        """Encapsulate a packet in another IP packet to the real server (RFC 2003, RFC 2473)."""
+        """Encapsulate a packet in another IP packet and send that to the real server (RFC 2003, RFC 2473).
+
+        Return True if this host is the real server: the packet then continues on its normal path without
+        encapsulation.
+        """
         namespace = self._namespace
         if namespace.is_local(connection.real):
             self._mark_request(packet, connection)
@@ -139,7 +155,7 @@ class Transmitter:
     def _mark_request(self, packet: Packet, connection: IpvsConnection) -> None:
         """Mark a request as balanced and update its conntrack entry (ip_vs_update_conntrack).
 
-        From then on conntrack expects the reply to come from the destination.
+        Conntrack then expects the reply to come from the real server.
         """
         self._mark(packet, connection)
         tracked = packet.connection

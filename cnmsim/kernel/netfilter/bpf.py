@@ -32,7 +32,10 @@ _ALU_NEG = 0x80
 
 @frozen
 class Instruction:
-    """One instruction: operation code, jump offsets for true and false, constant."""
+    """One instruction.
+
+    `code` is its operation code and `k` its constant. `if_true` and `if_false` are the offsets of a conditional jump.
+    """
 
     code: int
     if_true: int
@@ -44,7 +47,7 @@ class Instruction:
 
 
 class _EndError(Exception):
-    """A load reads outside the packet, which ends the program with result 0."""
+    """Raised when a load reads outside the packet; the program then ends with result 0."""
 
 
 def _load(data: bytes, at: int, size: int) -> int:
@@ -58,10 +61,11 @@ def _signed(k: int) -> int:
 
 
 def _place(k: int, index: int) -> int:
-    """Return the byte offset in the packet that a load reads.
+    """Return the offset in the packet, in bytes, at which a load instruction reads.
 
-    `k` is the instruction's constant, `index` is added to it. A negative constant (as a signed 32-bit number) counts
-    from the network header. Raise `_EndError` if it counts from the link header, which xt_bpf does not have.
+    `k` is the instruction's constant; `index` (register X for indirect loads, otherwise 0) is added to it. If `k` is
+    negative as a signed 32-bit number, it counts from the network header. Raises `_EndError` if it counts from the
+    link header, which xt_bpf does not have.
     """
     signed = _signed(k)
     if signed >= 0:
@@ -85,7 +89,10 @@ class _Machine:
         self.memory = [0] * _SCRATCH
 
     def load(self, code: int, k: int) -> int:
-        """Return the value that a load instruction (LD, LDX) of code `code` and constant `k` reads."""
+        """Run a load instruction (LD, LDX) and return the value that it reads.
+
+        `code` is its operation code, `k` its constant.
+        """
         mode = code & 0xE0
         if mode == _IMM:
             return k
@@ -100,7 +107,7 @@ class _Machine:
         return _load(self.data, _place(k, self.x if mode == _IND else 0), _SIZES[code & 0x18])
 
     def compute(self, code: int, k: int) -> None:
-        """Run an ALU instruction: set register A to A combined with the constant `k` or with register X."""
+        """Run an ALU instruction: combine register A with `k` or with register X, and store the result in A."""
         value = self.x if code & _FROM_X else k
         operation = code & 0xF0
         if operation in (0x30, 0x90) and not value:
@@ -115,7 +122,10 @@ class _Machine:
         self.a = results[operation]() & _WORD
 
     def holds(self, code: int, k: int) -> bool:
-        """Return True if a conditional jump's comparison of register A with `k` (or register X) is true."""
+        """Return True if the condition of a conditional jump is true.
+
+        It compares register A with the constant `k` or with register X, as `code` demands.
+        """
         value = self.x if code & _FROM_X else k
         operation = code & 0xF0
         if operation == 0x10:
@@ -130,8 +140,8 @@ class _Machine:
 def run(program: Sequence[Instruction], data: bytes, ancillary: Callable[[int], int] = _nothing) -> int:
     """Run a valid program (see `is_valid`) on a packet and return the value of its RET instruction.
 
-    Return 0 if the program reads outside the packet. `data` starts at the IP header; `ancillary` maps an offset in
-    `ANCILLARY` to its value.
+    Return 0 if the program reads outside the packet. `data` is the packet from its IP header on; `ancillary` is
+    called with an offset in `ANCILLARY` and returns the value of that field.
     """
     machine = _Machine(data, ancillary)
     at = 0

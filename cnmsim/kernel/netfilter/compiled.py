@@ -1,7 +1,7 @@
-"""Compilation of an iptables rule into functions that test a packet, and the action of its target.
+"""Compiles an iptables rule into functions that test a packet, and the action of its target.
 
-Tests that depend only on the flow (`Dependency.FLOW`) are kept apart from the others: the outcome of a chain is
-cached for the flow only if none of the others was run.
+Tests that depend only on the flow (`Dependency.FLOW`) are kept apart from the others: the flow cache keeps the
+outcome of a chain only if none of the other tests was run.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _header_tests(rule: Rule) -> list[Test]:
 
 
 def compile_rule(rule: Rule, table: Table, netfilter: PacketFilter) -> CompiledRule:
-    """Compile a rule of a chain: return its tests and the action, verdict or jump of its target."""
+    """Compile a rule of `table`: its tests, and what happens if all pass (an action, a verdict or a jump)."""
     flow_tests = _header_tests(rule)
     packet_tests: list[Test] = []
     for match in rule.matches:

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Connection:
-    """One tracked connection. `original` and `reply` are its tuples; without NAT `reply` is `original` inverted."""
+    """One tracked connection.
+
+    `original` is the tuple of its first packet, `reply` the tuple of the packets in the other direction. Without NAT
+    `reply` is `original` inverted.
+    """
 
     original: ConntrackTuple
     reply: ConntrackTuple

@@ -1,8 +1,8 @@
 """Connection tracking of one namespace (Linux: net/netfilter/nf_conntrack_core.c and its protocols).
 
-The table is indexed by the tuples of both directions. A connection is created with its first packet and enters the
-table when that packet leaves the stack (`confirm`); if the packet is dropped before, the connection is discarded.
-Expiry is checked in virtual time at lookup, without timers.
+The table is indexed by the tuples of both directions. A connection is created with its first packet, and enters the
+table (`confirm`) when that packet is sent or delivered; if the packet is dropped before, the connection is discarded.
+Whether a connection has expired is checked when it is looked up; no timers are used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.namespace import NetworkNamespace
 
-#: The events that listeners receive: the connection entered the table, changed, or left the table.
+#: The events that listeners receive: a connection entered the table, changed, or left the table.
 Event = Literal["new", "update", "destroy"]
 _NEW, _ESTABLISHED, _RELATED, _UNTRACKED = CtState.NEW, CtState.ESTABLISHED, CtState.RELATED, CtState.UNTRACKED
 #: Comparing plain integers is three times as fast as looking up a member of an enumeration.
@@ -44,7 +44,7 @@ _UNACK_S = 300
 
 
 def _event_state(connection: Connection) -> tuple[int, bool, bool]:
-    """Return the attributes of a connection whose change causes an `update` event."""
+    """Return the properties whose change causes an `update` event: TCP state, assured flag, reply flag."""
     return connection.tcp_state, connection.is_assured, connection.seen_reply
 
 
@@ -76,7 +76,7 @@ class Conntrack:
     def track(self, packet: Packet) -> bool:
         """Look up or create the packet's connection, at PREROUTING or OUTPUT.
 
-        Return False if the table is full: drop the packet.
+        Return False if the packet must be dropped because the table is full.
         """
         if packet.connection is not None or packet.ct_state is _UNTRACKED:
             return True
@@ -102,18 +102,19 @@ class Conntrack:
     def _lookup(self, key: ConntrackTuple, packet: Packet) -> tuple[Connection, bool] | None:
         indev = packet.indev
         if indev is not None and indev.kind == "loopback":
-            # On its way out by lo the packet was tracked and translated. Linux keeps the connection attached to it;
-            # here only the bytes arrive, and they match the inverted tuple.
+            # A packet sent over lo was tracked and translated before. Linux keeps the connection attached to it; here
+            # only the bytes arrive, and they match the inverted tuple.
             entry = self._lookup_live(invert(key)) or self._lookup_just_refused(invert(key))
             if entry is not None:
                 return entry[0], not entry[1]
         return self._lookup_live(key)
 
     def _lookup_just_refused(self, key: ConntrackTuple) -> tuple[Connection, bool] | None:
-        """Return the connection and direction of a RST that is received on lo, or None.
+        """Return the connection of a RST that is received on lo, and True if the RST is in the reply direction.
 
-        Sending the RST removed the connection from the table. In Linux the packet still refers to it when it is
-        received; here it is looked up among the connections that were removed at the current virtual time.
+        Sending the RST removed the connection from the table. In Linux the packet still refers to the connection when
+        it is received; here it is looked up among the connections that were removed at the current virtual time.
+        Return None if it is not among them.
         """
         at_ns, entries = self._refused
         return entries.get(key) if entries and at_ns == self._namespace.clock.now_ns else None
@@ -205,8 +206,8 @@ class Conntrack:
     def _update_tcp(self, packet: Packet, connection: Connection, is_reply: bool) -> bool | None:
         """Set the TCP state and the timeout of a connection from a segment.
 
-        Return True if the segment is valid, False if it is invalid, None if it is the SYN of a new connection with
-        the same tuple.
+        `is_reply` is the segment's direction. Return True if the segment is valid, False if it is invalid, None if it
+        is the SYN of a new connection that has the same tuple.
         """
         kind = FLAG_KIND[packet.data[packet.l4 + 13]] if len(packet.data) >= packet.l4 + 20 else 5
         old = connection.tcp_state
@@ -218,7 +219,7 @@ class Conntrack:
         if kind == SYN and not is_reply and old >= TcpState.TIME_WAIT and state == TcpState.SYN_SENT:
             return None
         if kind == RST and not connection.seen_reply:
-            # A RST without any reply before removes the connection at once (nf_conntrack_tcp_packet).
+            # A RST that is the first reply removes the connection at once (nf_conntrack_tcp_packet).
             self.destroy(connection)
             if packet.outdev is not None and packet.outdev.kind == "loopback":
                 self._remember_refused(connection)
@@ -243,10 +244,10 @@ class Conntrack:
             connection.expires_ns = now + short
 
     def _track_icmp(self, packet: Packet) -> bool:
-        """Set the connection state of an ICMP packet that is not a query or its reply.
+        """Set the connection state of any ICMP message except queries and their replies.
 
-        An error is RELATED to the connection of the packet that it quotes, or INVALID; messages of ND and MLD are
-        untracked. Return False for a query or a reply, which the caller tracks.
+        An error is RELATED to the connection of the packet that it quotes, or INVALID if there is none; messages of
+        ND and MLD are untracked. Return False for a query or a reply: the caller tracks these.
         """
         if packet.protocol == 58 and packet.icmp_type in UNTRACKED_TYPES:
             packet.ct_state = CtState.UNTRACKED
@@ -272,9 +273,10 @@ class Conntrack:
     # --- packets out
 
     def confirm(self, packet: Packet) -> bool:
-        """Insert a new connection when its first packet leaves.
+        """Insert the packet's connection into the table if it is new.
 
-        Return False if another one has taken its tuple: drop the packet.
+        Return False if the packet must be dropped: its connection was removed, or another one has the same tuple by
+        now.
         """
         connection = packet.connection
         if connection is None or connection.is_confirmed or packet.ct_reply or packet.ct_state is _RELATED:
@@ -306,7 +308,7 @@ class Conntrack:
             self._notify("new", connection)
 
     def destroy(self, connection: Connection) -> None:
-        """Remove a connection."""
+        """Remove a connection from the table; listeners get a `destroy` event."""
         if connection.is_dying:
             return
         connection.is_dying = True
@@ -329,7 +331,10 @@ class Conntrack:
     def set_mark_or_timeout(
         self, connection: Connection, *, mark: int | None = None, timeout_s: int | None = None
     ) -> None:
-        """Set the mark or the remaining seconds, as `conntrack -U` does."""
+        """Set the mark of a connection, its remaining time, or both, as `conntrack -U` does.
+
+        None leaves a value unchanged.
+        """
         connection.mark = connection.mark if mark is None else mark
         self._namespace.generation += 1
         if timeout_s is not None:
@@ -339,35 +344,37 @@ class Conntrack:
     # --- for NAT
 
     def find(self, key: ConntrackTuple) -> Connection | None:
-        """Return the unexpired connection that has the tuple `key` in one of its directions, or None."""
+        """Return the unexpired connection that has the tuple `key` as its original or reply tuple, or None."""
         entry = self._lookup_live(key)
         return None if entry is None else entry[0]
 
     def is_taken(self, key: ConntrackTuple, ignoring: Connection) -> bool:
-        """Return True if an unexpired connection other than `ignoring` has that tuple (nf_nat_used_tuple)."""
+        """Return True if an unexpired connection other than `ignoring` has the tuple `key` (nf_nat_used_tuple)."""
         entry = self._lookup_live(key)
         return entry is not None and entry[0] is not ignoring
 
     def same_source(self, key: ConntrackTuple) -> Iterator[Connection]:
-        """Yield the unexpired source-NAT connections whose original source address and port equal those of `key`."""
+        """Yield the unexpired connections with source NAT whose original source is the source of `key`.
+
+        A source is an address and a port.
+        """
         now = self._namespace.clock.now_ns
         for connection in self._by_source.get((key[0], key[1], key[3]), ()):
             if connection.expires_ns > now:
                 yield connection
 
     def flow_timeouts(self, protocol: int) -> tuple[int, int]:
-        """Return two timeouts of a protocol in nanoseconds.
+        """Return the timeout of a flow without replies and that of a flow in both directions, in nanoseconds.
 
-        The first is that of an unreplied flow, the second that of a flow with traffic in both directions.
-
-        UDP has both. For any other protocol they are 0 and the timeout of an established TCP connection.
+        For UDP these are its two timeouts. For any other protocol the first is 0, and the second is the timeout of an
+        established TCP connection.
         """
         return self._timeouts.udp() if protocol == 17 else (0, self._timeout(6, _TCP_ESTABLISHED))
 
     # --- expiry
 
     def remaining_s(self, connection: Connection) -> int:
-        """Return the whole seconds until a connection expires."""
+        """Return the whole seconds until a connection expires, 0 if it has expired."""
         return max(0, (connection.expires_ns - self._namespace.clock.now_ns) // NS_PER_S)
 
     def purge(self) -> None:
@@ -378,10 +385,9 @@ class Conntrack:
                 self.destroy(connection)
 
     def _make_room(self) -> bool:
-        """Free an entry of a full table (early_drop).
+        """Free an entry of a full table (early_drop). Return False if none can be freed.
 
-        Expired connections are removed first; if there is none, one connection that is not assured. Return False if
-        no entry could be freed.
+        All expired connections are removed; if there is none, one connection that is not assured is removed instead.
         """
         self.purge()
         if self._count < self._timeouts.maximum():
@@ -429,9 +435,9 @@ class Conntrack:
         orig_sport: int | None = None,
         orig_dport: int | None = None,
     ) -> int:
-        """Delete connections as `conntrack -D` does and return their number.
+        """Delete the connections that match all given arguments, as `conntrack -D` does. Return the number deleted.
 
-        `address` matches any of the four addresses.
+        `address` matches any of the four addresses (source and destination, original and reply).
         """
 
         def fits(connection: Connection) -> bool:
@@ -447,7 +453,7 @@ class Conntrack:
         return self.flush(fits)
 
     def device_down(self, device: Device) -> None:
-        """Remove the connections masqueraded by a device that went down or lost its address."""
+        """Remove the masqueraded connections of a device that went down or lost its address."""
         self.flush(lambda connection: connection.masquerade is device)
 
     def listing(self, family: int = 4) -> str:

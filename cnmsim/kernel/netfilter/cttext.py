@@ -23,7 +23,10 @@ _WITH_TYPES = frozenset({1, 58})
 
 
 def entry_id(connection: Connection) -> int:
-    """Return the `id=` of an entry, which distinguishes successive entries with one tuple."""
+    """Return the number that `conntrack` prints as `id=`.
+
+    It distinguishes successive connections with the same tuple.
+    """
     return zlib.crc32(f"{connection.original}{connection.began_ns}".encode())
 
 
@@ -35,9 +38,10 @@ def entry_line(
     has_id: bool = False,
     is_event: bool = False,
 ) -> str:
-    """Return one entry as `conntrack -L` prints it, or as `-E` does if `is_event`.
+    """Return one entry as `conntrack -L` prints it, or with `is_event` as `conntrack -E` does.
 
-    `seconds` is the remaining time, None to omit it.
+    `seconds` is the remaining time; None omits it. `is_extended` adds the address family (`-o extended`), `has_id`
+    the id (`-o id`).
     """
     protocol = connection.protocol
     words = [f"{'ipv6     10' if connection.family == 6 else 'ipv4     2'}"] if is_extended else []
@@ -55,7 +59,10 @@ def entry_line(
 
 
 def entry_xml(connection: Connection, seconds: int | None, event: str = "") -> str:
-    """Return one entry as `-o xml` prints it; `event` is `new`, `update` or `destroy`, "" in a listing."""
+    """Return one entry as `-o xml` prints it.
+
+    `seconds` is the remaining time; None omits it. `event` is `new`, `update` or `destroy`; "" for a listing.
+    """
     kind = f' type="{event}"' if event else ""
     parts = [f"<flow{kind}>", _xml_side("original", connection.original), _xml_side("reply", connection.reply)]
     state = f"<state>{TcpState(connection.tcp_state).name}</state>" if connection.protocol == 6 else ""
@@ -69,7 +76,10 @@ def entry_xml(connection: Connection, seconds: int | None, event: str = "") -> s
 
 
 def entry_command(connection: Connection, seconds: int | None, verb: str = "-A") -> str:
-    """Return the options of a `conntrack` command that creates (`-A`), updates (`-U`) or deletes (`-D`) an entry."""
+    """Return the arguments of the `conntrack` command that creates, updates or deletes an entry.
+
+    `verb` is `-A`, `-U` or `-D`. `seconds` is the remaining time; None omits it.
+    """
     protocol, src, dst, first, second = connection.original
     reply = connection.reply
     status = ["SEEN_REPLY"] if connection.seen_reply else []

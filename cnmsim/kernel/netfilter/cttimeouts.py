@@ -30,7 +30,7 @@ _GENERIC = ("generic_timeout", 600)
 
 
 class Timeouts:
-    """The timeouts of one namespace, re-read when its `generation` changes."""
+    """The conntrack timeouts of one namespace, read again after the namespace's `generation` has changed."""
 
     __slots__ = ("_at", "_known", "_namespace", "_tcp", "_udp")
 
@@ -45,8 +45,8 @@ class Timeouts:
     def of(self, protocol: int, state: int) -> int:
         """Return the timeout of a tracked connection in nanoseconds.
 
-        `protocol` is any IP protocol number but that of UDP (see `udp`); for TCP, `state` is the connection's TCP
-        state.
+        `protocol` is an IP protocol number; for UDP (see `udp`) it is the timeout of a flow without replies. `state`
+        is the TCP state (`TcpState`), ignored for other protocols.
         """
         if self._namespace.generation != self._at:
             self._refresh()
@@ -63,7 +63,7 @@ class Timeouts:
         return timeout
 
     def udp(self) -> tuple[int, int]:
-        """Return the timeouts of an unreplied UDP flow and of a UDP stream, in nanoseconds."""
+        """Return the timeout of a UDP flow without replies, and that of a UDP stream, in nanoseconds."""
         self._refresh()
         return self._udp
 

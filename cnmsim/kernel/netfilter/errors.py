@@ -15,7 +15,11 @@ class IptablesError(Exception):
 
 
 class ParameterProblemError(Exception):
-    """The command line is invalid. `to_error` adds the name of the program, which depends on the family."""
+    """The command line is invalid.
+
+    `to_error` converts it to an `IptablesError`, whose text starts with the name and version of the program unless
+    `is_bare`.
+    """
 
     def __init__(self, message: str, *, status: int = 2, is_bare: bool = False) -> None:
         super().__init__(message)
@@ -24,14 +28,14 @@ class ParameterProblemError(Exception):
         self.is_bare = is_bare
 
     def to_error(self, family: int, variant: Variant = NFT) -> IptablesError:
-        """Return the error as the program of that family prints it."""
+        """Return the error that `iptables` (family 4) or `ip6tables` (family 6) of that variant prints."""
         program = program_name(family)
         hint = f"\nTry `{program} -h' or '{program} --help' for more information." if self.status == 2 else ""
         head = "" if self.is_bare else f"{program} {variant.version}: "
         return IptablesError(self.status, f"{head}{self.text(variant)}{hint}")
 
     def text(self, variant: Variant) -> str:
-        """Return the message as a variant of the program words it."""
+        """Return the message in the wording of a variant (nf_tables or legacy)."""
         return self.message
 
 
@@ -43,22 +47,27 @@ class UnknownTargetError(ParameterProblemError):
         self.name = name
 
     def text(self, variant: Variant) -> str:
-        """Return the message; iptables-legacy reports an unknown chain as a target whose library is missing."""
+        """Return the message in the wording of a variant.
+
+        iptables-legacy reports an unknown chain as a target whose library is missing.
+        """
         if variant.is_legacy:
             return f"Couldn't load target `{self.name}':No such file or directory\n"
         return self.message
 
 
-#: Messages of iptables-legacy by errno text, where libiptc has its own.
+#: Messages of iptables-legacy that differ from the text of the errno, by that text (libiptc).
 _LEGACY_TEXTS = {"Invalid argument": "Invalid argument. Run `dmesg' for more information."}
 
 
 def kernel_refusal(
     family: int, operation: str, errno_text: str, what: str, variant: Variant = NFT, legacy_text: str = ""
 ) -> IptablesError:
-    """Return the error of a command that the kernel refuses, such as `RULE_APPEND failed (Invalid argument)`.
+    """Return the error of a command that the kernel refuses.
 
-    iptables-legacy does not print the operation, and detects some errors itself (`legacy_text`).
+    With iptables-nft the text ends like `RULE_APPEND failed (Invalid argument): rule in chain FORWARD`; these are
+    `operation`, `errno_text` and `what`. iptables-legacy prints only the text of the errno, or `legacy_text` for an
+    error that it detects itself.
     """
     if variant.is_legacy:
         return plain_failure(family, legacy_text or _LEGACY_TEXTS.get(errno_text, f"{errno_text}."))
@@ -66,5 +75,5 @@ def kernel_refusal(
 
 
 def plain_failure(family: int, message: str) -> IptablesError:
-    """Return the error of a command on an object that does not exist, such as a chain (exit status 1)."""
+    """Return an error with exit status 1 whose text is only the program's name and `message`, without the version."""
     return IptablesError(1, f"{program_name(family)}: {message}")

@@ -1,8 +1,7 @@
 """Matches and targets of a rule as values: the name of an extension and its settings in canonical form.
 
-What an extension accepts, checks, prints in a listing and does to a packet is defined by its kind (`matches`,
-`targets`), as
-`libxt_*.so` and `xt_*.ko` do for the real iptables.
+The kind of an extension (packages `matches` and `targets`) defines which options it has, how they are checked and
+listed, and what it does to a packet, as `libxt_*.so` and `xt_*.ko` do for the real iptables.
 """
 
 from __future__ import annotations
@@ -17,7 +16,10 @@ from cnmsim.kernel.netfilter.option_values import parse_number, quoted
 
 @frozen
 class Setting:
-    """One option of an extension in a rule: canonical values, and whether it is inverted by `!`."""
+    """One option of an extension as used in a rule: its values in canonical form, and whether `!` inverts it.
+
+    `is_text`: the values are free text, which iptables-save prints in quotes where necessary.
+    """
 
     name: str
     values: tuple[str, ...] = ()
@@ -30,7 +32,7 @@ class Setting:
 
     @property
     def value(self) -> str:
-        """The first value, for options with one value."""
+        """The first value; for options that have exactly one."""
         return self.values[0]
 
 
@@ -49,7 +51,10 @@ class Extension:
         return None
 
     def with_value(self, name: str, value: str) -> Extension:
-        """Return a copy with another canonical value of the setting with that name; unchanged if there is none."""
+        """Return a copy in which the setting `name` has `value`, which is in canonical form.
+
+        Return the extension itself if it has no such setting.
+        """
         if self.get(name) is None:
             return self
         settings = [
@@ -64,10 +69,7 @@ class Extension:
 
 @define
 class ParseContext:
-    """What the meaning of an option may depend on.
-
-    These are the family, the protocol of the rule (0: any) and the names of the IP sets.
-    """
+    """What the parsing of an option may depend on: family, protocol (0: any), and the names of the IP sets."""
 
     family: int
     protocol: int = 0
@@ -86,9 +88,10 @@ def keep_words(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
 
 @frozen
 class Option:
-    """An option of an extension: its name, the number of its arguments, and their canonical form.
+    """An option that an extension has: its name, the number of its arguments (`words`), and the parser for them.
 
-    `stored_as` names the option of which it is a shorthand, as `--syn` is one of `--tcp-flags FIN,SYN,RST,ACK SYN`.
+    `canonicalise` parses the arguments and returns them in canonical form. `stored_as` is set if the option is a
+    shorthand, and names the option that it stands for: `--syn` is stored as `--tcp-flags FIN,SYN,RST,ACK SYN`.
     """
 
     name: str
@@ -100,13 +103,13 @@ class Option:
     stored_as: str = ""
 
 
-#: Checks the settings of an extension when the rule is complete (xtables: x6_fcheck); may add defaults to the
-#: dictionary.
+#: Checks the settings of an extension when the rule is complete (xtables: x6_fcheck); it may add default settings to
+#: the dictionary.
 FinalCheck = Callable[[dict[str, Setting], ParseContext], None]
 
 
 def require_option(name: str, option: str) -> FinalCheck:
-    """Return a check that raises the error of extension `name` if its one mandatory option is missing."""
+    """Return a check that raises an error if the option `option` of extension `name` is missing."""
 
     def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
         if option not in settings:
@@ -116,7 +119,7 @@ def require_option(name: str, option: str) -> FinalCheck:
 
 
 def require_settings(message: str, most: int | None = None) -> FinalCheck:
-    """Return a check that raises `message` if there is no setting, or more than `most`."""
+    """Return a check that raises an error with the text `message` if there is no setting, or more than `most`."""
 
     def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
         if not settings or (most is not None and len(settings) > most):
@@ -126,13 +129,13 @@ def require_settings(message: str, most: int | None = None) -> FinalCheck:
 
 
 def accept_any(settings: dict[str, Setting], context: ParseContext) -> None:
-    """Accept any combination of settings."""
+    """Check nothing: any combination of settings is valid."""
 
 
 def integer(limit: int, message: str, form: str = "{}") -> Canonicalise:
     """Return a parser for an option with one integer argument from 0 to `limit`.
 
-    `message` is the text of its error.
+    `message` is the text of the error for any other argument. `form` is the format string of the canonical value.
     """
 
     def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -145,9 +148,10 @@ def integer(limit: int, message: str, form: str = "{}") -> Canonicalise:
 
 
 def one_of(message: str, *names: str, fold: Callable[[str], str] = str) -> Canonicalise:
-    """Return a parser for an option whose argument, folded by `fold`, is one of `names`.
+    """Return a parser for an option whose argument is one of `names`.
 
-    `message` is the text of its error, with `{}` for the argument.
+    `fold` (such as `str.lower`) is applied to the argument first. `message` is the text of the error for any other
+    argument; `{}` in it stands for the argument.
     """
 
     def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -160,9 +164,10 @@ def one_of(message: str, *names: str, fold: Callable[[str], str] = str) -> Canon
 
 
 def word_list(names: Sequence[str], message: str) -> Canonicalise:
-    """Return a parser for an option with a comma-separated list of `names`, in any case.
+    """Return a parser for an option whose argument is a comma-separated list of words from `names`.
 
-    The canonical form has the order of `names`. `message` is the text of its error, with `{}` for the unknown word.
+    Case is ignored; `names` are in upper case. The canonical form has the words in the order of `names`. `message` is
+    the text of the error for an unknown word; `{}` in it stands for the word.
     """
 
     def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -186,7 +191,7 @@ class ExtensionBuilder:
     settings: dict[str, Setting] = field(factory=dict)
 
     def add(self, option: Option, words: Sequence[str], is_inverted: bool, context: ParseContext) -> None:
-        """Add one option with its arguments. Raises `ParameterProblemError`."""
+        """Add one option with its arguments `words`. Raises `ParameterProblemError`."""
         if is_inverted and not option.can_invert:
             raise ParameterProblemError(f'{self.name}: option "--{option.name}" cannot be inverted.\n')
         name = option.stored_as or option.name
@@ -195,14 +200,17 @@ class ExtensionBuilder:
         self.settings[name] = Setting(name, option.canonicalise(words, context), is_inverted, option.is_text)
 
     def complete(self, context: ParseContext) -> Extension:
-        """Check the settings and return the extension, with the settings in the order of the kind's options."""
+        """Check the settings and return the extension. Its settings have the order of `options`."""
         self.final_check(self.settings, context)
         ordered = [self.settings[option.name] for option in self.options if option.name in self.settings]
         return Extension(self.name, tuple(ordered))
 
 
 def find_option(options: Mapping[str, Option], text: str) -> Option | None:
-    """Return the option with that long name or unambiguous abbreviation, as getopt_long does, or None."""
+    """Return the option whose long name is `text` or is abbreviated by it, as getopt_long does.
+
+    Return None if there is no such option, or if the abbreviation is ambiguous.
+    """
     exact = options.get(text)
     if exact is not None:
         return exact

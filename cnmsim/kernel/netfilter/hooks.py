@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Hook(Enum):
-    """A hook on the path of a packet through a network stack; the value is the name of the built-in chain."""
+    """A hook: a point on the path of a packet through the network stack.
+
+    The value is the name of the built-in chain.
+    """
 
     PREROUTING = "PREROUTING"
     INPUT = "INPUT"
@@ -32,10 +35,11 @@ class Hook(Enum):
 
 
 class Dependency(Enum):
-    """What the outcome of a match or a hook step depends on, besides tables whose generation the flow cache checks.
+    """What the outcome of a match or a hook step depends on, apart from rules, routes and other tables.
 
-    `FLOW` is what packets of one flow in one direction share: devices, addresses, protocol, ports, mark, connection
-    and its state. `ANYTHING` is the default: the outcome of a match or step that declares nothing is never cached.
+    A change of those tables invalidates the flow cache. `FLOW`: the outcome depends only on what all packets of one
+    flow in one direction share: devices, addresses, protocol, ports, mark, connection and its state. `ANYTHING` is
+    the default: the outcome is never cached.
     """
 
     FLOW = "flow"
@@ -77,7 +81,11 @@ TABLE_PRIORITIES = {
 
 
 class ChainType(Enum):
-    """What a base chain may do: decide, bind new connections to translations, or decide and have packets rerouted."""
+    """The type of a base chain.
+
+    `FILTER` decides about packets, `NAT` chooses translations for new connections, `ROUTE` decides and has packets
+    rerouted if it changed them.
+    """
 
     FILTER = "filter"
     NAT = "nat"
@@ -88,7 +96,7 @@ class ChainType(Enum):
 class Registration:
     """A base chain registered on a hook.
 
-    Of two with one priority the newer one, with the higher `order`, comes first.
+    Of two registrations with the same priority, the newer one (higher `order`) runs first.
     """
 
     hook: Hook
@@ -100,15 +108,15 @@ class Registration:
 
 
 def nat_priority(hook: Hook) -> Priority:
-    """Return the priority of the nat core on a hook (nf_nat_proto.c).
+    """Return the priority on a hook of the step that runs all nat chains (nf_nat_proto.c).
 
-    The priorities of nat chains only order them among themselves.
+    The priority of a nat chain determines only its order among the nat chains.
     """
     return Priority.DESTINATION_NAT if hook in {Hook.PREROUTING, Hook.OUTPUT} else Priority.SOURCE_NAT
 
 
 def built_in_chain_spec(table: str, hook: Hook) -> tuple[ChainType, Priority]:
-    """Return type and priority of the built-in chain of a table of iptables on a hook."""
+    """Return the type and priority of the built-in chain that a table of iptables has on a hook."""
     if table == "nat":
         return ChainType.NAT, nat_priority(hook)
     is_rerouting = table == "mangle" and hook is Hook.OUTPUT
@@ -117,7 +125,7 @@ def built_in_chain_spec(table: str, hook: Hook) -> tuple[ChainType, Priority]:
 
 @frozen
 class Variant:
-    """One of the two iptables programs, each with tables of its own in the kernel.
+    """One of the two iptables programs (nf_tables and legacy); each has tables of its own in the kernel.
 
     `label` precedes the table's name in a trace; `version` is what `--version` prints.
     """
@@ -128,7 +136,7 @@ class Variant:
 
     @property
     def is_legacy(self) -> bool:
-        """Whether it is the variant without nf_tables."""
+        """Whether this is iptables-legacy."""
         return self is LEGACY
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def parse_interface_name(text: str) -> str:
-    """Return an interface name or prefix. Raises `ParameterProblemError` if it is not valid."""
+    """Check an interface name or prefix and return it. Raises `ParameterProblemError` if it is empty or too long."""
     if len(text) >= 16:
         raise ParameterProblemError(f"interface name `{text}' must be shorter than 16 characters")
     if not text:
@@ -24,8 +24,8 @@ def parse_interface_name(text: str) -> str:
 def interface_test(name: str, reads: Callable[[Packet], Device | None]) -> Callable[[Packet], bool]:
     """Return a function that tests whether a packet's device has the name `name`.
 
-    `reads` returns the device of a packet (input or output), or None; a packet without the device fails the test. A
-    name that ends in `+` is a prefix; `+` alone matches every packet, also one without a device.
+    `reads` returns the packet's input or output device, or None if it has none; such a packet fails the test. A name
+    that ends in `+` is a prefix; `+` alone matches every packet, even one without a device.
     """
     if name == "+":
         return lambda packet: True

@@ -17,7 +17,7 @@ KINDS = ("hash:ip", "hash:net", "hash:ip,port")
 class IpSet:
     """One IP set.
 
-    `kind` is one of `KINDS`, `family` 4 or 6. A lookup takes one dictionary access per prefix length in use.
+    `kind` is one of `KINDS`, `family` 4 or 6.
     """
 
     name: str
@@ -34,9 +34,9 @@ class IpSet:
         return len(self._members)
 
     def add(self, member: str) -> None:
-        """Add a member written as the set's type demands. Raises `ValueError`.
+        """Add a member. Raises `ValueError` if it is invalid.
 
-        Such are `10.0.0.1`, `10.0.0.0/8` and `10.0.0.1,tcp:80`.
+        Examples for the three kinds are `10.0.0.1`, `10.0.0.0/8` and `10.0.0.1,tcp:80`.
         """
         key = self._key(member)
         self._members.add(key)
@@ -65,9 +65,10 @@ class IpSet:
             raise ValueError(f"address of another family than set {self.name}")
 
     def contains(self, packet: Packet, sides: Sequence[str]) -> bool:
-        """Return True if the set contains the packet's address (and port).
+        """Return True if the set contains the packet's address, or its address and port for hash:ip,port.
 
-        `sides` says for each of the two whether the source's or the destination's is meant (`src`, `dst`).
+        `sides` contains `src` or `dst` twice: whether the source's or the destination's address is looked up, and
+        which one's port. If the second item is missing, the first one applies to the port too.
         """
         if packet.family != self.family:
             return False

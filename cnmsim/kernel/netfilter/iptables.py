@@ -67,7 +67,7 @@ class IpTables:
 
     @property
     def tables(self) -> dict[str, Table]:
-        """All tables by name, whether they exist in the kernel or not."""
+        """All tables by name, including those that do not exist in the kernel yet."""
         if self._tables is None:  # most namespaces never use one of the families
             self._tables = {name: self._new_table(name) for name in BUILT_IN_CHAINS}
         return self._tables
@@ -94,12 +94,12 @@ class IpTables:
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether any rule reads connection state, so that packets must pass connection tracking."""
+        """Whether any rule reads the connection of packets, so that packets must pass connection tracking."""
         tables = {} if self._tables is None else self._tables
         return any(rule_needs_conntrack(entry.rule) for table in tables.values() for entry in table.rules)
 
     def registrations(self) -> Iterator[Registration]:
-        """Yield the built-in chains of the existing tables as registrations on their hooks."""
+        """Yield a registration for each built-in chain of the existing tables."""
         for table in () if self._tables is None else self._tables.values():
             if not table.exists:
                 continue
@@ -112,12 +112,18 @@ class IpTables:
     # --- commands as methods
 
     def append(self, table: str, chain: str, rule_text: str) -> None:
-        """Append rules (`-A`). `rule_text` is iptables syntax, such as `-i docker0 ! -o docker0 -j ACCEPT`."""
+        """Append a rule (`-A`); several rules if it names several addresses.
+
+        `rule_text` is iptables syntax without command and chain, such as `-i docker0 ! -o docker0 -j ACCEPT`.
+        """
         for rule in self._parsed(table, rule_text):
             self._insert(self._table(table), chain, rule, None, "RULE_APPEND")
 
     def insert(self, table: str, chain: str, rule_text: str, position: int = 1) -> None:
-        """Insert rules (`-I`) at `position`, 1 being the head."""
+        """Insert a rule (`-I`) before position `position`; 1 is the head of the chain.
+
+        `rule_text` is as in `append`.
+        """
         for rule in reversed(self._parsed(table, rule_text)):
             self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
 
@@ -126,7 +132,7 @@ class IpTables:
         self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
 
     def delete(self, table: str, chain: str, rule_text: str) -> None:
-        """Delete rules (`-D`). Raises `IptablesError` if there is no such rule."""
+        """Delete the first rule equal to `rule_text` (`-D`). Raises `IptablesError` if there is none."""
         for rule in self._parsed(table, rule_text):
             self._delete(self._table(table), chain, rule)
 
@@ -152,14 +158,17 @@ class IpTables:
         self._notify_change(table_object)
 
     def flush_chain(self, table: str, chain: str = "") -> None:
-        """Remove the rules of a chain, or of all chains (`-F`)."""
+        """Remove all rules of a chain, or with "" of all chains of the table (`-F`)."""
         table_object = self._table(table)
         for chain_object in [self._chain(table_object, chain)] if chain else list(table_object.chains.values()):
             chain_object.clear()
         self._notify_change(table_object, is_new=False)
 
     def delete_chain(self, table: str, chain: str = "") -> None:
-        """Delete an empty user-defined chain, or all of them (`-X`)."""
+        """Delete an empty user-defined chain, or with "" all of them (`-X`).
+
+        Raises `IptablesError` if one has rules or is the target of a jump.
+        """
         table_object = self._table(table)
         names = [chain] if chain else [chain_object.name for chain_object in table_object.user_defined_chains()]
         for name in names:
@@ -190,7 +199,7 @@ class IpTables:
         )
 
     def rename_chain(self, table: str, old: str, new: str) -> None:
-        """Rename a user-defined chain and the jumps to it (`-E`)."""
+        """Rename a user-defined chain, also in the rules that jump to it (`-E`)."""
         table_object = self._table(table)
         if new in table_object.chains:
             raise plain_failure(self.family, "File exists.")
@@ -389,9 +398,10 @@ class IpTables:
         return entry
 
     def _check_acceptable(self, table: Table, chain: Chain, entry: RuleEntry, operation: str) -> None:
-        """Raise the kernel's error if a rule is not acceptable.
+        """Raise the kernel's error for a rule that it does not accept.
 
-        Target out of place, loop of chains, jump to a built-in chain.
+        That is a rule whose target is not allowed in this table or chain, whose jump closes a loop, or which jumps to
+        a built-in chain. `operation` is the name of the command in the error's text.
         """
         where = f"rule in chain {chain.name}"
         if entry.chain_name:
@@ -419,7 +429,10 @@ class IpTables:
         self._notify_change(table)
 
     def register_chain(self, chain: Chain) -> None:
-        """Register a built-in chain on its hook. The kernel has no built-in chain before its first use."""
+        """Record the order of registration of a chain on its hook, if it is new.
+
+        The kernel has no built-in chain before its first use.
+        """
         if not chain.order:
             chain.order = self._netfilter.next_order()
 
@@ -438,13 +451,16 @@ class IpTables:
         return undo
 
     def reset(self, existing: Collection[str]) -> None:
-        """Remove all rules and user-defined chains; the tables in `existing` exist afterwards, the others do not."""
+        """Remove all rules and user-defined chains.
+
+        Afterwards exactly the tables in `existing` exist in the kernel.
+        """
         for name in BUILT_IN_CHAINS:
             self.tables[name] = self._new_table(name)
             self.tables[name].exists = name in existing
 
     def create_table(self, table: Table) -> None:
-        """Create a table in the kernel if it does not exist."""
+        """Mark a table as existing in the kernel, unless it already does."""
         if not table.exists:
             table.exists = True
             table.order = self._netfilter.next_order()
@@ -455,7 +471,7 @@ class IpTables:
         self.notify_rules_changed()
 
     def notify_rules_changed(self) -> None:
-        """Invalidate everything that depends on rules."""
+        """Invalidate everything that was derived from the rules, such as cached flows."""
         self._netfilter.rules_changed()
 
 

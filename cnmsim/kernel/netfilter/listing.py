@@ -19,7 +19,8 @@ _NAMES = {b"\x7f\0\0\0": "loopback", b"\xa9\xfe\0\0": "link-local", b"\x7f\0\0\1
 def listing(table: Table, chains: Iterable[Chain], options: set[str], number: int = 0) -> str:
     """Return chains as `iptables -L` prints them.
 
-    `options` are option letters: `n`, `v`, `x`, and `0` for line numbers.
+    `options` are option letters: `n`, `v`, `x`, and `0` for line numbers. With `number`, return only the rule at that
+    position, without headings.
     """
     blocks = []
     for chain in chains:
@@ -54,7 +55,10 @@ def _header(options: set[str]) -> str:
 
 
 def _count(value: int, options: set[str]) -> str:
-    """Return a counter as `-L -v` prints it: five columns, abbreviated (K, M, G, T) if longer; exact with -x."""
+    """Return a counter as `-L -v` prints it.
+
+    It is five columns wide, abbreviated (K, M, G, T) if it has more digits; with the option `x` it is exact.
+    """
     if "x" in options:
         return f"{value:>8}"
     if value <= 99999:
@@ -119,7 +123,7 @@ def _extension_text(rule: Rule, is_numeric: bool) -> str:
 
 
 def echo_line(rule: Rule, family: int) -> str:
-    """Return a rule as `iptables -v -A` echoes it."""
+    """Return the line that `iptables -v -A` prints for a rule."""
     target = rule.target.name if rule.target else ""
     protocol = f"{'!' if rule.is_protocol_inverted else ''}{protocol_text(rule.protocol)}"
     text = f"{target}  {protocol} opt {_fragment(rule)} in {_name(rule.in_interface, True)}"

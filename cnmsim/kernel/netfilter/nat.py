@@ -32,10 +32,10 @@ _LEAST_ATTEMPTS = 16
 
 @frozen
 class NatRange:
-    """The translations that a rule allows (nf_nat_range2).
+    """The addresses and ports to which a rule may translate (nf_nat_range2).
 
-    The new address is from `low` to `high` (None: the address is kept), the new port from the first to the second of
-    `ports`.
+    The new address is one from `low` to `high`; if they are None, the address is kept. The new port is one from
+    `ports[0]` to `ports[1]`.
     """
 
     low: Address | None = None
@@ -46,12 +46,12 @@ class NatRange:
     is_persistent: bool = False
 
     def with_address(self, address: Address) -> NatRange:
-        """Return the same range with one address."""
+        """Return a copy of the range in which `address` is the only address."""
         return evolve(self, low=address, high=address)
 
 
 class Nat:
-    """Address translation of one namespace for the connections of `conntrack`."""
+    """Address translation in one namespace, for the connections of `conntrack`."""
 
     __slots__ = ("_conntrack", "_namespace", "_random")
 
@@ -65,10 +65,10 @@ class Nat:
     def setup(
         self, packet: Packet, nat_range: NatRange, *, is_source: bool, masquerade: Device | None = None
     ) -> bool:
-        """Choose the translation of a new connection's source (or destination) from a range.
+        """Choose the translation of a new connection's source or destination (`is_source`) from a range.
 
-        `masquerade` is the device whose address is used by MASQUERADE. Return True: the packet may continue, even if
-        every tuple of the range is taken.
+        MASQUERADE passes the device whose address it uses as `masquerade`. Always returns True: the packet continues,
+        even if every tuple of the range is in use.
         """
         connection = packet.connection
         if connection is None or connection.is_confirmed or _is_done(connection, is_source):
@@ -91,9 +91,9 @@ class Nat:
         return True
 
     def bind_unchanged(self, packet: Packet, *, is_source: bool) -> None:
-        """Bind a new connection that no rule translates (nf_nat_alloc_null_binding).
+        """Complete the translation of a new connection to which no rule applied (nf_nat_alloc_null_binding).
 
-        A source port that another connection uses is still replaced.
+        Nothing is translated, except that a source port in use by another connection is replaced.
         """
         connection = packet.connection
         if connection is None or connection.is_confirmed or _is_done(connection, is_source):
@@ -109,7 +109,10 @@ class Nat:
     def _unique_tuple(
         self, current: ConntrackTuple, nat_range: NatRange, is_source: bool, connection: Connection
     ) -> ConntrackTuple:
-        """Return the tuple nearest to `current` that lies in the range and whose reply no other connection uses."""
+        """Return the translated tuple: `current` if possible, otherwise another one in the range.
+
+        The inverted tuple must not be used by another connection.
+        """
         is_random = nat_range.is_random or nat_range.is_fully_random
         if is_source and not is_random:
             if _in_range(current, nat_range, is_source) and not self._is_taken(current, connection):
@@ -141,7 +144,8 @@ class Nat:
         address = nat_range.low
         low, high = int.from_bytes(nat_range.low), int.from_bytes(nat_range.high)
         if high != low:
-            # A client always gets the same address; without --persistent the address depends on the destination, too.
+            # A client always gets the same address. Without --persistent, the address also depends on the
+            # destination.
             basis = current[1] if nat_range.is_persistent else current[1] + current[2]
             spread = zlib.crc32(basis) * (high - low + 1) >> 32
             address = (low + spread).to_bytes(len(address))
@@ -151,10 +155,11 @@ class Nat:
     def _with_port(
         self, chosen: ConntrackTuple, nat_range: NatRange, is_source: bool, connection: Connection
     ) -> ConntrackTuple:
-        """Return `chosen` with a free port (or ICMP identifier), if it has one to change.
+        """Return `chosen` with a free port (or ICMP identifier) in place of its own.
 
-        The search starts at a random port of the range's port class and tries ever fewer ports from other random
-        starts. If no free port is found, the last one tried is returned.
+        The search starts at a random port of the range's port class. If none is free, it is repeated with fewer ports
+        from other random starts; finally the last port tried is returned. `chosen` is returned as it is if its
+        protocol has no port to change.
         """
         bounds = _port_bounds(chosen, nat_range, is_source)
         if bounds is None:
@@ -177,7 +182,7 @@ class Nat:
     # --- rewriting packets
 
     def apply(self, packet: Packet, *, is_source: bool) -> None:
-        """Rewrite the source (or destination) address and port of a packet by its connection's NAT."""
+        """Rewrite the packet's source address and port (or the destination's) as its connection's NAT demands."""
         connection = packet.connection
         if connection is None:
             return
@@ -217,7 +222,7 @@ def _in_ports(key: ConntrackTuple, nat_range: NatRange, is_source: bool) -> bool
 
 
 def _port_bounds(key: ConntrackTuple, nat_range: NatRange, is_source: bool) -> tuple[int, int] | None:
-    """Return the first port and the number of ports to try, or None if the protocol has none to change."""
+    """Return the first port to try and the number of ports, or None if no port may be changed."""
     if key[0] in {1, 58}:
         return (0, 65536) if is_source else None
     if key[0] not in _WITH_PORTS:
@@ -242,10 +247,10 @@ def _with_number(key: ConntrackTuple, number: int, is_source: bool) -> Conntrack
 
 
 def _translate(packet: Packet, other: ConntrackTuple, *, is_source: bool) -> bool:
-    """Rewrite the source (or destination) of a packet to that of the tuple of its direction after NAT.
+    """Rewrite the source (or destination) of a packet as NAT demands. Return True if the packet changed.
 
-    `other` is the tuple of the opposite direction, so its destination is the new source. Return True if the packet
-    changed.
+    `other` is the tuple of the opposite direction: the new source is its destination (or the new destination its
+    source).
     """
     if packet.protocol in {1, 58}:
         address, identifier = (other[2] if is_source else other[1]), other[3]
@@ -279,7 +284,8 @@ def _write_identifier(packet: Packet, identifier: int) -> None:
 def _translate_error(packet: Packet, connection: Connection, other: ConntrackTuple, *, is_source: bool) -> bool:
     """Translate an ICMP error and the packet that it quotes (RFC 5508 section 4). Return True if the message changed.
 
-    The quoted packet is rewritten at its opposite end: its source where the error's destination is rewritten.
+    `other` is the tuple opposite to the error's direction. If the error's destination is rewritten, the source of the
+    quoted packet is rewritten, and vice versa.
     """
     message = packet.payload
     quoted = message[8:]
@@ -312,7 +318,11 @@ def quoted_with(
     *,
     is_source: bool,
 ) -> bytes:
-    """Return a quoted packet with another source (or destination) address and port, and updated checksums."""
+    """Return a quoted packet with another source (or destination), and with updated checksums.
+
+    `header` is the result of `quoted_header`. `address` and `number` (the port or ICMP identifier) are the new
+    source, or without `is_source` the new destination.
+    """
     protocol, at, src, dst = header
     old_addresses = src + dst
     new_addresses = address + dst if is_source else src + address

@@ -1,6 +1,6 @@
 """Names of protocols and services.
 
-The entries of Debian's /etc/protocols and /etc/services that packet filters use.
+They are the entries in Debian's /etc/protocols and /etc/services that packet filters use.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _uncached(step: HookStep) -> HookStep:
-    """Wrap a step that declares no dependency: no packet that passes it enters the flow cache."""
+    """Wrap a step that declares no dependency, so that packets that pass it are never put into the flow cache."""
 
     def run(packet: Packet) -> bool:
         packet.recording = None
@@ -42,7 +42,7 @@ _FAMILIES = {families: families for families in map(frozenset, ([4], [6], [4, 6]
 
 
 class RuleSet(Protocol):
-    """The base chains of one family that one program created."""
+    """The base chains of one family (4 or 6) that one program (such as iptables or nft) created."""
 
     @property
     def has_effect(self) -> bool:
@@ -54,28 +54,29 @@ class RuleSet(Protocol):
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether any rule reads connection state, so that packets must pass connection tracking."""
+        """Whether any rule reads the connection of packets, so that packets must pass connection tracking."""
 
     def registrations(self) -> Iterator[Registration]:
-        """Return its base chains, each with its hook and priority."""
+        """Yield the base chains, each with its hook and priority."""
 
 
 class RuleSetSource(Protocol):
-    """A program's rule set beside those of iptables, such as nf_tables; it is registered by `add_rule_set_source`."""
+    """The rules of a program other than iptables, such as nft. It is registered by `add_rule_set_source`."""
 
     def rule_set(self, family: int) -> RuleSet:
-        """Return the base chains that packets of a family traverse."""
+        """Return the base chains through which packets of a family (4 or 6) pass."""
 
     def text(self) -> str:
-        """Return all rules as the owner's own program lists them."""
+        """Return all rules as the program lists them, such as `nft list ruleset`."""
 
 
 class Netfilter:
     """The packet filter of one namespace.
 
-    `is_active` is False as long as no rule could touch a packet; the stack then skips `run`. `generation` increases
-    with every change of rules. `replied_packet` is the packet to which the message being sent replies. `ipvs` is the
-    load balancer, None while it has no services. `log` holds the lines of the LOG target.
+    `is_active` is False as long as no rule can affect a packet; the network stack then does not call `run`.
+    `generation` increases with every change of rules. While a message is sent in reply to a packet, `replied_packet`
+    is that packet. `ipvs` is the load balancer, None while it has no services. `log` holds the lines of the LOG
+    target.
     """
 
     __slots__ = (
@@ -107,7 +108,7 @@ class Netfilter:
 
     @property
     def random(self) -> Random:
-        """The random numbers of the statistic match."""
+        """The random number generator of the statistic match."""
         if self._random is None:  # created on first use: few namespaces need it
             self._random = self.namespace.clock.stream(f"{self.namespace.name}/netfilter")
         return self._random
@@ -117,7 +118,7 @@ class Netfilter:
     def run(self, hook: Hook, packet: Packet) -> bool:
         """Run the steps of a hook. Return False if the packet was dropped or rejected.
 
-        The caller has set the packet's devices. At OUTPUT a step may give the packet another route.
+        The caller has set the packet's devices. At OUTPUT a step may change the packet's route.
         """
         if self._is_stale:
             self._rebuild()
@@ -143,7 +144,10 @@ class Netfilter:
         )
 
     def set_always_tracking(self, enabled: bool = True) -> None:
-        """Track connections even if no rule needs it, as when a module that uses conntrack is loaded."""
+        """Track connections even if no rule needs it, as when a kernel module that uses conntrack is loaded.
+
+        Without `enabled`, track them only if a rule needs it.
+        """
         self.always_tracks = enabled
         self.rules_changed()
 
@@ -153,7 +157,7 @@ class Netfilter:
         self._is_stale = False
 
     def _rule_sets(self, family: int) -> list[RuleSet]:
-        """Return the rule sets with base chains for a family."""
+        """Return the rule sets of a family: iptables, iptables-legacy if it was used, and other programs."""
         legacy = self._legacy.get(family)
         return [
             self._tables4 if family == 4 else self._tables6,
@@ -162,9 +166,9 @@ class Netfilter:
         ]
 
     def next_order(self) -> int:
-        """Return the sequence number of a new registration on a hook.
+        """Return a new sequence number for a registration on a hook.
 
-        Of registrations with one priority, the newest runs first (nf_hook_entries_grow).
+        Of registrations with the same priority, the newest runs first (nf_hook_entries_grow).
         """
         self._order += 1
         return self._order
@@ -208,7 +212,7 @@ class Netfilter:
 
     @staticmethod
     def _balancing(ipvs: Hooks, hook: Hook) -> list[HookStep]:
-        """Return the steps of IPVS on a hook, in their order (ip_vs_ops4)."""
+        """Return the steps of IPVS on a hook, in the order in which they run (ip_vs_ops4)."""
         if hook is Hook.OUTPUT:
             return [ipvs.reply, ipvs.request]
         if hook is Hook.INPUT:
@@ -239,7 +243,10 @@ class Netfilter:
         return False
 
     def _rerouting(self, step: HookStep) -> HookStep:
-        """Wrap a step at OUTPUT: reroute the packet if the step changed addresses or mark (ip_route_me_harder)."""
+        """Wrap a step at OUTPUT so that the packet is routed again if the step changed its addresses or mark.
+
+        Source: ip_route_me_harder.
+        """
         reroute = self.namespace.reroute
 
         def run(packet: Packet) -> bool:
@@ -251,7 +258,9 @@ class Netfilter:
         return run
 
     def _nat_step(self, traversals: Sequence[HookStep], hook: Hook, *, is_source: bool) -> HookStep:
-        """Return the step that binds new connections by the first nat chain that translates, and rewrites packets.
+        """Return the step that runs the nat chains for new connections, and translates packets.
+
+        The nat chains run until one of them has translated the source (or without `is_source` the destination).
 
         Source: net/netfilter/nf_nat_core.c (nf_nat_inet_fn).
         """
@@ -301,7 +310,7 @@ class Netfilter:
 
     @contextmanager
     def replying_to(self, packet: Packet) -> Iterator[None]:
-        """Attach messages sent inside the block to the connection of `packet` (nf_ct_attach)."""
+        """Attach messages that are sent inside the `with` block to the connection of `packet` (nf_ct_attach)."""
         before, self.replied_packet = self.replied_packet, packet
         try:
             yield
@@ -316,7 +325,10 @@ class Netfilter:
             packet.ct_reply = not answered.ct_reply
 
     def send_as(self, src: Address, dst: Address, protocol: int, message: bytes, *, replied_packet: Packet) -> None:
-        """Send a message in reply to a packet, from any source address; drop the message if there is no route."""
+        """Send an IP packet in reply to `replied_packet`. If there is no route, send nothing.
+
+        `src` need not be an address of the namespace. `message` is the payload of the IP packet.
+        """
         namespace = self.namespace
         try:
             decision = evolve(namespace.route_output(dst), src=src)
@@ -327,9 +339,10 @@ class Netfilter:
                 namespace.report(Step.NOTE, f"reply could not be sent: {error.strerror}", replied_packet)
 
     def source_mac(self, packet: Packet) -> bytes:
-        """Return the hardware address of the sender of a packet from the neighbour table, b"" if it is unknown.
+        """Return the MAC address of the packet's sender or of the gateway to it, b"" if it is unknown.
 
-        The Ethernet header is no longer available when rules see a packet.
+        It is looked up in the neighbour table, because the Ethernet header is no longer available when rules see a
+        packet.
         """
         device = packet.indev
         if device is None:
@@ -341,7 +354,10 @@ class Netfilter:
     # --- rules and sets
 
     def iptables(self, family: int = 4, variant: Variant = NFT) -> IpTables:
-        """Return the tables of a family, 4 (iptables) or 6 (ip6tables), and of a variant of the program."""
+        """Return the tables of iptables (family 4) or ip6tables (family 6).
+
+        `variant` is nf_tables or legacy; each has tables of its own.
+        """
         if variant is NFT:
             return self._tables4 if family == 4 else self._tables6
         legacy = self._legacy.get(family)
@@ -350,30 +366,30 @@ class Netfilter:
         return legacy
 
     def add_rule_set_source(self, source: RuleSetSource) -> None:
-        """Register an owner of base chains: its chains are traversed together with those of iptables."""
+        """Register a program's rules: packets pass its base chains together with those of iptables."""
         self.rule_set_sources = (*self.rule_set_sources, source)
 
     @property
     def has_rules_outside_iptables_nft(self) -> bool:
-        """Whether a rule or policy takes effect that `iptables` (nf_tables) does not list.
+        """Whether iptables-legacy or nft has a rule or policy that takes effect.
 
-        Such rules are those of iptables-legacy and of nft.
+        `iptables` (the nf_tables variant) does not list such rules.
         """
         own = (self._tables4, self._tables6)
         others = [rule_set for family in (4, 6) for rule_set in self._rule_sets(family) if rule_set not in own]
         return any(rule_set.has_effect for rule_set in others)
 
     def rules_outside_iptables_nft(self) -> str:
-        """Return the rules that `iptables` and `ip6tables` (nf_tables variants) do not list.
+        """Return the rules of iptables-legacy and of nft, each as its own program prints them, without counters.
 
-        These are the tables of iptables-legacy and those of nft, each as its own program prints it, without counters.
+        `iptables` and `ip6tables` (the nf_tables variants) do not list these.
         """
         legacy = "".join(self._legacy[family].save() for family in sorted(self._legacy))
         native = "".join(source.text() for source in self.rule_set_sources)
         return legacy + re.sub(r"counter packets [0-9]+ bytes [0-9]+", "counter", native)
 
     def has_legacy_tables(self, family: int) -> bool:
-        """Return True if iptables-legacy has created a table (/proc/net/ip_tables_names)."""
+        """Return True if iptables-legacy has created a table of the family (/proc/net/ip_tables_names)."""
         return family in self._legacy and self._legacy[family].is_loaded
 
     @property

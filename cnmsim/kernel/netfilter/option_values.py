@@ -9,7 +9,7 @@ from cnmsim.kernel.netfilter.netdb import LONG_PROTOCOL_NAMES, PRINTED_PROTOCOLS
 
 
 def parse_protocol(text: str) -> int:
-    """Parse a protocol number or name; 0 is any protocol."""
+    """Parse a protocol number or name into the number; 0 stands for any protocol."""
     number = int(text) if is_number(text) else PROTOCOLS.get(text.lower(), -1)
     if not 0 <= number <= 255:
         raise ParameterProblemError(f'unknown protocol "{text}" specified')
@@ -17,12 +17,12 @@ def parse_protocol(text: str) -> int:
 
 
 def protocol_text(number: int) -> str:
-    """Return a protocol as iptables-save prints it: by name only if iptables itself has one."""
+    """Return a protocol as iptables-save prints it: its name if iptables itself knows one, else the number."""
     return PRINTED_PROTOCOLS.get(number, str(number))
 
 
 def protocol_long_text(number: int) -> str:
-    """Return a protocol by its name in /etc/protocols, as a listing without -n prints it."""
+    """Return a protocol as a listing without -n prints it: by its name in /etc/protocols."""
     return LONG_PROTOCOL_NAMES.get(number, str(number))
 
 
@@ -35,12 +35,12 @@ def parse_port(text: str) -> int:
 
 
 def port_text(port: int, *, is_numeric: bool) -> str:
-    """Return a port, by the name of its service unless `is_numeric`."""
+    """Return a port as text: its number if `is_numeric`, else the name of its service."""
     return str(port) if is_numeric else SERVICE_NAMES.get(port, str(port))
 
 
 def parse_port_range(text: str) -> tuple[int, int]:
-    """Parse `80`, `80:90`, `:90` or `80:`."""
+    """Parse `80`, `80:90`, `:90` or `80:` into the first and the last port."""
     low_text, colon, high_text = text.partition(":")
     if not colon:
         port = parse_port(text)
@@ -78,7 +78,10 @@ def parse_family_address(text: str, family: int, message: str) -> Address:
 
 
 def parse_mark(text: str, module: str, option: str) -> tuple[int, int]:
-    """Parse `value[/mask]`, both 32 bits."""
+    """Parse a mark `value[/mask]`, both numbers of 32 bits; without a mask, all bits count.
+
+    Raises `ParameterProblemError`; `module` and `option` appear in its text.
+    """
     value_text, slash, mask_text = text.partition("/")
     value = parse_number(value_text, 0xFFFFFFFF)
     mask = parse_number(mask_text, 0xFFFFFFFF) if slash else 0xFFFFFFFF
@@ -88,9 +91,9 @@ def parse_mark(text: str, module: str, option: str) -> tuple[int, int]:
 
 
 def parse_host_mask(text: str, family: int) -> tuple[Address, int]:
-    """Parse an address with an optional prefix length or mask.
+    """Parse an address with an optional prefix length or mask, such as `10.0.0.0/8`.
 
-    Return the address without host bits, and the mask as a number.
+    Return the address with the bits outside the mask cleared, and the mask as a number.
     """
     bits = 128 if family == 6 else 32
     host, slash, mask_text = text.partition("/")
@@ -125,9 +128,10 @@ def mask_length(mask: int, bits: int) -> int | None:
 
 
 def host_mask_text(address: Address, mask: int, *, always_length: bool = True) -> str:
-    """Return an address and mask as iptables-save prints them, such as `10.0.0.0/8`.
+    """Return an address and its mask as iptables-save prints them, such as `10.0.0.0/8`.
 
-    A mask that is not contiguous is printed in full.
+    A mask without a prefix length (with gaps between its ones) is printed as an address. Without `always_length`, a
+    mask of all ones is omitted.
     """
     bits = len(address) * 8
     length = mask_length(mask, bits)
@@ -144,7 +148,7 @@ _PLAIN = frozenset("_-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV
 def quoted(text: str) -> str:
     """Return free text as iptables-save prints it.
 
-    Bare if it is one plain word, else in double quotes with escapes.
+    A plain word is returned unchanged, any other text in double quotes with escapes.
     """
     if text and _PLAIN.issuperset(text):
         return text
@@ -152,7 +156,7 @@ def quoted(text: str) -> str:
 
 
 def split_words(text: str) -> list[str]:
-    """Split the text of a rule into words; the inverse of `quoted`.
+    """Split the text of a rule into words, and remove the quotes that `quoted` adds.
 
     In double quotes a backslash escapes any character; single quotes are accepted, too. Raises
     `ParameterProblemError` if a quote is not closed.

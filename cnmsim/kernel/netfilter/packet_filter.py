@@ -1,6 +1,6 @@
-"""The part of the packet filter that matches, targets, statements and chains depend on, as a protocol.
+"""The interface of the packet filter on which matches, targets, statements and chains depend, as a protocol.
 
-`Netfilter` implements it. The protocol keeps those modules below `netfilter.py`, which is composed of them.
+`Netfilter` implements it. As those modules import only the protocol, `netfilter.py` can import them.
 """
 
 from __future__ import annotations
@@ -31,20 +31,23 @@ class PacketFilter(Protocol):
 
     @property
     def random(self) -> Random:
-        """The random numbers of the statistic match."""
+        """The random number generator of the statistic match."""
 
     @property
     def set_names(self) -> frozenset[str]:
         """The names of the IP sets that rules may refer to."""
 
     def next_order(self) -> int:
-        """Return the sequence number of a new registration on the hooks."""
+        """Return a new sequence number for a registration on a hook."""
 
     def rules_changed(self) -> None:
-        """Invalidate what depends on rules, chains, policies or sets."""
+        """Invalidate everything that depends on rules, chains, policies or sets."""
 
     def source_mac(self, packet: Packet) -> bytes:
-        """Return the hardware address of the sender of a packet, b"" if it is unknown."""
+        """Return the MAC address of the packet's sender or of the gateway to it, b"" if it is unknown."""
 
     def send_as(self, src: Address, dst: Address, protocol: int, message: bytes, *, replied_packet: Packet) -> None:
-        """Send a message from any address in reply to a packet."""
+        """Send an IP packet with the payload `message` in reply to `replied_packet`.
+
+        `src` need not be an address of the namespace.
+        """

@@ -1,6 +1,7 @@
-"""Parser of the command line of iptables(8): options and abbreviations, and those of the loaded matches and targets.
+"""Parser of the command line of iptables(8): its own options and those of the matches and targets that a rule loads.
 
-An option that no loaded extension has loads the match of the rule's protocol, as `-p tcp --dport 80` does.
+Options may be abbreviated. If no loaded extension has an option, the match of the rule's protocol is loaded, as for
+`-p tcp --dport 80`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from cnmsim.kernel.netfilter.targets import TARGETS
 
 @frozen
 class _GlobalOption:
-    """An option of iptables itself: long name, letter, and whether its argument is required, optional or none."""
+    """An option of iptables itself: its long name, its letter, and whether it takes an argument.
+
+    `argument` is `required`, `optional` or `none`.
+    """
 
     name: str
     letter: str
@@ -282,9 +286,10 @@ class _Parser:
     # --- options of extensions
 
     def _extension(self, name: str, given: list[str], inverted: bool) -> bool:
-        """Parse `--name` as an option of a loaded extension or of the protocol's match.
+        """Parse `--name` as an option of a loaded extension, or of the protocol's match, which is then loaded.
 
-        Return False if none has it.
+        `given` are the arguments found so far; `inverted` means that `!` preceded the option. Return False if no
+        extension has the option.
         """
         drafts = [*([self.target] if self.target is not None else []), *reversed(self.matches)]
         for draft in drafts:
@@ -399,13 +404,16 @@ def _check_chain_name(name: str) -> None:
 def parse_command(
     words: list[str], family: int, chain_exists: Callable[[str, str], bool], set_names: frozenset[str] = frozenset()
 ) -> Command:
-    """Parse the words after `iptables`. `chain_exists(table, chain)` returns whether a rule may jump to a chain.
+    """Parse `words`, the arguments of an iptables command. Raises `ParameterProblemError`.
 
-    Raises `ParameterProblemError`.
+    `chain_exists(table, chain)` returns True if a rule may jump to the chain. `set_names` are the existing IP sets.
     """
     return _Parser(words, ParseContext(family, set_names=set_names), chain_exists).parse()
 
 
 def parse_rule(text_words: list[str], family: int, set_names: frozenset[str] = frozenset()) -> list[Rule]:
-    """Parse a rule without command and chain; a name after -j that is not a target is accepted as a chain."""
+    """Parse a rule without command and chain; return several rules if it names several addresses.
+
+    A name after -j that is not a target is taken as the name of a chain, whether that exists or not.
+    """
     return parse_command(["-A", "", *text_words], family, lambda table, chain: True, set_names).rules

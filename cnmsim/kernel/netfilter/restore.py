@@ -12,9 +12,10 @@ from cnmsim.kernel.netfilter.table import Chain, Table
 
 
 def restore_rules(tables: IpTables, text: str, *, no_flush: bool = False, with_counters: bool = False) -> None:
-    """Replace rules as iptables-restore does; with `no_flush`, keep the existing ones.
+    """Execute `text`, the output of iptables-save, as iptables-restore does.
 
-    `with_counters` sets counters from `text`. Raises `IptablesError`, with nothing changed.
+    With `no_flush`, the existing rules of the tables are kept; otherwise they are replaced. `with_counters` also sets
+    the counters. Raises `IptablesError`, with nothing changed.
     """
     before = save.save(tables.tables, None, with_counters=True)
     existing = {name for name, table in tables.tables.items() if table.exists}
@@ -38,7 +39,7 @@ class _Restorer:
         self._table: Table | None = None
 
     def run(self, text: str) -> None:
-        """Execute every line. Raises `IptablesError` that names the first invalid one."""
+        """Execute every line of `text`. Raises an `IptablesError` that names the first invalid line."""
         number = 0
         for number, raw in enumerate(text.splitlines(), 1):
             line = raw.strip()
@@ -61,7 +62,7 @@ class _Restorer:
         return IptablesError(2, f"{program} {self._version}: {message}\nError occurred at line: {line}\n{hint}")
 
     def _failure(self, line: int, error: IptablesError) -> IptablesError:
-        """Return the error of one line's command as iptables-restore words it."""
+        """Return the error of one line's command in the wording of iptables-restore."""
         name = program_name(self._tables.family)
         text = error.text.removeprefix(f"{name}: ").removeprefix(f"{name} {self._version}: ")
         if error.status == 2:

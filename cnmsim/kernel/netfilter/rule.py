@@ -1,4 +1,4 @@
-"""A packet filter rule as a value: what iptables-save prints after `-A CHAIN`."""
+"""A packet filter rule as a value: the part that iptables-save prints after `-A CHAIN`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from cnmsim.kernel.netfilter.option_values import host_mask_text, protocol_text
 
 @frozen
 class HostMatch:
-    """A source or destination: an address without the bits outside `mask`, optionally inverted."""
+    """A condition on the source or destination: address and mask, optionally inverted.
+
+    The bits of the address outside `mask` are 0.
+    """
 
     address: Address
     mask: int
@@ -23,7 +26,7 @@ class HostMatch:
 
 @frozen
 class NameMatch:
-    """An interface name or prefix (`veth+`), optionally inverted."""
+    """A condition on a device: an interface name or prefix (`veth+`), optionally inverted."""
 
     name: str
     is_inverted: bool = False
@@ -34,11 +37,11 @@ class NameMatch:
 
 @frozen(cache_hash=True)
 class Rule:
-    """One rule. Parsing its canonical text, `str(rule)`, returns an equal rule.
+    """One rule. Its canonical text is `str(rule)`; parsing it returns an equal rule.
 
-    `target` is None for a rule that only counts; a target that is not an extension is the chain `target.name`,
-    entered with -j or, if `is_goto`, with -g. `protocol` 0 is any; `fragment` is True for -f, False for ! -f, else
-    None.
+    `target` is None for a rule that only counts. If it is not an extension, `target.name` is the chain that the rule
+    enters, with -j or (if `is_goto`) with -g. `protocol` 0 stands for any protocol. `fragment` is True for -f, False
+    for ! -f, else None.
     """
 
     source: HostMatch | None = None
@@ -56,7 +59,7 @@ class Rule:
         return " ".join(word for word in (self.matches_text(), self.target_text()) if word)
 
     def with_value(self, name: str, value: str) -> Rule:
-        """Return a copy with another canonical value of the option with that name in any match or the target."""
+        """Return a copy in which the option `name` of any match or of the target has `value` (in canonical form)."""
         matches = tuple([match.with_value(name, value) for match in self.matches])
         return evolve(
             self, matches=matches, target=None if self.target is None else self.target.with_value(name, value)
@@ -81,7 +84,7 @@ class Rule:
         return " ".join(words)
 
     def target_text(self) -> str:
-        """Return the target with its options, "" if there is none."""
+        """Return the target and its options as iptables-save prints them, "" if there is no target."""
         if self.target is None:
             return ""
         return f"{'-g' if self.is_goto else '-j'} {self.target.name}{self.target.options_text()}"

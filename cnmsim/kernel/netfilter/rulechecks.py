@@ -1,4 +1,4 @@
-"""The kernel's checks of rules that iptables accepts: targets and matches out of place (x_tables.c)."""
+"""The kernel's checks of rules that iptables itself accepts, such as a target in the wrong table (x_tables.c)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cnmsim.kernel.netfilter.targets import TARGETS
 
 
 def is_misplaced(rule: Rule, table: Table, chain: Chain) -> bool:
-    """Return True if the kernel does not allow the rule's target in this table or in this built-in chain."""
+    """Return True if the kernel does not allow the rule's target in this table or this built-in chain."""
     kind = TARGETS[rule.target.name] if rule.target is not None else None
     if kind is None:
         return False
@@ -20,7 +20,7 @@ def is_misplaced(rule: Rule, table: Table, chain: Chain) -> bool:
 
 
 def is_refused(rule: Rule, table: Table, chain: Chain) -> bool:
-    """Return True if the check of the rule's target or of a match refuses it.
+    """Return True if the kernel module of the rule's target or of one of its matches refuses the rule.
 
     Source: xt_check_target, xt_check_match.
     """

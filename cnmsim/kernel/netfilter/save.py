@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def rule_line(chain: str, entry: RuleEntry) -> str:
-    """Return one rule as `-A CHAIN …`."""
+    """Return one rule of the chain named `chain` as `-A CHAIN …`."""
     text = str(entry.rule)
     return f"-A {chain} {text}" if text else f"-A {chain}"
 
 
 def rule_lines(chains: Iterable[Chain], *, with_counters: bool = False, number: int = 0) -> str:
-    """Return chains as `iptables -S` prints them, or one rule by number.
+    """Return chains as `iptables -S` prints them: policies and user-defined chains first, then the rules.
 
-    Policies and user-defined chains come first, then the rules.
+    With `number`, return only the rule at that position (from 1) of each chain.
     """
     chains = list(chains)
     lines = []
@@ -40,7 +40,10 @@ def _counted_line(chain: str, entry: RuleEntry) -> str:
 
 
 def save(tables: Mapping[str, Table], name: str | None, *, with_counters: bool = False) -> str:
-    """Return the existing tables, or one of them, as iptables-save prints them without comments."""
+    """Return tables as iptables-save prints them, without comments.
+
+    With `name`, return only that table; with None, all tables that exist in the kernel.
+    """
     parts = []
     for table in tables.values():
         if table.name == name or (name is None and table.exists):

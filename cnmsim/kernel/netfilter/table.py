@@ -22,10 +22,11 @@ _INDEX_MIN_RULES = 16
 
 @define(eq=False)
 class CompiledRule:
-    """A rule as closures over a packet.
+    """A rule as functions that test a packet and act on it.
 
-    `flow_tests` depend on the flow alone; `packet_tests` are the first that does not, and all that follow it. When
-    all pass, `action` is executed, or `verdict` returned, or the chain `jump` entered.
+    `flow_tests` depend only on the flow. `packet_tests` are the first test that does not, and all tests after it. If
+    all tests pass, one of three things happens: `action` is executed, `verdict` is returned, or the chain `jump` is
+    entered.
     """
 
     flow_tests: tuple[Test, ...]
@@ -38,7 +39,7 @@ class CompiledRule:
 
 @define(eq=False)
 class RuleEntry:
-    """A rule of a chain with its counters; `compiled` is set on the first traversal."""
+    """A rule of a chain, with its counters. `compiled` is set when a packet first reaches the rule."""
 
     rule: Rule
     packets: int = 0
@@ -47,7 +48,7 @@ class RuleEntry:
 
     @property
     def chain_name(self) -> str:
-        """The chain to which the target jumps, or ""."""
+        """The name of the chain that the rule enters (-j or -g), "" if its target is not a chain."""
         target = self.rule.target
         if target is None or (target.name in TARGETS and not self.rule.is_goto):
             return ""
@@ -56,10 +57,11 @@ class RuleEntry:
 
 @define(eq=False)
 class Chain:
-    """A chain with the counters of its policy. `policy` is None for a user-defined one.
+    """A chain. `policy` is None for a user-defined one; `packets` and `bytes` count the packets that got the policy.
 
-    `order` is the order of creation, 0 for a built-in chain that was never used, which the kernel does not have.
-    Equal rules of a long chain share one `Rule` object, so that a search among thousands compares identities.
+    `order` is the chain's sequence number. It is 0 for a built-in chain that was never used, and which therefore does
+    not exist in the kernel. In a long chain, equal rules share one `Rule` object, so that a search compares only
+    identities.
     """
 
     name: str
@@ -120,9 +122,9 @@ class Chain:
 
 
 class Table:
-    """One table of one family. It `exists` in the kernel from the first change on, as with iptables-nft.
+    """One table of one family. With iptables-nft it exists in the kernel (`exists`) only from the first change on.
 
-    `order` is the order of registration on the hooks; `label` is its name in traces.
+    `order` is its sequence number for the registration on the hooks; `label` is its name in traces.
     """
 
     __slots__ = ("_chains", "exists", "family", "label", "name", "order")
@@ -130,14 +132,14 @@ class Table:
     def __init__(self, name: str, family: int, label: str = "") -> None:
         self.name = name
         self.family = family
-        self.label = label + name  # usually `name` itself
+        self.label = label + name  # the same as `name`, except for iptables-legacy
         self.exists = False
         self.order = 0
         self._chains: dict[str, Chain] | None = None
 
     @property
     def chains(self) -> dict[str, Chain]:
-        """The chains by name: the built-in ones, then the others in order of creation."""
+        """The chains by name: first the built-in ones, then the user-defined ones in order of creation."""
         # Created on first use: most tables of a namespace are never touched.
         if self._chains is None:
             self._chains = {chain: Chain(chain, "ACCEPT") for chain in BUILT_IN_CHAINS[self.name]}
@@ -153,7 +155,7 @@ class Table:
         return (entry for chain in (self._chains or {}).values() for entry in chain.rules)
 
     def built_in_chains(self) -> Iterator[Chain]:
-        """Return the built-in chains in hook order."""
+        """Return the built-in chains in the order in which iptables prints them."""
         return (self.chains[name] for name in BUILT_IN_CHAINS[self.name])
 
     def user_defined_chains(self) -> list[Chain]:
@@ -169,7 +171,7 @@ class Table:
         return sum(entry.chain_name == name for chain in self.chains.values() for entry in chain.rules)
 
     def reaches(self, start: str, goal: str) -> bool:
-        """Return True if jumps lead from chain `start` to chain `goal`."""
+        """Return True if the chain `start` is the chain `goal`, or leads to it by one or several jumps."""
         waiting, visited = [start], set()
         while waiting:
             name = waiting.pop()

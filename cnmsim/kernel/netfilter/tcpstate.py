@@ -26,7 +26,7 @@ class TcpState(IntEnum):
     SYN_SENT2 = 9
 
 
-#: Not states: the packet is invalid for the connection, or valid without changing the state.
+#: Results that are not states: the packet is invalid for the connection, or valid but leaves the state unchanged.
 INVALID, IGNORE = -1, -2
 
 _CODES = {

@@ -1,7 +1,7 @@
 """Traversal of one base chain by a packet (Linux: ipt_do_table).
 
-Rules are compiled when a packet first reaches them: see `compiled.py`. A traversal decides anew for every packet;
-packets of a cached flow do not come here, see `kernel/offload/flow_cache.py`.
+Rules are compiled when a packet first reaches them: see `compiled.py`. Every packet is tested anew; packets of a
+cached flow skip the traversal, see `kernel/offload/flow_cache.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Entry = TypeVar("Entry")
 
 
 class PacketCounter(Protocol):
-    """A counter of packets and bytes: a rule, a policy or a counter statement."""
+    """Anything that counts packets and bytes: a rule, a chain (for its policy) or a counter statement."""
 
     packets: int
     bytes: int
@@ -36,11 +36,12 @@ class PacketCounter(Protocol):
 
 @define(eq=False)
 class TraversalResult(Generic[Entry]):
-    """The outcome of a traversal: the `verdict` of rule `entry`, or of the chain's policy if that is `None`.
+    """The outcome of a traversal: its `verdict`, and the rule `entry` that returned it (None: the chain's policy).
 
-    `counters` were incremented; `chains` is the path of chain names to the verdict. `is_cacheable` tells whether
-    every packet of the flow has the same outcome until a rule, an address, a route or a link changes: all tests made
-    depend on the flow alone (`Dependency.FLOW`), and no target acted on the packet.
+    `counters` are the counters that were incremented; `chains` are the names of the chains on the path to the
+    verdict. `is_cacheable` is True if every packet of the flow has the same outcome until a rule, an address, a route
+    or a link changes: all tests that were run depend only on the flow (`Dependency.FLOW`), and no target acted on the
+    packet.
     """
 
     verdict: Verdict
@@ -51,7 +52,7 @@ class TraversalResult(Generic[Entry]):
 
 
 class Traversal(ABC, Generic[Entry]):
-    """One base chain at one hook: a step of the packet path."""
+    """A step on a hook that passes a packet through one base chain."""
 
     __slots__ = ("_hook", "_netfilter")
 
@@ -60,7 +61,7 @@ class Traversal(ABC, Generic[Entry]):
         self._netfilter = netfilter
 
     def __call__(self, packet: Packet) -> bool:
-        """Run a packet through the chain. Return `False` if it was dropped or rejected."""
+        """Pass a packet through the chain. Return `False` if it was dropped or rejected."""
         result = self._traverse(packet)
         if packet.recording is not None:
             packet.recording.add_traversal(packet, result)
@@ -72,7 +73,10 @@ class Traversal(ABC, Generic[Entry]):
 
     @abstractmethod
     def _traverse(self, packet: Packet) -> TraversalResult[Entry]:
-        """Evaluate the chain and the chains it jumps to: increment counters, execute targets, return the outcome."""
+        """Evaluate the chain and the chains it jumps to, and return the outcome.
+
+        Counters are incremented and targets are executed.
+        """
 
     @abstractmethod
     def _report(self, packet: Packet, result: TraversalResult[Entry]) -> None:
@@ -80,7 +84,7 @@ class Traversal(ABC, Generic[Entry]):
 
 
 class ChainTraversal(Traversal["RuleEntry"]):
-    """A built-in chain of iptables as a step on its hook."""
+    """The traversal of a built-in chain of iptables."""
 
     __slots__ = ("_chain", "_table")
 
@@ -170,7 +174,7 @@ class ChainTraversal(Traversal["RuleEntry"]):
         namespace.report(Step.DROPPED, what, packet, decision=decision, reason=reason)
 
     def _decision(self, result: TraversalResult[RuleEntry]) -> str:
-        """Format the rule or policy that decided, with the path of chains to it."""
+        """Return the rule or policy that decided, as text, with the path of chains that led to it."""
         path = f"{self._table.label} {' → '.join(result.chains)}"
         if result.entry is None:
             return f"{path}: policy {self._chain.policy}"

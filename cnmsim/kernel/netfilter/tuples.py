@@ -1,6 +1,7 @@
 """Conntrack's key of a flow in one direction: protocol, addresses and ports (nf_conntrack_tuple).
 
-For ICMP the identifier and the type with its code take the place of the ports, as in Linux.
+For ICMP, as in Linux, the identifier takes the place of the source port, and the type with the code that of the
+destination port.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ UNTRACKED_TYPES = frozenset({130, 131, 132, 133, 134, 135, 136, 137, 143})
 
 
 def invert(key: ConntrackTuple) -> ConntrackTuple:
-    """Return the tuple of the reply direction."""
+    """Return the tuple of the opposite direction.
+
+    Source and destination are exchanged, and an ICMP query becomes its reply or a reply its query.
+    """
     protocol, src, dst, first, second = key
     if protocol == 1 or protocol == 58:  # noqa: PLR1714 - the hot path
         replies = _REPLIES4 if protocol == 1 else _REPLIES6
@@ -31,7 +35,7 @@ def invert(key: ConntrackTuple) -> ConntrackTuple:
 
 
 def icmp_tuple(protocol: int, src: Address, dst: Address, message: bytes) -> ConntrackTuple | None:
-    """Return the tuple of an ICMP query or reply, or None for any other message."""
+    """Return the tuple of `message`, an ICMP query or reply from `src` to `dst`; None for any other message."""
     replies = _REPLIES4 if protocol == 1 else _REPLIES6
     if len(message) < 8 or message[0] not in replies:
         return None
@@ -39,7 +43,7 @@ def icmp_tuple(protocol: int, src: Address, dst: Address, message: bytes) -> Con
 
 
 def packet_tuple(packet: Packet) -> ConntrackTuple | None:
-    """Return the tuple of a packet, or None if it has none of its own (an ICMP error, a later fragment)."""
+    """Return the tuple of a packet, or None if it has none (an ICMP error, or a fragment other than the first)."""
     if packet.fragment_offset:
         return None
     if packet.protocol in {1, 58}:
@@ -50,8 +54,8 @@ def packet_tuple(packet: Packet) -> ConntrackTuple | None:
 def quoted_header(family: int, quoted: bytes) -> tuple[int, int, Address, Address] | None:
     """Parse the IP header of the packet that an ICMP error quotes.
 
-    Return its protocol, the offset of its transport header, source and destination. Return None if it is incomplete
-    or belongs to a later fragment.
+    Return its protocol, the offset of its transport header, its source and its destination. Return None if the header
+    is incomplete, or if the packet is a fragment other than the first.
     """
     if family == 4:
         if len(quoted) < 20 or quoted[0] >> 4 != 4:

@@ -47,7 +47,7 @@ class RouteCache:
         self.opaque: OpaqueDatagrams | None = None
 
     def send(self, data: bytes, address: tuple[str | Address, int]) -> bool:
-        """Send a datagram by a cached route.
+        """Send a datagram with the content `data` by a cached route. Return True if it was sent.
 
         Return `False`, without any effect, if there is none or the datagram must take the full path.
         """
@@ -55,7 +55,10 @@ class RouteCache:
         return route is not None and route.send(data)
 
     def add(self, decision: RoutingDecision, dst: Address, dport: int) -> None:
-        """Cache the route to a peer, if the flow cache has the flow. Called after a datagram took the full path."""
+        """Cache the route to a peer, if the flow cache has its flow. Called after a datagram took the full path.
+
+        `decision` is the routing decision for that datagram, `dst` and `dport` are the peer's address and port.
+        """
         socket = self._socket
         if len(dst) == 4 and socket.dont_fragment is not False:
             flow = socket.namespace.sent_flow(decision, dst, socket.local_port, dport)
@@ -66,7 +69,10 @@ class RouteCache:
 
 
 class CachedRoute:
-    """The route and the prepared headers of datagrams to one peer. `lookup` finds and holds their datagram path."""
+    """The route and the prepared headers of datagrams to one peer.
+
+    `lookup` is the lookup of the datagram path to the peer, `None` until it is first needed.
+    """
 
     __slots__ = (
         "_dport", "_ip_sum", "_options", "_socket", "_sport", "_tos", "_udp_sum", "addresses", "flow", "lookup",
@@ -100,7 +106,10 @@ class CachedRoute:
         return self.addresses[4:], self._dport
 
     def is_valid(self) -> bool:
-        """Return True if no observer is active and the socket is unchanged since the route was cached."""
+        """Return True if the route can still be used.
+
+        It can if no observer is active and the socket is open, unchanged and without an error.
+        """
         socket = self._socket
         namespace = socket.namespace
         return (
@@ -112,7 +121,10 @@ class CachedRoute:
         )
 
     def send(self, data: bytes) -> bool:
-        """Send a datagram. Return `False`, without any effect, if it must take the full path."""
+        """Send a datagram with the content `data`. Return True if it was sent.
+
+        Return `False`, without any effect, if it must take the full path.
+        """
         if not self.is_valid():
             return False
         flow = self.flow
@@ -123,7 +135,10 @@ class CachedRoute:
         return True
 
     def frame(self, data: bytes, macs: bytes, ttl: int) -> bytes:
-        """Return the Ethernet frame of a datagram. `macs` is the destination MAC followed by the source MAC."""
+        """Return the Ethernet frame of a datagram with the content `data`.
+
+        `macs` is the destination MAC followed by the source MAC, `ttl` the TTL of the packet.
+        """
         size = _IP_HEADERS + len(data)
         length = size - 20
         body = int.from_bytes(data) << 8 if length & 1 else int.from_bytes(data)

@@ -44,9 +44,9 @@ _MAX_LOOKUP_INTERVAL = 64
 
 
 class Payload(Protocol):
-    """The payload of a datagram, whose bytes are built only if it becomes a frame, such as an `OpaquePayload`.
+    """The payload of a datagram as an object, such as an `OpaquePayload`. Bytes are built only for a frame.
 
-    `content` is what the payload means to its receiver, `size` its length in bytes.
+    `content` is the object that the receiver gets, `size` the length of the payload in bytes.
     """
 
     content: Any
@@ -57,7 +57,7 @@ class Payload(Protocol):
 
 
 class LinkPort(Protocol):
-    """The point where an interface is attached to a link."""
+    """The end of a link to which an interface is attached."""
 
     @property
     def station(self) -> object:
@@ -65,16 +65,16 @@ class LinkPort(Protocol):
 
 
 class LastSeen(Protocol):
-    """An address in a link's table.
+    """The entry of a MAC address in a link's address table.
 
-    `heard_ns` is the virtual time of the last frame with this source, in nanoseconds.
+    `heard_ns` is the virtual time of the last frame from this address, in nanoseconds.
     """
 
     heard_ns: int
 
 
 class LinkPath(Protocol):
-    """The path of frames between two interfaces of a link, on which they are only delayed."""
+    """A path between two interfaces of a link, on which frames are delayed but not otherwise affected."""
 
     @property
     def here(self) -> LastSeen:
@@ -96,7 +96,7 @@ class LinkPath(Protocol):
         """
 
     def carries(self, length: int, now_ns: int) -> bool:
-        """Return True if a frame of `length` bytes that is sent now takes this path."""
+        """Return True if a frame of `length` bytes that is sent at time `now_ns` takes this path."""
 
 
 class OpaqueDatagrams:
@@ -125,7 +125,7 @@ class OpaqueDatagrams:
         socket.offload.opaque = self
 
     def send(self, payload: Payload, address: SocketAddress) -> None:
-        """Send a datagram, by a datagram path if there is one. Raises as `UdpSocket.sendto`."""
+        """Send a datagram to `address`, along a datagram path if there is one. Raises as `UdpSocket.sendto`."""
         route = self.socket.offload.routes.get(address)
         if route is not None:
             lookup = route.lookup
@@ -141,10 +141,10 @@ class OpaqueDatagrams:
         )
 
     def send_if_redundant(self, payload: Payload, address: SocketAddress) -> bool:
-        """Send a datagram only if there is a path to the receiver and its content would change nothing there.
+        """Send a datagram only if there is a path to the receiver and the content would change nothing there.
 
-        Otherwise return `False`, and send nothing. Such a datagram may be received at once, before its arrival time,
-        which costs least.
+        Return True if it was sent, otherwise `False`. Such a datagram may be received at once, before its arrival
+        time, which costs least.
         """
         route = self.socket.offload.routes.get(address)
         lookup = route.lookup if route is not None else None
@@ -161,7 +161,10 @@ class OpaqueDatagrams:
 
 
 class PathLookup:
-    """The datagram path of a cached route, or the number of datagrams until the next attempt to find it."""
+    """The lookup of the datagram path for a cached route.
+
+    It holds the path or, if none was found, the number of datagrams until the next attempt.
+    """
 
     __slots__ = ("_interval", "_route", "_until_lookup", "path")
 
@@ -171,7 +174,10 @@ class PathLookup:
         self._until_lookup = self._interval = _FIRST_LOOKUP
 
     def find(self) -> DatagramPath | None:
-        """Count a datagram, and look up the path if an attempt is due. Return the path, or `None`."""
+        """Count a datagram, and look up the path if an attempt is due.
+
+        Return the path, or `None` if there is none yet.
+        """
         self._until_lookup -= 1
         if self._until_lookup > 0:
             return None
@@ -213,13 +219,16 @@ class _Hop:
         self.ttl = ttl
 
     def flow_at_end(self, key: bytes) -> Flow | None:
-        """Return the flow in the receiving namespace, or `None` if it is not cached or is subject to NAT."""
+        """Return the flow with these addresses and ports (`key`) in the receiving namespace.
+
+        Return `None` if it is not cached or is subject to NAT.
+        """
         receiver = self._receiver
         flow = receiver.namespace.flows.received.get((receiver, key)) if receiver.namespace is not None else None
         return flow if flow is not None and not flow.translates and flow.mac == receiver.mac else None
 
     def enter(self, size: int) -> bool:
-        """Send a datagram of `size` bytes over the link.
+        """Send a datagram of `size` bytes over the link. Return True if it is on its way.
 
         Return `False`, without any effect, if it must become a frame.
         """
@@ -238,9 +247,9 @@ class _Hop:
         return True
 
     def arrive(self, size: int, end: Flow) -> bool:
-        """Receive a datagram at the end of the link.
+        """Receive a datagram of `size` bytes at the end of the link. Return True if it was received.
 
-        It then enters the next hop; at the last hop it is counted in the receiver's flow, `end`. Return `False`,
+        It then enters the next hop; at the last hop it is counted in `end`, the flow of the receiver. Return `False`,
         without any effect, if it must become a frame.
         """
         receiver, next_hop = self._receiver, self.next
@@ -286,8 +295,8 @@ class DatagramPath:
     def send(self, payload: Payload, *, is_redundant: bool) -> bool:
         """Send a datagram. Return `False`, without any effect, if it must become a frame.
 
-        A redundant datagram is received at once if no other event is scheduled before its arrival, and so is any
-        whose receiver is passive.
+        `is_redundant` is true if its content would change nothing at the peer. If no other event is scheduled before
+        its arrival, such a datagram is received at once, and so is any datagram whose receiver is passive.
         """
         if not self._first.enter(payload.size):
             return False
@@ -297,7 +306,8 @@ class DatagramPath:
     def _advance(self, payload: Payload, hop: _Hop, *, is_redundant: bool) -> None:
         """Move a datagram, which has entered `hop`, along the path until the next scheduled event.
 
-        If it has not arrived by then, schedule the rest of its way.
+        If it has not arrived by then, schedule the rest of its path. `is_redundant` has the same meaning as for
+        `send`.
         """
         clock, size = self._clock, payload.size
         now_ns = when_ns = clock.now_ns

@@ -73,11 +73,11 @@ SentKey = tuple[int, "Address", "Address", bytes]
 
 
 class FlowRecorder:
-    """The decisions about one packet so far on its full path.
+    """A record of the decisions about one packet while it takes the full path.
 
-    A step that cannot be replayed removes it from `Packet.recording`. `counters` are the counters of the rules and
-    policies that matched the packet. `shape` (protocol and length) must not change on the way; `tuple_before`
-    (addresses and ports) may be changed by NAT.
+    A step that cannot be replayed ends the recording: it sets `Packet.recording` to `None`. `counters` are the
+    counters of the rules and policies that matched the packet. `shape` (protocol and length) must not change on the
+    way; `tuple_before` (addresses and ports) may be changed by NAT.
     """
 
     __slots__ = ("counters", "decision", "mac", "received", "sent", "shape", "tuple_before")
@@ -133,7 +133,7 @@ class FlowCache:
         self._filter: bytearray | None = None
 
     def disable(self) -> None:
-        """Send every packet along the full path from now on."""
+        """Make every packet take the full path from now on."""
         self.is_enabled = False
         self._namespace.generation += 1
         self.received.clear()
@@ -155,23 +155,26 @@ class FlowCache:
                 packet.recording = FlowRecorder(packet, received=key, mac=frame[:6])
 
     def record_sent(self, packet: Packet, key: SentKey, decision: RoutingDecision) -> None:
-        """Start recording a packet that originates here, if enough packets of its flow were seen."""
+        """Start recording a packet that this namespace sends, if enough packets of its flow were seen.
+
+        `key` is the key of its flow, `decision` the routing decision for it.
+        """
         protocol = packet.protocol
         if self.is_enabled and protocol in _MIN_HEADER and self._admit(crc32(b"".join(key[1:]), key[0]), protocol):
             packet.recording = FlowRecorder(packet, sent=key, decision=decision)
 
     def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
-        """Return the cached flow of UDP datagrams that originate here, or `None`.
+        """Return the cached flow of UDP datagrams that are sent here from `sport` to `dst` and `dport`, or `None`.
 
-        A flow that was cached for another routing decision than `decision` is not returned.
+        The flow must have been cached for the same routing decision as `decision`.
         """
         flow = self.sent.get((17, decision.src, dst, _PORTS.pack(sport, dport)))
         return flow if flow is not None and flow.decision is decision else None
 
     def _admit(self, key_hash: int, protocol: int) -> bool:
-        """Count a packet with this key and return True if enough were seen to record the flow.
+        """Count a packet by the hash of its key. Return True if enough were counted to record the flow.
 
-        If hashes collide a key may be admitted too early. The hash must be the same in every run, so that every run
+        If hashes collide, a flow may be recorded too early. The hash must be the same in every run, so that every run
         of a lab takes the same time.
         """
         slots = self._filter
@@ -357,7 +360,7 @@ class Flow:
         return packet
 
     def send(self, data: bytes) -> bool:
-        """Replay the flow for a packet that originates here.
+        """Replay the flow for a packet that this namespace sends. Return True if it was sent.
 
         Return `False`, without any effect, if it must take the full path.
         """
@@ -376,7 +379,7 @@ class Flow:
     def output(self, size: int, flags: int = 0) -> Mac | None:
         """Count an outgoing packet of `size` bytes and return its next hop's MAC.
 
-        Return `None`, without any effect, if the packet must take the full path.
+        `flags` are its TCP flags. Return `None`, without any effect, if the packet must take the full path.
         """
         if size > self._max_size:
             return None
@@ -384,16 +387,17 @@ class Flow:
         return hop if hop is not None and self.account(size, flags) else None
 
     def forward(self, size: int, mac: Mac) -> bool:
-        """Count a packet of `size` bytes, if its next hop still has the MAC `mac`.
+        """Count a packet of `size` bytes and return True, if its next hop still has the MAC `mac`.
 
         Return `False`, without any effect, if the packet must take the full path.
         """
         return self.next_hop_mac() == mac and size <= self._max_size and self.account(size)
 
     def datagram_socket(self) -> UdpSocket | None:
-        """Return the socket that receives the flow's datagrams, or `None`.
+        """Return the socket that receives the flow's datagrams, or `None` if there is none.
 
-        `None` also if the socket is no longer valid, or needs more of a packet than sender and data.
+        Also return `None` if another socket might receive them now, or if the socket needs more of a packet than its
+        sender and data.
         """
         socket = self.socket
         if socket is None or socket.needs_packets or self.sockets_at != self._namespace.sockets.udp_generation:
@@ -410,9 +414,9 @@ class Flow:
         return mac
 
     def account(self, size: int, flags: int = 0) -> bool:
-        """Count a packet of `size` bytes in the flow's counters, and refresh its conntrack entry.
+        """Count a packet of `size` bytes in the flow's counters, and refresh its conntrack entry. Return True.
 
-        Return `False`, without any effect, if the packet must take the full path.
+        `flags` are its TCP flags. Return `False`, without any effect, if the packet must take the full path.
         """
         if self._stamp != self._namespace.generation + self._netfilter.generation:
             return False

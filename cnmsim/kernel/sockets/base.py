@@ -181,7 +181,7 @@ class Socket(ABC):
             raise os_error(errno.EBADF)
 
     def became_readable(self) -> None:
-        """Wake the task that waits for data, a connection or an error."""
+        """Wake the tasks that wait for data, a connection or an error, and call `on_readable`."""
         self._changed.notify()
         if self.on_readable is not None:
             self.on_readable(self)

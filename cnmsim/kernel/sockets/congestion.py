@@ -22,10 +22,10 @@ class CongestionWindow:
     #: SND.MAX at the last detected loss. Further losses below it belong to the same event (the `recover` variable of
     #: RFC 6582).
     recovery_end: int = -1
-    #: Whether the window was full in the present round, and if not, the most bytes that were in flight.
+    #: Whether the window was full in the present round; if it was not, the most bytes that were in flight.
     _is_limiting: bool = False
     _most_in_flight: int = 0
-    #: SND.NXT when the two were set: the round ends when it is acknowledged.
+    #: SND.NXT when these two were set: the round ends when it is acknowledged.
     _round_end: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -45,7 +45,7 @@ class CongestionWindow:
         self.size = max(least, self.size >> min(max(0, idle_ns // rto_ns), 32))
 
     def acknowledged(self, count: int) -> None:
-        """Grow the window after `count` new bytes were acknowledged, if it limits the sender."""
+        """Grow the window after `count` new bytes were acknowledged, if the sender uses the whole window."""
         is_doubling = self.size < self.threshold and self.size < 2 * self._most_in_flight
         if not (self._is_limiting or is_doubling):
             return
@@ -57,14 +57,17 @@ class CongestionWindow:
     def lost(self, in_flight: int, sequence: int) -> None:
         """Halve the window, because duplicate acknowledgements indicate a loss (RFC 5681 §3.2).
 
-        `sequence` is the present SND.MAX.
+        `in_flight` is the number of bytes sent but not acknowledged, `sequence` is SND.MAX.
         """
         self.threshold = max(in_flight // 2, 2 * self.mss)
         self.size = self.threshold
         self.recovery_end = sequence
 
     def timed_out(self, in_flight: int) -> None:
-        """Restart from one segment after a retransmission timeout (RFC 5681 §3.1)."""
+        """Shrink the window to one segment after a retransmission timeout (RFC 5681 §3.1).
+
+        `in_flight` is the number of bytes sent but not acknowledged.
+        """
         self.threshold = max(in_flight // 2, 2 * self.mss)
         self.size = self.mss
         self.recovery_end = -1

@@ -35,7 +35,7 @@ class PortHolder(Protocol):
 
 @define(eq=False)
 class PortSpace:
-    """The ports of one protocol, 1 to 65535."""
+    """The ports of one protocol, from 1 to 65535, and their holders."""
 
     namespace: NetworkNamespace
     _holders: dict[int, list[PortHolder]] = field(factory=dict, init=False)

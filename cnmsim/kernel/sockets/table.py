@@ -84,7 +84,7 @@ class SocketTable:
         self.icmp: list[IcmpSocket] = []
 
     def random_below(self, count: int) -> int:
-        """Return a random number below `count`; it selects an ephemeral port."""
+        """Return a random number from 0 to `count` - 1, for the choice of an ephemeral port."""
         random = self._random
         if random is None:
             # A generator takes two kilobytes, and most namespaces draw only a few numbers: the first draws are
@@ -109,7 +109,10 @@ class SocketTable:
         return (offset + (self._namespace.clock.now_ns >> 6)) & 0xFFFFFFFF
 
     def timestamp_offset(self, local: Address, remote: Address) -> int:
-        """Return the offset that TCP timestamps between two addresses start from (secure_tcp_ts_off)."""
+        """Return the value at which the timestamps of TCP connections between two addresses start.
+
+        Source: secure_tcp_ts_off.
+        """
         key = (local, remote)
         offset = self._timestamp_offsets.get(key)
         if offset is None:
@@ -118,7 +121,7 @@ class SocketTable:
         return offset
 
     def tcp_features(self) -> tuple[bool, bool, bool]:
-        """Return which options connections offer: selective acknowledgements, timestamps, window scaling.
+        """Return whether connections offer each of: selective acknowledgements, timestamps, window scaling.
 
         The sysctls tcp_sack, tcp_timestamps and tcp_window_scaling decide.
         """
@@ -142,7 +145,7 @@ class SocketTable:
     def deliver(self, packet: Packet) -> bool:
         """Deliver a packet for this namespace to its socket. Return True if a socket received it.
 
-        Without a socket a UDP datagram is answered with an ICMP error, a TCP segment with a reset.
+        If there is no socket, a UDP datagram is answered with an ICMP error, a TCP segment with a reset.
         """
         if packet.protocol == 17:
             return self._deliver_udp(packet)

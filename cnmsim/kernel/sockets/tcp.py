@@ -112,7 +112,7 @@ class TcpSocket(Socket):
         return self.accept_nowait()
 
     def accept_nowait(self) -> TcpSocket:
-        """Return the socket of the next waiting connection. Raises `BlockingIOError` if there is none."""
+        """Return the socket of the next connection in the accept queue. Raises `BlockingIOError` if it is empty."""
         self._check_open()
         if not self.is_listening:
             raise os_error(errno.EINVAL)
@@ -142,7 +142,7 @@ class TcpSocket(Socket):
         return connection in self._accept_queue
 
     def accept_syn(self, packet: Packet, segment: TcpSegment, connection: TcpConnection) -> None:
-        """Process a SYN that this listener received: start `connection`, or drop the SYN if the backlog is full."""
+        """Process a SYN that this listener received: start `connection` or, if the backlog is full, drop the SYN."""
         if len(self._syn_queue) > self._backlog or not self.has_room:
             if self.namespace.clock.observes_drops:
                 self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, f"{self.label}, its backlog is full")

@@ -31,7 +31,7 @@ class ReceiveBuffer:
 
     @property
     def window(self) -> int:
-        """The last advertised window, minus the data received since."""
+        """The window that the peer may still use: the last advertised one, less the data received since."""
         return max(0, self._right_edge - self.next)
 
     @property
@@ -40,7 +40,10 @@ class ReceiveBuffer:
         return bool(self._out_of_order)
 
     def insert(self, sequence: int, data: bytes, *, has_fin: bool) -> bool:
-        """Insert a segment's data, as far as it is inside the window. Return True if `next` advanced."""
+        """Store the part of a segment's data that is inside the window. Return True if `next` advanced.
+
+        `sequence` is the number of the first byte; `has_fin` is true if a FIN follows the data.
+        """
         end = self.next + self.window
         if sequence + len(data) > end:
             data, has_fin = data[: max(0, end - sequence)], False
@@ -89,10 +92,11 @@ class ReceiveBuffer:
         return data
 
     def advertise(self, mss: int, scale: int = 0) -> int:
-        """Choose the window to advertise now, in units of 2^`scale` bytes.
+        """Return the window to advertise now, in units of 2^`scale` bytes.
 
-        The right edge never moves left by more than rounding, and moves right only by a worthwhile step (RFC 9293
-        §3.8.6.2.2). A partial unit is rounded up where there is room, as in Linux (__tcp_select_window).
+        The right edge of the window never moves left by more than rounding. It moves right only if it can move by
+        `mss` bytes or half the buffer (RFC 9293 §3.8.6.2.2). A partial unit is rounded up if the buffer has room for
+        it, as in Linux (__tcp_select_window).
         """
         free = max(0, self.size - len(self.unread))
         if self.next + free - self._right_edge >= min(mss, self.size // 2):
@@ -107,6 +111,9 @@ class ReceiveBuffer:
         return units
 
     def should_send_window_update(self, mss: int) -> bool:
-        """Return True if reading has opened the window so far that the sender should be told (tcp_cleanup_rbuf)."""
+        """Return True if the program has read so much that the peer should be sent the new window.
+
+        Source: tcp_cleanup_rbuf.
+        """
         offered = self.size - len(self.unread)
         return offered - self.window >= min(mss, self.size // 2) and offered >= 2 * self.window

@@ -236,7 +236,10 @@ class TcpConnection(TcpSender):
             self._end(errno.EPIPE if self.state is TcpState.CLOSE_WAIT else errno.ECONNRESET)
 
     def _process_ack(self, packet: Packet, segment: TcpSegment, sequence: int) -> bool:
-        """Process the ACK field. Return False if the rest of the segment must be ignored."""
+        """Process the ACK field of a segment. Return False if the rest of the segment must be ignored.
+
+        `sequence` is the segment's sequence number, counted from the peer's SYN.
+        """
         ack = self._snd_una + _distance(segment.ack, self._iss + self._snd_una)
         if self.state is _SYN_RECEIVED and not self._establish(packet, segment, ack):
             return False
@@ -441,9 +444,9 @@ class TcpConnection(TcpSender):
         self._end(errno.ECONNRESET)
 
     def may_reuse_time_wait(self, segment: TcpSegment) -> bool:
-        """Return True if the connection is in TIME-WAIT and a SYN with this sequence number may replace it.
+        """Return True if the connection is in TIME-WAIT and the SYN `segment` may replace it by a new connection.
 
-        The number must be greater than those of all received data.
+        Its sequence number must be greater than those of all received data.
         """
         return self.state is TcpState.TIME_WAIT and _distance(segment.seq, self._irs + self._receive_buffer.next) > 0
 

@@ -185,7 +185,7 @@ class TcpSender(ABC):
     def _skip_sacked(self) -> int:
         """Advance SND.NXT past data that the peer has selectively acknowledged.
 
-        Return the number of bytes from there to the next such block, a very large number if there is none.
+        Return the number of bytes from SND.NXT to the next block of such data, or 2^30 if there is none.
         """
         for start, end in sorted(self._sacked):
             if start <= self._snd_nxt < end:
@@ -215,7 +215,10 @@ class TcpSender(ABC):
         return True
 
     def _send_data_segment(self, size: int) -> None:
-        """Send `size` bytes from SND.NXT on. The segment has the FIN flag if the stream ends with these bytes."""
+        """Send `size` bytes, starting at SND.NXT.
+
+        The segment has the FIN flag if the stream ends with these bytes.
+        """
         start = self._snd_nxt
         at = start - self._send_base
         payload = bytes(self._send_data[at : at + size])
@@ -268,7 +271,7 @@ class TcpSender(ABC):
         return (begin + self.namespace.clock.now_ns // 1_000_000) & 0xFFFFFFFF, self._recent_timestamp
 
     def _sack_blocks(self, payload: int) -> list[tuple[int, int]]:
-        """Return SACK blocks in wire sequence numbers, as many as fit beside `payload` bytes of data."""
+        """Return the SACK blocks, in sequence numbers as on the wire, that fit beside `payload` bytes of data."""
         room = max(self.mss - payload - 4, 0) // 8
         blocks = self._receive_buffer.sack_blocks()[:room]
         return [((self._irs + start) & 0xFFFFFFFF, (self._irs + end) & 0xFFFFFFFF) for start, end in blocks]
@@ -416,7 +419,7 @@ class TcpSender(ABC):
         self._wait_timer = self._start_timer(duration_ns, self.expire)
 
     def expire(self) -> None:
-        """End TIME_WAIT: the connection is closed and forgotten."""
+        """End TIME-WAIT: close the connection and remove it from its namespace."""
         self._transition(TcpEvent.EXPIRY)
         self._unregister()
 
@@ -427,7 +430,7 @@ class TcpSender(ABC):
         return self.state
 
     def _end(self, number: int | None) -> None:
-        """Move to CLOSED at once. Unless `number` is `None`, the user's next call raises that error number."""
+        """Move to CLOSED at once. The user's next call raises the error `number`, unless that is `None`."""
         if self.state is TcpState.CLOSED:
             return
         self._transition(TcpEvent.ABORT)

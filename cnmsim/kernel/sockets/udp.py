@@ -176,7 +176,7 @@ class UdpSocket(Socket):
         self._changed.notify()
 
     def deliver(self, packet: Packet, data: bytes) -> bool:
-        """Receive `data`, the content of a UDP packet for this socket.
+        """Receive `data`, the content of a UDP packet for this socket. Return True if it was received.
 
         Return `False` if the receive buffer is full.
         """

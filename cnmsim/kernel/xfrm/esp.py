@@ -67,7 +67,10 @@ class Cipher:
         self.icv_length = icv_length
 
     def encrypt(self, spi: int, sequence: int, iv: bytes, payload: bytes, next_header: int) -> bytes:
-        """Encrypt `payload`, padded to whole words, and return the payload of the ESP packet (RFC 4303 §2.4)."""
+        """Encrypt `payload`, padded to whole words, and return the payload of the ESP packet (RFC 4303 §2.4).
+
+        `next_header` is the protocol number of `payload`; `spi`, `sequence` and `iv` are fields of the ESP packet.
+        """
         pad = -(len(payload) + 2) % 4
         plain = payload + bytes(range(1, pad + 1)) + bytes((pad, next_header))
         header = _HEADER.pack(spi, sequence)

@@ -95,7 +95,10 @@ class Xfrm:
             self.states[self.states.index(old)] = state
 
     def remove_state(self, dst: Address, spi: int, mark: Mark | None = None) -> None:
-        """Delete a state. Raises `OSError(ESRCH)` if it does not exist."""
+        """Delete the state with this destination, SPI and mark (`None`: the default mark).
+
+        Raises `OSError(ESRCH)` if it does not exist.
+        """
         self._remove_state(self.get_state(dst, spi, mark))
 
     def _remove_state(self, state: XfrmState) -> None:
@@ -103,7 +106,10 @@ class Xfrm:
         self.states.remove(state)
 
     def get_state(self, dst: Address, spi: int, mark: Mark | None = None) -> XfrmState:
-        """Return a state by its identity. Raises `OSError(ESRCH)` if it does not exist."""
+        """Return the state with this destination, SPI and mark (`None`: the default mark).
+
+        Raises `OSError(ESRCH)` if it does not exist.
+        """
         for state in self.states:
             if state.identity == (dst, spi, mark or Mark()):
                 return state
@@ -134,13 +140,19 @@ class Xfrm:
         self._namespace.topology_changed()
 
     def remove_policy(self, direction: str, selector: Selector, mark: Mark | None = None) -> None:
-        """Delete a policy. Raises `OSError(ENOENT)` if it does not exist."""
+        """Delete the policy with this direction, selector and mark (`None`: the default mark).
+
+        Raises `OSError(ENOENT)` if it does not exist.
+        """
         self.policies.remove(self.get_policy(direction, selector, mark))
         self.removals += 1
         self._namespace.topology_changed()
 
     def get_policy(self, direction: str, selector: Selector, mark: Mark | None = None) -> XfrmPolicy:
-        """Return a policy by its identity. Raises `OSError(ENOENT)` if it does not exist."""
+        """Return the policy with this direction, selector and mark (`None`: the default mark).
+
+        Raises `OSError(ENOENT)` if it does not exist.
+        """
         for policy in self.policies:
             if policy.identity == (direction, selector, mark or Mark()):
                 return policy
@@ -153,10 +165,9 @@ class Xfrm:
         self._namespace.topology_changed()
 
     def policy_for(self, direction: str, packet: Packet) -> XfrmPolicy | None:
-        """Return the policy for a packet, or `None`.
+        """Return the policy that applies to a packet in `direction` (`out`, `in` or `fwd`), or `None`.
 
-        Of several matching policies it is the one with the lowest priority value, and the oldest of those that are
-        equal.
+        If several match, the one with the lowest priority value applies; of those with the same value, the oldest.
         """
         best: XfrmPolicy | None = None
         for policy in self.policies:  # newest first
@@ -196,9 +207,10 @@ class Xfrm:
         return None
 
     def output(self, packet: Packet) -> bool:
-        """Encrypt and send an outgoing packet. Return False if no policy requires encryption.
+        """Encrypt and send an outgoing packet. Return False, and do nothing, if no policy requires encryption.
 
-        Raises `OSError` to the sender: EPERM if a policy blocks the packet, EREMOTE without a matching state.
+        Return True if the packet was sent or dropped. Raises `OSError` to the sender: EPERM if a policy blocks the
+        packet, EREMOTE without a matching state.
         """
         policy = self.policy_for("out", packet)
         if policy is None:
@@ -309,7 +321,7 @@ class Xfrm:
         namespace.ip.input(decrypted)
 
     def check_input_policy(self, packet: Packet) -> bool:
-        """Return True if the policies admit a local packet; otherwise it is dropped."""
+        """Return True if the policies accept a packet for this namespace; otherwise drop it and return False."""
         if packet.protocol == Protocol.ESP:
             return True
         policy = self.policy_for("in", packet)

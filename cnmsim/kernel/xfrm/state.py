@@ -83,7 +83,12 @@ class XfrmState:
         )
 
     def encrypt(self, payload: bytes, next_header: int) -> bytes:
-        """Encrypt a payload into an ESP payload. Raises `OverflowError` when the sequence numbers are exhausted."""
+        """Return the ESP payload that contains `payload`, encrypted.
+
+        `next_header` is the protocol number of `payload`.
+
+        Raises `OverflowError` when the sequence numbers are exhausted.
+        """
         if self.sequence_out >= _MAX_SEQUENCE:
             raise OverflowError("the sequence numbers are used up")
         self.sequence_out += 1

@@ -1,4 +1,4 @@
-"""Compose files (compose-spec), and starting their projects on a simulated engine."""
+"""Compose files (compose-spec), and starting the projects that they describe on a simulated engine."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ def load_project(
 ) -> ComposeProject:
     """Read the Compose files of a project; later files override earlier ones.
 
-    A folder means the Compose file in it; a text of several lines or a mapping is the content of a file. The
-    project's name is `project`, else `COMPOSE_PROJECT_NAME`, the files' `name`, or the name of their folder. `env`
-    and the files of variables define the variables in `${…}`. `texts` are read instead of the files with these paths.
-    Raises `FileError` with file, line and key,
-    `InvalidParameter` for an invalid project name.
+    An item of `files` that is a folder means the Compose file in it; a string of several lines or a mapping is the
+    content of a file. The project's name is the first of these that is set: `project`, `COMPOSE_PROJECT_NAME`, the
+    key `name` in the files, the name of their folder. `${…}` is replaced by variables from `env` and from
+    `env_files`. `texts` maps paths of files to text that is used in place of their content.
+
+    Raises `FileError` with file, line and key, `InvalidParameter` for an invalid project name.
     """
     paths = project_files(files)
     first = paths[0]

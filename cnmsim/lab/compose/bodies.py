@@ -1,7 +1,7 @@
 """The request bodies that Compose sends to an engine for a project (docker/compose v2.26.1, `pkg/compose/create.go`).
 
-Later additions that concern networking are sent, too: a network's gateway priority (2.33), IPv4 disabled (2.34) and
-an interface's name (2.36).
+They also contain later additions that concern networking: a network's gateway priority (2.33), IPv4 disabled (2.34)
+and an interface's name (2.36).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _INTERFACE_NAME = "com.docker.network.endpoint.ifname"
 
 
 def container_name(project: ComposeProject, service: Service, number: int) -> str:
-    """Return the name of a service's container."""
+    """Return the name of the container `number` (from 1) of a service, such as `shop-web-1`."""
     return service.container_name or f"{project.name}-{service.name}-{number}"
 
 
 def image_name(project: ComposeProject, service: Service) -> str:
-    """Return the name of a service's image. A service that is built has an image named after itself."""
+    """Return the name of a service's image: the one in the file or, if it names none, `PROJECT-SERVICE`."""
     return service.image or f"{project.name}-{service.name}"
 
 
 def service_hash(service: Service) -> str:
-    """Return a hash of a service's configuration, without the number of replicas."""
+    """Return a hash of a service's configuration except the number of replicas."""
     fields = asdict(service)
     del fields["replicas"]
     return hashlib.sha256(repr(fields).encode()).hexdigest()
@@ -81,10 +81,10 @@ def network_body(project: ComposeProject, network: Network) -> dict[str, Any]:
 def container_body(
     project: ComposeProject, service: Service, number: int, *, links: Sequence[str], network_mode: str
 ) -> dict[str, Any]:
-    """Return the body of `POST /containers/create`.
+    """Return the body of `POST /containers/create` for the container `number` (from 1) of a service.
 
-    `links` are the service's links as `container:alias`. `network_mode` is the service's `network_mode`, in which a
-    reference to a service is replaced by a container.
+    `links` are the service's links as `container:alias`. `network_mode` is the service's `network_mode`, but with a
+    container in place of a service that it refers to.
     """
     uses = service.networks_by_priority()
     body: dict[str, Any] = {

@@ -16,10 +16,10 @@ from cnmsim.lab.lab import Lab
 from cnmsim.lab.source import LabSource
 from cnmsim.underlay.nameserver import ANY_PUBLIC_NAME
 
-#: Documentation addresses (RFC 5737): no network of a Compose file overlaps them, and no engine's default pool.
+#: Documentation addresses (RFC 5737). Neither networks in Compose files nor the engine's default pools overlap them.
 DOCKER, CLIENT, ROUTER_INSIDE = "198.51.100.15", "198.51.100.50", "198.51.100.1"
 INTERNET, ROUTER_OUTSIDE = "203.0.113.10", "203.0.113.1"
-#: Their IPv6 counterparts (RFC 3849), for projects with an IPv6 network.
+#: The IPv6 documentation addresses (RFC 3849), for projects with an IPv6 network.
 HOST_6, CLIENT_6, ROUTER_INSIDE_6 = "2001:db8:0:1::15", "2001:db8:0:1::50", "2001:db8:0:1::1"
 INTERNET_6, ROUTER_OUTSIDE_6 = "2001:db8:0:2::10", "2001:db8:0:2::1"
 NAMES = {"www.example.com": INTERNET, "api.example.com": INTERNET, "example.com": INTERNET}
@@ -42,12 +42,11 @@ def compose_lab(
     epoch_s: int | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> Lab:
-    """Read a project, build a Docker host, a client and the internet around it, and start it. Raises `FileError`.
+    """Read a Compose project, build a lab with a Docker host, a client and the internet, and start the project there.
 
-    `create_external` creates the project's external networks. `listens` states the ports of services, `strict`
-    refuses what would be assumed. With `offline` no public name or address answers but those in `NAMES`. `texts` are
-    read instead of the files with these paths. Raises `NotFound` for a service that the project does not have and
-    `InvalidParameter` for an invalid port.
+    The parameters are those of `Lab.from_compose`, and `texts`, which maps paths of files to text that is used in
+    place of their content. With `offline` only the names in `NAMES` can be looked up. Raises `FileError`, `NotFound`
+    if `listens` names a service that the project does not have, and `InvalidParameter` for an invalid port in it.
     """
     options = {
         "project": project, "env": env, "profiles": tuple(profiles), "env_files": tuple(env_files), "scale": scale,
@@ -109,7 +108,7 @@ def _with_length(address: str) -> str:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """Return a host name that is not the name of a service of the project."""
+    """Return `name` or, as long as it is in `taken`, the name with `-host` appended."""
     while name in taken:
         name += "-host"
     return name

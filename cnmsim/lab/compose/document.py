@@ -1,4 +1,4 @@
-"""Read the files of a project into one document: variables, `include`, `extends` and merging."""
+"""Reading of a project's files into one document: variables, `include`, `extends` and merging."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ File = Path | Map
 
 
 def project_files(given: str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]]) -> list[File]:
-    """Return the files of a project.
+    """Return the files of a project, each as a path or as content that was parsed already.
 
-    A folder means the Compose file in it, and its override file if there is one. A text of several lines is parsed as
-    a Compose file, a mapping is its content. Raises `FileError` for a folder without a Compose file, and for content
-    that is not YAML.
+    A folder means the Compose file in it, and its override file if there is one. A string of several lines is parsed
+    as a Compose file; a mapping is the content of one. Raises `FileError` for a folder without a Compose file, and
+    for content that is not YAML.
     """
     several = [given] if isinstance(given, str | Path | Mapping) else list(given)
     files: list[File] = []
@@ -55,7 +55,7 @@ def project_files(given: str | Path | Mapping[str, Any] | Sequence[str | Path | 
 
 
 def _inline(given: str | Mapping[str, Any]) -> Map:
-    """Parse a project given as text or as plain values."""
+    """Parse a project that is given as text or as a mapping of plain values."""
     import yaml
 
     name = "(text)" if isinstance(given, str) else "(mapping)"
@@ -79,9 +79,11 @@ def _files_of_folder(folder: Path) -> list[File]:
 
 @define
 class Reader:
-    """Reads the files of one project; `variables` are substituted for `${…}`.
+    """Reads the files of one project.
 
-    `texts` are read instead of the files with these paths.
+    `variables` are the values for `${…}`; relative paths in content start at `folder`.
+
+    `texts` maps paths of files to text that is used in place of their content.
     """
 
     variables: Variables
@@ -91,7 +93,10 @@ class Reader:
     _count: list[int] = field(factory=lambda: [0])
 
     def read(self, files: Sequence[File]) -> Map:
-        """Read files, later ones merged over earlier ones, into one validated document. Raises `FileError`."""
+        """Read files into one validated document, into which later files are merged over earlier ones.
+
+        Raises `FileError`.
+        """
         document = Map(Place(_name(files[0]), 1))
         for file in files:
             for part in self._parts(file):
@@ -110,7 +115,10 @@ class Reader:
         return merged
 
     def _parts(self, file: File) -> Iterator[Map]:
-        """Read one file and merge its YAML documents, as if they were separate files (compose-go `loadYamlFile`)."""
+        """Yield the YAML documents of one file, each completed by `_part`.
+
+        The caller merges them as if they were separate files (compose-go `loadYamlFile`).
+        """
         name = _name(file)
         if name in self._open:
             raise FileError(f"include cycle detected: {' includes '.join((*self._open, name))}", path=name)
@@ -119,7 +127,10 @@ class Reader:
             yield self._part(document, folder, name)
 
     def _part(self, document: Map, folder: Path, name: str) -> Map:
-        """Complete one YAML document: add the files that it includes and the services that its services extend."""
+        """Return one YAML document with `include` and `extends` resolved.
+
+        The content of included files is added, and each service is merged over the one that it extends.
+        """
         included = self._included(document, folder, name)
         own = Map(document.place)
         for key, value in document.items():
@@ -205,7 +216,10 @@ def _untagged(document: Map) -> Map:
 
 
 def _join(included: Map, own: Map, name: str) -> Map:
-    """Add the content of an included file. Raises `FileError` if both files define an object differently."""
+    """Return the document `own` with the objects of an included file added.
+
+    Raises `FileError` if both define an object differently.
+    """
     joined = own.copy()
     for section in _SHARED:
         theirs = included.get(section)
@@ -240,9 +254,9 @@ def _anchor_paths(document: Map, folder: Path) -> None:
 
 
 def environment(env: Mapping[str, str] | None, env_files: Sequence[str | Path], folder: Path) -> dict[str, str]:
-    """Return the variables of a project: `env` and the variables in its env files. `env` has precedence.
+    """Return the variables of a project: those of `env` and of its env files. `env` takes precedence.
 
-    Raises `FileError`.
+    The env files are `env_files` or, if this is empty, the file `.env` in `folder`. Raises `FileError`.
     """
     outer = dict(env or {})
     values: dict[str, str] = {}

@@ -1,6 +1,6 @@
-"""Find the line of a Compose file that an engine's error is about.
+"""Location of engine errors in Compose files.
 
-The line with the value that the message quotes.
+The location is the line of the value that the error message quotes, or else of a setting that the message mentions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cnmsim.lab.yamlfile import Key
 
 
 def keys_of_network_error(project: ComposeProject, network: Network, message: str) -> tuple[Key, ...]:
-    """Return the keys that lead to the setting of a network that the engine's error message is about."""
+    """Return the path of keys to the setting of a network that the engine's error `message` is about."""
     at: tuple[Key, ...] = ("networks", network.key)
     given = (project.document.get("networks") or {}).get(network.key)
     if not isinstance(given, dict):
@@ -28,7 +28,7 @@ def keys_of_network_error(project: ComposeProject, network: Network, message: st
 
 
 def keys_of_service_error(project: ComposeProject, service: Service, message: str) -> tuple[Key, ...]:
-    """Return the keys that lead to the setting of a service that the engine's error message is about."""
+    """Return the path of keys to the setting of a service that the engine's error `message` is about."""
     at: tuple[Key, ...] = ("services", service.name)
     given = project.document["services"][service.name]
     for number, port in enumerate(given.get("ports", ())):
@@ -48,7 +48,10 @@ def keys_of_service_error(project: ComposeProject, service: Service, message: st
 
 
 def holding(value: Any, message: str, at: tuple[Key, ...]) -> tuple[Key, ...] | None:
-    """Return the keys that lead to the value that a message quotes."""
+    """Return the path of keys to the first string in `value` that the message quotes; `None` if there is none.
+
+    `at` is the path of `value` itself.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
             found = holding(item, message, (*at, key))

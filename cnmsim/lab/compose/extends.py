@@ -29,7 +29,10 @@ def extend_services(services: Map, document: Map, folder: Path, name: str, read:
 def _service(
     document: Map, key: str, folder: Path, name: str, chain: tuple[tuple[str, str], ...], read: Callable[[Path], Map]
 ) -> Any:
-    """Return a service merged over the service that it extends."""
+    """Return the service `key` of a document, merged over the service that it extends.
+
+    `chain` are the services, each as (key, file), that extend this one, to detect cycles.
+    """
     service = document["services"][key]
     if not isinstance(service, Map) or "extends" not in service:
         return service
@@ -69,5 +72,5 @@ def _service(
 
 
 def message_about(error: FileError, name: str) -> str:
-    """Return the message of an error without the name of its file."""
+    """Return the message of an error without the file name `name` at its beginning."""
     return error.message.removeprefix(f"{name}: ")

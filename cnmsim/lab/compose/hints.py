@@ -1,4 +1,4 @@
-"""What a Compose file says of its services' listeners, for the stand-ins of programs that are not simulated."""
+"""Ports on which services listen, as far as a Compose file tells: for services whose programs are not simulated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ EXTENSION = "x-cnmsim"
 
 
 def give_hints(project: ComposeProject, hints: ServiceHints) -> None:
-    """Add what the project's file states and implies about listeners to `hints`. Raises `FileError`."""
+    """Add the listeners that the project's file states or implies to `hints`. Raises `FileError`.
+
+    Also add which services have a server's configuration mounted, and which are expected to complete.
+    """
     names = _names(project)
     for service in project.services.values():
         key = f"{project.name}/{service.name}"
@@ -56,9 +59,9 @@ def _mount_targets(declaration: Mapping[str, Any]) -> Iterator[str]:
 
 
 def stated_listeners(project: ComposeProject, service: Service) -> list[int | str] | None:
-    """Return the listeners that a service states by `x-cnmsim: {listens: […]}`, `None` if it states none.
+    """Return the listeners that a service states by `x-cnmsim: {listens: […]}`, or `None` if it does not.
 
-    Raises `FileError` for an invalid statement.
+    Raises `FileError` for invalid content of this key.
     """
     given = (project.document["services"][service.name] or {}).get(EXTENSION)
     if given is None:
@@ -67,7 +70,10 @@ def stated_listeners(project: ComposeProject, service: Service) -> list[int | st
 
 
 def check_extension(given: Any, error: Any) -> list[int | str] | None:
-    """Return the listeners of an `x-cnmsim` extension. `error` makes the error for a message and keys."""
+    """Return the listeners in the value of an `x-cnmsim` key, or `None` if it has none.
+
+    `error` is called with a message and keys and returns the error to raise for invalid content.
+    """
     if not isinstance(given, Mapping):
         raise error("must be a mapping, such as {listens: [8000, 53/udp]}", EXTENSION)
     for key in given:
@@ -87,7 +93,7 @@ def check_extension(given: Any, error: Any) -> list[int | str] | None:
 
 
 def _names(project: ComposeProject) -> dict[str, str]:
-    """Map every name by which a service can be addressed to the service."""
+    """Return a mapping from every name by which a service can be addressed to the service's own name."""
     names: dict[str, str] = {}
     for service in project.services.values():
         own = [service.name, service.container_name, service.hostname]

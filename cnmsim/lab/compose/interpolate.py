@@ -18,14 +18,14 @@ class _Invalid(ValueError):
 
 
 class Variables:
-    """The variables for `${…}`. `unset` collects the names that were used and have no value."""
+    """The values for `${…}`. `unset` collects the names of variables that were used but have no value."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values = dict(values)
         self.unset: list[str] = []
 
     def substitute(self, template: str) -> str:
-        """Substitute every variable in a text.
+        """Return the text `template` with every variable replaced by its value.
 
         Raises `ValueError` for an invalid template or a missing required variable.
         """
@@ -42,9 +42,9 @@ class Variables:
         return "".join((*parts, template[position:]))
 
     def _one(self, template: str, at: int) -> tuple[str, int]:
-        """Substitute the variable after a dollar sign.
+        """Evaluate the variable whose dollar sign is before the offset `at`.
 
-        Return its value, and the offset at which the text continues.
+        Return its value, and the offset at which the remaining text begins.
         """
         if template[at : at + 1] == "$":
             return "$", at + 1

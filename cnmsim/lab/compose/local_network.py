@@ -1,4 +1,7 @@
-"""The LAN of a Docker host as a Compose file describes it: the name of its card, and subnets of macvlan networks."""
+"""The LAN of a Docker host as a Compose file describes it.
+
+The file contains the name of the host's network card, and the subnets of macvlan networks.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,19 @@ from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.lab.compose.model import ComposeProject, Network
 from cnmsim.lab.host import Host
 
-#: The card of a host, before a file names it.
+#: The name of a host's network card if no file names it.
 _CARD = "eth0"
 _ON_THE_LAN = frozenset(("macvlan", "ipvlan"))
-#: Subnets with fewer addresses get no machines of their own.
+#: In subnets with fewer addresses, the hosts of the lab get no address.
 _FEWEST = 16
 
 
 def fit_to_file(model: ComposeProject, docker: Host, router: Host, client: Host) -> None:
-    """Name the Docker host's card as the file does, and plug router, Docker host and client into its LANs.
+    """Rename the Docker host's network card as in the file, and add the LAN addresses that the file implies.
 
-    The parent of a macvlan or ipvlan network is the card. Its subnet is one of the LAN: the router has the address of
-    the gateway that the file or, before 29, the engine chooses, and the Docker host and the client have free
-    addresses at the end.
+    The card is the parent of the file's macvlan or ipvlan networks, and the subnet of such a network is a subnet of
+    the LAN. In it the router has the gateway address, which the file or (before release 29) the engine chooses; the
+    Docker host and the client have the last addresses that are free.
     """
     networks = [each for each in model.networks.values() if each.driver in _ON_THE_LAN and not each.is_external]
     cards = dict.fromkeys(each.driver_opts.get("parent", "").partition(".")[0] for each in networks)
@@ -68,7 +71,10 @@ def _plug_in(
 def _free_addresses(
     model: ComposeProject, network: Network, first: int, count: int, taken: set[Address]
 ) -> Iterator[str]:
-    """Yield addresses of a subnet that the file does not assign, from the end."""
+    """Yield the addresses of a subnet that are neither in `taken` nor assigned by the file, the last one first.
+
+    `first` is the first address of the subnet as a number, `count` the number of its addresses.
+    """
     used = set(taken)
     for service in model.services.values():
         for use in service.networks:

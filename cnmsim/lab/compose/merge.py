@@ -1,7 +1,8 @@
-"""Merge Compose files (compose-spec, 13-merge; compose-go `override`).
+"""Merging of Compose files (compose-spec, 13-merge; compose-go `override`).
 
-Mappings merge key by key and lists append, with the exceptions listed here. In lists that are sets by some key, a
-later item replaces an earlier one. `!reset` removes a value, `!override` replaces it.
+Mappings are merged key by key and lists are appended, with the exceptions listed here. In a list whose items have an
+identity, such as the target path, a later item replaces an earlier one of the same identity. `!reset` removes a
+value, `!override` replaces it.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class MergeError(ValueError):
 def merge(base: Any, over: Any, keys: tuple[Key, ...] = (), place: Place | None = None) -> Any:
     """Return a copy of `base` with the values of `over` merged into it.
 
-    `keys` is the path of this value in the document, `place` its position for error messages. Raises `MergeError` if
-    one of the values is a list or a mapping and the other one has a different type.
+    `keys` is the path of both values in the document, `place` the position of `over` for error messages. Raises
+    `MergeError` if one of the values is a list or a mapping and the other one has a different type.
     """
     if isinstance(over, Tagged):
         return strip_tags(over.value)
@@ -102,7 +103,10 @@ def _merge_maps(base: Map, over: Map, keys: tuple[Key, ...]) -> Map:
 
 
 def strip_tags(value: Any) -> Any:
-    """Return a value without its tags: values tagged `!reset` are removed, values tagged `!override` are kept."""
+    """Return a value without its tags.
+
+    A value tagged `!reset` is left out, one tagged `!override` is kept untagged.
+    """
     if isinstance(value, Tagged):
         return strip_tags(value.value) if value.tag == "!override" else value
     if isinstance(value, Map):
@@ -189,7 +193,7 @@ def _as_build(value: Any) -> Any:
 
 
 def _merge_pools(base: Any, over: Any, keys: tuple[Key, ...]) -> Any:
-    """Merge IPAM pools by their subnet."""
+    """Merge two lists of IPAM pools: pools with the same subnet are merged, others are appended."""
     if not isinstance(base, Seq) or not isinstance(over, Seq):
         path = key_text(keys)
         raise MergeError(f"cannot override {path}", getattr(over, "place", None) or Place("", 1), path)
@@ -205,9 +209,9 @@ def _merge_pools(base: Any, over: Any, keys: tuple[Key, ...]) -> Any:
 
 
 def unique(value: Any, keys: tuple[Key, ...] = ()) -> Any:
-    """Return a merged document without duplicates in the lists that are sets.
+    """Return a merged document without duplicates in lists whose items have an identity, such as a target path.
 
-    Of items with the same key (such as a target path), the last one is kept.
+    Of items with the same identity, the last one is kept.
     """
     if isinstance(value, Map):
         mapping = Map(value.place)

@@ -1,4 +1,4 @@
-"""A Compose project as values: the content of its files, merged and validated."""
+"""A Compose project as objects: the content of its files, merged and validated."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class HealthCheck:
 
 @frozen
 class Service:
-    """One service. `command` and `entrypoint` are `None` if the service does not override those of its image."""
+    """One service. `command` and `entrypoint` are `None` if the service uses those of its image."""
 
     name: str
     image: str
@@ -130,14 +130,15 @@ class ComposeProject:
 
     @property
     def inactive(self) -> dict[str, tuple[str, ...]]:
-        """The services that are not part of the project because none of their profiles is active, with these."""
+        """The services left out because none of their profiles is active: a mapping from name to profiles."""
         declared = self.document.get("services") or {}
         return {key: tuple(value["profiles"]) for key, value in declared.items() if key not in self.services}
 
     def source_of(self, *keys: str) -> str:
-        """Return the file and line of the value at `keys`, as `compose.yml:12`; "" if the project has no file.
+        """Return the file and line of the value at `keys`, such as `compose.yml:12`.
 
-        An item of a list (`NAME=VALUE`, `8080:80`) is found by its name or its whole text.
+        Return "" if the project was not read from a file. An item of a list is selected by its whole text (`8080:80`)
+        or by its name (`NAME` for `NAME=VALUE`).
         """
         here: object = self.document
         path: list[Key] = []
@@ -155,5 +156,5 @@ class ComposeProject:
         return f"{place.path}:{place.line}" if place is not None and place.path else ""
 
     def error(self, message: str, *keys: Key) -> FileError:
-        """Return a `FileError` for the value at `keys`."""
+        """Return a `FileError` with `message`, located at the value with the path `keys`."""
         return wrong(self.document, keys, message, self.path)

@@ -16,9 +16,9 @@ _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 
 @frozen
 class PortMapping:
-    """A container port and where it is published on the host.
+    """A container port and the host port at which it is published.
 
-    `published` is a port, a range of ports, or "" for any.
+    `published` is a port or a range of ports on the host, or "" if the engine chooses the port.
     """
 
     target: int
@@ -33,7 +33,10 @@ class PortMapping:
 
 
 def parse_port(value: int | str | dict[str, Any]) -> list[PortMapping]:
-    """Parse one item of `ports`, short (`"127.0.0.1:8080-8081:80-81/tcp"`) or long. Raises `ValueError`."""
+    """Parse one item of `ports` into one mapping for each container port. Raises `ValueError`.
+
+    The item has the short form `"127.0.0.1:8080-8081:80-81/tcp"` or the long form, a mapping.
+    """
     if isinstance(value, dict):
         return [_long(value)]
     return _short(str(value))
@@ -67,7 +70,10 @@ def _short(text: str) -> list[PortMapping]:
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """Split `[host_ip:][published:]target`; an IPv6 address may be in brackets."""
+    """Split `[host_ip:][published:]target` into these three parts, "" for a missing one.
+
+    An IPv6 address may be in brackets.
+    """
     head, _, target = text.rpartition(":")
     if not head:
         return "", "", target

@@ -38,15 +38,16 @@ if TYPE_CHECKING:
 _PATIENCE_S = 600
 #: Seconds of virtual time after which a running container whose health check cannot be simulated counts as healthy.
 _HEALTHY_AFTER_S = 1
-#: Seconds of virtual time in which the managers of a swarm learn that containers have left its networks.
+#: Seconds of virtual time that pass until all managers of a swarm know that containers have left its networks.
 _DETACHING_S = 1
 
 
 class Project:
     """A Compose project on one engine, before or after `up`.
 
-    Services of which the file states the listeners (`x-cnmsim: {listens: [8000]}`), and ports that services name in
-    each other's environment, commands and labels, become hints of the engine's image catalogue.
+    Ports on which services listen are read from the file and become hints of the engine's image catalogue: those that
+    it states (`x-cnmsim: {listens: [8000]}`), and those by which services refer to each other in their environment,
+    commands and labels.
     """
 
     def __init__(self, model: ComposeProject, engine: Engine, clock: Clock, *, is_strict: bool = False) -> None:
@@ -97,7 +98,7 @@ class Project:
 
     @property
     def stand_ins(self) -> dict[str, StandIn]:
-        """The stand-ins of services whose programs are not simulated, by service."""
+        """The placeholders for services whose programs are not simulated, by the name of the service."""
         found: dict[str, StandIn] = {}
         for container in self.containers():
             process = container.record.process
@@ -107,7 +108,10 @@ class Project:
 
     @property
     def notes(self) -> list[str]:
-        """What was assumed to bring the project up, as sentences: external networks, undecided health checks."""
+        """The assumptions made to start the project, as sentences.
+
+        They concern external networks and undecided health checks.
+        """
         notes = [
             f"network {name} is external and was not there: it is assumed to be a plain bridge network"
             for name in self._assumed_networks
@@ -125,12 +129,12 @@ class Project:
     # ---- up
 
     def up(self, *, scale: Mapping[str, int] | None = None) -> None:
-        """Start the project: first its networks, then its containers.
+        """Start the project: first its networks, then its containers. `scale` maps services to numbers of containers.
 
         A service starts after the services it depends on.
 
-        Running containers whose configuration did not change are kept. If the engine refuses something, removes
-        everything that this call created and raises `FileError` with the line in the file.
+        Running containers whose configuration has not changed are kept. If the engine refuses something, everything
+        that this call created is removed, and `FileError` is raised with the line in the file.
         """
         services = self._scaled(scale or {})
         give_hints(self.model, self.engine.image_store.catalogue.hints)
@@ -182,7 +186,10 @@ class Project:
         made.append(("network", identity))
 
     def _assume_network(self, network: Network, made: list[tuple[str, str]]) -> None:
-        """Create an external network that does not exist, as a plain `docker network create` does."""
+        """Create an external network that does not exist, as `docker network create` without options does.
+
+        Append it to `made`, the (kind, id) of everything created so far.
+        """
         try:
             created = self.engine.networks.create(network.name, driver="bridge")
         except EngineError as error:
@@ -191,7 +198,10 @@ class Project:
         self._assumed_networks.append(network.name)
 
     def _ensure_containers(self, service: Service, made: list[tuple[str, str]]) -> None:
-        """Create the missing containers of a service, and remove surplus and changed ones."""
+        """Remove a service's surplus containers and those with another configuration, then create the missing ones.
+
+        New containers are added to `made`, the (kind, id) of everything created so far.
+        """
         requested = range(1, service.replicas + 1)
         kept: set[int] = set()
         for container in self.containers(service.name):

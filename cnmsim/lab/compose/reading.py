@@ -1,4 +1,7 @@
-"""Convert a validated document to the values of `model`: canonical forms, defaults, constraints between services."""
+"""Conversion of a validated document to the objects of `model`.
+
+It fills in defaults, brings values to a canonical form, and checks the references between services.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ _MOST_PORTS = 70_000
 _MOST_REPLICAS = 1_000
 _SERVICE_PREFIX = "service:"
 
-#: Keys that have no effect with `external`: the network is not created here (compose-go `validation/external.go`).
+#: Keys that have no effect beside `external`, as Compose does not create such a network (compose-go
+#: `validation/external.go`).
 _NOT_WITH_EXTERNAL = (
     "driver",
     "driver_opts",
@@ -42,7 +46,10 @@ def read_project(
     variables: Mapping[str, str],
     warnings: Sequence[str],
 ) -> ComposeProject:
-    """Convert a validated document to a project. Raises `FileError`."""
+    """Convert a validated document to a project. Raises `FileError`.
+
+    `path` is the file that errors name if the document has no position. `warnings` are those found so far.
+    """
     return _ProjectReader(document, path, variables).project(name, profiles, warnings)
 
 
@@ -207,7 +214,7 @@ class _ProjectReader:
         return tuple(dict.fromkeys(found))
 
     def _dependencies(self, given: Map) -> tuple[Dependency, ...]:
-        """Return `depends_on`, and dependencies that links and shared namespaces imply (compose-go `Normalize`)."""
+        """Return a service's dependencies: `depends_on`, links and shared namespaces (compose-go `Normalize`)."""
         declared = given.get("depends_on", ())
         found: dict[str, Dependency] = {}
         if isinstance(declared, Mapping):
@@ -303,7 +310,7 @@ class _ProjectReader:
     # ---- values
 
     def _flag(self, value: Any, *at: Key) -> bool:
-        """Parse a boolean, which substitution may have turned into text."""
+        """Convert a boolean, which is a string if it comes from a variable. `at` is its path, for the error."""
         if isinstance(value, bool):
             return value
         known = {"true": True, "yes": True, "on": True, "1": True, "y": True}
@@ -398,7 +405,7 @@ def _unbracketed(address: str) -> str:
 
 
 def _check(project: ComposeProject) -> None:
-    """Check constraints between services. Raises `FileError`."""
+    """Check the references between services, volumes and container names. Raises `FileError`."""
     for service in project.services.values():
         for dependency in service.depends_on:
             if dependency.service not in project.services and dependency.is_required:
@@ -454,7 +461,10 @@ def _check_volumes(project: ComposeProject) -> None:
 
 
 def _source(section: str, item: Any) -> str | None:
-    """Return the top-level object that an item refers to; `None` for a path, an anonymous volume and so on."""
+    """Return the key of the top-level object that an item of `section` refers to.
+
+    Return `None` for an item that refers to none, such as a path or an anonymous volume.
+    """
     if isinstance(item, Mapping):
         source = item.get("source")
         is_named = section != "volumes" or item.get("type", "volume") == "volume"

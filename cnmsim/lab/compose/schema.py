@@ -1,7 +1,7 @@
 """The JSON Schema of a Compose file (compose-spec, 04-version-and-name to 09-secrets).
 
-What concerns networking is described completely. Of the rest only the names of keys are checked, so that a misspelt
-key is found and a key without a networking meaning is accepted.
+Keys that concern networking are described completely. Of all other keys only the names are checked, so that a
+misspelt key is an error and a key without a meaning for networking is accepted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _object(properties: dict[str, Schema], *, required: tuple[str, ...] = (), nu
 
 
 def _named(schema: Schema) -> Schema:
-    """Return the schema of a mapping with names that a user chose."""
+    """Return the schema of a mapping from names, which the user chooses, to values that have the given schema."""
     return {
         "type": ["object", "null"],
         "propertyNames": {
@@ -163,7 +163,7 @@ _NETWORKING: dict[str, Schema] = {
     "sysctls": _LIST_OR_MAP,
 }
 
-#: Keys of a service without a networking meaning.
+#: Keys of a service that have no meaning for networking.
 _ACCEPTED = [
     "annotations",
     "attach",

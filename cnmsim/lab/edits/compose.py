@@ -1,6 +1,6 @@
-"""Changes as edits of the Compose files of a project.
+"""Changes of a fix as edits of the Compose files of a project.
 
-What Compose cannot express (starting a container, the host's rules and routes) raises `NotExpressible`.
+A change that Compose has no key for (starting a container, the host's rules and routes) raises `NotExpressible`.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ from cnmsim.observe.fixes.changes import (
 if TYPE_CHECKING:
     from cnmsim.lab.compose.project import Project
 
-#: The wildcard address, which a program is to bind.
+#: The wildcard address, to which a program is made to bind.
 _ANYWHERE = "0.0.0.0"  # noqa: S104
 
 
 class ComposeEditor:
-    """Edits the files of one project. `prefix` leads to the project in a lab file that contains it.
+    """Edits the files of one project. `main` is the path of its first file.
 
-    `asked` is the name that the failed probe asked for; of a service's `extra_hosts` only this name is removed.
+    `prefix` is the path of keys to the project if a lab file contains it, otherwise empty. `asked` is the name that
+    the failed probe looked up; of a service's `extra_hosts` only the entry for this name is removed.
     """
 
     def __init__(
@@ -59,9 +60,9 @@ class ComposeEditor:
     # ---- where
 
     def _file(self, *keys: Key) -> YamlText:
-        """Return the file in which to edit the value at `keys` of the project.
+        """Return the text of the file in which to edit the value at `keys` of the project.
 
-        That is the file that states the value, or else the last of those that state the mapping around it.
+        It is the file that contains the value or, if none does, the last file that contains the mapping around it.
         """
         service_or_network = keys[:2]
         for depth in range(len(keys), 0, -1):
@@ -84,14 +85,17 @@ class ComposeEditor:
         return (*self.prefix, *keys)
 
     def _service(self, container: str) -> Service:
-        """Return the service of a container. Raises `NotExpressible`."""
+        """Return the service whose network a container of that name uses.
+
+        Raises `NotExpressible` if there is no such container.
+        """
         for each in self.project.containers():
             if each.name == container:
                 return self._owner(self.model.services[each.labels[LABEL_SERVICE]])
         raise NotExpressible(f"{container} is not of the project")
 
     def _owner(self, service: Service) -> Service:
-        """Return the service whose network a service uses: its own, or that of `network_mode: service:X`."""
+        """Return the service whose network namespace a service uses: itself, or X for `network_mode: service:X`."""
         mode = service.network_mode
         if mode.startswith("service:") and mode.removeprefix("service:") in self.model.services:
             return self._owner(self.model.services[mode.removeprefix("service:")])
@@ -101,7 +105,10 @@ class ComposeEditor:
         return next((each for each in self.model.networks.values() if each.name == name), None)
 
     def _network_key(self, name: str) -> str:
-        """Return the key of a network by its name in the engine. Raises `NotExpressible`."""
+        """Return the key in the file of the network that the engine knows as `name`.
+
+        Raises `NotExpressible` if there is none.
+        """
         if name in self.files.added_networks:
             return name
         network = self._network(name)
@@ -139,7 +146,8 @@ class ComposeEditor:
         elif isinstance(node, yaml.SequenceNode):
             text.append(at, key)
         else:
-            # Without the key the service is on the default network, or on those of what it extends or merges in.
+            # Without this key the service is on the default network, or on the networks of a service that it extends
+            # or merges.
             text.set(at, [*(use.network for use in service.networks if not service.network_mode), key])
 
     @edit.register
@@ -169,7 +177,7 @@ class ComposeEditor:
         return len(mappings) == 1 and mappings[0].published == str(change.host_port)
 
     def _republish(self, keys: tuple[Key, ...], change: PublishPort) -> None:
-        """Change the item of `ports` that publishes the host port already."""
+        """Change the item of `ports` at `keys`, which already publishes the host port, to the port of `change`."""
         text = self._file(*keys)
         nodes = text.items(self._at(*keys[:-1]))
         number = self._number_in_file(keys, nodes)
@@ -186,7 +194,10 @@ class ComposeEditor:
         text.rewrite(node, f"{published}:{change.port}{suffix}")
 
     def _number_in_file(self, keys: tuple[Key, ...], nodes: Sequence[yaml.Node]) -> int:
-        """Return the number, in one file, of an item of a list that may come from several files."""
+        """Return the position of a list item in one file, where the merged list may come from several files.
+
+        `keys` is the path of the item in the merged project, `nodes` are the items of the list in the file.
+        """
         ports, number, place = self._value(*keys[:-1]), int(keys[-1]), locate(self.model.document, keys)
         if len(nodes) == len(ports):
             return number
@@ -212,7 +223,7 @@ class ComposeEditor:
         self._add_option(service, change)
 
     def _add_option(self, service: Service, change: RebindProgram) -> None:
-        """Append the option by which a program binds the wildcard address to its command."""
+        """Append to the service's command the option that makes its program bind to the wildcard address."""
         container = next(each for each in self.project.containers() if each.name == change.container)
         config = container.record.config
         command = [*(config.get("Cmd") or ())]
@@ -299,14 +310,17 @@ def _exists(document: Map, keys: Sequence[Key]) -> bool:
 
 
 def _option_value(value: str) -> object:
-    """Return a driver option or sysctl as YAML would state it: Compose accepts numbers, and booleans as text."""
+    """Return a driver option or sysctl as YAML would state it.
+
+    A number is returned as an int, anything else (also a boolean) as a string.
+    """
     return int(value) if is_number(value) else value
 
 
 def _published_part(item: str) -> str:
-    """Return the published port of a short item of `ports` as the file writes it, such as `${PORT:-8080}`.
+    """Return the published port of a short item of `ports` if it is a variable such as `${PORT:-8080}`.
 
-    Return "" if it is written in another way than `[ADDRESS:]PUBLISHED:TARGET`.
+    Return "" if it contains none, or has another form than `[ADDRESS:]PUBLISHED:TARGET`.
     """
     head, colon, _target = item.rpartition(":")
     if not colon or "$" not in head:

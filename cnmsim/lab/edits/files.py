@@ -10,11 +10,14 @@ from cnmsim.observe.fixes.file_edit import FileEdit, text_of
 
 
 class NotExpressible(Exception):
-    """A change that the file has no key for."""
+    """There is no key in the file by which to make a change."""
 
 
 class EditedFiles:
-    """Files that are opened to be edited. Nothing is written. `added_networks` are networks that the edits add."""
+    """Files opened for editing, with their edited texts in memory: nothing is written to disk.
+
+    `added_networks` are the names of the networks that the edits add.
+    """
 
     def __init__(self) -> None:
         self.added_networks: set[str] = set()
@@ -22,7 +25,10 @@ class EditedFiles:
         self._texts: dict[str, YamlText] = {}
 
     def open(self, path: str) -> YamlText:
-        """Return the text of a file, with the edits so far. Raises `FileError` if it cannot be read."""
+        """Return the editable text of a file, including the edits so far.
+
+        Raises `FileError` if the file cannot be read.
+        """
         if path not in self._texts:
             try:
                 self._before[path] = text_of(Path(path).read_bytes())
@@ -33,7 +39,7 @@ class EditedFiles:
 
     @property
     def edits(self) -> tuple[FileEdit, ...]:
-        """The edits of the files whose text has changed."""
+        """The edits so far: one for each file whose text differs from that on disk."""
         return tuple(
             FileEdit(path, before, self._texts[path].text)
             for path, before in self._before.items()

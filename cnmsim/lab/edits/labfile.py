@@ -1,7 +1,8 @@
-"""Changes as edits of a lab file.
+"""Changes of a fix as edits of a lab file.
 
-A route of a host goes to its `routes`, and the command that makes another change to its `run`. A rule, route or
-sysctl that the file itself states is removed or changed there. Containers and networks are those of Compose projects.
+A new route of a host is added to its `routes`; for other changes a command is added to its `run`. If the file itself
+states the rule, route or sysctl concerned, that line is removed or changed instead. Changes of containers and
+networks are made in the Compose project that they belong to.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class LabFileEditor:
     # ---- the commands of a host
 
     def _runs(self, host: str) -> list[tuple[tuple[Key, ...], str]]:
-        """Return the commands in `run` of a host with their keys."""
+        """Return the commands in the `run` of a host, each as (path of keys, command)."""
         at: tuple[Key, ...] = ("hosts", host, "run")
         items = self.text.items(at)
         if items:
@@ -56,9 +57,9 @@ class LabFileEditor:
 
     @singledispatchmethod
     def edit(self, change: Change) -> None:
-        """Make a change in the file. Raises `NotExpressible` if it is not the change of one host by commands."""
+        """Make a change in the file. Raises `NotExpressible` if commands on a host cannot make it."""
         commands = commands_of(change)
-        # A lab file has no `docker` commands, as its hosts have none.
+        # `docker` commands cannot be put in a lab file, as the lab's hosts do not have that program.
         if not commands or any(command.line.startswith("docker ") for command in commands):
             raise NotExpressible(type(change).__name__)
         for command in commands:
@@ -106,11 +107,11 @@ def _words(command: str) -> list[str]:
 
 
 def _rule_words(words: list[str]) -> list[str]:
-    """Return the words of an iptables rule in a form in which a typed rule equals that of iptables-save."""
+    """Return the words of an iptables rule in normal form: a typed rule then equals what iptables-save prints."""
     if "-t" in words:
         at = words.index("-t")
         words = words[:at] + words[at + 2 :]
-    # iptables-save adds the match of the protocol, the netmask of a single address and the default reject type.
+    # iptables-save adds the match of the protocol, the /32 of a single address and the default reject type.
     text = f" {' '.join(words)} ".replace("/32 ", " ").replace(" -I ", " -A ")
     for protocol in ("tcp", "udp", "icmp"):
         text = text.replace(f" -m {protocol} ", " ")

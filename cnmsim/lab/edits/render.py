@@ -1,4 +1,4 @@
-"""Render a fix as edits of the files that the lab was read from."""
+"""Conversion of a fix to edits of the files from which the lab was read."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 
 def edits_of(lab: Lab, fix: Fix) -> tuple[FileEdit, ...]:
-    """Return the edits of the lab's files that make a fix, one for each file; empty if the files cannot express it.
+    """Return the edits of the lab's files that make a fix, one for each file.
 
-    The edited files are read, a new lab is built from them, and the question is asked there: edits with which the
-    question is not answered are not returned.
+    If the files cannot express the fix, the result is empty.
+
+    The edits are tried out first: a new lab is built from the edited files, and the failed probe is repeated there.
+    If it still fails, no edits are returned.
     """
     if lab.source is None or not fix.changes:
         return ()
@@ -38,7 +40,10 @@ def edits_of(lab: Lab, fix: Fix) -> tuple[FileEdit, ...]:
 
 
 def _edit(lab: Lab, change: Change, files: EditedFiles, asked: str) -> None:
-    """Make one change: in the Compose files of the project that it concerns, or else in the lab file."""
+    """Make one change in `files`: in the Compose files of the project that it concerns, or else in the lab file.
+
+    `asked` is the name that the failed probe looked up.
+    """
     assert lab.source is not None
     lab_file = lab.source.lab_file
     for project in reversed(lab.projects):

@@ -1,7 +1,7 @@
-"""Edits of a YAML text that change nothing but the value that is meant.
+"""Edits of a YAML text that leave every other character of it unchanged.
 
-A round trip through a YAML library changes spacing, line breaks and quotes elsewhere in the file. Here the text is
-parsed for the positions of its nodes only, and an edit replaces, inserts or removes characters at such a position.
+A round trip through a YAML library changes spacing, line breaks and quotes elsewhere in the file. This module parses
+the text only to find the positions of its nodes; an edit replaces, inserts or removes characters at such a position.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ _DEFAULT_STEP = 2
 #: The number of keys that lead to an option of a network: `networks`, its name, the option.
 _NETWORK_OPTION = 3
 _ALIAS = re.compile(r"\s*\*[^\s,\]}]+")
-#: What has a meaning of its own in a scalar without quotes.
+#: Matches text that would have another meaning if it stood without quotes.
 _SPECIAL = re.compile(r"[,\[\]{}#\"'&*!|>%@`?\n]|:\s|:$|^-|^\s|\s$")
 _PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./=+ -]*\Z")
 
 
 class YamlText:
-    """A YAML text with edits. `text` is the text with all edits so far; new keys and items follow its indentation."""
+    """A YAML text that can be edited.
+
+    `text` includes all edits so far; new keys and items are indented like the others.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -42,7 +45,10 @@ class YamlText:
     # ---- lookup
 
     def _root(self, keys: Sequence[Key]) -> yaml.Node | None:
-        """Return the document that contains the longest part of `keys`; of several, the last."""
+        """Return the root of the document that contains the longest part of the path `keys`.
+
+        If several documents do, return the last of them. Return `None` if the text has no document.
+        """
         return max(reversed(self._documents), key=lambda root: self._depth(root, keys), default=None)
 
     @staticmethod
@@ -50,7 +56,10 @@ class YamlText:
         return next((number for number in range(len(keys), 0, -1) if node_at(root, keys[:number]) is not None), 0)
 
     def node(self, keys: Sequence[Key]) -> yaml.Node | None:
-        """Return the node at `keys`, `None` if there is none. Keys that a `<<` merges in are not followed."""
+        """Return the node at the path `keys`, or `None` if there is none.
+
+        Keys that are merged in by `<<` are not found.
+        """
         root = self._root(keys)
         return None if root is None else node_at(root, keys)
 
@@ -70,17 +79,17 @@ class YamlText:
         return node
 
     def source(self, node: yaml.Node) -> str:
-        """Return the characters of a node as they stand in the text."""
+        """Return the text of a node as it is written in the file."""
         return self.text[node.start_mark.index : self._end(node)]
 
     def _end(self, node: yaml.Node) -> int:
-        """Return the position after a node's last character that is no white space."""
+        """Return the position after a node's last character other than white space."""
         end = node.end_mark.index
         is_block = isinstance(node, yaml.CollectionNode) and not node.flow_style
         if is_block and isinstance(node, yaml.MappingNode) and node.value:
             end = self._value_end(*node.value[-1])
         elif is_block and node.value:
-            # An item that is an alias is a node of another place.
+            # The node of an item that is an alias is the anchored node, which stands in another place.
             last = node.value[-1]
             end = self._end(last) if last.start_mark.index >= node.start_mark.index else end
         return end - (len(self.text[:end]) - len(self.text[:end].rstrip()))
@@ -102,7 +111,7 @@ class YamlText:
     # ---- edits
 
     def set(self, keys: Sequence[Key], value: Any) -> None:
-        """Set the value at `keys`. Missing mappings are added, each at the end of the one that contains it."""
+        """Set the value at the path `keys`. Missing mappings are added, each at the end of the mapping around it."""
         root = self._root(keys)
         if root is None:
             self.text += f"{keys[0]}:{self._block(_nested(keys[1:], value), 0)}\n"
@@ -127,7 +136,10 @@ class YamlText:
         )
 
     def append(self, keys: Sequence[Key], value: Any) -> None:
-        """Append an item to the list at `keys`, which is made if there is none. A single value becomes a list."""
+        """Append an item to the list at the path `keys`.
+
+        If there is no list, it is added; a single value becomes a list first.
+        """
         node = self.node(keys)
         if node is None or (isinstance(node, yaml.ScalarNode) and not self.source(node)):
             self.set(keys, [value])
@@ -145,7 +157,7 @@ class YamlText:
             self._insert_line(self._end(node), f"{' ' * self._column(node)}- {flow_text(value)}")
 
     def rewrite(self, node: yaml.ScalarNode, text: str) -> None:
-        """Replace a scalar by another text, in its style of quoting where that is possible."""
+        """Replace a scalar by another text. The text is quoted in the same style as before where that is possible."""
         if node.style in {'"', "'"} and node.style not in text and "\\" not in text:
             shown = f"{node.style}{text}{node.style}"
         else:
@@ -160,7 +172,8 @@ class YamlText:
         start = entry[0].start_mark.index if entry is not None else node.start_mark.index
         end = self._value_end(*entry) if entry is not None else self._end(node)
         if len(parent.value) == 1 and len(keys) > 1:
-            # A network without options is a key without value; any other collection goes with its only entry.
+            # A network without options remains as a key without a value; any other mapping or list is removed with
+            # its only entry.
             if len(keys) == _NETWORK_OPTION and keys[0] == "networks":
                 self.set(keys[:-1], None)
             else:
@@ -181,10 +194,13 @@ class YamlText:
     # ---- parts of edits
 
     def _column(self, node: yaml.CollectionNode) -> int:
-        """Return the column of the keys of a block mapping, or of the dashes of a block list, which is not empty."""
+        """Return the column of the keys of a block mapping, or of the dashes of a block list.
+
+        The node must not be empty.
+        """
         if isinstance(node, yaml.MappingNode):
             return int(node.value[0][0].start_mark.column)
-        # The node itself starts at its anchor, where it has one.
+        # If the node has an anchor, it starts there.
         dash = node.start_mark.index
         if self.text[dash] != "-":
             dash = self.text.index("\n", dash) + 1
@@ -192,7 +208,10 @@ class YamlText:
         return dash - (self.text.rfind("\n", 0, dash) + 1)
 
     def _entry(self, keys: Sequence[Key]) -> tuple[yaml.Node, yaml.Node] | None:
-        """Return the key and the value of a mapping's entry, `None` for an item of a list."""
+        """Return the key node and the value node of the mapping entry at `keys`.
+
+        Return `None` if it is an item of a list.
+        """
         parent = self.node(keys[:-1]) if len(keys) > 1 else self._root(keys)
         if not isinstance(parent, yaml.MappingNode):
             return None
@@ -235,7 +254,7 @@ class YamlText:
             self.text = f"{self.text[: end + 1]}{line}\n{self.text[end + 1 :]}"
 
     def _block(self, value: Any, column: int) -> str:
-        """Return what follows `key:` for a value in block style; `column` is that of the key."""
+        """Return the text to write after `key:` for a value in block style. `column` is the column of the key."""
         step, offset = self._indentation()
         if isinstance(value, dict) and value:
             inner = column + step
@@ -247,7 +266,7 @@ class YamlText:
         return "" if value is None else f" {flow_text(value)}"
 
     def _indentation(self) -> tuple[int, int]:
-        """Return by how many columns the text indents a mapping in a mapping, and a list in a mapping."""
+        """Return the columns by which the text indents a mapping inside a mapping, and a list inside a mapping."""
         steps: list[int] = []
         offsets: list[int] = []
         for root in self._documents:
@@ -271,7 +290,7 @@ def _nested(keys: Sequence[Key], value: Any) -> Any:
 
 
 def scalar_text(value: object) -> str:
-    """Return a scalar as YAML, in double quotes if it would be read as something else without."""
+    """Return a scalar as YAML text, in double quotes if YAML would read the bare text as something else."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -283,7 +302,7 @@ def scalar_text(value: object) -> str:
 
 
 def _can_be_plain(text: str) -> bool:
-    """Return True if a text without quotes is read as that text, also inside brackets."""
+    """Return True if YAML reads a text without quotes as that same text, also inside brackets."""
     try:
         return _SPECIAL.search(text) is None and bool(parse_yaml(text, "") == text)
     except FileError:

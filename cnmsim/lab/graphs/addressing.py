@@ -15,15 +15,16 @@ from cnmsim.underlay.vlans import DEFAULT_VLAN
 
 Network = IPv4Network | IPv6Network
 
-#: The subnets of a switch and of a link between two hosts, unless there are more interfaces or less room.
+#: The prefix lengths of the subnets of a switch, of a link between two hosts, and of IPv6. A subnet is larger if it
+#: has too many interfaces for this length, and smaller if the pool is smaller.
 _SWITCH_LENGTH, _LINK_LENGTH, _IPV6_LENGTH = 24, 30, 64
 
 
 @define(eq=False)
 class Domain:
-    """A broadcast domain: ports that reach each other without a router, and their subnets.
+    """A broadcast domain: the ports that reach each other without a router, and their subnets.
 
-    `places` are the pairs of switch and VLAN that it consists of; a link between two hosts has none.
+    `places` are the pairs (switch, VLAN) of which it consists; for a link between two hosts it is empty.
     """
 
     ports: list[Port] = field(factory=list)
@@ -33,7 +34,7 @@ class Domain:
 
     @property
     def name(self) -> str:
-        """A name for messages."""
+        """A description for error messages, such as `switch s1`."""
         if self.places:
             return f"switch {self.places[0][0].name}"
         return f"the link {' - '.join(port.host.name for port in self.ports)}"
@@ -82,7 +83,10 @@ def domains_of(plan: Plan) -> list[Domain]:
 
 
 def _switches_with_vlans(plan: Plan) -> frozenset[str]:
-    """Return the names of switches that separate VLANs: those of every switch that is connected to a VLAN port."""
+    """Return the names of the switches that separate VLANs.
+
+    These are the switches with a VLAN configuration, and all switches that are connected to such a switch.
+    """
     import networkx as nx
 
     graph: nx.Graph[str] = nx.Graph()
@@ -98,7 +102,12 @@ def _switches_with_vlans(plan: Plan) -> frozenset[str]:
 
 
 def port_vlan(cable: Cable, switch: SwitchPlan, has_vlans: frozenset[str]) -> int:
-    """Return the VLAN of untagged frames at a port of a switch, 0 if the switch has no VLANs."""
+    """Return the VLAN of untagged frames at a switch's port for a cable.
+
+    Return 0 if the switch has no VLANs, and -1 if the port has no untagged VLAN.
+
+    `has_vlans` are the names of the switches that separate VLANs.
+    """
     if switch.name not in has_vlans:
         return 0
     native = cable.options.get("access", cable.options.get("native", DEFAULT_VLAN))
@@ -114,10 +123,10 @@ def carries(cable: Cable, vlan: int) -> bool:
 
 
 def assign_addresses(domains: list[Domain], pools: list[str]) -> None:
-    """Draw a subnet for each domain that has none, and an address for each interface without one.
+    """Allocate a subnet for each domain that has none, and an address for each interface that has none.
 
-    Raises `InvalidParameter` if a pool has no room, or if members of one domain have addresses of different subnets
-    only.
+    Subnets are taken from `pools`, or from the pool of the domain's switch. Raises `InvalidParameter` if a pool or a
+    subnet has no room left.
     """
     allocators = {text: _Allocator(text) for text in dict.fromkeys(pools)}
     for domain in domains:
@@ -143,7 +152,7 @@ def assign_addresses(domains: list[Domain], pools: list[str]) -> None:
 
 
 def _assign(domain: Domain, subnet: Network) -> None:
-    """Assign addresses of a subnet to the interfaces of a broadcast domain, those of routers first."""
+    """Assign addresses of a subnet to the interfaces of a broadcast domain; routers get the first ones."""
     taken = {address.address for port in domain.ports for address in port.addresses}
     hosts: Iterator[Any] = iter(subnet.hosts())
     for port in sorted(domain.ports, key=lambda port: not port.host.forwards):
@@ -160,7 +169,7 @@ def _assign(domain: Domain, subnet: Network) -> None:
 
 @define
 class _Allocator:
-    """Draws subnets of a pool, one after the other."""
+    """Allocates subnets of one pool (such as `10.0.0.0/8`), one after the other."""
 
     text: str
     _cursor: int = -1
@@ -169,7 +178,7 @@ class _Allocator:
         pool = _network(self.text)
         bits = pool.max_prefixlen
         wanted = _IPV6_LENGTH if pool.version == 6 else _LINK_LENGTH if not domain.places else _SWITCH_LENGTH
-        needed = bits - (len(domain.ports) + 1).bit_length()  # with the network's and the broadcast address
+        needed = bits - (len(domain.ports) + 1).bit_length()  # the network and the broadcast address count too
         length = max(min(wanted, needed), pool.prefixlen)
         if length > needed:
             raise InvalidParameter(f"{domain.name}: the pool {pool} is too small for {len(domain.ports)} interfaces")

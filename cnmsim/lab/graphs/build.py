@@ -22,7 +22,7 @@ DEFAULT_POOL = "10.0.0.0/8"
 
 
 def build(lab: Lab, graph: nx.Graph[Any], pool: str | Iterable[str] | None, weight: str) -> None:
-    """Build the hosts, switches and cables of a graph in an empty lab; see `Lab.from_networkx`."""
+    """Build the hosts, switches and cables of a graph in the empty lab `lab`; see `Lab.from_networkx`."""
     plan = read_plan(graph, weight)
     given = pool if pool is not None else graph.graph.get("pool", DEFAULT_POOL)
     domains = domains_of(plan)

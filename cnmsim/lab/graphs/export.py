@@ -21,7 +21,10 @@ _DEFAULT_MTU = 1500
 
 
 def export(lab: Lab, *, docker: bool) -> nx.Graph[str]:
-    """Return the graph of a lab as it is now. With `docker` it includes the engines' networks and containers."""
+    """Return the present state of a lab as a graph.
+
+    With `docker` it includes the engines' networks and containers.
+    """
     import networkx as nx
 
     graph: nx.Graph[str] = nx.Graph()
@@ -70,7 +73,10 @@ def _host_attributes(lab: Lab, host: Host) -> dict[str, Any]:
 
 
 def _routes(host: Host) -> list[str]:
-    """Return the routes by gateways as arguments of `ip route add`, without the default route of `gateway`."""
+    """Return the routes of a host that have a gateway, as arguments of `ip route add`.
+
+    The default route that comes from the host's option `gateway` is left out.
+    """
     gateways = host.plain.spec.gateways
     routes = []
     for family in (4, 6):
@@ -82,7 +88,7 @@ def _routes(host: Host) -> list[str]:
 
 
 def _add_controller(graph: nx.Graph[str], host: str, controller: Controller) -> None:
-    """Add the networks and sandboxes of a controller that runs without an engine (`kind="sandbox"`)."""
+    """Add the networks of a controller that runs without an engine, and its sandboxes (with `kind="sandbox"`)."""
     for network in controller.networks:
         node = f"{host}/{network.name}"
         subnets = [str(subnet) for subnet in network.subnets]
@@ -105,7 +111,7 @@ def _add_controller(graph: nx.Graph[str], host: str, controller: Controller) -> 
 
 
 def _device(driver: str, network_id: str, options: Mapping[str, str]) -> str:
-    """Return the name of the device on the host that a network uses, "" if there is none."""
+    """Return the name of the device that a network uses on its host; "" for a driver without one."""
     return {
         "bridge": options.get("com.docker.network.bridge.name", f"br-{network_id[:12]}"),
         "ipvlan": options.get("parent", f"di-{network_id[:12]}"),

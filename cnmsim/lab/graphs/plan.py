@@ -1,6 +1,6 @@
-"""Read a networkx graph as the plan of a lab: hosts with interfaces, switches, and cables.
+"""Conversion of a networkx graph to the plan of a lab: hosts with interfaces, switches, and cables.
 
-Attributes that are missing stay empty here; `addressing` and `routing` fill them in.
+Missing addresses and routes stay empty here; `addressing` and `routing` fill them in.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ _PORT_OPTIONS = (
 _TRUNK_OPTIONS = ("latency_s", "bandwidth_bps", "loss", "trunk", "native", "access")
 _LINK_OPTIONS = ("latency_s", "bandwidth_bps", "loss", "mtu")
 _CABLE_ATTRIBUTES = frozenset({*_PORT_OPTIONS, "mtu", "device", "devices", "address", "addresses", "subnet", "kind"})
-#: Attributes of other libraries that look like ours.
+#: Attributes of other libraries whose names resemble those defined here.
 _FOREIGN = frozenset({"name", "pos", "label", "weight", "capacity", "color", "colour", "size", "length", "layer"})
 
 
 @define(eq=False)
 class HostPlan:
-    """A host of the plan. `options` are those of `Lab.add_host`, `ports` its interfaces in order, `eth0` first."""
+    """A host of the plan.
+
+    `options` are those of `Lab.add_host`; `ports` are its interfaces in the order `eth0`, `eth1`, ….
+    """
 
     name: str
     forwards: bool
@@ -50,7 +53,10 @@ class HostPlan:
 
 @define(eq=False)
 class SwitchPlan:
-    """A switch of the plan. `options` are those of `Segment`; `subnets` are its subnets by VLAN, 0 for no VLAN."""
+    """A switch of the plan.
+
+    `options` are those of `Segment`; `subnets` maps VLANs to subnets, with the key 0 for no VLAN.
+    """
 
     name: str
     options: dict[str, Any]
@@ -60,7 +66,7 @@ class SwitchPlan:
 
 @define(eq=False)
 class Port:
-    """An interface of a host. `cable` leads to a switch or another host; `None` if it is not plugged in."""
+    """An interface of a host. `cable` is the cable plugged into it, or `None`."""
 
     host: HostPlan
     addresses: list[InterfaceAddress]
@@ -74,7 +80,10 @@ class Port:
 
 @define(eq=False)
 class Cable:
-    """A cable between two ends, each a port of a host or a switch. `weight` is its cost for routes."""
+    """A cable between two ends, each a host's port or a switch.
+
+    `weight` is its length for the computation of routes.
+    """
 
     ends: tuple[Port | SwitchPlan, Port | SwitchPlan]
     options: dict[str, Any]
@@ -92,7 +101,10 @@ class Plan:
 
 
 def read_plan(graph: nx.Graph[Any], weight: str) -> Plan:
-    """Return the plan that a graph describes. Raises `InvalidParameter` for what is not a lab."""
+    """Return the plan that a graph describes. `weight` is the edge attribute with the weight of a cable.
+
+    Raises `InvalidParameter` if the graph does not describe a lab.
+    """
     _require_graph(graph)
     plan = Plan()
     names = _names(graph)
@@ -136,7 +148,7 @@ def _require_graph(graph: Any) -> None:
 
 
 def _names(graph: nx.Graph[Any]) -> dict[Hashable, str]:
-    """Return the names of the nodes: numbers get the letter n before them, parts of tuples are joined by hyphens."""
+    """Return the name of each node: a string as it is, 5 as `n5`, the tuple (1, 2) as `n1-2`."""
     names: dict[Hashable, str] = {}
     for node in graph:
         name = (
@@ -168,7 +180,10 @@ def _kind(graph: nx.Graph[Any], node: Hashable, name: str) -> str:
 
 
 def _check_attributes(where: str, data: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse an attribute that is nearly one of ours. Other attributes belong to other libraries."""
+    """Raise `InvalidParameter` for an attribute whose name is similar to one of `known`: it is probably misspelt.
+
+    Any other attribute is ignored, as it may belong to another library. `where` names the node or edge in the error.
+    """
     for name in data:
         if name in known or name in _FOREIGN or not isinstance(name, str):
             continue
@@ -217,14 +232,17 @@ def _refuse_loops(graph: nx.Graph[Any], names: Mapping[Hashable, str], plan: Pla
 
 
 def _own_ports(host: HostPlan, graph: nx.Graph[Any], names: Mapping[Hashable, str]) -> dict[str, Port]:
-    """Return the ports of a host that its node describes by `interfaces`, by device."""
+    """Return the ports that a host's node describes, by the name of the device.
+
+    They come from `interfaces` or, without that, from `addresses`; the latter have made-up names such as `?0`.
+    """
     node = next(node for node, name in names.items() if name == host.name)
     interfaces = graph.nodes[node].get("interfaces") or {}
     if not isinstance(interfaces, Mapping):
         raise InvalidParameter(f"node {host.name}: interfaces maps devices to addresses, not {interfaces!r}")
     ports = {device: Port(host, _addresses(host.name, texts)) for device, texts in interfaces.items()}
     if not interfaces:
-        # Addresses without a device: one port for each subnet, in order, plugged in by `_port_for`.
+        # Addresses without a device: one port for each subnet, in order; `_port_for` chooses the cable for each.
         spare = group_addresses(_texts(graph.nodes[node].get("addresses"))) if _valid(host, graph, node) else []
         for number, group in enumerate(spare):
             ports[f"?{number}"] = Port(host, list(group.addresses))
@@ -279,7 +297,11 @@ def _add_cable(
 
 
 def _port_for(plan: Plan, own: dict[str, Port], name: str, other: str, data: Mapping[str, Any]) -> Port:
-    """Return the port of a host that an edge uses, a new one if the host has none for it."""
+    """Return the port of the host `name` into which an edge to `other` is plugged.
+
+    If the host has none for it, return a new port. `own` are the ports of the host by device, `data` the
+    attributes of the edge.
+    """
     is_link = other not in plan.switches
     device = _of_end(data.get("devices"), name) if is_link else data.get("device")
     if device is not None:
@@ -295,7 +317,10 @@ def _port_for(plan: Plan, own: dict[str, Port], name: str, other: str, data: Map
 
 
 def _spare_port(plan: Plan, own: dict[str, Port], other: str) -> Port | None:
-    """Return a port with addresses that no edge uses: that of the other end's subnet, else the next one."""
+    """Return a port with addresses into which no edge is plugged yet, or `None`.
+
+    A port with an address in a subnet of the switch `other` is preferred; otherwise the first one is returned.
+    """
     spare = [port for device, port in own.items() if device.startswith("?") and port.cable is None]
     subnets = (
         [text for texts in plan.switches[other].subnets.values() for text in texts] if other in plan.switches else []
@@ -311,7 +336,7 @@ def _of_end(value: Any, name: str) -> Any:
 
 
 def _order_ports(host: HostPlan, own: dict[str, Port]) -> None:
-    """Order the interfaces: `eth2` is number 2, and interfaces without a name have the lowest free numbers."""
+    """Put a host's ports in order: `eth2` is number 2; ports without a device name get the lowest free numbers."""
     fixed: dict[int, Port] = {}
     for device, port in own.items():
         if device[0] in "?+":

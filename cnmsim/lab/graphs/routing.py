@@ -1,4 +1,4 @@
-"""Routes of a plan, along networkx's shortest paths over its cables."""
+"""Routes for the hosts of a plan: shortest paths over its cables, computed by networkx."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from cnmsim.lab.graphs.plan import HostPlan, Plan, Port
 if TYPE_CHECKING:
     import networkx as nx
 
-#: A host's name, or the number of a domain together with a switch's name.
+#: A node of the search graph: ("host", name), or ("domain N", name of a switch in it).
 _Node = tuple[str, str]
 
 
 def assign_routes(plan: Plan, domains: list[Domain]) -> None:
-    """Set the routes of every host whose node names neither a gateway nor routes.
+    """Set the routes of every host whose node specifies neither a gateway nor routes.
 
-    A route leads to each subnet that the host is not in, by the router at the end of the shortest path to it. If a
-    host that does not forward needs only one router for each IP version, that router is its default gateway.
+    A host gets a route to each subnet that it is not in. The next hop is the first router on the shortest path. If a
+    host that does not forward needs only one router for an IP version, that router becomes its default gateway.
     """
     import networkx as nx
 
@@ -45,9 +45,10 @@ def assign_routes(plan: Plan, domains: list[Domain]) -> None:
 
 
 def _search_graph(plan: Plan, domains: list[Domain]) -> tuple[nx.DiGraph[_Node], dict[str, set[Domain]]]:
-    """Return the graph on which packets travel towards their source, and the domains of each host.
+    """Return the directed graph in which routes are searched, and the broadcast domains of each host by name.
 
-    A host that does not forward has no edge that leaves it.
+    A path in it leads from a destination to the sender, against the direction of the packets. A host that does not
+    forward has no outgoing edges, so that no path leads through it.
     """
     import networkx as nx
 
@@ -89,7 +90,7 @@ def _add_edge(graph: nx.DiGraph[_Node], left: _Node, right: _Node, weight: float
 
 
 def _hop(host: HostPlan, router: HostPlan, members: dict[str, set[Domain]], version: int) -> str | None:
-    """Return the router's address in a domain that it shares with a host, `None` if there is none."""
+    """Return the router's address (IP version `version`) in a domain that it shares with the host, or `None`."""
     shared = members[host.name] & members[router.name]
     for port in router.ports:
         if any(port in domain.ports for domain in shared):

@@ -1,4 +1,4 @@
-"""Questions about the underlay, answered by networkx: paths, cut vertices, loops."""
+"""The cabling of a lab as a graph, with paths, cut vertices and loops computed by networkx."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @frozen(repr=False)
 class Underlay:
-    """The hosts, routers, segments and cables of a lab as they were when it was made.
+    """The hosts, routers, segments and cables of a lab, as they were when this object was created.
 
-    `graph` is the graph that `Lab.to_networkx(docker=False)` returns.
+    `graph` is the graph that `Lab.to_networkx(docker=False)` returned then.
     """
 
     graph: nx.Graph[str]
@@ -26,11 +26,11 @@ class Underlay:
         return f"<Underlay of {self.graph.number_of_nodes()} nodes and {self.graph.number_of_edges()} cables>"
 
     def path(self, source: str, destination: str, weight: str | None = None) -> list[str]:
-        """Return the nodes on a shortest path over cables, both ends included.
+        """Return the names of the nodes on a shortest path over cables, including both ends.
 
-        `weight` is the edge attribute to add up, such as `latency_s`; without it every cable counts 1. The path is
-        that of the cables, which routes and rules may not follow. Raises `NotFound` for an unknown node,
-        `Unavailable` if no cables connect the two.
+        `weight` is the edge attribute to add up, such as `latency_s`; without it every cable counts 1. Routes and
+        rules are not considered: packets may take another path. Raises `NotFound` for an unknown node, `Unavailable`
+        if no cables connect the two.
         """
         import networkx as nx
 
@@ -54,21 +54,24 @@ class Underlay:
 
     @property
     def cut_vertices(self) -> list[str]:
-        """The nodes whose failure separates others from each other, sorted by name."""
+        """The nodes whose failure would separate other nodes from each other, sorted by name."""
         import networkx as nx
 
         return sorted(nx.articulation_points(self.graph))
 
     @property
     def cut_cables(self) -> list[tuple[str, str]]:
-        """The cables whose failure separates nodes from each other, each as a pair of nodes."""
+        """The cables whose failure would separate nodes from each other, each as a pair of nodes."""
         import networkx as nx
 
         return sorted((min(pair), max(pair)) for pair in nx.bridges(self.graph))
 
     @property
     def loops(self) -> list[list[str]]:
-        """A cycle basis of the graph, by which routes can have alternatives: the nodes of each loop in order."""
+        """The independent loops (a cycle basis) of the graph, each as a list of nodes.
+
+        In a loop routes can have alternatives.
+        """
         import networkx as nx
 
         return [list(cycle) for cycle in nx.cycle_basis(self.graph)]

@@ -80,7 +80,7 @@ class StackVariables(Variables):
     """Variables of a stack file. `${…}` has fewer forms than in Compose files (docker/cli `template.go`)."""
 
     def substitute(self, template: str) -> str:
-        """Return a string with all its variables substituted.
+        """Return the text `template` with all its variables replaced by their values.
 
         Raises `ValueError` with the docker command's message.
         """
@@ -201,7 +201,7 @@ def _notices(documents: Sequence[Map]) -> Iterator[str]:
 
 
 def _refuse_newer(document: Any, version: str, path: str) -> None:
-    """Raise `FileError` for a key that is newer than the file's version of the format."""
+    """Raise `FileError` if the document has a key that was introduced after the format version `version`."""
     if version == VERSIONS[-1]:
         return
     number = VERSIONS.index(version)
@@ -226,7 +226,10 @@ def _matching_paths(value: Any, pattern: Sequence[str], keys: tuple[Key, ...]) -
 
 
 def _cast_interpolated(before: Any, after: Any, keys: tuple[Key, ...], root: Any, path: str) -> None:
-    """Cast interpolated strings to numbers or booleans where the format requires these."""
+    """Convert strings that came from variables to numbers or booleans, in place, where the format requires these.
+
+    `before` is the document before interpolation, `after` the same document after it.
+    """
     if not isinstance(after, Map | Seq):
         return
     items: list[tuple[Any, Any]] = list(after.items()) if isinstance(after, Map) else list(enumerate(after))

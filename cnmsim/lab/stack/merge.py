@@ -56,9 +56,9 @@ _Rule = Callable[[Any, Any], Any]
 
 
 def _merge_default(base: Any, over: Any) -> Any:
-    """Merge by the default rule: the later value replaces the earlier one unless it is empty.
+    """Merge two values by the default rule: lists are appended, and mappings are merged key by key.
 
-    Lists are appended and mappings merged instead.
+    Any other later value replaces the earlier one unless the later one is empty.
     """
     if isinstance(base, Map) and isinstance(over, Map):
         return _merge_fields(base, over, {})
@@ -103,7 +103,7 @@ def _as_list(value: Any) -> Seq:
 
 
 def _merge_pairs(base: Any, over: Any) -> Map:
-    """Merge two lists of `key=value` items or mappings. An empty later value does not replace an earlier one."""
+    """Merge two lists of `key=value` items, or mappings. A later value replaces an earlier one unless it is empty."""
     merged = _as_map(base)
     later = _as_map(over)
     for key, value in later.items():
@@ -123,7 +123,10 @@ def _as_map(value: Any) -> Map:
 
 
 def _merge_hosts(base: Any, over: Any) -> Seq:
-    """Append the entries of the later `extra_hosts`, as `name:address`. A mapping's entries are sorted by name."""
+    """Append the entries of a later `extra_hosts` to those of the earlier one, all as `name:address`.
+
+    The entries of a mapping are sorted by name.
+    """
     merged = Seq(getattr(base, "place", Place("", 1)))
     for hosts in (base, over):
         if isinstance(hosts, Map):
@@ -135,7 +138,7 @@ def _merge_hosts(base: Any, over: Any) -> Seq:
     return merged
 
 
-# ---- lists whose items are merged by an identity, such as the target
+# ---- lists in which a later item replaces an earlier one with the same identity, such as the target
 
 
 def _merge_by(identities: Callable[[Any], list[tuple[Any, Any]]]) -> _Rule:
@@ -154,7 +157,7 @@ def _merge_by(identities: Callable[[Any], list[tuple[Any, Any]]]) -> _Rule:
 
 
 def _ports_by_published(item: Any) -> list[tuple[int, Any]]:
-    """Return (published port, item) for an item of `ports`, where the published port is its identity for merging.
+    """Return pairs (published port, item) for an item of `ports`; items are merged by their published port.
 
     An item for a range of ports is split into one item in long syntax for each port.
     """

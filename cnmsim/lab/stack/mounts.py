@@ -20,7 +20,7 @@ _OPTIONS = ("volume", "bind", "tmpfs")
 
 @define
 class Volume:
-    """One item of `volumes`. `bind`, `volume` and `tmpfs` are the options for that type, or `None`."""
+    """One item of `volumes`. `bind`, `volume` and `tmpfs` are the options for a mount of that type, or `None`."""
 
     type: str = ""
     source: str = ""
@@ -82,8 +82,8 @@ def _is_path(source: str) -> bool:
 class Mounts:
     """Converts the `volumes` of services to mounts.
 
-    `declared` are the stack's volumes by name. `label` is put on volumes to mark them as the stack's. Relative paths
-    start at `folder`.
+    `declared` are the volumes declared in the stack, by name. `label` is put on each volume and marks it as part of
+    the stack. Relative paths start at `folder`.
     """
 
     stack: str

@@ -37,15 +37,18 @@ class StackObjects:
 
     @property
     def label(self) -> dict[str, str]:
-        """The label that marks an object as the stack's."""
+        """The label that marks an object as part of the stack, as a dict with one entry."""
         return {LABEL_NAMESPACE: self.stack}
 
     def scoped_name(self, name: str) -> str:
-        """Return `STACK_NAME`: the name with the stack's name as prefix."""
+        """Return the name with the stack's name as prefix, such as `shop_web`."""
         return f"{self.stack}_{name}"
 
     def name_of(self, section: str, key: str) -> str:
-        """Return the name in the swarm of the object that a section declares under `key`. Raises `FileError`."""
+        """Return the name in the swarm of the object that the stack file declares under `key` in a section.
+
+        `section` is `networks`, `volumes`, `secrets` or `configs`. Raises `FileError` for contradictory names.
+        """
         declaration = self.document.section(section).get(key) or {}
         external = declaration.get("external", False)
         name = declaration.get("name") or ""
@@ -144,7 +147,10 @@ class StackObjects:
 
 
 def network_body(name: str, declaration: Mapping[str, Any], label: Mapping[str, str]) -> dict[str, Any]:
-    """Return the request body of `POST /networks/create` for a declared network. The default driver is overlay."""
+    """Return the body of `POST /networks/create` for a network that a file declares.
+
+    The default driver is overlay. `label` is added to the network's labels.
+    """
     ipam = declaration.get("ipam") or {}
     body: dict[str, Any] = {
         "Name": name,
@@ -161,5 +167,8 @@ def network_body(name: str, declaration: Mapping[str, Any], label: Mapping[str, 
 
 
 def undefined_error(document: StackDocument, section: str, key: str, service: str, *at: Key) -> FileError:
-    """Return the error for a service that refers to an object that the file does not declare."""
+    """Return the error for a service that refers to an undeclared object.
+
+    The object would be declared under `key` in the section `section`; `at` is the path of keys to the reference.
+    """
     return document.error(f'service {service}: undefined {section.removesuffix("s")} "{key}"', *at)

@@ -21,7 +21,7 @@ from cnmsim.lab.stack.objects import StackObjects
 from cnmsim.lab.stack.service import ServiceReader, networks_of
 from cnmsim.lab.yamlfile import Key
 
-#: Phrases in the engine's error messages, and the path within a service of the value at fault.
+#: Phrases in the engine's error messages, each with the path of keys, in a service, to the wrong value.
 _KEYS_BY_PHRASE: dict[str, tuple[Key, ...]] = {
     "constraint": ("deploy", "placement", "constraints"),
     "resolution mode": ("deploy", "endpoint_mode"),
@@ -44,9 +44,9 @@ def read_stack(
 ) -> StackDescription:
     """Read the files of the stack `name`. Later files override earlier ones.
 
-    An item of `files` that is a mapping or a string of several lines is the content of a file instead of its path;
-    relative paths in it start at `folder`. `env` contains the variables for `${…}`, `latest` is the newest known
-    version of the file format. What the files say of the services' listeners is added to `hints`.
+    An item of `files` is a path or, if it is a mapping or a string of several lines, the content of a file; relative
+    paths in such content start at `folder`. `env` contains the variables for `${…}`, `latest` is the newest known
+    version of the file format. The ports on which services listen, as far as the files tell, are added to `hints`.
 
     Raises `FileError` with file, line and key.
     """
@@ -105,15 +105,15 @@ def _error_at(document: StackDocument, key: str) -> Callable[..., FileError]:
 
 @define
 class ErrorLocator:
-    """Finds the line in a stack file that caused an error of the engine."""
+    """Finds the line in a stack file that caused an error of the engine. It is called like a function."""
 
     document: StackDocument
     objects: StackObjects
 
     def __call__(self, kind: str, name: str, message: str, refusal: str) -> FileError:
-        """Return an error with `message`, located at the line that caused the engine's error `refusal`.
+        """Return an error with the text `message`, located at the line that caused the engine's error `refusal`.
 
-        `kind` and `name` identify the object, such as `service` and `shop_web`.
+        `kind` and `name` identify the object that the engine refused, such as `service` and `shop_web`.
         """
         section = f"{kind}s"
         keys = self.document.section(section)

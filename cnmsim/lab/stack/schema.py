@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from cnmsim.lab.schema import Schema
 
-#: All versions. A file without a version, or with just `3`, has the newest version that the command supports.
+#: All versions of the format. A file without a version, or with just `3`, has the newest version that the docker
+#: command supports.
 VERSIONS = tuple(f"3.{minor}" for minor in range(14))
 
 _TEXT: Schema = {"type": "string"}

@@ -18,7 +18,7 @@ _KINDS = {"object": "mapping", "array": "list"}
 
 
 def _expected_and_actual(error: ValidationError) -> tuple[Any, Any]:
-    """Return the value that the schema requires, such as a type name, and the actual value."""
+    """Return what the schema requires, such as the name of a type, and the invalid value."""
     return error.validator_value, error.instance
 
 

@@ -35,7 +35,7 @@ _DEFAULT_MODE = 0o444
 
 
 def networks_of(service: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the networks that a service uses, as a mapping from the network's key to the service's settings on it.
+    """Return the networks that a service uses, each with the service's settings for it, by the network's key.
 
     A service that lists no networks uses the default network.
     """
@@ -67,9 +67,9 @@ class ServiceReader:
         return self.objects.document.error(f"service {self.name}: {message}", "services", self.name, *keys)
 
     def _parse_at(self, parse: Callable[[Any], T], *keys: Key) -> T | None:
-        """Call `parse` with the service's value at the path `keys`. Return `None` if there is no such value.
+        """Return `parse(value)` for the service's value at the path `keys`, or `None` if there is no such value.
 
-        A `ValueError` becomes a `FileError` located at the value.
+        A `ValueError` that `parse` raises becomes a `FileError` located at the value.
         """
         value: Any = self.declaration
         for key in keys:
@@ -179,7 +179,10 @@ class ServiceReader:
         return sorted(key if value is None else f"{key}={value}" for key, value in variables.items())
 
     def _resolve_variables(self, values: Mapping[str, str | None]) -> dict[str, str | None]:
-        """Return the variables; those without a value get it from the docker command's environment, if set there."""
+        """Return environment variables; one without a value gets it from the docker command's environment.
+
+        It keeps `None` or "" if that environment does not contain it either.
+        """
         return {key: value or self.variables.get(key, value) for key, value in values.items()}
 
     def _mounts(self) -> list[dict[str, Any]]:

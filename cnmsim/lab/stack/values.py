@@ -23,12 +23,12 @@ def scalar_text(value: Any) -> str:
 
 
 def string_map(value: Any) -> dict[str, str]:
-    """Convert a list of `key=value` items, or a mapping, to a dict of strings. A key without a value gets ""."""
+    """Convert a mapping, or a list of `key=value` items, to a dict of strings. A key without a value gets ""."""
     return {key: item or "" for key, item in nullable_map(value).items()}
 
 
 def nullable_map(value: Any) -> dict[str, str | None]:
-    """Convert a list of `key=value` items, or a mapping, to a dict of strings. A key without a value gets `None`."""
+    """Convert a mapping, or a list of `key=value` items, to a dict of strings. A key without a value gets `None`."""
     if isinstance(value, Mapping):
         return {key: None if scalar is None else scalar_text(scalar) for key, scalar in value.items()}
     result: dict[str, str | None] = {}
@@ -72,7 +72,10 @@ def _unbracketed(address: str) -> str:
 
 
 def ports(item: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """Convert one item of `ports` to JSON port configurations. Return these and warnings. Raises `ValueError`."""
+    """Convert one item of `ports` to JSON port configurations.
+
+    Return these, and warnings to print. Raises `ValueError`.
+    """
     if isinstance(item, Mapping):
         return [
             {
@@ -102,10 +105,11 @@ def ports(item: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def read_variables(path: Path) -> Iterator[tuple[str, str | None]]:
-    """Yield (name, value) for each line of an `env_file`. The value is `None` for a line without `=`.
+    """Yield (name, value) for each line of the file at `path`, an `env_file`.
 
-    Lines have the form `NAME=value`, without quoting or substitution (docker/cli `pkg/kvfile`). Raises `FileError`
-    for an unreadable file, `ValueError` for an invalid line.
+    Lines have the form `NAME=value`, without quoting or substitution (docker/cli `pkg/kvfile`); for a line that
+    consists of a name only, the value is `None`. Raises `FileError` for an unreadable file, `ValueError` for an
+    invalid line.
     """
     for line in read_text(path).splitlines():
         text = line.lstrip()
@@ -120,9 +124,9 @@ def read_variables(path: Path) -> Iterator[tuple[str, str | None]]:
 
 
 def capabilities(add: Sequence[str], drop: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the full names (such as `CAP_NET_ADMIN`) of the capabilities to add and of those to drop.
+    """Return the capabilities to add and those to drop, by their full names such as `CAP_NET_ADMIN`.
 
-    A capability in both lists is only added.
+    A capability that is in both lists is only added.
     """
     adds, drops = {_capability(name) for name in add}, {_capability(name) for name in drop}
     adds = {"ALL"} if "ALL" in adds else adds

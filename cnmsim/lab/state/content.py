@@ -1,4 +1,4 @@
-"""The content of a state database in the form of the sections that `restore_lab` reads."""
+"""Conversion of the rows of a state database to the nested sections that `restore_lab` reads."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from cnmsim.lab.state.errors import reported_about, wrong_file
 from cnmsim.lab.state.recorder import ASSIGNED
 
 _SECTIONS = {"image": "images", "volume": "volumes", "network": "networks", "container": "containers"}
-#: The types of rows that are no objects. The row of a store itself is its index.
+#: The types of data in rows that are not objects. The row of a store itself contains the store's index.
 _TYPES: dict[str, type] = {"lab": object, "release": str, "store": object}
 _ASSIGNED = {kind: attribute for kind, attribute, _ in ASSIGNED}
 
 
 def content_of(rows: Iterable[tuple[Key, str]], lines: Iterable[Line], path: Path) -> dict[str, Any] | None:
-    """Return the content of a database, or `None` if no lab has been written to it. Raises `FileError`."""
+    """Return the content of a state database, or `None` if no lab has been written to it.
+
+    `rows` are its objects and `lines` the log lines; `path` is its file, for error messages. Raises `FileError`.
+    """
     with reported_about(path, "malformed"):
         content: dict[str, Any] = {}
         hosts: dict[str, dict[str, Any]] = {}

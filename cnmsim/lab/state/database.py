@@ -1,4 +1,4 @@
-"""The SQLite database of a state file: one row an object, one row a line of a log.
+"""The SQLite database of a state file, with one row for each object and one for each line of a log.
 
 A transaction is on disk when `write` returns: the write-ahead log is synchronised with each commit. While the
 database is open no other process can open it; the lock ends with the process. Every row has a checksum.
@@ -38,21 +38,21 @@ CREATE TABLE lines (
 CREATE INDEX lines_of_container ON lines (host, container);
 """
 _STATEMENTS = tuple(statement.removesuffix(";") for statement in _SCHEMA.strip().split(";\n"))
-#: Size of the largest value of a row that is read, in bytes.
+#: The size in bytes of the largest value of a row that can be read.
 _MOST_VALUE = 1 << 29
 
-#: Host ("" for the lab), kind and id of an object.
+#: The host ("" for the lab itself), the kind and the id of an object.
 Key: TypeAlias = tuple[str, str, str]
-#: Host, container, time in nanoseconds since 1970, stream and text of a line of a log.
+#: A line of a log: host, container, time in nanoseconds since 1970, stream, text.
 Line: TypeAlias = tuple[str, str, int, str, bytes]
 
 
 @frozen
 class Transaction:
-    """Changes to write at once.
+    """Changes to write in one transaction.
 
-    `dropped` are the numbers of oldest lines to remove from the logs of containers, by host and container; lines are
-    appended after it.
+    `objects` are rows to add or replace, `removed` the keys of rows to remove. `dropped` are (host, container,
+    number): so many of the oldest lines are removed from the container's log. Then `lines` are appended.
     """
 
     objects: dict[Key, str]
@@ -72,13 +72,16 @@ class StateDatabase:
     def open(cls, path: Path) -> StateDatabase:
         """Open a database, or create it if the file does not exist or is empty.
 
-        Raises `Conflict` if another process has opened it, `FileError` if it is damaged or no state file, `OSError`.
+        Raises `Conflict` if another process has opened it, `FileError` if it is damaged or not a state file,
+        `OSError` for other errors.
         """
         return cls._open(path, "WAL")
 
     @classmethod
     def create(cls, path: Path) -> StateDatabase:
-        """Create a database that is not durable before `close`, in a file that is to replace another.
+        """Create a database in a new file, which is later renamed to replace another.
+
+        It is not on disk before `close`.
 
         Raises `OSError`.
         """
@@ -111,7 +114,10 @@ class StateDatabase:
         return cls(path, connection)
 
     def objects(self) -> Generator[tuple[Key, str], None, None]:
-        """Yield all objects in order of creation. Raises `FileError` if the database is damaged."""
+        """Yield the key and the JSON text of every object, in order of creation.
+
+        Raises `FileError` if the database is damaged.
+        """
         with _translated(self.path):
             for *key, data, checksum in self._connection.execute(
                 "SELECT host, kind, id, data, checksum FROM objects ORDER BY number"
@@ -135,7 +141,7 @@ class StateDatabase:
                 yield (line[0], line[1], line[2], line[3], line[4])
 
     def write(self, transaction: Transaction) -> None:
-        """Write all changes or, if an error is raised, none. Raises `OSError`, such as for a full disk."""
+        """Write all changes of a transaction. Raises `OSError`, e.g. if the disk is full; then nothing is written."""
         execute, many = self._connection.execute, self._connection.executemany
         with _translated(self.path):
             execute("BEGIN")
@@ -169,7 +175,7 @@ class StateDatabase:
                 raise
 
     def close(self) -> None:
-        """Close the database and end its lock."""
+        """Close the database, so that other processes can open it."""
         self._connection.close()
 
 
@@ -184,7 +190,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
         raise wrong_file(path, f"a state file of version {version}; this cnmsim reads versions 1 to {VERSION}")
-    # A view or trigger in the place of a table would be executed.
+    # Without this check, a view or trigger in the place of a table would be executed.
     names = connection.execute(
         "SELECT count(*), total(sql IN (?, ?, ?)) FROM sqlite_schema WHERE sql IS NOT NULL", _STATEMENTS
     )
@@ -202,7 +208,7 @@ def row_checksum(*values: str | int | bytes) -> int:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Convert errors of SQLite to errors about the file."""
+    """Convert errors of SQLite in a `with` block to `Conflict`, `OSError` or `FileError` about the file `path`."""
     try:
         yield
     except sqlite3.Error as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cnmsim.errors import CnmsimError, FileError
 
-#: How much of an error's text is shown, in characters: it may repeat what the file has.
+#: The number of characters of an error's text that are shown: the text may repeat parts of the file.
 _MOST_TEXT = 400
 
 
@@ -19,7 +19,7 @@ def wrong_file(path: Path, message: str) -> FileError:
 
 @contextmanager
 def reported_about(path: Path, text: str) -> Iterator[None]:
-    """Convert errors that the block raises to `FileError`s about the file. Their messages begin with `text`."""
+    """Convert errors that a `with` block raises to `FileError`s about `path`, whose messages begin with `text`."""
     try:
         yield
     except FileError:

@@ -1,6 +1,6 @@
-"""State files of versions 1 and 2: one JSON document with a checksum. They are read only.
+"""State files of versions 1 and 2, which can be read but are no longer written: one JSON document with a checksum.
 
-Files of version 1 have no swarms.
+Files of version 1 contain no swarms.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ _READABLE = (1, 2)
 
 
 def read_json(path: Path, data: bytes) -> dict[str, Any]:
-    """Return the content of a state file. Raises `FileError`, whose text says what is wrong with the file."""
+    """Return the content of the state file `path`, whose bytes are `data`.
+
+    Raises `FileError`, whose message says what is wrong with the file.
+    """
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
-"""Finds what has changed in a lab since its state was last written, as rows of a state database.
+"""Search for what has changed in a lab since its state was last written, as rows of a state database.
 
-Every object of an engine is a row, and so is every object of a swarm's store, every node of a swarm, and every task,
-secret and config that a node has been assigned.
+Each of these is a row: an object of an engine, an object in a swarm's store, a node of a swarm, and a task, secret or
+config that is assigned to a node.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cnmsim.lab.lab import Lab
 
 _Files = tuple[tuple[str, int, int, int, int, bytes | None], ...]
-#: The parts of a node's state that are rows of their own: kind of row, field of `SavedNode`, class.
+#: The parts of a node's state that are rows of their own: the kind of row, the field of `SavedNode`, the class.
 ASSIGNED: tuple[tuple[str, str, type], ...] = (
     ("member-task", "tasks", Task),
     ("member-secret", "secrets", Secret),
@@ -43,17 +43,20 @@ def engines_of(lab: Lab) -> dict[str, Engine]:
 
 @define(eq=False)
 class Recorder:
-    """Finds the changes of a lab. `source` is the file that the lab was built from, `starts` counts its serves."""
+    """Finds the changes of a lab since they were last written.
+
+    `source` is the file from which the lab was built, `starts` the number of times that it has been served.
+    """
 
     lab: Lab
     source: str
     starts: int
-    #: The rows that are in the database.
+    #: The text of each row that is in the database.
     _texts: dict[Key, str] = field(factory=dict, init=False)
     _engines: dict[str, EngineChanges] = field(init=False)
     _stores: list[_StoreChanges] = field(factory=list, init=False)
     _members: dict[str, MemberDisk] = field(factory=dict, init=False)
-    #: The attributes and contents of each host's files when they were last saved.
+    #: For each host, the attributes and contents of its files when they were last saved.
     _files: dict[str, _Files] = field(factory=dict, init=False)
     _is_sweep: bool = field(default=False, init=False)
 
@@ -69,11 +72,11 @@ class Recorder:
         return self._texts.keys()
 
     def load(self, rows: Iterable[tuple[Key, str]]) -> None:
-        """Set the rows that are in the database already."""
+        """Set the rows that the database contains."""
         self._texts = dict(rows)
 
     def sweep(self) -> None:
-        """Make candidates of objects whose changes are not announced."""
+        """Make the next call of `changes` also check objects that do not announce their changes."""
         self._is_sweep = True
         for engine in self._engines.values():
             engine.sweep()
@@ -81,11 +84,12 @@ class Recorder:
     def changes(
         self, *, has_swarm_changes: bool = True, is_complete: bool = False, is_forced: bool = False
     ) -> tuple[Transaction, Settle] | None:
-        """Return what is to be written, with a function to call before the next call; `None` if nothing has changed.
+        """Return the changes to write and a function to call with the outcome; `None` if nothing has changed.
 
-        The function's argument is True if the changes were written; otherwise the next call returns them again.
-        Without `has_swarm_changes` the state of swarms is not looked at. With `is_complete` every object is. With
-        `is_forced` there is something to write even if nothing has changed.
+        The function is to be called before the next call of `changes`: with True if the changes were written, with
+        False if they were not and the next call shall return them again. Without `has_swarm_changes` swarms are not
+        checked. With `is_complete` every object is checked. With `is_forced` a transaction is returned even if
+        nothing has changed.
         """
         settlements: list[Settle] = []
         candidates: dict[Key, str | None] = {}
@@ -127,7 +131,10 @@ class Recorder:
         return Transaction(objects, removed, dropped, lines), settle_all
 
     def _file_changes(self, settlements: list[Settle], *, is_complete: bool) -> Iterator[tuple[Key, str | None]]:
-        """Yield files of hosts that may have changed: where an engine has changes, in a sweep those of all hosts."""
+        """Yield a row with the files of each host on which files have changed.
+
+        Only hosts whose engine has changes are checked; in a sweep, all hosts.
+        """
         is_sweep, self._is_sweep = self._is_sweep or is_complete, False
         seen: dict[str, _Files] = {}
         for name, host in self.lab.hosts.items():
@@ -212,7 +219,7 @@ class Recorder:
 
 @define(eq=False)
 class _StoreChanges:
-    """The changes of one store of a swarm, which has the given number among the stores of the lab."""
+    """Finds the changes of one store of a swarm. `number` is the store's number among the stores of the lab."""
 
     store: Store
     number: int
@@ -224,7 +231,11 @@ class _StoreChanges:
         return self.store.index != self._index
 
     def changes(self, known: set[Key], settlements: list[Settle]) -> Iterator[tuple[Key, str | None]]:
-        """Yield the rows that have changed. `known` are the keys of the rows of stores in the database."""
+        """Yield the rows that have changed, each as (key, text), with the text `None` for a removed object.
+
+        `known` are the keys of the rows of stores in the database. The function to call with the outcome is appended
+        to `settlements`.
+        """
         index = self.store.index
         yield ("", "store", f"{self.number}"), _text(index)
         objects: dict[str, object] = {}
@@ -247,7 +258,10 @@ class _StoreChanges:
 
 
 def _starting(lab: Lab, name: str, engine: Engine) -> list[Container]:
-    """Return the containers that are about to start: the host has no power, or no manager has been reached yet."""
+    """Return the containers of a host that are about to start.
+
+    They start when the host gets power, or when the node reaches a manager.
+    """
     waiting = engine.cluster.waiting
     return [*lab.hosts[name].starting, *(record for record in engine.store if waiting and record.id in waiting)]
 

@@ -30,17 +30,20 @@ if TYPE_CHECKING:
 
 @frozen
 class _SwarmDisk:
-    """The saved swarms of a lab: the logs of their managers, and by host the daemons that are members."""
+    """The saved swarms of a lab.
+
+    `stores` are the managers' logs, `members` the states of the daemons that are members of a swarm, by host.
+    """
 
     stores: tuple[SavedStore, ...] = ()
     members: Mapping[str, MemberDisk] = field(factory=dict)
 
 
 def restore_lab(lab: Lab, content: dict[str, Any], path: Path, epoch_s: int | None = None) -> None:
-    """Restore the engines of a lab from the content of a state file, and start what ran.
+    """Restore the engines of a lab from the content of a state file, and start the containers that ran.
 
-    `epoch_s` is the time of day of virtual time zero from now on, in seconds since 1970. Raises `FileError` for
-    malformed content, or if it is another lab's or does not fit this lab; the lab must not be used then.
+    `epoch_s` is the time of day at which virtual time began, in seconds since 1970. Raises `FileError` if the content
+    is malformed, comes from another lab, or does not fit this lab; the lab must not be used then.
     """
     engines = engines_of(lab)
     with reported_about(path, "malformed"):
@@ -50,7 +53,8 @@ def restore_lab(lab: Lab, content: dict[str, Any], path: Path, epoch_s: int | No
         clock.now_ns = max(clock.now_ns, content["now_ns"])
     if epoch_s is not None:
         clock.epoch_s = epoch_s
-    # No id is drawn twice: the content differs from that of every earlier start.
+    # Random numbers are seeded from the content, which differs from that of every earlier start, so that no id
+    # repeats.
     seed = f"{clock.seed}/{checksum(content)}"
     for name, files in content.get("files", {}).items():
         if name in lab.hosts:

@@ -1,7 +1,7 @@
-"""State files: the state of a lab's engines that lasts from one `serve` to the next, as a daemon's data folder does.
+"""State files: they keep the state of a lab's engines from one `serve` to the next, like a daemon's data folder.
 
-A state file is a SQLite database. Everything that a client was answered with success is in it before the answer is
-sent. Files of versions 1 and 2, which were JSON, are read once and replaced by a database. A file that is damaged,
+A state file is a SQLite database. A change is written to it before the client receives the response that reports
+success. Files of versions 1 and 2, which were JSON, are read once and replaced by a database. A file that is damaged,
 has another format or belongs to another lab is refused and not changed.
 """
 
@@ -31,22 +31,25 @@ if TYPE_CHECKING:
     from cnmsim.lab.lab import Lab
 
 
-#: The size of the largest JSON file that is read.
+#: The size in bytes of the largest JSON file that can be read.
 _MOST_JSON = 1 << 30
-#: Free space on the disk below which nothing is changed, in bytes.
+#: If the disk has less free space than this number of bytes, changes are refused.
 _LEAST_SPACE = 256 * 1024
 
 
 @frozen
 class PendingWrite:
-    """Changes that are not written yet. `write` may run in another thread, `settle` runs in the lab's."""
+    """Changes that are not written yet.
+
+    `write` may run in another thread, but `settle` only in the thread of the lab.
+    """
 
     _database: StateDatabase
     _transaction: Transaction
     _settle: Settle
 
     def write(self) -> OSError | None:
-        """Write the changes, and return once they are on disk, or return the error."""
+        """Write the changes. Return `None` once they are on disk, or the error."""
         try:
             self._database.write(self._transaction)
         except OSError as error:
@@ -56,7 +59,10 @@ class PendingWrite:
         return None
 
     def settle(self, error: OSError | None) -> None:
-        """Record the result of `write`: after an error the changes are pending again. Raise the error."""
+        """Process the result of `write`.
+
+        If it is an error, the changes become pending again, and the error is raised.
+        """
         self._settle(error is None)
         if error is not None:
             raise error
@@ -79,8 +85,8 @@ class StateFile:
     def open(cls, path: Path) -> StateFile:
         """Open a state file, or create it if it does not exist.
 
-        Raises `Conflict` if another server has opened it, `FileError` if it is a link, no state file or damaged,
-        `OSError`.
+        Raises `Conflict` if another server has opened it, `FileError` if it is a symbolic link, damaged or not a
+        state file, `OSError` for other errors.
         """
         _refuse_link(path)
         if path.exists() and not _is_database(path):
@@ -92,7 +98,7 @@ class StateFile:
                 raise
         database = StateDatabase.open(path)
         try:
-            # An open statement would keep the lock after `close`.
+            # A statement that is still open would keep the database locked after `close`.
             with closing(database.objects()) as objects, closing(database.lines()) as lines:
                 return cls(path, content_of(objects, lines, path), database)
         except BaseException:
@@ -100,7 +106,9 @@ class StateFile:
             raise
 
     def record(self, lab: Lab, source: Path | None = None) -> None:
-        """Write the whole state of a lab, and record its changes from now on. `source` is the lab's file.
+        """Write the whole state of a lab, and prepare `changes`, which finds later changes.
+
+        `source` is the lab's file.
 
         Raises `OSError`; the file is then unchanged.
         """
@@ -115,7 +123,7 @@ class StateFile:
         self.content = None
 
     def require_space(self) -> None:
-        """Raise `OSError` if the disk is full, or nearly so: SQLite needs some pages for any change."""
+        """Raise `OSError` if the disk is full or nearly full: SQLite needs some free pages for any change."""
         disk = os.statvfs(self.path.parent)
         if disk.f_bavail * disk.f_frsize < _LEAST_SPACE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
@@ -123,10 +131,12 @@ class StateFile:
     def changes(
         self, *, has_swarm_changes: bool = True, is_sweep: bool = False, is_forced: bool = False
     ) -> PendingWrite | None:
-        """Return what has changed since the last call, or `None`. The caller writes it before it calls again.
+        """Return what has changed since the last call, or `None` if nothing has.
 
-        Without `has_swarm_changes` the state of swarms is not looked at. With `is_sweep` changes are included that no
-        request made, such as new lines of logs. With `is_forced` there is something to write in any case.
+        The caller writes it before the next call.
+
+        Without `has_swarm_changes` swarms are not checked. With `is_sweep` objects are checked, too, that change
+        without a request, such as logs. With `is_forced` the result is never `None`.
         """
         assert self._recorder is not None, "the state is recorded"
         assert self._database is not None, "the state is recorded"
@@ -136,12 +146,12 @@ class StateFile:
         return None if changes is None else PendingWrite(self._database, *changes)
 
     def is_saved(self, host: str, kind: str, identity: str) -> bool:
-        """Return True if an object is in the file."""
+        """Return True if the object with this host, kind and id is in the file."""
         assert self._recorder is not None, "the state is recorded"
         return (host, kind, identity) in self._recorder.rows
 
     def finish(self) -> None:
-        """Write the whole state once more at the end of a lab. Raises `OSError`."""
+        """Write everything in the lab that differs from the file, after checking every object. Raises `OSError`."""
         assert self._recorder is not None, "the state is recorded"
         assert self._database is not None, "the state is recorded"
         changes = self._recorder.changes(is_complete=True)
@@ -150,7 +160,7 @@ class StateFile:
             pending.settle(pending.write())
 
     def close(self) -> None:
-        """Close the file and end its lock."""
+        """Close the file, so that other servers can open it."""
         if self._database is not None:
             self._database.close()
         if self._json_lock is not None:
@@ -177,8 +187,8 @@ def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
 def read_state(path: Path) -> dict[str, Any]:
     """Return the content of a state file.
 
-    Raises `FileError`, whose text says what is wrong with the content, `Conflict` if a server has opened the file, or
-    `OSError` if it cannot be read.
+    Raises `FileError`, whose message says what is wrong with the content, `Conflict` if a server has opened the file,
+    or `OSError` if it cannot be read.
     """
     path.stat()
     file = StateFile.open(path)
@@ -189,35 +199,41 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def restore_state(lab: Lab, path: Path, epoch_s: int | None = None) -> None:
-    """Restore the saved state into the engines of a lab, and start what ran. See `restore_lab`.
+    """Restore the state that the file `path` contains into the engines of a lab; see `restore_lab`.
 
-    Raises as `read_state` and `restore_lab` do.
+    Raises the errors of `read_state` and `restore_lab`.
     """
     restore_lab(lab, read_state(path), path, epoch_s)
 
 
 def _refuse_link(path: Path) -> None:
-    """Raise `FileError` for a symbolic link: whoever made it chooses the file that would be written."""
+    """Raise `FileError` if `path` is a symbolic link.
+
+    Whoever created the link could redirect the write to another file.
+    """
     if path.is_symlink():
         raise wrong_file(path, f"a symbolic link; name the file itself, {path.readlink()}")
 
 
 def _is_database(path: Path) -> bool:
-    """Return True if a file is empty or a SQLite database. Raises `FileError` for a database of something else."""
+    """Return True if a file is empty or a SQLite database. Raises `FileError` for the database of another program."""
     with path.open("rb") as file:
         header = file.read(HEADER_SIZE)
     if not header:
         return True
     if not header.startswith(MAGIC):
         return False
-    # Right after the creation of a database its header is still in the write-ahead log.
+    # Right after a database was created, its header is only in the write-ahead log.
     if application_id(header) != APPLICATION and not Path(f"{path}-wal").exists():
         raise wrong_file(path, "no state file of cnmsim")
     return True
 
 
 def _locked(path: Path) -> int:
-    """Lock a file until the returned descriptor is closed. Raises `Conflict` if another process holds the lock."""
+    """Lock a file and return a descriptor; closing this releases the lock.
+
+    Raises `Conflict` if another process has the lock.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -228,7 +244,7 @@ def _locked(path: Path) -> int:
 
 
 def _write_new(path: Path, recorder: Recorder) -> None:
-    """Write the whole state to a new database, and put it in the place of `path`."""
+    """Write the whole state to a new database, and replace the file `path` by it."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         database = StateDatabase.create(Path(temporary))

@@ -47,7 +47,7 @@ OptionsT = TypeVar("OptionsT", bound=ChildOptions)
 
 @define
 class ChildEndpoint:
-    """One endpoint. `source_name` is the name of its device on the host, "" before it joins."""
+    """One endpoint. `source_name` is the name of its device on the host before it is moved, "" until it joins."""
 
     id: str
     ipv4: tuple[Address, int] | None
@@ -61,7 +61,7 @@ class ChildEndpoint:
 class ChildNetwork(Generic[OptionsT]):
     """One network.
 
-    `parent` is the name of its parent interface; `created_parent`: the driver created that interface.
+    `parent` is the name of its parent interface, which the driver created if `created_parent` is set.
     """
 
     request: NetworkRequest
@@ -74,7 +74,7 @@ class ChildNetwork(Generic[OptionsT]):
 
 @define(eq=False)
 class ChildDriver(ABC, Generic[OptionsT]):
-    """A driver whose endpoints are devices on a parent interface of the host. It publishes no ports."""
+    """A driver whose endpoints are child devices of a parent interface of the host. It publishes no ports."""
 
     machine: Machine
     profile: Profile
@@ -109,9 +109,9 @@ class ChildDriver(ABC, Generic[OptionsT]):
     # --- networks
 
     def _settings(self, request: NetworkRequest) -> tuple[OptionsT, bool]:
-        """Parse a network's options.
+        """Parse a network's options. Return them, and True if the network is internal.
 
-        Return them, and whether the network is internal: requested, or because it has no parent.
+        A network is internal if that was requested, or if it has no parent interface.
         """
         options = self._read(dict(request.options))
         if options.parent == "lo":
@@ -119,7 +119,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
         return options, request.internal or not options.parent
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Create a network, with its parent interface if that does not exist.
+        """Create a network, and its parent interface if that is missing.
 
         Raises an `EngineError` with the driver's message.
         """
@@ -150,11 +150,14 @@ class ChildDriver(ABC, Generic[OptionsT]):
                 raise kind(f"ipv{family} pool is empty")
 
     def _is_created_parent(self, parent: str) -> bool:
-        """Return True if the existing parent was created for another network of this driver."""
+        """Return True if the driver created the interface `parent` for another of its networks."""
         return any(other.parent == parent and other.created_parent for other in self._networks.values())
 
     def delete_network(self, network_id: str) -> None:
-        """Delete a network. A parent that the driver created is deleted with the last network on it."""
+        """Delete a network.
+
+        If the driver created its parent interface and no other network uses it, delete that too.
+        """
         network = self._network(network_id)
         for endpoint in list(network.endpoints.values()):
             self._drop(network, endpoint)
@@ -184,7 +187,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
         network.endpoints[endpoint_id] = endpoint
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
-        """Delete the endpoint and its device, whatever namespace the device is in."""
+        """Delete the endpoint and its device, in whichever namespace the device is."""
         network = self._network(network_id)
         self._drop(network, self._endpoint(network, endpoint_id))
 
@@ -202,7 +205,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
             raise SystemFault(f"could not find endpoint with id {endpoint_id}") from None
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Return an empty dict: the driver adds nothing to the endpoint's interface."""
+        """Return an empty dict: the driver has no data about an endpoint."""
         self._endpoint(self._network(network_id), endpoint_id)
         return {}
 
@@ -242,7 +245,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
             info.destination_name = endpoint.options.driver_opts.get(ENDPOINT_IFNAME, "")
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Delete the child device, which libnetwork has moved back to the host."""
+        """Delete the endpoint's device, which libnetwork has moved back to the host before this call."""
         network = self._network(network_id)
         endpoint = self._endpoint(network, endpoint_id)
         device = endpoint.device
@@ -252,9 +255,10 @@ class ChildDriver(ABC, Generic[OptionsT]):
 
     @staticmethod
     def _use_gateways(network: ChildNetwork[OptionsT], endpoint: ChildEndpoint, info: JoinInfo) -> None:
-        """Store the gateways of the endpoint's subnets in `info`.
+        """Store in `info` the gateways of the subnets that contain the endpoint's addresses.
 
-        In a family without gateway the endpoint still counts as having a default route.
+        If such a subnet has no gateway, the endpoint is marked as having a default route for that family all the
+        same.
         """
         for family, own, pools in (
             (4, endpoint.ipv4, network.request.ipv4),

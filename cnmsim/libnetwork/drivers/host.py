@@ -9,6 +9,6 @@ from cnmsim.libnetwork.drivers.null import NullDriver
 
 @define(eq=False)
 class HostDriver(NullDriver):
-    """The host driver: its sandboxes share the host's namespace. It has one network, which cannot be deleted."""
+    """The host driver. Its containers share the host's namespace. It has one network, which cannot be deleted."""
 
     name: str = field(default="host", init=False)

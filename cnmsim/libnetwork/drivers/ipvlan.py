@@ -31,7 +31,7 @@ class IpvlanOptions:
 
     @property
     def is_routed(self) -> bool:
-        """Whether the host routes for the containers: modes l3 and l3s."""
+        """Whether the host routes packets for the containers, as in the modes l3 and l3s."""
         return self.mode is not IpvlanMode.L2
 
 
@@ -43,7 +43,7 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
     dummy_prefix: str = field(default="di", init=False)
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Create a network, with its parent interface if that does not exist.
+        """Create a network, and its parent interface if that is missing.
 
         Raises an `EngineError` with the driver's message.
         """
@@ -56,9 +56,9 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
         super().create_network(request)
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Return a pair (IPv4, IPv6): True if the network gets a gateway address only if the user requested one.
+        """Return a pair of flags (IPv4, IPv6). True: allocate a gateway address only if the user requested one.
 
-        That is so for routed and internal networks, and from 29 on for all.
+        That is so for networks in mode l3 or l3s and for internal networks, and from 29 on for all networks.
         """
         options, internal = self._settings(request)
         skip = options.is_routed or internal or self.profile.macvlan_skips_gateway

@@ -35,9 +35,9 @@ class MacvlanDriver(ChildDriver[MacvlanOptions]):
     dummy_prefix: str = field(default="dm", init=False)
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Return a pair (IPv4, IPv6): True if the network gets a gateway address only if the user requested one.
+        """Return a pair of flags (IPv4, IPv6). True: allocate a gateway address only if the user requested one.
 
-        That is so for internal networks, and from 29 on for all.
+        That is so for internal networks, and from 29 on for all networks.
         """
         _, internal = self._settings(request)
         skip = internal or self.profile.macvlan_skips_gateway

@@ -13,7 +13,7 @@ from cnmsim.libnetwork.options import EndpointOptions
 
 @define(eq=False)
 class NullDriver:
-    """A driver that connects nothing. It has one network, which cannot be deleted."""
+    """The null driver. Its containers are connected to nothing. It has one network, which cannot be deleted."""
 
     name: str = field(default="null", init=False)
     capability: Capability = field(factory=Capability, init=False)
@@ -27,7 +27,7 @@ class NullDriver:
         self._network_id = request.id
 
     def delete_network(self, network_id: str) -> None:
-        """Raise `Forbidden`."""
+        """Raise `Forbidden`: the network cannot be deleted."""
         del network_id
         raise Forbidden(f'network of type "{self.name}" cannot be deleted')
 

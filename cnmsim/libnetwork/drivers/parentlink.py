@@ -19,15 +19,15 @@ _ID_LENGTH = 12
 
 
 def dummy_name(prefix: str, network_id: str) -> str:
-    """Return the parent's name for a network without parent.
+    """Return the name of the dummy device that is the parent of a network for which no parent was requested.
 
-    It consists of `dm-` (macvlan) or `di-` (ipvlan) and the start of the network's id.
+    It consists of `prefix`, which is `dm-` for macvlan and `di-` for ipvlan, and the start of the network's id.
     """
     return f"{prefix}-{network_id[:_ID_LENGTH]}"
 
 
 def create_dummy(host: NetworkNamespace, name: str, random: Random) -> None:
-    """Create a dummy device as parent interface, and set it up."""
+    """Create a dummy device, to be the parent interface of a network, and set it up."""
     device = Dummy(name, random_mac(random), host.clock)
     device.txqueuelen = 0
     host.add_device(device)
@@ -35,9 +35,9 @@ def create_dummy(host: NetworkNamespace, name: str, random: Random) -> None:
 
 
 def create_vlan(host: NetworkNamespace, name: str, driver: str) -> None:
-    """Create a VLAN sub-interface, e.g. `eth0.10` on `eth0`, and set it up.
+    """Create the VLAN sub-interface that `name` describes, e.g. `eth0.10` on `eth0`, and set it up.
 
-    Raises `SystemFault` with the driver's message.
+    `driver` is the driver's name for error messages. Raises `SystemFault` with the driver's message.
     """
     parent, vid = parse_vlan(host, name)
     if not 1 <= vid <= 4094:
@@ -60,7 +60,7 @@ def create_vlan(host: NetworkNamespace, name: str, driver: str) -> None:
 
 
 def parse_vlan(host: NetworkNamespace, name: str) -> tuple[str, int]:
-    """Split a name like `eth0.10` into the interface, which must exist, and the VLAN id.
+    """Split the name of a VLAN sub-interface, e.g. `eth0.10` into `eth0` and 10. The interface must exist.
 
     Raises `SystemFault` with the driver's message.
     """

@@ -30,9 +30,9 @@ ENTRY_POINT_GROUP = "cnmsim.drivers"
 
 @frozen
 class DriverHost:
-    """The argument with which drivers are created: the machine and daemon that a driver works for.
+    """The argument with which a driver is created: the machine and the daemon that it works for.
 
-    `daemon` returns the daemon's process, which may own sockets; `log` receives the daemon's log lines.
+    `daemon` returns the daemon's process, which may own sockets; `log` is called with each log line of the daemon.
     """
 
     machine: Machine
@@ -69,7 +69,7 @@ def _overlay(host: DriverHost) -> Driver:
     return OverlayDriver(host.machine, host.profile, host.log, uses_nftables)
 
 
-#: Modules of drivers that most labs do not use are imported with the first network of theirs.
+#: Drivers that most labs do not use. Their modules are imported when the first network uses them.
 BUILT_IN: Mapping[str, DriverFactory] = {
     "bridge": _bridge,
     "host": lambda _: HostDriver(),

@@ -46,7 +46,7 @@ _NODE_DISCOVERY = 1
 
 @define
 class _JoinedEndpoint:
-    """The state of a joined endpoint: its sandbox's options, and the address families for which it is the gateway."""
+    """The state of a joined endpoint: the options of its sandbox, and the families for which it is the gateway."""
 
     options: dict[str, Any]
     is_internal: bool
@@ -55,7 +55,7 @@ class _JoinedEndpoint:
 
 @define(eq=False)
 class RemoteDriver:
-    """A driver backed by a plugin, created by `connect`."""
+    """A driver whose calls are sent to a plugin. Created by `connect`."""
 
     name: str
     client: PluginClient
@@ -67,7 +67,10 @@ class RemoteDriver:
 
     @classmethod
     def connect(cls, name: str, client: PluginClient, profile: Profile) -> RemoteDriver:
-        """Query a plugin's capabilities. Raises `SystemFault` if it returns none, or invalid ones."""
+        """Request the capabilities of the plugin `name`, and return its driver.
+
+        Raises `SystemFault` if the plugin returns no capabilities, or invalid ones.
+        """
         response = _call(client, "GetCapabilities", None)
         scope, connectivity = response.get("Scope", ""), response.get("ConnectivityScope", "")
         if scope not in {LOCAL_SCOPE, GLOBAL_SCOPE} or connectivity not in {"", LOCAL_SCOPE, GLOBAL_SCOPE}:
@@ -78,7 +81,7 @@ class RemoteDriver:
 
     @property
     def leaves_failed_join(self) -> bool:
-        """Whether the plugin is called to leave after a join that it refused."""
+        """Whether the plugin is called to leave after a join to which it responded with an error."""
         return self.profile.failed_join_is_left
 
     def _call(self, method: str, **argument: Any) -> dict[str, Any]:
@@ -87,9 +90,9 @@ class RemoteDriver:
     # --- networks
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Return a pair (IPv4, IPv6): True if a gateway address is allocated only if the user requested one.
+        """Return a pair of flags (IPv4, IPv6). True: allocate a gateway address only if the user requested one.
 
-        The plugin is called for the answer if it declares that it decides about gateway addresses.
+        The plugin is called for the flags if its capabilities say that it decides about gateway addresses.
         """
         if not self.checks_gateways:
             return False, False
@@ -148,7 +151,7 @@ class RemoteDriver:
     ) -> None:
         """Call the plugin to create an endpoint.
 
-        The plugin may assign the MAC address and the addresses that are missing.
+        The plugin may assign the MAC address and the IP addresses that `interface` lacks.
         """
         response = self._call(
             "CreateEndpoint",
@@ -196,7 +199,10 @@ class RemoteDriver:
         self._call("DeleteEndpoint", NetworkID=network_id, EndpointID=endpoint_id)
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Return a dict whose `value` is the plugin's data about an endpoint. The engine does not interpret it."""
+        """Return the dict `{"value": data}` with the plugin's data about an endpoint.
+
+        The engine does not interpret the data.
+        """
         response = self._call("EndpointOperInfo", NetworkID=network_id, EndpointID=endpoint_id)
         return {"value": response.get("Value", {})}
 
@@ -205,7 +211,7 @@ class RemoteDriver:
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
         """Call the plugin to join an endpoint.
 
-        Store the device of the host, gateways and routes that it returns in `info`.
+        Store in `info` what the plugin returns: the device on the host, the gateways and the routes.
         """
         options = ports(sandbox.exposed_ports, sandbox.port_bindings)
         response = self._call(
@@ -229,7 +235,7 @@ class RemoteDriver:
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Notify the plugin if the endpoint has become, or has ceased to be, the gateway of its sandbox."""
+        """Notify the plugin if the endpoint has become a gateway of its sandbox, or has ceased to be one."""
         del sandbox
         joined = self._joined.get(endpoint_id)
         if joined is None:
@@ -257,7 +263,7 @@ class RemoteDriver:
         )
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Notify the plugin that the endpoint is no longer a gateway, if it was notified of the opposite before."""
+        """Notify the plugin that the endpoint is no longer a gateway, if it was notified that it is one."""
         joined = self._joined.get(endpoint_id)
         if joined is None or not any(joined.has_default_route):
             return
@@ -274,11 +280,11 @@ class RemoteDriver:
     # --- nodes of a cluster
 
     def node_joined(self, address: Address, *, is_self: bool) -> None:
-        """Notify the plugin of a node that joined, if the plugin's networks span hosts."""
+        """Notify the plugin that a node joined the cluster, if the plugin's networks span hosts."""
         self._discover("DiscoverNew", address, is_self=is_self)
 
     def node_left(self, address: Address) -> None:
-        """Notify the plugin that a node left."""
+        """Notify the plugin that a node left the cluster, if the plugin's networks span hosts."""
         self._discover("DiscoverDelete", address, is_self=False)
 
     def _discover(self, method: str, address: Address, *, is_self: bool) -> None:
@@ -294,7 +300,7 @@ class RemoteDriver:
 
 
 class _Modified(ValueError):
-    """Error: the plugin returned another value for an address or MAC address that was given."""
+    """Error: for an address that the engine has assigned already, the plugin returned another one."""
 
 
 def _call(client: PluginClient, method: str, argument: Any) -> dict[str, Any]:

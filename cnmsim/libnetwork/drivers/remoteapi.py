@@ -127,7 +127,10 @@ def with_length(assigned: tuple[Address, int] | None) -> str:
 
 
 def read_join(response: dict[str, Any], info: JoinInfo) -> None:
-    """Decode a plugin's response to a join into `info`. Raises `ValueError` with the engine's message."""
+    """Decode a plugin's response to a join, and store its values in `info`.
+
+    Raises `ValueError` with the engine's message.
+    """
     names = response.get("InterfaceName") or {}
     info.source_name = names.get("SrcName", "")
     info.destination_prefix = names.get("DstPrefix", "")

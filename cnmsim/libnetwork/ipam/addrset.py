@@ -1,7 +1,7 @@
-"""A sparse set of the ordinals 0..size-1: the allocated addresses of a subnet (moby `internal/addrset`, `bitmap`).
+"""A sparse set of the numbers 0..size-1: the allocated addresses of a subnet (moby `internal/addrset`, `bitmap`).
 
-Ordinals are stored as runs, so that memory grows with the allocated addresses and not with the size of a /8 or an
-IPv6 /64.
+An address is represented by its ordinal, its distance from the subnet's first address. Ordinals are stored as runs,
+so that memory grows with the number of allocated addresses and not with the size of a /8 or an IPv6 /64.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from attrs import define, field
 
 @define
 class AddressSet:
-    """A set of allocated ordinals below `size`."""
+    """A set of allocated ordinals, each less than `size`."""
 
     size: int
     _starts: list[int] = field(factory=list, init=False)
@@ -28,7 +28,7 @@ class AddressSet:
         return at >= 0 and ordinal <= self._ends[at]
 
     def add(self, ordinal: int) -> bool:
-        """Add an ordinal. Returns `False` if it is present. Raises `ValueError` if it is out of range."""
+        """Add an ordinal. Return `False` if it was present already. Raises `ValueError` if it is out of range."""
         if not 0 <= ordinal < self.size:
             raise ValueError("bit does not belong to the sequence")
         starts, ends = self._starts, self._ends
@@ -51,7 +51,7 @@ class AddressSet:
         return True
 
     def discard(self, ordinal: int) -> bool:
-        """Remove an ordinal. Returns `False` if it is not present."""
+        """Remove an ordinal. Return `False` if it was not present."""
         starts, ends = self._starts, self._ends
         at = bisect_right(starts, ordinal) - 1
         if at < 0 or ordinal > ends[at]:
@@ -77,7 +77,7 @@ class AddressSet:
         return free if free <= high else None
 
     def count_between(self, low: int, high: int) -> int:
-        """Return how many of `low`..`high` (inclusive) are in the set."""
+        """Return how many of the ordinals `low`..`high` (inclusive) are in the set."""
         total = 0
         for at in range(bisect_left(self._ends, low), len(self._starts)):
             if self._starts[at] > high:

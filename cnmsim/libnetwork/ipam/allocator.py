@@ -32,7 +32,7 @@ _UINT64_MAX = (1 << 64) - 1
 
 @frozen
 class Pool:
-    """An allocated subnet, or an ip-range of one. `id` identifies the pool in later calls.
+    """An allocated pool: a whole subnet, or an ip-range of one. `id` identifies the pool in later calls.
 
     `data` is additional data from an IPAM plugin.
     """
@@ -45,7 +45,7 @@ class Pool:
 
 @frozen
 class PoolStatus:
-    """The use of a pool, as two numbers of addresses. Both saturate at 2**64 - 1."""
+    """The numbers of a pool's used addresses and of those free for automatic allocation, each at most 2**64 - 1."""
 
     ips_in_use: int
     dynamic_ips_available: int
@@ -53,14 +53,17 @@ class PoolStatus:
 
 @define
 class _Subnet:
-    """An allocated subnet with its addresses and ip-ranges. `auto_release`: it is released with its last ip-range."""
+    """An allocated subnet with its addresses and ip-ranges.
+
+    With `auto_release` the subnet is released when its last ip-range is.
+    """
 
     prefix: Prefix
     allocated: AddressSet
     ranges: set[Prefix] = field(factory=set)
     auto_release: bool = False
     cursor: int = 0
-    #: Releases of addresses that were not allocated: 26.1 counts each as one more free address.
+    #: How often an address was released that was not allocated. 26.1 counts each as one more free address.
     phantom_free: int = 0
 
     @classmethod
@@ -77,7 +80,7 @@ class _Subnet:
         return cls(prefix, allocated)
 
     def bounds(self, ip_range: Prefix | None) -> tuple[int, int]:
-        """Return the first and last ordinal of an ip-range, or of the whole subnet."""
+        """Return the first and last ordinal of an ip-range; those of the whole subnet if it is `None`."""
         within = ip_range or self.prefix
         base = self.prefix.first_int
         return within.first_int - base, min(within.last_int - base, self.allocated.size - 1)
@@ -132,7 +135,7 @@ class Ipam:
         exclude: Iterable[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Allocate the subnet `pool` (restricted to the ip-range `sub_pool`), or a subnet of the default pools.
+        """Allocate the subnet `pool`, or its ip-range `sub_pool`; without `pool`, a subnet of the default pools.
 
         A subnet of the default pools overlaps nothing in `exclude`; a requested one is not compared with it. Raises
         `PoolOverlap`, `PoolsExhausted` or, for invalid text, `SystemFault`.
@@ -148,9 +151,10 @@ class Ipam:
         return self._request_subnet(address_space, pool, sub_pool)
 
     def _hinted_size(self, pool: str, sub_pool: str) -> int | None:
-        """Return the prefix length for a subnet of the default pools; 0 for the pool's configured length.
+        """Return the prefix length requested for a subnet of the default pools, e.g. 24 for `0.0.0.0/24`.
 
-        `None` means that a particular subnet is requested.
+        Return 0 if `pool` is empty: the default pool's configured length then applies. Return `None` if `pool` is a
+        particular subnet.
         """
         if not pool:
             return 0
@@ -172,7 +176,10 @@ class Ipam:
         return Pool(f"{address_space.name}/{prefix}", prefix)
 
     def _choose_rotating(self, address_space: _AddressSpace, family: int, exclude: tuple[Prefix, ...]) -> Prefix:
-        """Choose a subnet that overlaps nothing on the host. Rejected subnets advance the cursor too."""
+        """Choose a subnet of the default pools that overlaps nothing on the host (26.1).
+
+        The cursor also advances past subnets that are rejected because they overlap.
+        """
         assert address_space.rotating is not None
         held = list(address_space.subnets)
         while True:
@@ -230,7 +237,7 @@ class Ipam:
         raise errors.bad_pool_request(space, pool, sub_pool, cause)
 
     def release_pool(self, pool_id: str) -> None:
-        """Release a pool. A subnet remains allocated while one of its ip-ranges is.
+        """Release a pool. A subnet stays allocated as long as one of its ip-ranges is allocated.
 
         Raises `InvalidParameter` if the pool is not allocated.
         """
@@ -255,8 +262,8 @@ class Ipam:
     ) -> tuple[Address, int]:
         """Allocate an address. Return it with the prefix length of its subnet.
 
-        A requested `address` may be anywhere in the subnet. Otherwise the lowest free address of the ip-range (or
-        subnet) is allocated or, with `serial`, the next free one after the last address that was allocated this way.
+        A requested `address` may be anywhere in the subnet. Otherwise the lowest free address of the pool's ip-range
+        or subnet is allocated; with `serial`, the next free one after the last that was allocated without request.
         Raises `AddressOutOfRange`, `AddressInUse` or `NoAvailableAddresses`.
         """
         del options
@@ -301,7 +308,7 @@ class Ipam:
             subnet.phantom_free += 1
 
     def status(self, pool_id: str) -> PoolStatus:
-        """Return the use of a pool, as `network inspect` of 29 shows it."""
+        """Return the numbers of used and free addresses of a pool, as `network inspect` of 29 shows them."""
         subnet, ip_range = self._find(pool_id)
         low, high = subnet.bounds(ip_range)
         free = high - low + 1 - subnet.allocated.count_between(low, high)

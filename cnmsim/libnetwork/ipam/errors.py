@@ -1,4 +1,4 @@
-"""The errors of IPAM. Each has the error class, and so the HTTP status, that it has in moby's `ipamapi`."""
+"""The errors of IPAM. Each is of the class that it has in moby's `ipamapi`, which determines the HTTP status."""
 
 from __future__ import annotations
 

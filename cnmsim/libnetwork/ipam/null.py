@@ -31,7 +31,7 @@ class NullIpam:
     ) -> Pool:
         """Return the driver's only pool.
 
-        Raises `InvalidParameter` for a requested subnet, ip-range, other space or IPv6.
+        Raises `InvalidParameter` if a subnet, an ip-range, another address space or IPv6 is requested.
         """
         del exclude, options
         if space != "null":

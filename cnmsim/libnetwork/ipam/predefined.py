@@ -1,7 +1,8 @@
 """The default address pools, and the choice of a subnet from them.
 
-Up to 26.1 a cursor walks a fixed list; since 27.0 the lowest gap that fits is used (moby `libnetwork/ipamutils`,
-`libnetwork/ipam/allocator.go` v26.1.5, `ipams/defaultipam/address_space.go` v28.5.2 and docker-v29.7.2).
+Up to 26.1 the subnets are used in turn, in a fixed order; since 27.0 the lowest free subnet is used (moby
+`libnetwork/ipamutils`, `libnetwork/ipam/allocator.go` v26.1.5, `ipams/defaultipam/address_space.go` v28.5.2 and
+docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ GLOBAL_POOLS = _bases(("10.0.0.0/8", 24))
 def ula_pool(engine_id: str) -> PoolBase:
     """Return the default IPv6 pool of an engine: a unique local /48, divided into /64 subnets (RFC 4193 §3.2).
 
-    Its global id is derived from the engine's id.
+    The global id in its prefix is derived from `engine_id`.
     """
     global_id = sha256(engine_id.encode()).digest()[3:8]
     return PoolBase(Prefix(b"\xfd" + global_id + bytes(10), 48), 64)
@@ -80,7 +81,9 @@ def ula_pool(engine_id: str) -> PoolBase:
 def configured_pools(
     profile: Profile, pools: Iterable[PoolBase], engine_id: str, *, defaults: Sequence[PoolBase] = LOCAL_POOLS
 ) -> tuple[PoolBase, ...]:
-    """Return the configured pools, or the defaults if there are none. An IPv6 pool is added if there is none.
+    """Return the configured pools `pools`, or `defaults` if there are none.
+
+    An IPv6 pool derived from `engine_id` is added if there is none.
 
     Raises `InvalidParameter` if an entry cannot be divided into subnets of its size.
     """
@@ -111,7 +114,7 @@ def _without_overlaps(pools: Sequence[PoolBase]) -> tuple[PoolBase, ...]:
 
 @define
 class RotatingPools:
-    """Next-fit over the whole list of subnets. The cursor lives as long as the daemon (26.1)."""
+    """Allocation of default subnets in turn (26.1). The cursor lives as long as the daemon."""
 
     pools: tuple[PoolBase, ...]
     _cursor: int = field(default=0, init=False)
@@ -128,9 +131,10 @@ class RotatingPools:
         return self.pools[at].subnet(index - (self._ends[at - 1] if at else 0))
 
     def choose(self, family: int, allocated: Sequence[Prefix]) -> Prefix | None:
-        """Return the next free subnet and advance the cursor; `None`, with the cursor unmoved, if none is free.
+        """Return the next free subnet of address family 4 or 6, and advance the cursor past it.
 
-        When it passes the end of the list, the cursor is reset to the start instead of wrapping around.
+        Return `None` if none is free; the cursor then stays. After the last subnet of the list the cursor is reset to
+        the first.
         """
         length = len(self)
         for offset in range(length):
@@ -165,9 +169,9 @@ def lowest_gap(pools: Iterable[PoolBase], used: Iterable[Prefix]) -> Prefix | No
 
 
 def resized(pools: Iterable[PoolBase], family: int, size: int) -> tuple[PoolBase, ...]:
-    """Return the pools of one address family, divided into subnets of `size` where possible.
+    """Return the pools of one address family, divided into subnets of prefix length `size` where possible.
 
-    The 29 engine needs this when a network requests the subnet `0.0.0.0/N`.
+    Used in 29 when a network requests the subnet `0.0.0.0/N`, where N is `size`.
     """
     return tuple(
         PoolBase(pool.base, size) for pool in pools if pool.base.family == family and pool.base.length <= size
@@ -175,9 +179,9 @@ def resized(pools: Iterable[PoolBase], family: int, size: int) -> tuple[PoolBase
 
 
 def host_exclusions(nameservers: Iterable[bytes], link_routes: Iterable[Prefix], family: int) -> list[Prefix]:
-    """Return the prefixes that automatic subnets must not overlap.
+    """Return the prefixes on the host that automatically chosen subnets must not overlap.
 
-    These are the host's nameservers and, for IPv4, the prefixes of `link_routes`, its routes of link scope; a default
+    These are the host's nameservers and, for IPv4, the prefixes of its link-scope routes (`link_routes`). A default
     route is ignored.
     """
     excluded = {Prefix(address, len(address) * 8) for address in nameservers if (len(address) == 16) == (family == 6)}
@@ -187,9 +191,9 @@ def host_exclusions(nameservers: Iterable[bytes], link_routes: Iterable[Prefix],
 
 
 def swarm_pools(pools: Iterable[str], size: int) -> tuple[PoolBase, ...]:
-    """Parse the address pools of `swarm init`. Return the defaults if `swarm init` has none.
+    """Parse the address pools of `swarm init`, e.g. `10.0.0.0/8`. Return the default pools if `pools` is empty.
 
-    Raises `InvalidParameter` if a pool is not a prefix or cannot be divided into subnets of `size`.
+    Raises `InvalidParameter` if a pool is not a prefix or cannot be divided into subnets of prefix length `size`.
     """
     texts = tuple(pools)
     if size > 29:

@@ -62,14 +62,14 @@ class RemoteIpam:
     profile: Profile
     requires_mac: bool = False
     requires_replay: bool = False
-    #: The pools of the network that is being restored, by id; otherwise `None`.
+    #: While a network is restored: its pools, by id. Otherwise `None`.
     _restored: dict[str, Prefix] | None = field(default=None, init=False)
 
     @contextmanager
     def restoring(self, pools: Mapping[str, Prefix]) -> Iterator[None]:
-        """Treat these pools (by id) and the addresses in them as allocated, while a network is restored.
+        """Context manager: inside it, treat `pools` (by id) and their addresses as allocated, to restore a network.
 
-        A plugin that requires a replay gets the requests again; errors are logged (moby `reservePools`).
+        If the plugin requires a replay, it gets the requests again; errors are logged (moby `reservePools`).
         """
         self._restored = dict(pools)
         try:
@@ -79,7 +79,10 @@ class RemoteIpam:
 
     @classmethod
     def connect(cls, name: str, client: PluginClient, profile: Profile) -> RemoteIpam:
-        """Query a plugin's capabilities and return its driver. If the call fails, no capability is set."""
+        """Request the capabilities of the plugin `name`, and return its driver.
+
+        If that call fails, the driver has no capability.
+        """
         try:
             response = _call(client, "GetCapabilities", None)
         except EngineError as error:
@@ -96,7 +99,7 @@ class RemoteIpam:
     def default_spaces(self) -> tuple[str, str]:
         """Return the plugin's address spaces for local and for global networks.
 
-        Raises `NotFound` if they are unavailable.
+        Raises `NotFound` if the plugin does not return them.
         """
         try:
             return self._ask_spaces()
@@ -117,9 +120,10 @@ class RemoteIpam:
         exclude: Iterable[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Request a pool from the plugin. A pool that the plugin chooses must overlap nothing in `exclude`.
+        """Request a pool from the plugin. If the plugin chooses it, it must overlap nothing in `exclude`.
 
-        Overlapping pools are held until one fits, so that the plugin does not return them again, and then released.
+        While the plugin returns pools that overlap, further pools are requested. The overlapping ones are released
+        only at the end, so that the plugin does not return them again.
         """
         known = next(
             (restored_id for restored_id, prefix in (self._restored or {}).items() if str(prefix) == pool), None
@@ -146,7 +150,7 @@ class RemoteIpam:
                 ):
                     return allocated
                 if allocated.id in held:
-                    # A real engine repeats the request for ever.
+                    # A real engine repeats the request without limit.
                     raise SystemFault(
                         f"remote: {self.name} returns the pool {allocated.prefix} repeatedly, "
                         "which overlaps a network of the host"
@@ -184,7 +188,7 @@ class RemoteIpam:
     def request_address(
         self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> tuple[Address, int]:
-        """Request the given address from the plugin, or any address. `options` are sent with the request."""
+        """Request `address` from the plugin, or any address if it is `None`. `options` are sent with the request."""
         restored = (self._restored or {}).get(pool_id)
         if restored is not None and address is not None:
             if self.requires_replay:
@@ -228,7 +232,7 @@ def _call(client: PluginClient, method: str, argument: Any) -> dict[str, Any]:
 
 
 def parse_cidr(text: str) -> tuple[Address, int] | None:
-    """Parse `10.0.0.1/24` into the address and the prefix length; `None` for any other form."""
+    """Parse an address with its prefix length, e.g. `10.0.0.1/24`. Return `None` for any other text."""
     address, slash, length = text.partition("/")
     try:
         parsed = parse_ip(address)

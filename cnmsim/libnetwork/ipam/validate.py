@@ -20,7 +20,7 @@ from cnmsim.libnetwork.profile import Profile
 
 @frozen
 class _Block:
-    """An address block as the user wrote it, including host bits."""
+    """An address block as the user wrote it: host bits may be set, e.g. `10.0.0.5/24`."""
 
     address: Address
     length: int
@@ -63,7 +63,10 @@ def validate_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, ena
 
 
 def used_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_ipv6: bool) -> list[IpamConfig]:
-    """Return the entries that `network inspect` shows. 29 omits IPv6 entries of a network without IPv6."""
+    """Return the IPAM entries that `network inspect` shows.
+
+    29 omits the IPv6 entries of a network without IPv6.
+    """
     return [
         config for config in configs if enable_ipv6 or profile.echoes_unused_ipv6_config or ":" not in config.subnet
     ]
@@ -91,7 +94,7 @@ def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator
 
 
 def _refuse_undecodable(config: IpamConfig) -> None:
-    """Raise `InvalidParameter` for values that cannot be decoded where the API's fields are typed."""
+    """Raise `InvalidParameter` for texts that are no addresses or prefixes (29: the API's fields are typed)."""
     for text in (config.subnet, config.ip_range):
         if text and (fault := prefix_error(text)):
             raise InvalidParameter(f"invalid JSON: {fault}")

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Attachments:
-    """The attachments of nodes to networks in one node's database. Events to be gossiped are added to `queue`.
+    """The attachments of nodes to networks in one node's database. Events for other nodes are added to `queue`.
 
-    `arm_reaper` is called when an attachment has to be removed later.
+    `arm_reaper` is called when an attachment has ended and has to be removed later.
     """
 
     context: NodeContext
@@ -47,13 +47,16 @@ class Attachments:
                 yield version.owner
 
     def announce(self, network: str, *, is_leaving: bool) -> None:
-        """Attach this node to a network, or detach it with `is_leaving`, and queue the event for gossip."""
+        """Attach this node to a network, or detach it if `is_leaving` is set, and queue the event for gossip."""
         self.context.network_clock.increment()
         version = self._own(network, is_leaving=is_leaving)
         self.queue.queue(NetworkEvent(version))
 
     def renew(self) -> tuple[EntryVersion, ...]:
-        """Set a new Lamport time on this node's own attachments, so that they supersede older events. Return them."""
+        """Set a new Lamport time on this node's own attachments and return them.
+
+        With the new time they supersede older events about this node.
+        """
         self.context.network_clock.increment()
         own = self.context.networks.items()
         return tuple(self._own(network, is_leaving=tables.is_leaving) for network, tables in own)
@@ -67,14 +70,14 @@ class Attachments:
         return version
 
     def is_current(self, version: EntryVersion) -> bool:
-        """Return True if an event is redundant.
+        """Return True if the event that carries `version` is redundant.
 
-        Its version is stored already, and its time does not advance the clock.
+        This is so if the version is stored already and its Lamport time does not advance this node's clock.
         """
         return version.ltime < self.context.network_clock.time and self.view.has(version)
 
     def handle_event(self, version: EntryVersion) -> bool:
-        """Apply another node's event that it attached or detached itself.
+        """Apply the event of another node that attached to a network, or detached from it.
 
         Return True if this node is to relay the event.
         """
@@ -114,13 +117,13 @@ class Attachments:
             self._reaps.pop(number, None)
 
     def forget_own(self, network: str) -> None:
-        """Remove this node's own attachment to a network."""
+        """Remove this node's own attachment to a network, without an event."""
         slot = self.view.pool.find((self.context.name, network))
         if slot is not None:
             self.view.discard(slot.number)
 
     def reap(self) -> bool:
-        """Remove ended attachments whose time is over. Return True if others have to be removed later."""
+        """Remove ended attachments that were remembered long enough. Return True if others remain to be removed."""
         for number, until_ns in list(self._reaps.items()):
             if until_ns <= self.context.clock.now_ns:
                 del self._reaps[number]

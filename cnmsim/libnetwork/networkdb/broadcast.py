@@ -1,10 +1,11 @@
 """The gossip queue (memberlist `TransmitLimitedQueue`).
 
-The order is: fewest transmissions first, then the longest message that fits, then the newest. A message is removed
-after a number of transmissions that grows with the logarithm of the cluster's size.
+Messages are sent in this order: those with the fewest transmissions first; of these the longest that fits into the
+packet; of these the newest. A message is removed after a number of transmissions that grows with the logarithm of the
+cluster's size.
 
-Messages are stored by size, and within a size by age, with their numbers of transmissions in a parallel byte array.
-So a packet's messages are found as slices, without moving any.
+Messages are stored sorted by size, and those of one size by age. A parallel byte array holds their numbers of
+transmissions. The messages for a packet are therefore found as slices of these arrays, without moving any element.
 """
 
 from __future__ import annotations
@@ -19,33 +20,33 @@ from typing import Any, Protocol
 from attrs import define, field
 
 RETRANSMIT_MULT = 4
-#: A byte of each value.
+#: For each number from 0 to 255 the bytes object with that one byte.
 _BYTES = [bytes((transmits,)) for transmits in range(256)]
 
 
 def retransmit_limit(nodes: int) -> int:
-    """Return how many times a message is transmitted in a cluster of this many nodes."""
+    """Return how many times each message is transmitted in a cluster of `nodes` nodes."""
     return RETRANSMIT_MULT * ceil(log10(nodes + 1))
 
 
 class BroadcastIndex(Protocol):
-    """An index of queued messages by subject.
+    """An index of queued messages, to find an older message about the same subject.
 
-    A new message replaces an older one with the same subject (memberlist `NamedBroadcast`).
+    A new message replaces such an older one (memberlist `NamedBroadcast`).
     """
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message. Returns the number of the older message that it supersedes, or 0."""
+        """Register a queued message. Return the number of the older message that it replaces, or 0."""
 
     def unregister(self, message: Any, number: int) -> None:
-        """Remove a message from the index, because it was transmitted often enough."""
+        """Remove a message from the index, because it has left the queue."""
 
     def clear(self) -> None:
-        """Unregister all messages: the queue is empty."""
+        """Remove all messages from the index, because the queue is empty."""
 
 
 class NameIndex:
-    """Messages by their `name`."""
+    """An index of messages in which the subject is the message's `name`."""
 
     __slots__ = ("_numbers",)
 
@@ -53,24 +54,24 @@ class NameIndex:
         self._numbers: dict[str, int] = {}
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message. Returns the number of the older message that it supersedes, or 0."""
+        """Register a queued message. Return the number of the older message that it replaces, or 0."""
         before = self._numbers.get(message.name, 0)
         self._numbers[message.name] = number
         return before
 
     def unregister(self, message: Any, number: int) -> None:
-        """Remove a message from the index, because it was transmitted often enough."""
+        """Remove a message from the index, because it has left the queue."""
         if self._numbers.get(message.name) == number:
             del self._numbers[message.name]
 
     def clear(self) -> None:
-        """Unregister all messages: the queue is empty."""
-        # A dict does not shrink: after a storm a new one is smaller.
+        """Remove all messages from the index, because the queue is empty."""
+        # A dict does not shrink. After many messages were queued, a new dict is smaller.
         self._numbers = {}
 
 
 class SlotIndex:
-    """An index of messages by the slot of their entry's version.
+    """An index of messages in which the subject is the table entry or attachment, identified by its slot number.
 
     Nearly all messages of a large swarm are of this kind.
     """
@@ -81,7 +82,7 @@ class SlotIndex:
         self._numbers = array("I")
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message. Returns the number of the older message that it supersedes, or 0."""
+        """Register a queued message. Return the number of the older message that it replaces, or 0."""
         numbers, slot = self._numbers, message.version.slot.number
         if slot >= len(numbers):
             numbers.frombytes(bytes((slot + 1 - len(numbers)) * numbers.itemsize))
@@ -90,42 +91,42 @@ class SlotIndex:
         return before
 
     def unregister(self, message: Any, number: int) -> None:
-        """Remove a message from the index, because it was transmitted often enough."""
+        """Remove a message from the index, because it has left the queue."""
         slot = message.version.slot.number
         if self._numbers[slot] == number:
             self._numbers[slot] = 0
 
     def clear(self) -> None:
-        """Unregister all messages: the queue is empty."""
+        """Remove all messages from the index, because the queue is empty."""
         self._numbers = array("I")
 
 
-#: A slice of messages of one size for a packet: their previous number of transmissions, the start and the end of the
-#: slice.
+#: A slice of the queue with messages of one size that go into one packet: how often they were transmitted before, the
+#: start and the end of the slice.
 _Piece = tuple[int, int, int]
 
 
 @define(eq=False)
 class BroadcastQueue:
-    """A queue of messages to be gossiped. `on_queued` is called when a message is queued.
+    """A queue of messages to be gossiped. `on_queued` is called whenever a message is queued.
 
-    `index` finds an older message with the same subject; without an index no message replaces another.
+    `index` finds an older message about the same subject; without an index no message replaces another.
     """
 
     count_nodes: Callable[[], int]
     on_queued: Callable[[], None]
     index: BroadcastIndex | None = None
-    #: The number of messages by their number of transmissions.
+    #: For each number of transmissions, how many messages were transmitted so often.
     _counts_by_transmits: dict[int, int] = field(factory=dict, init=False)
-    #: The messages, by size and age, the newest last; read-only for others. In parallel: their numbers (a newer
-    #: message has a higher one) and their numbers of transmissions.
+    #: The messages, sorted by size and then by age, the newest last; read-only for others. In parallel: their numbers
+    #: (a newer message has a higher one) and their numbers of transmissions.
     messages: list[Any] = field(factory=list, init=False)
     _numbers: array[int] = field(factory=lambda: array("I"), init=False)
     _transmits: bytearray = field(factory=bytearray, init=False)
-    #: The sizes of the messages, and the end of each size's slice.
+    #: The sizes of messages that occur, and where the slice of each size ends.
     _sizes: list[int] = field(factory=list, init=False)
     _ends: list[int] = field(factory=list, init=False)
-    #: Callbacks for finished messages, by number.
+    #: The callbacks to call when a message leaves the queue, by the message's number.
     _on_finished: dict[int, Callable[[], None]] = field(factory=dict, init=False)
     _last: int = field(default=0, init=False)
     _limited_for: tuple[int, int] = field(default=(-1, 0), init=False)
@@ -137,9 +138,10 @@ class BroadcastQueue:
         return bool(self.messages)
 
     def queue(self, message: Any, on_finished: Callable[[], None] | None = None) -> None:
-        """Queue a message, replacing an older message with the same subject.
+        """Queue a message, replacing an older message about the same subject.
 
-        `on_finished` is called when the message was transmitted often enough or is replaced.
+        `on_finished` is called when the message leaves the queue: because it was transmitted often enough, or because
+        it is replaced.
         """
         self._last = number = self._last + 1
         if self.index is not None and (before := self.index.register(message, number)):
@@ -162,9 +164,10 @@ class BroadcastQueue:
         self.on_queued()
 
     def get_broadcasts(self, overhead: int, limit: int) -> tuple[list[Any], int]:
-        """Return messages for a packet with at most `limit` free bytes, and the number of bytes that they occupy.
+        """Return messages for a packet with `limit` free bytes, and the number of bytes that they occupy.
 
-        Each message occupies its size plus `overhead` bytes. The call counts as one transmission of each.
+        Each message occupies its size plus `overhead` bytes. The call counts as one transmission of each returned
+        message.
         """
         sizes, ends, counts = self._sizes, self._ends, self._transmits
         free = limit - overhead
@@ -197,7 +200,7 @@ class BroadcastQueue:
         return messages, limit - overhead - free
 
     def _sent(self, pieces: list[_Piece]) -> None:
-        """Count transmissions, and remove messages that have reached the limit."""
+        """Count one transmission of the messages in `pieces`, and remove those that have reached the limit."""
         most = self._limit()
         tiers = self._counts_by_transmits
         done: list[_Piece] = []
@@ -222,7 +225,7 @@ class BroadcastQueue:
             for _, start, end in pieces
             for place in range(end - 1, start - 1, -1)
         ]
-        # From the end, so that the indexes of the others remain valid.
+        # Start at the end, so that the indexes of the slices before it remain valid.
         for _, start, end in sorted(pieces, key=itemgetter(1), reverse=True):
             self._drop(start, end)
         for number, message in finished:
@@ -253,7 +256,7 @@ class BroadcastQueue:
             start = end
 
     def _drop(self, start: int, end: int) -> None:
-        """Remove a slice of messages of one size."""
+        """Remove the slice `start`..`end` (exclusive), whose messages all have the same size."""
         del self._numbers[start:end], self.messages[start:end], self._transmits[start:end]
         ends = self._ends
         place = bisect_left(ends, end)
@@ -269,7 +272,10 @@ class BroadcastQueue:
 
 
 def get_broadcasts(queues: Iterable[BroadcastQueue], overhead: int, limit: int) -> list[Any]:
-    """Return the messages for one packet from several queues, in order of the queues (moby `getBroadcasts`)."""
+    """Return messages for a packet of `limit` bytes, taken from the queues in order (moby `getBroadcasts`).
+
+    Each message occupies its size plus `overhead` bytes.
+    """
     collected: list[Any] = []
     for queue in queues:
         if queue.messages and limit > 0:

@@ -1,4 +1,4 @@
-"""Bulk syncs: two nodes exchange all entries of the networks that they have in common, over TCP.
+"""Bulk syncs: two nodes exchange all entries of the networks to which both are attached, over TCP.
 
 Source: moby `libnetwork/networkdb/cluster.go` (bulkSyncTables, bulkSync, bulkSyncNode), docker-v29.7.2.
 """
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.networkdb.context import NodeContext
     from cnmsim.libnetwork.networkdb.messages import TableEvent
 
-#: Timeout of the response to a bulk sync in seconds.
+#: How many seconds a node waits for the response to a bulk sync.
 ANSWER_TIMEOUT_S = 30.0
 _SOME = 8
 
 
 @define(eq=False)
 class BulkSynchronizer:
-    """The bulk syncs of one node. `timeouts` is the number of syncs that got no response in time."""
+    """The bulk syncs of one node. `timeouts` counts the syncs to which no response came in time."""
 
     context: NodeContext
     apply_event: Callable[[TableEvent], None]
@@ -48,13 +48,13 @@ class BulkSynchronizer:
         self._ticker.stop()
 
     def restart_after_fork(self) -> None:
-        """Forget pending syncs: their coroutines are not part of a forked lab."""
+        """Forget pending syncs, because a forked lab does not contain their coroutines."""
         self._is_running = False
         self._pending_acks.clear()
 
     @property
     def is_pending(self) -> bool:
-        """Whether this node waits for a response to a bulk sync."""
+        """Whether this node is waiting for the response to a bulk sync."""
         return bool(self._pending_acks)
 
     def _tick(self) -> None:
@@ -78,7 +78,7 @@ class BulkSynchronizer:
             self._is_running = False
 
     async def sync(self, nodes: Iterable[str], *, every: bool) -> list[str]:
-        """Sync with all of the nodes in turn or, with `every=False`, with one node chosen at random.
+        """Sync with each of `nodes` in turn; with `every=False` only with one of them, chosen at random.
 
         If the random node fails, a second one is tried. Return the networks that were synced with the last node.
         """
@@ -124,7 +124,7 @@ class BulkSynchronizer:
         known = {network: context.networks[network] for network in networks if network in context.networks}
         lengths: dict[str, tuple[int, int]] = {}
         for network, tables in known.items():
-            # Entries are of a few kinds, in groups: the mean size of some stands for all.
+            # Entries are of a few kinds, which are stored in groups. The mean size of the first ones is used for all.
             some = [table_event_size(network, version) for version in islice(tables.view, _SOME)]
             lengths[network] = len(tables.view), sum(some) // max(len(some), 1)
         return BulkSync(
@@ -137,7 +137,7 @@ class BulkSynchronizer:
         )
 
     def handle_message(self, message: BulkSync) -> None:
-        """Apply another node's bulk sync, and respond with this node's entries if the sync was unsolicited."""
+        """Apply another node's bulk sync. If it is unsolicited, respond with this node's own entries."""
         context = self.context
         context.table_clock.witness(message.ltime)
         for network, snapshot in message.entries.items():

@@ -41,7 +41,7 @@ class LamportClock:
     time: int = 0
 
     def increment(self) -> int:
-        """Advance the clock for an event of this node. Returns the event's time."""
+        """Advance the clock for an event of this node. Return the event's time."""
         self.time += 1
         return self.time
 
@@ -53,9 +53,9 @@ class LamportClock:
 
 @define(eq=False)
 class NodeContext:
-    """The parts of one node's NetworkDB.
+    """The state that the parts of one node's NetworkDB share.
 
-    `nodes` are the cluster's nodes, `networks` the networks with tables on this node.
+    `nodes` are the cluster's nodes; `networks` are the networks of which this node has tables, by id.
     """
 
     process: Process
@@ -77,15 +77,15 @@ class NodeContext:
         self.clock, self.name = self.process.clock, self.config.name
 
     def run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start a coroutine of the daemon at this instant."""
-        # The coroutine is created when it starts, so that a lab that is dropped before leaves none that was never
-        # awaited.
+        """Start the coroutine that `work` returns in the daemon's process, at this instant of virtual time."""
+        # `work` is called only when the coroutine starts. So if the lab is dropped before, there is no coroutine that
+        # was never awaited.
         self.clock.call_soon(lambda: None if self.is_stopped else self.process.task(work()))
 
     def common_networks(self, node: str) -> list[str]:
-        """Return the networks to which both this node and another one are attached."""
+        """Return the networks to which this node and the node `node` are both attached."""
         return [network for network, tables in self.networks.items() if node in tables.nodes]
 
     def sample(self, count: int, names: Iterable[str]) -> list[str]:
-        """Return up to `count` random nodes other than this one, in random order."""
+        """Return up to `count` random elements of `names`, without this node, in random order."""
         return random_nodes(self.random, [name for name in names if name != self.name], count)

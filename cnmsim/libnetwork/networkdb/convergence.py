@@ -1,7 +1,7 @@
 """Checks whether the nodes of a lab agree: on members, on attachments to networks, and on every entry.
 
-A check compares the nodes' databases, changes nothing, and takes no virtual time. After convergence gossip may go on
-for a while: a message is transmitted a number of times, whoever already has it.
+A check compares the nodes' databases, changes nothing, and takes no virtual time. After the nodes agree, gossip may
+go on for a while, because each message is transmitted a fixed number of times.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.networkdb.tables import NetworkTables
 
 _LOOK_INTERVAL_S = 0.1
-#: After at most so many partial checks everything is compared.
+#: One in so many checks compares everything; the others first look only at the last difference.
 _ALL_AGAIN = 10
 
 
 @frozen
 class Difference:
-    """A difference between the databases of nodes. `persists` returns True while the difference exists."""
+    """A difference between the databases of two nodes. `persists` returns True as long as it exists."""
 
     text: str
     persists: Callable[[], bool]
@@ -34,9 +34,10 @@ class Difference:
 
 @define
 class ConvergenceChecker:
-    """A convergence check that is repeated until nodes agree. It first checks whether the last difference persists.
+    """A check for agreement that is repeated until it succeeds.
 
-    Nodes that cannot reach each other never converge, so the caller needs a time limit.
+    To save work, a check first tests whether the last difference still exists. Nodes that cannot reach each other
+    never agree, so the caller needs a time limit.
     """
 
     _difference: Difference | None = field(default=None, init=False)
@@ -48,7 +49,7 @@ class ConvergenceChecker:
         if is_busy(databases):
             return False
         self._looks += 1
-        # Compare everything now and then: two nodes that differ may have come to be in two clusters.
+        # Compare everything now and then: the two nodes of the last difference may be in different clusters by now.
         if self._looks % _ALL_AGAIN and self._difference is not None and self._difference.persists():
             return False
         self._difference = _find_difference(databases)
@@ -68,7 +69,7 @@ def are_converged(databases: Iterable[NetworkDB]) -> bool:
 def converge(clock: Clock, limit_s: float = 120.0) -> float:
     """Run the lab until all nodes agree. Return the virtual seconds that this took, to a tenth.
 
-    Raises `TimeoutError`, which describes a difference, if they do not agree after `limit_s` seconds.
+    Raises `TimeoutError`, whose message describes one difference, if they do not agree after `limit_s` seconds.
     """
     begun_s = clock.now
     clock.run_ready()
@@ -83,7 +84,7 @@ def converge(clock: Clock, limit_s: float = 120.0) -> float:
 
 
 def is_busy(databases: Iterable[NetworkDB]) -> bool:
-    """Return True if one of these nodes suspects another, or waits for a response."""
+    """Return True if one of these nodes suspects another, is joining or syncing, or waits for a response."""
     return any(_is_busy(db) for db in databases)
 
 
@@ -94,9 +95,9 @@ def _is_busy(db: NetworkDB) -> bool:
 
 
 def first_difference(databases: Iterable[NetworkDB]) -> str:
-    """Describe a difference between two nodes; "" if they agree.
+    """Return a text that describes a difference between two nodes; "" if they agree.
 
-    Only nodes in the same cluster, connected by a chain of common members, are compared.
+    Only nodes of the same cluster (see `clusters_of`) are compared.
     """
     difference = _find_difference(list(databases))
     return "" if difference is None else difference.text
@@ -121,7 +122,10 @@ def _knows_others(known: Iterable[str], names: set[str]) -> bool:
 
 
 def clusters_of(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
-    """Group databases by cluster. Nodes are in one if a chain of members, active or failed, connects them."""
+    """Group databases by cluster.
+
+    Two nodes are in one cluster if a chain of nodes connects them, each of which lists the next as active or failed.
+    """
     by_name = {db.name: db for db in databases}
     left = dict(by_name)
     clusters: list[list[NetworkDB]] = []
@@ -130,7 +134,7 @@ def clusters_of(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
         names, todo = {name}, [db]
         while todo:
             known = todo.pop().nodes
-            # By sets: usually all nodes have the same members.
+            # Set operations, which are fast, as usually all nodes have the same members.
             new = (known.active.keys() | known.failed.keys() if known.failed else known.active.keys()) - names
             names |= new
             todo += [by_name[other] for other in new if other in by_name]
@@ -163,7 +167,10 @@ def _difference_in_networks(cluster: list[NetworkDB]) -> Difference | None:
 
 
 def _unlike_entries(one: NetworkTables, other: NetworkTables) -> Iterator[set[int]]:
-    """Yield the Lamport times of each entry in which two nodes differ. A deleted one has none."""
+    """For each entry in which two nodes differ, yield the set of the Lamport times that the entry has on them.
+
+    A node on which the entry is missing or deleted adds no time.
+    """
     for versions in one.view.differences(other.view):
         times = [version.ltime for version in versions if version is not None and not version.is_deleted]
         if times and times != times[:1] * 2:

@@ -1,7 +1,7 @@
 """Sizes of values in the two encodings of gossip: memberlist's msgpack and NetworkDB's protobuf.
 
-They decide how many messages fit into a packet. Source: hashicorp/go-msgpack `codec/msgpack.go` (v0.5.3: the old
-format, in which bytes are text), protobuf's wire format, memberlist `util.go` (compressPayload: LZW).
+The sizes determine how many messages fit into a packet. Source: hashicorp/go-msgpack `codec/msgpack.go` (v0.5.3: the
+old format, in which bytes are text), protobuf's wire format, memberlist `util.go` (compressPayload: LZW).
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 _TEXT_IN_ONE = 32
 #: LZW starts with nine-bit codes for eight-bit bytes.
 _UNSEEN = 1.125
-#: The message around compressed content: its type, two names, the algorithm and the length.
+#: The size of what memberlist adds to compressed content: type, two names, algorithm and length.
 _COMPRESSED_HEADER = 15
 
 
 def packed_map(*names: str) -> int:
-    """Return the size of a msgpack map with these keys, without the values."""
+    """Return the size of a msgpack map with the keys `names`, without the values."""
     return 1 + sum(packed_text(len(name)) for name in names)
 
 
 def packed_text(length: int) -> int:
-    """Return the size in msgpack of a text or byte string of this length."""
+    """Return the size in msgpack of a text or byte string of `length` bytes."""
     return (1 if length < _TEXT_IN_ONE else 3) + length
 
 
@@ -34,24 +34,25 @@ def varint(value: int) -> int:
 
 
 def bytes_field(length: int) -> int:
-    """Return the size of a protobuf field with a text, byte string or message of this length, including its tag."""
+    """Return the size of a protobuf field, with its tag, for a text, byte string or message of `length` bytes."""
     return 1 + varint(length) + length
 
 
 def text_field(length: int) -> int:
-    """Return the size of a protobuf text field, which is omitted if empty."""
+    """Return the size of a protobuf field for a text of `length` bytes; 0 for an empty text, which is omitted."""
     return bytes_field(length) if length else 0
 
 
 def number_field(value: int) -> int:
-    """Return the size of a protobuf integer field, which is omitted if 0."""
+    """Return the size of a protobuf integer field; 0 if the value is 0, which is omitted."""
     return 1 + varint(value) if value else 0
 
 
 def compressed(length: int, share: float, learnt: int) -> int:
-    """Estimate the size of a stream's message after memberlist's LZW compression, accurate to a tenth.
+    """Estimate the size of a message on a stream after memberlist's LZW compression, accurate to a tenth.
 
-    Repetitive content compresses: after about `learnt` bytes each further byte counts only as `share` bytes.
+    `length` is its size before. Repetitive content compresses better with length: after about `learnt` bytes each
+    further byte adds only `share` bytes.
     """
     once = (_UNSEEN - share) * length * learnt / (length + learnt)
     return _COMPRESSED_HEADER + round(share * length + once)

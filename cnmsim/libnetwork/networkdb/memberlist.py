@@ -1,7 +1,8 @@
-"""SWIM membership: the members of the gossip cluster, in one node's view.
+"""SWIM membership: the members of the gossip cluster, as one node knows them.
 
-Members are probed, suspected, declared dead and refuted. These events are gossiped, and all state is exchanged over
-TCP periodically. Source: memberlist `state.go`, `net.go`, `memberlist.go` (v0.5.4), with `DefaultLANConfig`.
+Members are probed; those that do not answer are suspected, and declared dead unless they refute that in time. These
+events are gossiped. Periodically, two nodes also exchange all state over TCP (push/pull). Source: memberlist
+`state.go`, `net.go`, `memberlist.go` (v0.5.4), with `DefaultLANConfig`.
 """
 
 from __future__ import annotations
@@ -47,14 +48,15 @@ from cnmsim.libnetwork.networkdb.transport import Keyring, SocketAddress, Stream
 
 GOSSIP_INTERVAL_S = 0.2
 GOSSIP_NODES = 3
-#: For so many seconds a dead member still gets gossip, so that it can refute its death.
+#: A dead member still gets gossip for so many seconds, so that it can refute its death.
 GOSSIP_TO_THE_DEAD_S = 30.0
 
 
 class Delegate(Protocol):
-    """The layer above memberlist, which is NetworkDB (memberlist's `Delegate`).
+    """The interface of memberlist to the layer above, which is NetworkDB (memberlist's `Delegate`).
 
-    It has messages of its own and a part in push/pulls, and is notified of members.
+    The delegate has messages of its own, and state to be exchanged in push/pulls. It is notified of members that join
+    or leave.
     """
 
     @property
@@ -65,7 +67,7 @@ class Delegate(Protocol):
         """Handle a gossiped message of the delegate."""
 
     def notify_batch(self, news: TableEventBatch) -> None:
-        """Handle a packet of table events."""
+        """Handle a packet of several table events."""
 
     def is_redundant(self, message: Any) -> bool:
         """Return True if a message of the delegate contains nothing new."""
@@ -77,10 +79,10 @@ class Delegate(Protocol):
         """Handle a message of the delegate that arrived over TCP."""
 
     def local_state(self, *, is_join: bool) -> NetworkState:
-        """Return the delegate's part of a push/pull."""
+        """Return the delegate's state for a push/pull. `is_join`: this node is joining the cluster."""
 
     def merge_remote_state(self, state: NetworkState) -> None:
-        """Merge the other node's part of a push/pull."""
+        """Merge the delegate's state that another node sent in a push/pull."""
 
     def notify_join(self, member: Member) -> None:
         """Handle a member that joined."""
@@ -91,7 +93,7 @@ class Delegate(Protocol):
 
 @define(eq=False)
 class Memberlist:
-    """The members of the gossip cluster in one node's view. `ring` is the order in which they are probed."""
+    """The members of the gossip cluster, as one node knows them. `ring` is the order in which they are probed."""
 
     process: Process
     name: str
@@ -136,7 +138,7 @@ class Memberlist:
 
     @property
     def is_paused(self) -> bool:
-        """Whether the daemon's process is stopped (SIGSTOP)."""
+        """Whether the daemon's process was stopped by SIGSTOP."""
         return self.process.is_paused
 
     @property
@@ -146,7 +148,7 @@ class Memberlist:
 
     @property
     def me(self) -> Member:
-        """The entry of this node itself."""
+        """The member that is this node itself."""
         return self.members[self.name]
 
     def task(self, coroutine: Coroutine[Any, Any, Any]) -> Task[Any]:
@@ -163,7 +165,10 @@ class Memberlist:
         return get_broadcasts([self.queue, *self.delegate.queues], COMPOUND_OVERHEAD, self._capacity - used)
 
     def send(self, message: Any, to: SocketAddress, *, carries_gossip: bool = True) -> bool:
-        """Send a packet, with queued gossip if it fits. Return `False` if the packet could not leave this host."""
+        """Send a packet, with queued gossip if it fits, unless `carries_gossip` is False.
+
+        Return `False` if the packet could not leave this host.
+        """
         if carries_gossip and (extra := self._get_broadcasts(COMPOUND_OVERHEAD + message.size)):
             message = Compound((message, *extra))
         try:
@@ -196,12 +201,13 @@ class Memberlist:
                 break
             packets.append((messages[0] if len(messages) == 1 else Compound(tuple(messages)), member.socket_address))
         self.transport.gossip(packets)
-        # Without other members the messages wait: a new member queues an event itself.
+        # Without other members the messages stay queued. Gossip starts when a new member joins, as this queues an
+        # event.
         if chosen and (self.queue or any(self.delegate.queues)):
             self._gossip.arm()
 
     def random_members(self, count: int, fits: Callable[[Member], bool]) -> list[Member]:
-        """Return up to `count` random other members for which `fits` returns True."""
+        """Return up to `count` random members for which `fits` returns True, excluding this node."""
         ring, members, own, size = self.ring, self.members, self.name, len(self.ring)
         chosen: list[Member] = []
         looked_at: set[int] = set()
@@ -275,7 +281,7 @@ class Memberlist:
     # --- member states
 
     def alive(self, member: Member) -> None:
-        """Handle the message that a member is alive."""
+        """Handle the message that a member is alive, because it joined or refuted a suspicion."""
         is_me = member.name == self.name
         if self.is_leaving and is_me:
             return
@@ -299,7 +305,7 @@ class Memberlist:
             self.delegate.notify_join(member)
 
     def _insert(self, name: str) -> None:
-        # At a random position of the ring a new member is soon probed, on average.
+        # Inserted at a random position of the ring, so that on average a new member is soon probed.
         ring = self.ring
         ring.append(name)
         place = int(self.random.random() * len(ring))
@@ -317,7 +323,7 @@ class Memberlist:
         self.queue.queue(member)
 
     def suspect(self, message: Suspect) -> None:
-        """Handle the message that a member is suspected."""
+        """Handle a message by which a node suspects a member."""
         name = message.name
         known = self.members.get(name)
         if known is None or message.incarnation < known.incarnation:
@@ -350,7 +356,10 @@ class Memberlist:
         )
 
     def dead(self, message: Dead, on_sent: Callable[[], None] | None = None) -> None:
-        """Handle the message that a member is dead or has left."""
+        """Handle a message that a member is dead or, if the sender is the member itself, has left.
+
+        `on_sent` is called when the message was transmitted often enough.
+        """
         name = message.name
         known = self.members.get(name)
         if known is None or message.incarnation < known.incarnation:
@@ -372,7 +381,7 @@ class Memberlist:
         self._changed_ns[member.name] = self.clock.now_ns
 
     def reset_nodes(self) -> None:
-        """Remove members that have been dead for long, and shuffle the order of probing."""
+        """Remove members that died long ago, and shuffle the order in which members are probed."""
         horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS_PER_S)
         for name, changed_ns in list(self._changed_ns.items()):
             if not self.members[name].is_gone:
@@ -403,7 +412,10 @@ class Memberlist:
             return  # the next one is with another node
 
     async def push_pull(self, to: SocketAddress, *, is_join: bool) -> None:
-        """Exchange all state with the node at an address. Raises `OSError` if it cannot be reached."""
+        """Exchange all state with the node at the address `to`. Raises `OSError` if it cannot be reached.
+
+        `is_join`: this node is joining the cluster.
+        """
         stream = await self.transport.dial(to)
         try:
             stream.send(self._push_pull(is_join=is_join))
@@ -427,12 +439,12 @@ class Memberlist:
             elif member.state is State.LEFT:
                 self.dead(Dead(member.name, member.incarnation, member.name))
             else:
-                # A remote "dead" is not final: the member becomes a suspect.
+                # A member that the other node reports as dead is only suspected, so that it can refute that.
                 self.suspect(Suspect(member.name, member.incarnation, self.name))
         self.delegate.merge_remote_state(message.state)
 
     async def join(self, addresses: Iterable[SocketAddress]) -> int:
-        """Exchange all state with the nodes at these addresses. Returns how many of them responded."""
+        """Exchange all state with the nodes at these addresses. Return how many of them responded."""
         count = 0
         for address in addresses:
             try:
@@ -451,9 +463,9 @@ class Memberlist:
             stream.close()
 
     def leave(self, on_sent: Callable[[], None]) -> bool:
-        """Broadcast that this node leaves.
+        """Broadcast that this node leaves. Return `False` if there is no other member.
 
-        `on_sent` is called when the message was transmitted often enough. Return `False` if there is no other member.
+        `on_sent` is called when the message was transmitted often enough.
         """
         self.is_leaving = True
         self.dead(Dead(self.name, self.me.incarnation, self.name), on_sent)

@@ -1,7 +1,7 @@
 """The messages of a gossip cluster, and their sizes in bytes.
 
 The sizes of packets are exact for memberlist's msgpack and NetworkDB's protobuf encodings (`networkdb.proto`), before
-memberlist's compression; those of streams are estimates of the compressed size, to a tenth.
+memberlist's compression. The sizes of messages on streams are estimates after compression, accurate to a tenth.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ from cnmsim.libnetwork.networkdb.encoding import (
 )
 from cnmsim.libnetwork.networkdb.store import EntryPool, EntryVersion, EntryView
 
-#: The overhead of a compound message, and of each part, in bytes (memberlist `compoundHeaderOverhead`).
+#: The bytes that a compound message adds, in total and for each part (memberlist `compoundHeaderOverhead`).
 COMPOUND_HEADER = 2
 COMPOUND_OVERHEAD = 2
 #: Version, nonce and authentication tag of each packet (memberlist `encryptOverhead`, encryption version 1).
 ENCRYPTION_OVERHEAD = 29
-#: The type byte of a message, and of one of the layer above memberlist.
+#: The sizes of the type byte of a memberlist message, and of one of the layer above memberlist.
 _TYPE = USER_OVERHEAD = 1
 #: The overhead that NetworkDB assumes for its own compound messages and their parts, in bytes (moby
 #: `networkdb/message.go`).
 TABLE_COMPOUND_HEADER = 5
 TABLE_COMPOUND_OVERHEAD = 4
-#: The type of a NetworkDB message, and that of an event, in bytes.
+#: The sizes of the type of a NetworkDB message, and of the type of an event.
 _KIND = 2
 
 
-#: The constant parts of `alive` messages, probes and so on. Both names in a probe are node names, of one length.
+#: The sizes of the constant parts of `alive` messages, probes and so on. Both names in a probe are node names, which
+#: all have the same length.
 _ALIVE = _TYPE + packed_map("Incarnation", "Node", "Addr", "Port", "Meta", "Vsn") + packed_text(0) + packed_text(6)
 _PING = _TYPE + packed_map("SeqNo", "Node", "SourceAddr", "SourcePort", "SourceNode")
 _INDIRECT_PING = (
@@ -51,13 +52,13 @@ _INDIRECT_PING = (
 _NACK = _TYPE + packed_map("SeqNo")
 _ACK = _TYPE + packed_map("SeqNo", "Payload") + 1
 _RUMOUR = _TYPE + packed_map("Incarnation", "Node", "From")
-#: A push/pull without members, the difference between its member entry and an `alive` message, and the length of a
+#: The sizes of a push/pull without members, of what a member entry has in addition to an `alive` message, and of a
 #: network's id.
 _PUSH_PULL = _TYPE + packed_map("Nodes", "UserStateLen", "Join") + 5
 _STATE = packed_text(len("State"))
 _NETWORK_ID = 25
 _BULK_SYNC = _TYPE + packed_map("UserMsgLen") + 3
-#: The parameters of `compressed` for members, and for entries, whose keys are random.
+#: The parameters of `compressed` for lists of members, and for lists of entries, whose keys are random.
 _MEMBERS_ALIKE = 0.255, 747
 _ENTRIES_ALIKE = 0.46, 526
 
@@ -73,7 +74,7 @@ class State(IntEnum):
 
 @frozen
 class Member:
-    """A member of the cluster in one node's view. In state ALIVE it is also the `alive` message."""
+    """A member of the cluster, as one node knows it. In state ALIVE the object is also the `alive` message."""
 
     name: str
     address: Address
@@ -81,9 +82,9 @@ class Member:
     incarnation: int
     state: State = State.ALIVE
 
-    #: Its address and port.
+    #: The member's address and port.
     socket_address: tuple[Address, int] = field(init=False, eq=False, repr=False)
-    #: Its size as an `alive` message, in bytes.
+    #: The size in bytes of its `alive` message.
     size: int = field(init=False, eq=False, repr=False)
     #: Whether it is dead or has left.
     is_gone: bool = field(init=False, eq=False, repr=False)
@@ -112,7 +113,7 @@ class Member:
 
 @frozen
 class Ping:
-    """A probe. Only the member of that name answers it, with an `Ack` to `source`."""
+    """A probe. Only the member whose name is in it answers, with an `Ack` to the address `source`."""
 
     seq: int
     name: str
@@ -128,7 +129,7 @@ class Ping:
 
 @frozen
 class IndirectPing:
-    """A request to probe another member. The answer is its `Ack`, or after a timeout a `Nack`."""
+    """A request to probe another member. The answer is that member's `Ack`, or a `Nack` after a timeout."""
 
     seq: int
     target: Member
@@ -168,7 +169,7 @@ class Nack:
 
 @frozen
 class _Rumour:
-    """A statement of `sender` about `name` in one of its incarnations."""
+    """A statement of the node `sender` about the node `name`, valid for one of its incarnations."""
 
     name: str
     incarnation: int
@@ -194,7 +195,7 @@ class Dead(_Rumour):
 
 @frozen
 class NodeEvent:
-    """A node joined the cluster of databases, or is about to leave it."""
+    """The event that a node joined the cluster of databases, or is about to leave it."""
 
     ltime: int
     name: str
@@ -208,9 +209,9 @@ class NodeEvent:
 
 @frozen
 class NetworkEvent:
-    """A node attached itself to a network, or detached itself (then the version is deleted).
+    """The event that a node attached to a network, or detached from it (then the version is deleted).
 
-    The key is (node, network).
+    The version's key is (node, network).
     """
 
     version: EntryVersion
@@ -234,9 +235,9 @@ class TableOperation(IntEnum):
 
 @frozen
 class TableEvent:
-    """A new version of an entry of a network's table.
+    """A new version of an entry in a table of a network.
 
-    `residual_s`: for how long a deleted entry is to be remembered.
+    `residual_s` is for how many more seconds other nodes remember a deleted entry.
     """
 
     operation: TableOperation
@@ -251,7 +252,7 @@ class TableEvent:
 
 
 def bulk_event(network: str, version: EntryVersion, residual_s: int) -> TableEvent:
-    """Return the event by which a bulk sync sends a version. All receivers share one object."""
+    """Return the event with which a bulk sync sends a version. To save memory, all receivers get the same object."""
     operation = TableOperation.DELETE if version.is_deleted else TableOperation.CREATE
     event: TableEvent | None = version.event
     if event is None or event.residual_s != residual_s:
@@ -260,7 +261,7 @@ def bulk_event(network: str, version: EntryVersion, residual_s: int) -> TableEve
 
 
 def table_event_size(network: str, version: EntryVersion, residual_s: int = 0) -> int:
-    """Return the size in bytes of the event that carries a version."""
+    """Return the size in bytes of the event with which a version is sent."""
     fields = number_field(version.ltime) + number_field(residual_s) + text_field(value_size(version.value))
     for text in (version.owner, network, *version.slot.key):
         fields += text_field(len(text))
@@ -270,7 +271,7 @@ def table_event_size(network: str, version: EntryVersion, residual_s: int = 0) -
 def bulk_sync_size(node: str, ltime: int, networks: Mapping[str, tuple[int, int]]) -> int:
     """Return the size in bytes of a bulk sync.
 
-    `networks` contains for each network the number of its entries and the size of one event.
+    `networks` maps each network's id to the number of its entries and the size of one entry's event.
     """
     events = sum([count * _part_size(event_size) for count, event_size in networks.values()])
     payload = _KIND + text_field(events)
@@ -280,7 +281,7 @@ def bulk_sync_size(node: str, ltime: int, networks: Mapping[str, tuple[int, int]
 
 
 def _message(length: int) -> int:
-    """Return the size of a NetworkDB message with content of this length (networkdb.proto `GossipMessage`)."""
+    """Return the size of a NetworkDB message with `length` bytes of content (networkdb.proto `GossipMessage`)."""
     return _KIND + bytes_field(length)
 
 
@@ -315,7 +316,10 @@ class Compound:
 
 
 class TableEventBatch:
-    """Several events of one network in one packet. All receivers share the values that are computed from them."""
+    """Several table events of one network in one packet.
+
+    All receivers get the same object, so that values computed from the events are computed only once.
+    """
 
     __slots__ = ("_changes", "_codes", "_pick", "network", "parts", "size")
 
@@ -326,7 +330,7 @@ class TableEventBatch:
         self._pick: Callable[[array[int]], object] | None = None
         self._codes: object = None
         count = len(pool.views)
-        #: While the pool's `change_count` is unchanged, every view has these versions.
+        #: As long as the pool's `change_count` equals this, every view has these versions; -1 if some view lacks one.
         self._changes = pool.change_count
         for part in parts:
             if part.version.refcount != count:
@@ -339,7 +343,7 @@ class TableEventBatch:
         return max([part.version.ltime for part in self.parts])
 
     def is_redundant_for(self, view: EntryView) -> bool:
-        """Return True if a view already has every version, as it usually has."""
+        """Return True if a view already has all the versions, as is usual."""
         codes = view.codes
         if self._changes == view.pool.change_count and codes:
             return True
@@ -355,16 +359,16 @@ class TableEventBatch:
         versions = [part.version for part in self.parts]
         self._pick = itemgetter(*[version.slot.number for version in versions])
         codes = tuple([version.code for version in versions])
-        # A version has no code if no view has it any more.
+        # A version that no view has any more has no code.
         self._codes = None if 0 in codes else codes[0] if len(codes) == 1 else codes
 
 
 @frozen
 class NetworkState:
-    """NetworkDB's part of a push/pull: the attachments of nodes to networks (networkdb.proto `NetworkPushPull`).
+    """NetworkDB's state in a push/pull: the attachments of nodes to networks (networkdb.proto `NetworkPushPull`).
 
-    `renewed` are the sender's own attachments if they got a new Lamport time for this message: no other node has
-    them, and they may change again before it arrives.
+    `renewed` are the sender's own attachments, if they got a new Lamport time for this message. They are sent as
+    objects, because no other node has them, and they may change again before the message arrives.
     """
 
     ltime: int
@@ -382,7 +386,7 @@ class NetworkState:
 
 @frozen
 class PushPull:
-    """All members in one node's view, and NetworkDB's part. The other side responds with its own."""
+    """All members that a node knows, and NetworkDB's state. The other node responds with its own `PushPull`."""
 
     is_join: bool
     members: tuple[Member, ...]
@@ -397,10 +401,10 @@ class PushPull:
 
 @define
 class BulkSync:
-    """All entries of some networks. The other side responds to an unsolicited one with its own.
+    """All entries of some networks. The receiver of an unsolicited one responds with its own entries.
 
-    `entries` holds a snapshot per network, `residuals` for how many more seconds each deleted entry is to be
-    remembered, by slot.
+    `entries` holds a snapshot of each network, by network id. `residuals` holds, by network id and slot number, for
+    how many more seconds each deleted entry is to be remembered.
     """
 
     ltime: int

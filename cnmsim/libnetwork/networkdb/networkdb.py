@@ -48,7 +48,7 @@ from cnmsim.libnetwork.networkdb.ticker import Ticker
 from cnmsim.libnetwork.networkdb.transport import Keyring
 from cnmsim.libnetwork.networkdb.watchers import Watchers
 
-#: Events of a bulk sync are not relayed while more than so many messages are queued.
+#: While more than so many messages are queued, events of a bulk sync are not relayed.
 LONGEST_QUEUE_ON_SYNC = 500
 
 
@@ -56,7 +56,7 @@ LONGEST_QUEUE_ON_SYNC = 500
 class NetworkDB:
     """The replicated database on one node. `process` owns its sockets. Raises `OSError` if its port is in use.
 
-    `on_node` is called with the address of each node that joined (`True`) or left (`False`).
+    `on_node` is called with the address of a node and True if the node joined, False if it left.
     """
 
     process: Process
@@ -116,7 +116,7 @@ class NetworkDB:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the database was stopped."""
+        """Whether the database has stopped."""
         return self.context.is_stopped
 
     @property
@@ -127,11 +127,14 @@ class NetworkDB:
     # --- the cluster
 
     def join(self, addresses: Iterable[Address]) -> None:
-        """Join the cluster through the nodes at these addresses. Retry whenever none of them is a member."""
+        """Join the cluster through the nodes at these addresses.
+
+        The attempt is repeated later whenever none of these nodes is a member.
+        """
         self.rejoiner.join([(address, self.config.port) for address in addresses])
 
     def close(self, on_closed: Callable[[], None] | None = None) -> None:
-        """Announce that this node leaves, then stop. `on_closed` is called after that."""
+        """Announce that this node leaves, then stop the database. `on_closed` is called after that."""
         self.context.run_in_background(lambda: self.rejoiner.leave(on_closed))
 
     def stop(self) -> None:
@@ -151,9 +154,9 @@ class NetworkDB:
         databases_of(self.clock).remove(self)
 
     def send_node_event(self, is_join: bool) -> Future[None]:
-        """Broadcast that this node joined or is about to leave.
+        """Broadcast that this node has joined or, if `is_join` is False, is about to leave.
 
-        The future is done when the event was transmitted often enough, or at once if there is no other node.
+        The returned future is done when the event was transmitted often enough, or at once if there is no other node.
         """
         ltime = self.context.network_clock.increment()
         sent: Future[None] = Future(self.clock)
@@ -167,7 +170,7 @@ class NetworkDB:
     def watch(self, table: str, network: str, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
         """Subscribe `callback` to remote changes of a table, for one network or for all ("").
 
-        Returns a function that unsubscribes.
+        Return a function that unsubscribes.
         """
         unwatch = self._watchers.add(table, network, callback)
         if self.config.profile.table_updates_are_replaced and network in self.networks:
@@ -204,7 +207,10 @@ class NetworkDB:
         return None if tables is None else tables.view.get((table, key))
 
     def create_entry(self, table: str, network: str, key: str, value: Any) -> None:
-        """Create an entry and gossip it. Raises `SystemFault` if it exists, deleted or not."""
+        """Create an entry and gossip it.
+
+        Raises `SystemFault` if the key has an entry, even one that was deleted but is still remembered.
+        """
         if self._entry(table, network, key) is not None:
             raise SystemFault(
                 f"cannot create entry in table {table} with network id {network} and key {key}, already exists"
@@ -221,7 +227,7 @@ class NetworkDB:
         self._write(TableOperation.UPDATE, table, network, key, value)
 
     def delete_entry(self, table: str, network: str, key: str) -> None:
-        """Delete an entry and gossip that. Raises `SystemFault` if it does not exist."""
+        """Delete an entry and gossip the deletion. Raises `SystemFault` if the entry does not exist."""
         version = self._entry(table, network, key)
         if version is None or version.is_deleted:
             raise SystemFault(
@@ -257,7 +263,7 @@ class NetworkDB:
         return tables
 
     def join_network(self, network: str) -> None:
-        """Attach this node to a network, and fetch its tables from every other attached node in turn.
+        """Attach this node to a network, and fetch the network's tables from every other attached node in turn.
 
         Raises `SystemFault` if it is attached already (29.x).
         """
@@ -281,7 +287,7 @@ class NetworkDB:
     async def wait_until_synced(self, network: str) -> None:
         """Wait until this node has requested a network's tables from every other attached node.
 
-        Return early if this node is no longer attached.
+        Return early if this node is not attached any more.
         """
         await self._synced.wait_until(lambda: self.is_stopped or not self._is_syncing(network))
 
@@ -300,8 +306,8 @@ class NetworkDB:
             if version.owner != self.name:
                 tables.drop(version.slot.number)
             elif not version.is_deleted:
-                # With a new Lamport time, so that others delete it even if this node attaches again before they get
-                # the detachment.
+                # The deletion has a new Lamport time. So other nodes apply it even if this node attaches again before
+                # they receive the detachment.
                 tables.put(tables.tombstone_of(version, self.context.table_clock.increment()))
             tables.notify_deleted(version)
         tables.is_leaving = True
@@ -373,7 +379,7 @@ class NetworkDB:
                     self.node_queue.queue(message)
 
     def is_redundant(self, message: Any) -> bool:
-        """Return True if a gossiped message certainly contains nothing new."""
+        """Return True if a gossiped message contains nothing new. False means that it may contain something new."""
         return message.__class__ is NetworkEvent and self.attachments.is_current(message.version)
 
     def is_redundant_batch(self, news: TableEventBatch) -> bool:
@@ -384,8 +390,8 @@ class NetworkDB:
     def notify_batch(self, news: TableEventBatch) -> None:
         """Handle a packet of table events."""
         tables = self.networks.get(news.network)
-        # Nearly all gossip is redundant. `handle_table_event` would not use its Lamport times either, as a node's
-        # clock is ahead of all that it has seen.
+        # Nearly all gossip is redundant. Skipping it here is correct for the Lamport clock too: the clock is ahead of
+        # every version that this node has seen.
         if tables is not None and news.is_redundant_for(tables.view):
             return
         for event in news.parts:
@@ -400,7 +406,10 @@ class NetworkDB:
             self.notify_message(message)
 
     def handle_table_event(self, event: TableEvent, *, is_bulk: bool) -> None:
-        """Apply a table event, and queue it for relaying if that is useful."""
+        """Apply a table event, and queue it for relaying if other nodes may need it.
+
+        `is_bulk`: the event was part of a bulk sync.
+        """
         version = event.version
         if version.owner == self.name:
             return
@@ -425,9 +434,9 @@ class NetworkDB:
         return nodes.activate(event.name) if event.is_join else nodes.retire(event.name)
 
     def local_state(self, *, is_join: bool) -> NetworkState:
-        """Return this node's part of a push/pull.
+        """Return this node's state for a push/pull.
 
-        With a join, this node's own attachments get a new Lamport time, so that they supersede older events.
+        If `is_join` is set, this node's own attachments get a new Lamport time, so that they supersede older events.
         """
         renewed = self.attachments.renew() if is_join else ()
         snapshot = self.attachments.view.snapshot()
@@ -436,13 +445,13 @@ class NetworkDB:
         )
 
     def merge_remote_state(self, state: NetworkState) -> None:
-        """Merge the other node's part of a push/pull."""
+        """Merge the state that another node sent in a push/pull."""
         self._handle_node_event(NodeEvent(state.ltime, state.name, is_join=True))
         for version in (*self.attachments.view.unseen_in(state.attachments), *state.renewed):
             self.attachments.handle_event(version)
 
     def notify_join(self, member: Member) -> None:
-        """Add a member that joined to the nodes, and call `on_node` (memberlist callback)."""
+        """Handle a member that joined: add it to the nodes, and call `on_node` (memberlist callback)."""
         self.nodes.handle_join(member)
         if self.on_node is not None:
             self.clock.call_soon(self.on_node, member.address, True)
@@ -450,7 +459,7 @@ class NetworkDB:
     def notify_leave(self, member: Member) -> None:
         """Handle a member that left, and call `on_node` (memberlist callback).
 
-        Unless it had announced that it would leave, it counts as failed, and reconnection attempts are scheduled.
+        If it had not announced this, it counts as failed, and attempts to reconnect to it are scheduled.
         """
         if self.on_node is not None:
             self.clock.call_soon(self.on_node, member.address, False)

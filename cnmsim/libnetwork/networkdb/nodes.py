@@ -1,4 +1,4 @@
-"""The nodes of the cluster of databases: active, failed and departed ones.
+"""The nodes of the cluster of databases: those that are active, failed (unreachable) or departed (left).
 
 Source: moby `libnetwork/networkdb/nodemgmt.go` (docker-v29.7.2).
 """
@@ -14,17 +14,18 @@ from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.libnetwork.networkdb.messages import Member
 
-#: For so many seconds a node that is gone is remembered, and retried if it failed.
+#: A node that failed or left is remembered for so many seconds. During that time, connecting to a failed one is
+#: retried.
 NODE_REAP_S = 24 * 3600.0
 
 
 @define(eq=False)
 class Nodes:
-    """The nodes of the cluster in one node's view.
+    """The nodes of the cluster, as one node knows them.
 
     `on_gone` is called with the name of each node that failed or left.
 
-    `own` is this node's name, address and port.
+    `own` is this node's own name, address and port.
     """
 
     clock: Clock
@@ -42,7 +43,10 @@ class Nodes:
         return self.active.get(name) or self.failed.get(name) or self.departed.get(name)
 
     def handle_join(self, member: Member) -> None:
-        """Handle a node that joined. A new name at a known address replaces the node's earlier run."""
+        """Handle a node that joined.
+
+        If it has a new name but the address and port of a known node, that one was its earlier run, and is retired.
+        """
         if self.find(member.name) is not None:
             self.activate(member.name)
             return
@@ -64,15 +68,15 @@ class Nodes:
                     return
 
     def activate(self, name: str) -> bool:
-        """Move a node to the active ones. Return `False` if it is active already."""
+        """Make a node active. Return `False` if it is active already."""
         return self._move(name, self.active)
 
     def fail(self, name: str) -> bool:
-        """Move a node to the failed ones."""
+        """Mark a node as failed. Return `False` if it is marked already."""
         return self._move(name, self.failed)
 
     def retire(self, name: str) -> bool:
-        """Move a node to the departed ones."""
+        """Mark a node as departed. Return `False` if it is marked already."""
         return self._move(name, self.departed)
 
     def _move(self, name: str, target: dict[str, Member]) -> bool:
@@ -93,7 +97,7 @@ class Nodes:
         return True
 
     def reap(self) -> None:
-        """Remove nodes that have been gone for a day."""
+        """Remove the nodes that failed or left more than a day ago."""
         horizon_ns = self.clock.now_ns - round(NODE_REAP_S * NS_PER_S)
         for name, gone_ns in list(self._gone_ns.items()):
             if gone_ns < horizon_ns:
@@ -104,7 +108,7 @@ class Nodes:
 
 
 def random_nodes(random: Random, names: Sequence[str], count: int) -> list[str]:
-    """Return up to `count` random names, in random order."""
+    """Return up to `count` random elements of `names`, in random order."""
     size = len(names)
     if size <= 3 * count:
         return random.sample(names, min(count, size))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class _Round:
-    """One round of probing one member."""
+    """The state of one probe: its target, and the answers received so far."""
 
     target: Member
     seq: int
@@ -38,7 +38,7 @@ class _Round:
 class Prober:
     """The failure detector of one node.
 
-    `awareness` is the node's own health, which failed probes without a Nack worsen.
+    `awareness` is the node's own health score. A failed probe worsens it if helpers did not send the expected Nacks.
     """
 
     members: Memberlist
@@ -84,7 +84,7 @@ class Prober:
         ping = Ping(current.seq, target.name, self.members.advertised)
         message: Ping | Compound = ping
         if target.state is not State.ALIVE:
-            # Included so that it can refute at once.
+            # Included so that the suspected member can refute at once.
             message = Compound((ping, Suspect(target.name, target.incarnation, self.members.name)))
         begun = self.members.clock.now
         current.deadline_s += begun
@@ -160,7 +160,7 @@ class Prober:
             self._begin()
 
     def ack(self, message: Ack) -> None:
-        """Handle an answer to a probe by this node, either its own or one that it sent for another node."""
+        """Handle an Ack, for this node's own probe or for one that it sent on behalf of another node."""
         current = self._round
         if current is not None and current.seq == message.seq:
             self._end(-1 if current.was_sent else 0)
@@ -170,14 +170,14 @@ class Prober:
             relay()
 
     def nack(self, message: Nack) -> None:
-        """Handle a helper's report that the target did not answer."""
+        """Handle a Nack: the member that was asked to probe the target got no answer from it."""
         if self._round is not None and self._round.seq == message.seq:
             self._round.nacks += 1
 
     # --- the other side
 
     def ping(self, message: Ping) -> None:
-        """Answer a probe, unless it is for a member that had this address before."""
+        """Answer a probe. One with another name is ignored: it is for a node that had this address before."""
         if message.name == self.members.name:
             self.members.send(Ack(message.seq), message.source)
 
@@ -187,7 +187,7 @@ class Prober:
             stream.send(Ack(message.seq))
 
     def indirect_ping(self, message: IndirectPing, sender: SocketAddress) -> None:
-        """Probe a member for another node."""
+        """Probe a member for another node, and send that node an Ack or, after a timeout, a Nack."""
         del sender  # the request contains the address to answer to
         self._seq += 1
         seq, clock = self._seq, self.members.clock

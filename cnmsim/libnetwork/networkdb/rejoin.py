@@ -29,9 +29,9 @@ LEAVE_TIMEOUT_S = 1.0
 
 @define(eq=False)
 class Rejoiner:
-    """Keeps one node in the cluster. `bootstrap` are the addresses that `join` was called with.
+    """Keeps one node in the cluster. `bootstrap` are the addresses of the last call of `join`.
 
-    `pending_joins` is the number of calls of `join` that have not finished.
+    `pending_joins` is the number of `join` calls whose attempt is still running.
     """
 
     context: NodeContext
@@ -51,7 +51,7 @@ class Rejoiner:
         self._rejoin = Ticker(clock, random, REJOIN_INTERVAL_S, self._rejoin_tick)
 
     def start(self) -> None:
-        """Start checking the bootstrap nodes."""
+        """Start checking periodically whether one of the bootstrap nodes is a member."""
         self._rejoin.arm()
 
     def stop(self) -> None:
@@ -60,12 +60,12 @@ class Rejoiner:
         self._rejoin.stop()
 
     def schedule_reconnect(self) -> None:
-        """Try to reconnect to failed nodes from the next second on."""
+        """Start trying, from the next second on, to reconnect to failed nodes."""
         if not self.context.is_stopped:
             self._retry.arm()
 
     def join(self, addresses: Sequence[SocketAddress]) -> None:
-        """Join the cluster through these addresses. If none of them responds, this is retried later."""
+        """Join the cluster through the nodes at these addresses. If none of them responds, this is retried later."""
         self.bootstrap = list(addresses)
         if addresses:
             self.pending_joins += 1
@@ -90,7 +90,7 @@ class Rejoiner:
         return True
 
     def restart_after_fork(self) -> None:
-        """Forget pending attempts: their coroutines are not part of a forked lab."""
+        """Forget pending attempts, because a forked lab does not contain their coroutines."""
         self._is_retrying = self._is_rejoining = False
 
     # --- nodes that failed
@@ -145,7 +145,7 @@ class Rejoiner:
     # --- leaving
 
     async def leave(self, on_left: Callable[[], None] | None = None) -> None:
-        """Announce that this node leaves, then stop. `on_left` is called after that."""
+        """Announce that this node leaves, then stop its database. `on_left` is called after that."""
         context = self.context
         if context.is_stopped:
             return
@@ -153,7 +153,7 @@ class Rejoiner:
         await self._broadcast_node_event(is_join=False)
         gone: Future[None] = Future(context.clock)
         if not context.is_stopped and context.members.leave(lambda: complete(gone)):
-            # If that cannot be sent, the others detect the failure.
+            # If the announcement cannot be sent in time, the other nodes detect that this node is gone.
             with suppress(TimeoutError):
                 await wait_for(context.clock, gone, LEAVE_TIMEOUT_S)
         self.stop_database()
@@ -162,6 +162,6 @@ class Rejoiner:
 
 
 def complete(future: Future[None]) -> None:
-    """Complete a future, unless it is done."""
+    """Complete a future, unless it is complete already."""
     if not future.is_done:
         future.set_result(None)

@@ -1,8 +1,9 @@
-"""The NetworkDB entries of one lab: interned versions of table entries and of nodes' attachments to networks.
+"""The NetworkDB entries of one lab: versions of table entries and of nodes' attachments to networks.
 
-A node's knowledge changes only by messages that reach it, but a version that many nodes know is stored once. For each
-entry a node stores only the code of its version, so comparing two nodes' views is as fast as comparing memory. Law
-tests: tests/libnetwork/networkdb/test_known_views.py. Cost: bench/endpoint_growth.py.
+Each node has its own view, which changes only by messages that reach the node. To save memory, a version that many
+nodes have is stored once: a view holds only a small number, the version's code, for each entry. Two views are
+compared by comparing memory. Law tests: tests/libnetwork/networkdb/test_known_views.py. Cost:
+bench/endpoint_growth.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from attrs import define, field
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
 
-#: What identifies an entry in its pool: (table, key) within a network, (node, network) for an attachment.
+#: The key of an entry in its pool: (table, key) for a table entry, (node, network) for an attachment.
 Key = tuple[str, str]
 _MAX_UINT16 = 0xFFFF
 #: Views are compared in slices of this many codes.
@@ -25,11 +26,11 @@ _CHUNK = 256
 
 
 class EntryVersion:
-    """One state of one table entry or attachment, as its owner's node created it.
+    """One state of one table entry or attachment, as the node that owns it created it.
 
     `ltime` is its Lamport time, `value` any immutable value. `refcount` is the number of views that contain this
-    version; while it is not 0, `code` identifies the version within its slot. `event` caches the message by which
-    bulk syncs send it.
+    version; while it is not 0, `code` identifies the version within its slot. `event` caches the message with which
+    bulk syncs send the version.
     """
 
     __slots__ = ("code", "event", "is_deleted", "ltime", "owner", "refcount", "slot", "value")
@@ -50,7 +51,7 @@ class EntryVersion:
 
 
 class EntrySlot:
-    """One entry of a `EntryPool`, with all its versions that are in use.
+    """One entry of an `EntryPool`, with those of its versions that some view contains.
 
     `number` is the entry's index in every view; `versions` maps codes to versions.
     """
@@ -66,8 +67,8 @@ class EntrySlot:
     def code_of(self, version: EntryVersion) -> int:
         """Return the code of a version, assigning one if it has none."""
         if not version.code:
-            # Codes are assigned in a cycle: a released code is not soon reused, so an old snapshot does not find
-            # another version.
+            # Codes are assigned in a cycle, so that a released code is not reused soon. Otherwise an old snapshot
+            # that contains the code could refer to another version.
             code = self._last_code % _MAX_UINT16 + 1
             while code in self.versions:
                 code = code % _MAX_UINT16 + 1
@@ -76,7 +77,7 @@ class EntrySlot:
         return version.code
 
     def release(self, code: int) -> None:
-        """Drop one view's reference to a version. The last release deletes the version."""
+        """Drop one view's reference to the version with this code. Without references the version is removed."""
         version = self.versions[code]
         version.refcount -= 1
         if not version.refcount:
@@ -87,9 +88,9 @@ class EntrySlot:
 class EntryPool:
     """The entries of one network or, with `EntryPool(by_second=True)`, all attachments of nodes to networks.
 
-    A key keeps its slot for ever. Attachments are also indexed by network. Slots are indexed by every owner that they
-    ever had. `views` are the views that contain or contained a version; `change_count` is incremented with each
-    change of a view.
+    A key keeps its slot for ever. Attachments are also indexed by network, and slots by every owner that they ever
+    had. `views` are the views that contain a version or once did. `change_count` is incremented with each change of a
+    view.
     """
 
     __slots__ = ("_by_key", "_by_owner", "_by_second", "change_count", "slots", "views")
@@ -103,7 +104,7 @@ class EntryPool:
         self._by_second: dict[str, list[int]] | None = {} if by_second else None
 
     def version(self, key: Key, ltime: int, owner: str, value: Any, *, is_deleted: bool = False) -> EntryVersion:
-        """Create a version of the entry with this key."""
+        """Create a version of the entry with this key, which no view contains yet."""
         slot = self.slot(key)
         self._by_owner.setdefault(owner, {})[slot.number] = None
         return EntryVersion(slot, ltime, owner, value, is_deleted=is_deleted)
@@ -124,18 +125,18 @@ class EntryPool:
         return self._by_key.get(key)
 
     def owned_by(self, owner: str) -> list[int]:
-        """Return the numbers of the slots that ever had this owner."""
+        """Return the slot numbers of all entries that ever had this owner."""
         return list(self._by_owner.get(owner, ()))
 
     def of_network(self, network_id: str) -> list[int]:
-        """Return the numbers of the slots of attachments to a network."""
+        """Return the slot numbers of all attachments to a network."""
         return [] if self._by_second is None else self._by_second.get(network_id, [])
 
 
 class EntryView:
-    """One node's view of a pool: the version that the node has of each entry.
+    """One node's view of a pool: for each entry, the version that the node has.
 
-    `codes[slot.number]` is the version's code, 0 for none.
+    `codes[slot.number]` is the version's code, 0 if the node does not have the entry.
     """
 
     __slots__ = ("codes", "pool")
@@ -145,7 +146,7 @@ class EntryView:
         self.codes = array("H")
 
     def at(self, number: int) -> EntryVersion | None:
-        """Return this node's version of the entry with slot number `number`, or `None`."""
+        """Return this node's version of the entry with the slot number `number`, or `None`."""
         code = self.codes[number] if number < len(self.codes) else 0
         return self.pool.slots[number].versions[code] if code else None
 
@@ -160,7 +161,7 @@ class EntryView:
         return version.code != 0 and number < len(codes) and codes[number] == version.code
 
     def set(self, version: EntryVersion) -> None:
-        """Store a version. It replaces this node's previous version of the same entry."""
+        """Store a version in place of this node's previous version of the same entry."""
         slot, codes, pool = version.slot, self.codes, self.pool
         number = slot.number
         pool.change_count += 1
@@ -174,14 +175,14 @@ class EntryView:
             slot.release(old)
 
     def discard(self, number: int) -> None:
-        """Remove this node's version of the entry with slot number `number`, if it has one."""
+        """Remove this node's version of the entry with the slot number `number`, if there is one."""
         if number < len(self.codes) and self.codes[number]:
             old, self.codes[number] = self.codes[number], 0
             self.pool.change_count += 1
             self.pool.slots[number].release(old)
 
     def clear(self) -> None:
-        """Remove all versions, and the view from its pool."""
+        """Remove all versions from the view, and the view from its pool."""
         for version in list(self):
             self.discard(version.slot.number)
         self.codes = array("H")
@@ -197,11 +198,14 @@ class EntryView:
         return len(self.codes) - self.codes.count(0)
 
     def snapshot(self) -> array[int]:
-        """Return a copy of the codes, to be passed to `unseen_in` of another view of the same pool."""
+        """Return a copy of the codes. Another node passes it to `unseen_in` of its own view of the same pool."""
         return self.codes[:]
 
     def unseen_in(self, snapshot: array[int]) -> list[EntryVersion]:
-        """Return the versions in `snapshot` (another node's codes) that this node does not have, in slot order."""
+        """Return the versions in `snapshot` that this view lacks, in order of slots.
+
+        `snapshot` is a copy of another node's codes, made by `snapshot()`.
+        """
         unseen: list[EntryVersion] = []
         own, slots = self.codes, self.pool.slots
         for start in range(0, len(snapshot), _CHUNK):
@@ -217,9 +221,9 @@ class EntryView:
         return unseen
 
     def differences(self, other: EntryView) -> Iterator[tuple[EntryVersion | None, EntryVersion | None]]:
-        """Yield (this node's version, the other's version) for each entry in which two views of one pool differ.
+        """For each entry in which two views of one pool differ, yield (this view's version, the other's version).
 
-        A version is `None` if that node does not have the entry.
+        A version is `None` if that view does not have the entry.
         """
         own, others = self.codes, other.codes
         for start in range(0, max(len(own), len(others)), _CHUNK):

@@ -1,4 +1,4 @@
-"""Suspicion timeouts of members that do not answer, and the health score of the node itself.
+"""Timeouts of suspicions that a member is dead, and the health score of the node itself.
 
 Source: memberlist `suspicion.go`, `awareness.go`, `util.go` (v0.5.4); Dadgar, Phillips, Currey: "Lifeguard", 2017.
 """
@@ -23,12 +23,12 @@ _WORST_HEALTH = 7
 
 
 def suspicion_timeout_s(nodes: int) -> float:
-    """Return the minimum duration of a suspicion in a cluster of this many nodes, in seconds."""
+    """Return the shortest duration of a suspicion, in seconds, in a cluster of `nodes` nodes."""
     return SUSPICION_MULT * floor(max(1.0, log10(max(1.0, nodes))) * 1000) / 1000 * PROBE_INTERVAL_S
 
 
 def push_pull_interval_s(nodes: int) -> float:
-    """Return the interval between a node's push/pulls in a cluster of this many nodes, in seconds."""
+    """Return the seconds between a node's push/pulls in a cluster of `nodes` nodes."""
     if nodes <= _PUSH_PULL_THRESHOLD:
         return PUSH_PULL_INTERVAL_S
     return (ceil(log2(nodes) - log2(_PUSH_PULL_THRESHOLD)) + 1) * PUSH_PULL_INTERVAL_S
@@ -36,9 +36,10 @@ def push_pull_interval_s(nodes: int) -> float:
 
 @define(eq=False)
 class Suspicion:
-    """The suspicion that one member is dead, begun by `sender`.
+    """The suspicion that one member is dead. `sender` is the name of the node that suspected it first.
 
-    After `needed` confirmations by other nodes it lasts only `shortest_s` seconds. `expired` is called when it ends.
+    Without confirmation it lasts `longest_s` seconds. Each confirmation by another node shortens it; after `needed`
+    confirmations (which may be 0) it lasts `shortest_s` seconds. `expired` is called when it ends.
     """
 
     clock: Clock
@@ -59,7 +60,10 @@ class Suspicion:
         self._timer = self.clock.call_later(first, self.expired)
 
     def confirm(self, sender: str) -> bool:
-        """Count a confirmation by another node. Return `False` if it does not count."""
+        """Count the confirmation by the node `sender`. Return `False` if it does not count.
+
+        It does not count if this node has confirmed before, or if enough nodes have.
+        """
         if self._count >= self.needed or sender in self._confirmed:
             return False
         self._confirmed.add(sender)
@@ -72,20 +76,20 @@ class Suspicion:
         return True
 
     def cancel(self) -> None:
-        """Cancel the suspicion."""
+        """Cancel the suspicion: `expired` is not called."""
         self._timer.cancel()
 
 
 @define
 class Awareness:
-    """A node's health score; 0 is best. Each point makes its probes one interval longer."""
+    """A node's own health score; 0 is best. Each point extends the node's probes by one interval."""
 
     score: int = 0
 
     def apply(self, delta: int) -> None:
-        """Change the score by `delta` points."""
+        """Change the score by `delta` points, within its bounds. A positive `delta` worsens it."""
         self.score = min(_WORST_HEALTH, max(0, self.score + delta))
 
     def scale(self, seconds: float) -> float:
-        """Return a duration, extended according to the score."""
+        """Return `seconds` multiplied by the score plus 1."""
         return seconds * (self.score + 1)

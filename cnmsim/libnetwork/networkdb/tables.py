@@ -1,4 +1,4 @@
-"""One network's tables in one node's view: entries, tombstones, attached nodes and queued events.
+"""The tables of one network, as one node knows them: entries, tombstones, attached nodes and queued events.
 
 A tombstone is a deleted entry that is remembered for a while, so that a late event does not create it again. Source:
 moby `libnetwork/networkdb/{networkdb,delegate}.go` (docker-v29.7.2, v28.5.2).
@@ -18,18 +18,20 @@ from cnmsim.libnetwork.networkdb.messages import TableEvent, TableOperation
 from cnmsim.libnetwork.networkdb.store import EntryVersion, EntryView
 from cnmsim.libnetwork.profile import Profile
 
-#: For so many seconds a deleted entry is remembered.
+#: A deleted entry is remembered for so many seconds.
 REAP_ENTRY_S = 1800.0
 #: The interval in seconds at which deleted entries are checked.
 REAP_PERIOD_S = 5.0
-#: For so many seconds an ended attachment is remembered: five intervals longer than the entries.
+#: An ended attachment is remembered for so many seconds: five intervals longer than deleted entries.
 REAP_NETWORK_S = REAP_ENTRY_S + 5 * REAP_PERIOD_S
 
 
 class WatchEvent(NamedTuple):
-    """A change of an entry, for watchers of its table. `previous` and `value` are `None` where there is none.
+    """A change of an entry, as delivered to the watchers of its table.
 
-    `operation` and `message_value` are those of the message; a deletion's message has a value too.
+    `previous` is the entry's value before the change, `value` the value after it; `None` if the entry did not exist
+    or was deleted. `operation` and `message_value` are those of the gossip message, which contains a value even if it
+    deletes the entry.
     """
 
     network: str
@@ -43,10 +45,10 @@ class WatchEvent(NamedTuple):
 
 @define(eq=False)
 class NetworkTables:
-    """The tables of a network to which this node is attached, or was until recently (`is_leaving`).
+    """The tables of one network to which this node is attached or, if `is_leaving` is set, was until recently.
 
-    `node` is this node's name. `nodes` are the attached nodes, `node_count` their number, including this one. Events
-    of other nodes are relayed only if `is_in_sync`.
+    `node` is this node's name. `nodes` are the attached nodes, `node_count` is their number; both include this node.
+    Events of other nodes are relayed only if `is_in_sync` is set.
     """
 
     id: str
@@ -66,7 +68,7 @@ class NetworkTables:
     node_count: int = field(default=0, init=False)
 
     def attach(self, node: str) -> None:
-        """Add an attached node."""
+        """Record that a node is attached to the network."""
         if not self.nodes.add(node, None):
             return
         self.node_count += 1
@@ -74,7 +76,7 @@ class NetworkTables:
             self._others.append(node)
 
     def detach(self, node: str) -> None:
-        """Remove a node that is no longer attached."""
+        """Record that a node is no longer attached to the network."""
         if not self.nodes.discard(node, None):
             return
         self.node_count -= 1
@@ -82,19 +84,22 @@ class NetworkTables:
             self._others.remove(node)
 
     def detach_all(self) -> None:
-        """Remove all attached nodes."""
+        """Clear the record of attached nodes."""
         self.nodes.clear()
         self._others = None
         self.node_count = 0
 
     def others(self) -> list[str]:
-        """Return the other attached nodes, in order of attachment. The list must be neither changed nor kept."""
+        """Return the other attached nodes, in order of attachment.
+
+        The caller must neither change nor keep the list, because it is the object that this class updates.
+        """
         if self._others is None:
             self._others = [name for name in self.nodes if name != self.node]
         return self._others
 
     def put(self, version: EntryVersion, residual_s: float = REAP_ENTRY_S) -> None:
-        """Store a version. A deleted one is remembered for `residual_s` seconds."""
+        """Store a version. If it is deleted, it is remembered for `residual_s` seconds."""
         number = version.slot.number
         if version.is_deleted:
             self._tombstones[number] = self.clock.now_ns + round(residual_s * NS_PER_S)
@@ -103,24 +108,30 @@ class NetworkTables:
         self.view.set(version)
 
     def is_current(self, version: EntryVersion) -> bool:
-        """Return True if this is the stored version: most gossip is redundant."""
+        """Return True if exactly this version is stored. Most gossip is redundant in this way."""
         return self.view.has(version)
 
     def drop(self, number: int) -> None:
-        """Remove an entry."""
+        """Remove the entry with the slot number `number`, without a tombstone."""
         self._tombstones.pop(number, None)
         self.view.discard(number)
 
     def residual_s(self, number: int) -> int:
-        """Return for how many more whole seconds a deleted entry is to be remembered, at least 1."""
+        """Return for how many more whole seconds, at least 1, a deleted entry is to be remembered.
+
+        `number` is its slot number.
+        """
         return max(1, (self._tombstones[number] - self.clock.now_ns) // NS_PER_S)
 
     def residuals(self) -> Mapping[int, int]:
-        """Return for how many more whole seconds each deleted entry is to be remembered, by slot number."""
+        """Return, by slot number, for how many more whole seconds each deleted entry is to be remembered."""
         return {number: self.residual_s(number) for number in self._tombstones}
 
     def apply(self, event: TableEvent, *, is_bulk: bool) -> bool:
-        """Apply an event if it is new. Return True if this node is to relay it."""
+        """Apply an event if it is new. Return True if this node is to relay it.
+
+        `is_bulk`: the event was part of a bulk sync.
+        """
         version = event.version
         if self.is_leaving or version.owner not in self.nodes:
             return False
@@ -148,13 +159,13 @@ class NetworkTables:
         self.notify(WatchEvent(self.id, table, key, operation, before, value, message_value))
 
     def notify_deleted(self, version: EntryVersion) -> None:
-        """Notify the watchers of an entry that is deleted without a gossip message."""
+        """Notify the watchers that an entry was deleted, in cases without a gossip message for that entry."""
         if not version.is_deleted:
             table, key = version.slot.key
             self.notify(WatchEvent(self.id, table, key, TableOperation.DELETE, version.value, None, version.value))
 
     def owned_by(self, owner: str) -> list[EntryVersion]:
-        """Return the entries of one node."""
+        """Return this node's versions of the entries that `owner` created."""
         versions = (self.view.at(number) for number in self.view.pool.owned_by(owner))
         return [version for version in versions if version is not None and version.owner == owner]
 
@@ -172,9 +183,9 @@ class NetworkTables:
             self.notify_deleted(version)
 
     def tombstone_of(self, version: EntryVersion, ltime: int) -> EntryVersion:
-        """Return the deleted version of an entry with this Lamport time.
+        """Return a deleted version of the same entry, with the Lamport time `ltime`.
 
-        If another node has such a version, its object is shared.
+        To save memory, the object is shared if another node has such a version already.
         """
         for other in version.slot.versions.values():
             if other.is_deleted and other.ltime == ltime and other.owner == version.owner:
@@ -182,7 +193,7 @@ class NetworkTables:
         return self.view.pool.version(version.slot.key, ltime, version.owner, version.value, is_deleted=True)
 
     def next_reap_ns(self) -> int | None:
-        """Return the time in ns when the first deleted entry, or this attachment itself, may be removed.
+        """Return the time in ns at which the first deleted entry, or this node's ended attachment, may be removed.
 
         Return `None` if there is nothing to remove.
         """
@@ -192,7 +203,7 @@ class NetworkTables:
         return min(moments, default=None)
 
     def reap(self) -> None:
-        """Remove deleted entries whose time expires before the next check."""
+        """Remove the deleted entries that will have been remembered long enough at the next check."""
         horizon_ns = self.clock.now_ns + round((REAP_PERIOD_S + 1) * NS_PER_S)
         for number in [number for number, until_ns in self._tombstones.items() if until_ns <= horizon_ns]:
             self.drop(number)

@@ -1,4 +1,4 @@
-"""Periodic jobs of a node. They are armed only while there is work, so that an idle node costs nothing."""
+"""Periodic jobs of a node. A timer exists only while there is work, so that an idle node costs nothing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from cnmsim.kernel.clock import NS_PER_S, Clock, Timer
 
 
 class Ticker:
-    """Calls `job` every `interval_s` seconds while it is armed. The phase is random.
+    """Calls `job` once at the next tick after each call of `arm`.
 
-    The ticks have the same times whether it is armed or not, like those of a real ticker that finds no work.
+    Ticks are `interval_s` seconds apart, the first at a random time. Their times do not depend on `arm`, like those
+    of a real ticker that finds no work.
     """
 
     __slots__ = ("_clock", "_interval_ns", "_job", "_phase_ns", "_timer")
@@ -24,7 +25,7 @@ class Ticker:
         self._timer: Timer | None = None
 
     def arm(self) -> None:
-        """Call the job once, at the next tick. Does nothing if it is armed."""
+        """Call the job once, at the next tick. Do nothing if that is planned already."""
         if self._timer is not None:
             return
         now_ns, interval_ns = self._clock.now_ns, self._interval_ns
@@ -34,7 +35,7 @@ class Ticker:
         self._clock.context = before
 
     def stop(self) -> None:
-        """Cancel the call."""
+        """Cancel the planned call of the job."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

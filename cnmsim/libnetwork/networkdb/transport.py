@@ -1,7 +1,8 @@
 """The gossip transport: encrypted datagrams and streams on port 7946, over sockets of the daemon's process.
 
-A packet holds opaque bytes of the right length; its content is in the lab's payload store. A receiver without the key
-drops the packet, as it could not decrypt it. Source: memberlist `net.go`, `security.go` (v0.5.4).
+A simulated packet contains opaque bytes of the right length; its content is kept in the lab's payload store. A
+receiver that lacks the key drops the packet, as a real one could not decrypt it. Source: memberlist `net.go`,
+`security.go` (v0.5.4).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from cnmsim.libnetwork.networkdb.messages import ENCRYPTION_OVERHEAD
 
 #: Timeout of a stream in seconds (memberlist `TCPTimeout`).
 TCP_TIMEOUT_S = 10.0
-#: A longer message of a stream takes only so many bytes on the wire; its content is complete.
+#: The most bytes that a message of a stream occupies on the wire. A longer message is delivered completely all the
+#: same.
 LONGEST_STREAM = 65_536
 _VERSION = b"\x01"
 _ENCRYPTED = b"\x0a"
@@ -34,7 +36,10 @@ SocketAddress = tuple[Address, int]
 
 @define
 class Keyring:
-    """The keys with which a node can decrypt gossip. It encrypts with the first key, or not at all without keys."""
+    """The keys of one node: it decrypts gossip with any of them, and encrypts with the first.
+
+    Without keys it does not encrypt.
+    """
 
     keys: list[bytes] = field(factory=list)
 
@@ -44,7 +49,7 @@ class Keyring:
             self.keys.append(key)
 
     def use(self, key: bytes) -> None:
-        """Make a key the primary one, if it is installed."""
+        """Make `key` the primary key, with which gossip is encrypted, if it is installed."""
         if key in self.keys:
             self.keys.remove(key)
             self.keys.insert(0, key)
@@ -56,11 +61,11 @@ class Keyring:
 
     @property
     def primary(self) -> bytes:
-        """The key to encrypt with, or b""."""
+        """The key with which gossip is encrypted; b"" if there is none."""
         return self.keys[0] if self.keys else b""
 
     def accepts(self, key: bytes) -> bool:
-        """Return True if a message encrypted with `key` can be decrypted."""
+        """Return True if this node can decrypt a message encrypted with `key`."""
         return key in self.keys if self.keys else not key
 
 
@@ -82,7 +87,7 @@ class Stream:
     async def recv(self, timeout_s: float = TCP_TIMEOUT_S) -> Any:
         """Receive a message.
 
-        Raises `OSError`: `TimeoutError` after the timeout, EBADMSG if it cannot be decrypted.
+        Raises `OSError`: `TimeoutError` after `timeout_s` seconds, EBADMSG if the message cannot be decrypted.
         """
         header = await self._read(_HEADER, timeout_s)
         return self._transport.open(await self._read(int.from_bytes(header[1:]), timeout_s))
@@ -105,8 +110,8 @@ class Stream:
 class Transport:
     """The gossip sockets of one node.
 
-    `on_packet` is called with each message and its sender, `on_stream` runs for each connection, and `is_known`
-    returns whether a message is redundant.
+    `on_packet` is called with each received message and its sender's address. `on_stream` is run for each accepted
+    connection. `is_known` returns True if a message contains nothing new.
     """
 
     process: Process
@@ -139,13 +144,16 @@ class Transport:
         self._datagrams = OpaqueDatagrams(self._udp, self._receive_content, self._is_redundant)
 
     def seal(self, message: Any, length: int, *, lifetime_s: int) -> bytes:
-        """Store a message in the lab's payload store. Return the opaque bytes that stand for it in a packet."""
+        """Store a message in the lab's payload store. Return `length` opaque bytes, which stand for it in a packet.
+
+        The message stays in the store for `lifetime_s` seconds.
+        """
         return self._payloads.encrypt((self.keyring.primary, message), length, lifetime_s=lifetime_s)
 
     def open(self, payload: bytes) -> Any:
-        """Return the message that the opaque bytes stand for.
+        """Return the message that the opaque bytes `payload` stand for.
 
-        Raises `OSError` (EBADMSG) for unknown bytes, or if the message's key is not installed.
+        Raises `OSError` (EBADMSG) for unknown bytes, or if the key of the message is not installed on this node.
         """
         try:
             key, message = self._payloads.decrypt(payload)
@@ -156,14 +164,14 @@ class Transport:
         return message
 
     def send(self, message: Any, to: SocketAddress) -> None:
-        """Send a datagram. Raises `OSError` if it cannot leave this host."""
+        """Send a message in a datagram. Raises `OSError` if it cannot leave this host."""
         content = self.keyring.primary, message
         self._datagrams.send(self._payloads.payload(content, message.size + ENCRYPTION_OVERHEAD - 1, _VERSION), to)
 
     def gossip(self, messages: Iterable[tuple[Any, SocketAddress]]) -> None:
-        """Send datagrams. One that cannot leave this host is dropped, as others carry the same content.
+        """Send messages in datagrams. One that cannot leave this host is dropped, as others carry the same content.
 
-        Redundant ones are sent first: they are delivered before anything else happens.
+        Messages that are redundant for their receivers are sent first, and delivered before anything else happens.
         """
         key, datagrams = self.keyring.primary, self._datagrams
         news: list[tuple[OpaquePayload, SocketAddress]] = []

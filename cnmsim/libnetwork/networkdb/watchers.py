@@ -33,7 +33,7 @@ class Watchers:
     def add(self, table: str, network: str, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
         """Subscribe `callback` to changes of a table, for one network or for all ("").
 
-        Returns a function that unsubscribes.
+        Return a function that unsubscribes.
         """
         watcher = _Watcher(table, network, callback)
         self._watchers.append(watcher)
@@ -47,7 +47,10 @@ class Watchers:
         return end
 
     def notify(self, event: WatchEvent) -> None:
-        """Deliver a change to the watchers that are still subscribed when their turn comes."""
+        """Schedule the delivery of a change to its watchers.
+
+        Those that unsubscribe before the delivery do not get it.
+        """
         key = event.table, event.network
         watchers = self._found.get(key)
         if watchers is None:

@@ -22,7 +22,7 @@ _OK = 200
 
 
 class PluginFault(SystemFault):
-    """A plugin responded with an HTTP status other than 200, which is `plugin_status`."""
+    """Error: a plugin responded with an HTTP status other than 200. `plugin_status` is that status."""
 
     def __init__(self, message: str, plugin_status: int = 500) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class PluginFault(SystemFault):
 
     @property
     def is_not_implemented(self) -> bool:
-        """Whether the plugin does not implement the method."""
+        """Whether the response means that the plugin does not implement the method."""
         return self.plugin_status == _NOT_FOUND
 
 
@@ -39,7 +39,7 @@ _ERROR_RESPONSE = Struct("plugins.responseErr", (Str("Err"),))
 
 @define
 class PluginClient:
-    """A client of one plugin. While it waits for a response, `executor` runs work for other threads."""
+    """A client of one plugin. While it waits for a response, `executor` runs the calls that other threads submit."""
 
     address: PluginAddress
     policy: PluginPolicy
@@ -47,9 +47,10 @@ class PluginClient:
     log: list[str] = field(repr=False)
 
     def call(self, method: str, argument: Any, struct: Struct) -> dict[str, Any]:
-        """Call `Service.Method` with a JSON argument (`None`: an empty body) and decode the response as `struct`.
+        """Call `Service.Method` of the plugin with a JSON argument, and decode the response as `struct`.
 
-        Raises `PluginFault` for an HTTP error, `SystemFault` for other failures, in the engine's words.
+        If `argument` is `None`, the request's body is empty. Raises `PluginFault` for an HTTP error, `SystemFault`
+        for other failures, in the engine's words.
         """
         body = b"" if argument is None else encode(argument).encode() + b"\n"
         content = self._call_with_retry(method, body)
@@ -73,8 +74,8 @@ class PluginClient:
                 pause = next(pauses, None)
                 if pause is None:
                     raise SystemFault(str(error)) from None
-                # The engine reads the body from a buffer, which is empty after the first attempt: a retry sends no
-                # body.
+                # The engine reads the request's body from a buffer, which is empty after the first attempt. So a
+                # retry has no body.
                 body = b"" if error.is_sent else body
                 self.log.append(f"Unable to connect to plugin: {method}: {error}, retrying in {pause:g}s")
                 self.policy.pause(pause, self.executor.run_until_done)

@@ -17,13 +17,16 @@ from attrs import frozen
 from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import SystemFault
 
-#: A real engine's folders: that of sockets, and those of `.spec` and `.json` files.
+#: The folders of a real engine: one for sockets, and those for `.spec` and `.json` files.
 SYSTEM_FOLDERS = ("/run/docker/plugins", "/etc/docker/plugins", "/usr/lib/docker/plugins")
 
 
 @frozen
 class TlsFiles:
-    """The `TLSConfig` of a `.json` file: the CA, and the client's certificate and key, all optional."""
+    """The `TLSConfig` of a `.json` file: paths of the CA's certificate, and of the client's certificate and key.
+
+    All are optional.
+    """
 
     ca: str = ""
     certificate: str = ""
@@ -41,10 +44,10 @@ class PluginAddress:
 
 
 def find_plugin(name: str, folders: Sequence[Path]) -> PluginAddress | None:
-    """Find a plugin by name: any socket, then folder by folder its `.spec` and its `.json`.
+    """Find a plugin by name. Return its address, or `None` if there is none.
 
-    Each may be in the folder itself or in a subfolder with the plugin's name. Returns `None` if there is none. Raises
-    `SystemFault` for an invalid file.
+    A socket in any folder has precedence; then each folder is searched for a `.spec` and a `.json` file. Each may be
+    in the folder itself or in a subfolder with the plugin's name. Raises `SystemFault` for an invalid file.
     """
     for path in _candidates(folders, name, ".sock"):
         if _is_socket(path):

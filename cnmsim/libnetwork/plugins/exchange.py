@@ -23,7 +23,7 @@ _CHUNK = 1 << 16
 
 
 class ExchangeError(Exception):
-    """The exchange failed. `is_sent`: the plugin may have read the request."""
+    """Error: the exchange failed. If `is_sent` is set, the plugin may have read the request."""
 
     def __init__(self, message: str, *, is_sent: bool) -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ class Exchange:
     _is_sent: bool = field(default=False, init=False)
 
     def run(self) -> tuple[int, bytes]:
-        """Send the request. Returns the response's status and body. Raises `ExchangeError`."""
+        """Send the request. Return the response's status and body. Raises `ExchangeError`."""
         try:
             return self._exchange()
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -75,7 +75,10 @@ class Exchange:
             connection.close()
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
-        """Read the body, at most one byte more than the limit. A truncated body is returned as far as it came."""
+        """Read the response's body, at most one byte more than the limit.
+
+        If the connection ends early, the part that has arrived is returned.
+        """
         content = bytearray()
         while len(content) <= self.policy.reply_limit:
             try:
@@ -141,8 +144,8 @@ class Exchange:
 
 def _tls_context(files: TlsFiles | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=files.ca or None if files else None)
-    # As Go's crypto/x509: no Authority Key Identifier is required, and any certificate of the CA file is a trust
-    # anchor.
+    # As in Go's crypto/x509: a certificate needs no Authority Key Identifier, and every certificate of the CA file is
+    # a trust anchor.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,7 +1,8 @@
 """Runs work on the lab's thread while that thread waits for a plugin.
 
-A real plugin creates devices while the engine waits for its response. A simulated host belongs to one thread, the one
-that waits. So it waits in `run_until_done`, and meanwhile runs the work that other threads submit.
+A plugin may create devices on a simulated host while the engine waits for its response. But only the lab's thread may
+use a simulated host, and this is the thread that waits. So it waits in `run_until_done`, which meanwhile runs the
+calls that other threads submit.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class _WorkItem(Generic[T]):
 
     @property
     def is_done(self) -> bool:
-        """Whether it has finished, successfully or not."""
+        """Whether the call has finished, successfully or not."""
         return self._done.is_set()
 
     def run(self) -> None:
@@ -41,11 +42,14 @@ class _WorkItem(Generic[T]):
             self._done.set()
 
     def cancel(self) -> bool:
-        """Cancel the call. Returns `False` if it has begun."""
+        """Cancel the call. Return `False` if it has begun already."""
         return self._begun.acquire(blocking=False)
 
     def result(self, timeout_s: float | None = None) -> T:
-        """Wait for the call and return its result. Raises what it raised, or `TimeoutError`."""
+        """Wait for the call to finish, and return its result.
+
+        Raises what the call raised, or `TimeoutError` after `timeout_s` seconds (`None`: no limit).
+        """
         if not self._done.wait(timeout_s):
             raise TimeoutError
         if self._error is not None:
@@ -54,7 +58,7 @@ class _WorkItem(Generic[T]):
 
 
 class MainThreadExecutor:
-    """The executor of one lab."""
+    """The executor for the thread of one lab."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[_WorkItem[Any] | None] = queue.SimpleQueue()
@@ -62,19 +66,19 @@ class MainThreadExecutor:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the lab's thread is in `run_until_done`, and runs submitted work."""
+        """Whether the lab's thread is in `run_until_done`, so that it runs submitted calls."""
         return self._waits > 0
 
     def submit(self, call: Callable[[], T]) -> _WorkItem[T]:
-        """Submit a call to the lab's thread, to be run while it waits for a plugin. For other threads."""
+        """Submit a call from another thread. It is run on the lab's thread while that waits for a plugin."""
         item = _WorkItem(call)
         self._queue.put(item)
         return item
 
     def run_until_done(self, work: Callable[[], T]) -> T:
-        """Run `work` in a thread of its own, and submitted calls in this one until it is done.
+        """Run `work` in a new thread. Until it is done, run submitted calls in this one. Return the result of `work`.
 
-        `work` takes real time and does not touch the lab. Returns its result, or raises what it raised.
+        `work` takes real time and must not touch the lab. Raises what `work` raised.
         """
         outcome = _WorkItem(work)
 
@@ -86,7 +90,8 @@ class MainThreadExecutor:
         try:
             threading.Thread(target=run, name="cnmsim plugin call", daemon=True).start()
             while not outcome.is_done:
-                # `None`: some `work` is done, either this one or that of a call that an exception has left.
+                # `None` says that some `work` is done: this one, or an earlier one whose `run_until_done` was left by
+                # an exception.
                 item = self._queue.get()
                 if item is not None:
                     item.run()

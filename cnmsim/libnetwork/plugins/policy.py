@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 
 class WaitClock(Protocol):
-    """A clock to wait on."""
+    """A clock that can be waited on."""
 
     def now(self) -> float:
         """Return the time in seconds."""
@@ -39,12 +39,13 @@ class RealTime:
 
 @frozen
 class PluginPolicy:
-    """When to retry, and when to give up.
+    """When a failed plugin call is retried, and when it is given up.
 
     `give_up_s`: after a failure to find or to call a plugin, the engine waits 1, 2, 4, 8, … seconds and retries, as
-    long as the wait ends within so many seconds of the first attempt; 0 disables retries. Docker's 30 makes five
-    attempts in 15 seconds. `timeout_s` limits each response; Docker has no limit (`None`), which here would block the
-    whole lab. `reply_limit` is the largest response in bytes. `time` is the clock to wait on; tests use their own.
+    long as the wait ends less than so many seconds after the first attempt; 0 disables retries. Docker's value 30
+    makes five attempts in 15 seconds. `timeout_s` limits the wait for each response; Docker has no limit (`None`),
+    which here would block the whole lab. `reply_limit` is the largest response in bytes. `time` is the clock to wait
+    on; tests use their own.
     """
 
     give_up_s: float = 30.0
@@ -63,6 +64,6 @@ class PluginPolicy:
     def pause(self, seconds: float, run: Callable[[Callable[[], None]], None]) -> None:
         """Wait for some seconds on the policy's clock.
 
-        `run` is called with the blocking function, to run it in a thread.
+        `run` is called with the function that blocks, and runs it, e.g. in a thread.
         """
         run(lambda: self.time.sleep(seconds))

@@ -1,4 +1,4 @@
-"""The plugin store: plugins are found by name, activated once, and registered for what they implement.
+"""The plugin store: finds plugins by name, activates each once, and passes it to the handlers of what it implements.
 
 Source: moby `pkg/plugins/plugins.go`, `daemon/pkg/plugin/store.go` (docker-v29.7.2).
 """
@@ -25,9 +25,9 @@ Handler = Callable[[str, PluginClient], None]
 
 @define
 class PluginStore:
-    """The plugins in `folders`, searched on first use.
+    """The plugins in `folders`, each of which is found and activated on first use.
 
-    `executor` runs other threads' work while a plugin is called; `log` receives the engine's log lines.
+    While a plugin is called, `executor` runs the calls that other threads submit. `log` gets the engine's log lines.
     """
 
     folders: Sequence[Path] = ()
@@ -35,11 +35,11 @@ class PluginStore:
     executor: MainThreadExecutor = field(factory=MainThreadExecutor, repr=False)
     log: list[str] = field(factory=list, repr=False)
     _handlers: dict[str, list[Handler]] = field(factory=dict, init=False, repr=False)
-    #: The interfaces of each activated plugin.
+    #: The kinds of driver that each activated plugin implements.
     _implements: dict[str, list[str]] = field(factory=dict, init=False)
 
     def handle(self, kind: str, handler: Handler) -> None:
-        """Register `handler`, to be called with the name and client of each activated plugin of this kind."""
+        """Register `handler`: it is called with name and client of each activated plugin that implements `kind`."""
         self._handlers.setdefault(kind, []).append(handler)
 
     def names(self) -> list[str]:
@@ -47,9 +47,10 @@ class PluginStore:
         return scan_plugins(self.folders)
 
     def require(self, name: str, kind: str) -> None:
-        """Ensure that a plugin is activated and of this kind.
+        """Activate the plugin `name`, unless it is active, and check that it implements `kind`, e.g. "NetworkDriver".
 
-        Raises `NotFound` if there is none, `SystemFault` if it cannot be activated or is not of this kind.
+        Raises `NotFound` if there is no such plugin, `SystemFault` if it cannot be activated or does not implement
+        `kind`.
         """
         try:
             implements = self._implements.get(name)
@@ -70,7 +71,7 @@ class PluginStore:
             raise NotFound(f'plugin "{name}" not found')
         pauses = self.policy.pauses()
         while True:
-            # An invalid file is retried too: it may be incomplete.
+            # After an invalid file the search is repeated too: the file may be incomplete.
             try:
                 address = find_plugin(name, self.folders)
                 fault: EngineError = NotFound(f'plugin "{name}" not found')

@@ -17,18 +17,21 @@ _T = TypeVar("_T")
 
 
 def per_release(*, v26: _T, v28: _T | None = None, v29: _T | None = None) -> _T:
-    """Return an attribute with its value in 26.1.5, and in 28.5.2 and 29.7.2 if it changed there."""
+    """Return an attribute whose value is `v26` in 26.1.5, `v28` in 28.5.2 and `v29` in 29.7.2.
+
+    `v28` and `v29` are given only if the value changed in that release.
+    """
     v28 = v26 if v28 is None else v28
     return field(default=v26, metadata={"v28": v28, "v29": v28 if v29 is None else v29})
 
 
 @frozen(kw_only=True)
 class BodyStructs:
-    """The names of the Go structs that request bodies are decoded into, which error messages contain."""
+    """The names of the Go structs into which request bodies are decoded. Error messages contain them."""
 
     container_create: str = "container.CreateRequest"
     network_create: str = "network.CreateRequest"
-    #: The embedded struct with all fields but the name; "" for none.
+    #: The embedded struct that has all fields except the name; "" if there is none.
     network_create_embeds: str = ""
     network_connect: str = "network.ConnectRequest"
     network_disconnect: str = "network.DisconnectRequest"
@@ -58,7 +61,7 @@ class Profile:
     pools_rotate: bool = per_release(v26=True, v28=False)
     #: Default pools are sorted by base address and overlapping entries dropped; 26.1 keeps them as configured.
     pools_are_sorted: bool = per_release(v26=False, v28=True)
-    #: `0.0.0.0/N` and `::/N` request any default subnet of the size N.
+    #: A request for `0.0.0.0/N` or `::/N` is a request for any default subnet with the prefix length N.
     pool_size_hint: bool = per_release(v26=False, v29=True)
     #: An IPv6 pool is made from the engine's id if none is configured.
     has_ula_pool: bool = per_release(v26=False, v28=True)
@@ -73,15 +76,15 @@ class Profile:
         v26="Pool overlaps with other one on this address space",
         v28="invalid pool request: Pool overlaps with other one on this address space",
     )
-    #: A particular address of a full pool: 26.1 reports that the pool is full, later releases that the address is in
-    #: use.
+    #: The error for a requested address of a full pool: 26.1 reports that the pool is full, later releases that the
+    #: address is in use.
     full_pool_hides_requested: bool = per_release(v26=True, v28=False)
     #: 26.1 represents only the first 2**64 - 1 addresses of an IPv6 pool. Later releases represent all, but allocate
     #: from the first 2**63.
     ipv6_bitmap_ordinals: int = per_release(v26=(1 << 64) - 1, v28=1 << 128)
     ipv6_automatic_ordinals: int = per_release(v26=(1 << 64) - 1, v28=1 << 63)
     can_disable_ipv4: bool = per_release(v26=False, v28=True)
-    #: IPAM entries are typed in the API: malformed ones fail when the body is decoded.
+    #: IPAM entries are typed in the API: a malformed one fails when the request's body is decoded.
     ipam_config_is_typed: bool = per_release(v26=False, v29=True)
     echoes_unused_ipv6_config: bool = per_release(v26=True, v29=False)
     validates_enable_driver_options: bool = per_release(v26=False, v28=True)
@@ -90,13 +93,14 @@ class Profile:
     drivers_skip_gateway: bool = per_release(v26=False, v28=True)
     #: If the engine cannot use a network plugin's response, it calls the plugin to undo the operation.
     plugin_answers_are_rolled_back: bool = per_release(v26=False, v28=True)
-    #: After a join that a network plugin refused it is called to leave; if only the attachment failed, twice.
+    #: After a join to which a network plugin responded with an error, the plugin is called to leave; if only the
+    #: attachment failed, it is called twice.
     failed_join_is_left: bool = per_release(v26=False, v29=True)
-    #: A network plugin is notified of a gateway endpoint per family, and on internal networks too.
+    #: A network plugin is notified of IPv4 and IPv6 gateway endpoints separately, and on internal networks too.
     plugin_publishes_by_family: bool = per_release(v26=False, v29=True)
     #: A network plugin always gets the option that says whether another endpoint is the IPv6 gateway.
     plugin_always_gets_proxy_option: bool = per_release(v26=False, v28=True, v29=False)
-    #: A container's start requests a plugin's endpoint information twice, and fails without it.
+    #: When a container starts, a plugin's endpoint information is requested twice, and the start fails without it.
     plugin_must_return_endpoint_info: bool = per_release(v26=True, v28=False)
     #: An IPAM plugin's address spaces are requested with every pool.
     remote_ipam_looks_up_spaces: bool = per_release(v26=False, v28=True)
@@ -105,7 +109,7 @@ class Profile:
     macvlan_skips_gateway: bool = per_release(v26=False, v29=True)
     #: Several macvlan networks may be on one parent interface, unless one of them is in passthru mode.
     macvlan_shares_parent: bool = per_release(v26=False, v28=True)
-    #: A container on a macvlan or ipvlan network does not get docker_gwbridge because of it.
+    #: A container whose only networks are macvlan or ipvlan does not get docker_gwbridge.
     macvlan_disables_gateway_service: bool = per_release(v26=False, v29=True)
     inspect_shows_allocated_gateway: bool = per_release(v26=False, v29=True)
     inspect_has_ipam_status: bool = per_release(v26=False, v29=True)
@@ -134,20 +138,23 @@ class Profile:
     announces_addresses: bool = per_release(v26=False, v28=True)
     #: The API version from which `network connect` honours a MAC address; "" where it never does.
     connect_mac_api_version: str = per_release(v26="", v29="1.54")
-    #: `eth3` follows a removed `eth2`: the counter only grows.
+    #: A new interface never gets a number that was used before: after `eth2` was removed, `eth3` follows.
     interface_counter_grows: bool = per_release(v26=True, v28=False)
-    #: At a start, interfaces are attached in gateway order (26.1), not in order of joining.
+    #: When a container starts, interfaces are attached in gateway order (26.1), not in order of joining.
     start_plugs_in_gateway_order: bool = per_release(v26=True, v28=False)
-    #: A join that fails once the interface is in the container leaves it there, with the line in /etc/hosts.
+    #: If a join fails after the interface was moved into the container, the interface stays there, and so does the
+    #: line in /etc/hosts.
     failed_join_keeps_interface: bool = per_release(v26=True, v28=False)
-    #: While a sandbox is deleted, ports still move to the next gateway endpoint when one leaves.
+    #: While a sandbox is deleted, its ports are still moved to the next gateway endpoint when an endpoint leaves.
     deleted_sandbox_moves_ports: bool = per_release(v26=True, v29=False)
     has_endpoint_ifname: bool = per_release(v26=False, v28=True)
     has_endpoint_sysctls: bool = per_release(v26=False, v28=True)
     has_gateway_priority: bool = per_release(v26=False, v28=True)
-    #: 26.1 scores an IPv4 gateway 1 and an IPv6 gateway 2; later releases count the families with a default route.
+    #: To find the gateway, 26.1 scores an IPv4 gateway 1 and an IPv6 gateway 2; later releases count the families
+    #: with a default route.
     gateway_score_by_family: bool = per_release(v26=False, v28=True)
-    #: "single": one endpoint for both families; "dual-stack-first"; or "per-family".
+    #: How gateway endpoints are chosen. "single": one endpoint for both families; "dual-stack-first": one that has
+    #: both, else one per family; "per-family".
     gateway_choice: str = per_release(v26="single", v28="dual-stack-first", v29="per-family")
     #: A driver's default route is installed like its other routes, whichever endpoint is the gateway.
     static_default_routes: bool = per_release(v26=True, v28=False)
@@ -207,15 +214,16 @@ class Profile:
     hosts_cleanup_by_name: bool = per_release(v26=True, v28=False)
     hosts_zero_suffix: bool = per_release(v26=True, v28=False)
     host_gateway_both_families: bool = per_release(v26=False, v28=True)
-    #: "create": names exist from the endpoint's creation; "join": once the sandbox has the interface.
+    #: When names exist. "create": from the endpoint's creation; "join": once the sandbox has the interface.
     dns_records_at: str = per_release(v26="create", v29="join")
-    #: A query for a known name without an address of that family is answered empty instead of forwarded.
+    #: A query for a known name that has no address of the queried family gets an empty answer instead of being
+    #: forwarded.
     known_name_answers_empty: bool = per_release(v26=False, v28=True)
     #: The host's nameservers are queried from the host's namespace, whatever their address.
     host_servers_from_host: bool = per_release(v26=False, v28=True)
     #: Google's servers are used when the embedded resolver has no upstream.
     resolver_uses_google: bool = per_release(v26=True, v28=False)
-    #: The trailer line for that case; "" for none.
+    #: The comment in resolv.conf for the case that there is no upstream server; "" for none.
     no_servers_comment: str = per_release(v26="# Used default nameservers.", v28="# NO EXTERNAL NAMESERVERS DEFINED")
     resolv_conf_indented_comments: bool = per_release(v26=True, v29=False)
     #: The error of leaving if docker_gwbridge could not be attached again.
@@ -236,7 +244,7 @@ class Profile:
     #: `docker info` names the firewall backend; from 29.5 on also whether there is a userland proxy.
     info_names_firewall: bool = per_release(v26=False, v28=True)
     firewall_info_has_proxy: bool = per_release(v26=False, v29=True)
-    #: A task whose image can neither be pulled nor found fails with the pull's error, not with the create's.
+    #: A task whose image can neither be pulled nor found fails with the error of the pull, not that of the create.
     task_reports_pull_error: bool = per_release(v26=False, v29=True)
     #: `service inspect` repeats the task template's networks in the service's own spec.
     service_prints_old_networks: bool = per_release(v26=True, v29=False)
@@ -303,8 +311,8 @@ class Profile:
     networkdb_keeps_tombstones_of_leavers: bool = per_release(v26=True, v29=False)
     #: NetworkDB: entries of other nodes are relayed only in space left after the node's own.
     networkdb_relays_last: bool = per_release(v26=False, v29=True)
-    #: NetworkDB: a bulk sync is acknowledged by any later one of that node, by Lamport time, rather than by its
-    #: response.
+    #: NetworkDB: a bulk sync is acknowledged by any later bulk sync of that node, by Lamport time, rather than by the
+    #: response to it.
     networkdb_acknowledges_by_time: bool = per_release(v26=False, v29=True)
     enforcer_counts_completed_tasks: bool = per_release(v26=True, v29=False)
     swarm_ipv4_is_required: bool = per_release(v26=False, v28=True)
@@ -392,7 +400,8 @@ class Profile:
     )  # fmt: skip
     #: `network ls` and `network inspect` share one struct, in which Containers come before Options and Labels.
     network_containers_first: bool = per_release(v26=True, v29=False)
-    #: A start validates the combination of networks, as `network connect` does: tasks can have invalid ones.
+    #: When a container starts, the combination of its networks is validated, as by `network connect`. Tasks can have
+    #: invalid ones.
     start_checks_networks: bool = per_release(v26=False, v28=True)
     #: A manager's `network ls` finds the cluster's networks only by full name and by id prefix.
     swarmkit_filters_networks: bool = per_release(v26=True, v29=False)
@@ -426,7 +435,7 @@ class Profile:
         v26='strconv.ParseInt: parsing "{value}": invalid syntax',
         v29='invalid timestamp "{value}": invalid seconds "{value}": invalid syntax',
     )
-    #: The prefixes of the latter in logs and in events, with `{key}`; such errors are then 400.
+    #: The prefixes of `invalid_unix_time_text` in logs and in events, with `{key}`; such errors are then 400.
     log_time_prefix: str = per_release(v26="", v29='invalid value for "{key}": ')
     event_time_prefix: str = per_release(v26="", v29="invalid value for '{key}': ")
     #: The errors for the size of a terminal, with `{side}` and `{value}`.

@@ -35,7 +35,8 @@ V28_DIRECTIVES = V26_DIRECTIVES | {
 V29_DIRECTIVES = (V28_DIRECTIVES - {"api-cors-header"}) | {
     "bridge-accept-fwmark", "default-stop-timeout", "firewall-backend", "min-api-version", "nri-opts",
 }  # fmt: skip
-#: Options whose value is a mapping. Any other mapping only groups options, whatever its name (flatOptions).
+#: The options whose value is a mapping. Any other mapping in the file only groups options; its name does not matter
+#: (flatOptions).
 MAPPINGS = frozenset({
     "cluster-store-opts", "default-network-opts", "log-opts", "runtimes", "default-ulimits", "features", "builder",
     "nri-opts",

@@ -1,7 +1,7 @@
 """Captures: the frames at devices of a lab, available as scapy packets and as pcapng files.
 
-A device is named `place:device`, where the place is a host or a container (`node1:eth0`, `web:eth0`). Patterns may
-contain shell wildcards (`node1:br-*`, `*:lo`).
+A device is named `place:device`, where the place is the name of a host or a container (`node1:eth0`, `web:eth0`).
+Patterns may contain shell wildcards (`node1:br-*`, `*:lo`).
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Capture(Displayable):
     """The frames captured at some devices, from construction until `stop` (or the end of its `with` block).
 
     `patterns` select the devices. `namespaces` returns the network namespaces of the lab. `names` returns the host
-    names of addresses; it is called when the file is written. `epoch_s` is the Unix time at which the lab's clock
-    started. Call `refresh` to include devices created later. `filter` is an expression in the language of tcpdump;
-    only frames that match it are captured. `prn` is called with every captured scapy packet; what it returns is
-    printed, unless it is `None`. With `verdicts` the fate of every packet is observed while the `with`
-    block of the capture lasts. Raises `NotFound` if no device matches any pattern, `InvalidParameter` for an invalid
-    filter.
+    names of each address, for the file's name resolution; it is called when the file is written. `epoch_s` is the
+    Unix time at which the lab's clock started. Call `refresh` to include devices created later. `filter` is an
+    expression in the language of tcpdump; only frames that match it are captured. `prn` is called with every captured
+    scapy packet; its return value is printed, unless it is `None`. With `verdicts`, the capture also records whether
+    each packet was delivered or dropped, while its `with` block lasts. Raises `NotFound` if no device matches any
+    pattern, `InvalidParameter` for an invalid filter.
     """
 
     patterns: tuple[str, ...]
@@ -69,7 +69,10 @@ class Capture(Displayable):
             raise NotFound(f"no device fits {', '.join(self.patterns)}; there are {shown}")
 
     def refresh(self) -> int:
-        """Also capture at matching devices created since the last call. Return the number of devices captured at."""
+        """Also capture at matching devices created since the last call.
+
+        Return the total number of devices at which frames are now captured.
+        """
         for space in self.namespaces():
             for device in space.devices.values():
                 name = f"{space.name}:{device.name}"
@@ -148,15 +151,16 @@ class Capture(Displayable):
     def packets(self) -> PacketList:
         """The frames as a list of scapy packets.
 
-        Each has `time` (Unix time), `sniffed_on` (`node1:eth0`), `direction` (1 in, 2 out, as in pcapng files) and
-        `verdict`, where the packet was delivered or dropped; "" if that was not observed (see `verdicts`).
+        Each packet has the attributes `time` (Unix time), `sniffed_on` (such as `node1:eth0`), `direction` (1 in, 2
+        out, as in pcapng files) and `verdict`. `verdict` is a text that says where the packet was delivered or
+        dropped; it is "" if that was not recorded (see `verdicts`).
         """
         from scapy.plist import PacketList
 
         return PacketList([self.packet_of(frame) for frame in self.frames], name="Captured")
 
     def packet_of(self, frame: CapturedFrame) -> Any:
-        """Return a captured frame as a scapy packet, as in `packets`."""
+        """Convert a captured frame to a scapy packet with the attributes that `packets` describes."""
         packet: Any = stamp(
             dissect(frame.data), self.epoch_s + frame.time_ns / NS_PER_S, self.points[frame.point].name
         )
@@ -165,20 +169,23 @@ class Capture(Displayable):
         return packet
 
     def to_bytes(self, trace: Trace | None = None) -> bytes:
-        """Return a pcapng file as bytes. With `trace`, its verdict and drops are added as packet comments."""
+        """Return the content of a pcapng file. With `trace`, its verdict and drops are added as packet comments."""
         frames = commented(self.frames, trace) if trace is not None else self.frames
         comment = f"{trace.title}: {trace.finding}" if trace is not None and trace.finding else ""
         return to_pcapng(self.points, frames, names=self.names(), comment=comment, epoch_s=self.epoch_s)
 
     def save(self, path: str | Path, trace: Trace | None = None) -> Path:
-        """Write a pcapng file, and return its path. `trace` is used as in `to_bytes`. Raises `OSError`."""
+        """Write a pcapng file to `path` and return that path. `trace` is used as in `to_bytes`. Raises `OSError`."""
         path = Path(path)
         path.write_bytes(self.to_bytes(trace))
         return path
 
 
 def compiled_filter(expression: str) -> Predicate:
-    """Compile a filter in the language of tcpdump. Raises `InvalidParameter` if it is not valid."""
+    """Compile a filter in the language of tcpdump to a predicate on frames.
+
+    Raises `InvalidParameter` if the filter is not valid.
+    """
     from cnmsim.userland.tcpdump.filter import compile_filter
     from cnmsim.userland.tcpdump.primitives import FilterError
 
@@ -191,10 +198,11 @@ def compiled_filter(expression: str) -> Predicate:
 
 
 def commented(frames: Sequence[CapturedFrame], trace: Trace) -> list[CapturedFrame]:
-    """Return the frames with comments from a trace.
+    """Return copies of the frames with packet comments from a trace.
 
-    The reason and place of a drop are added to the last frame of the dropped message that was captured before the
-    drop; the verdict is added to the last frame of the message that decided it.
+    A drop is noted on the last frame, captured before the drop, that carries the dropped packet: the comment says
+    where and why it was dropped. The trace's verdict is noted on the last frame that carries the packet on which the
+    verdict is based.
     """
     walks = [summarize(frame.data, is_frame=True).walk for frame in frames]
     comments: dict[int, list[str]] = {}
@@ -220,9 +228,10 @@ def commented(frames: Sequence[CapturedFrame], trace: Trace) -> list[CapturedFra
 
 
 def _decisive(trace: Trace, walks: Sequence[object]) -> int:
-    """Return the index of the last frame of the message that decided the verdict.
+    """Return the index of the last frame that carries the packet on which the trace's verdict is based.
 
-    Return the index of the last frame of all if that message was not captured.
+    `walks` has one key for each captured frame; frames of the same packet have equal keys. If the packet was not
+    captured, return the index of the very last frame.
     """
     hop = trace.finding.hop if trace.finding else None
     if hop is not None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def esp_keys(namespaces: Iterable[NetworkNamespace]) -> str:
     """Return a line of Wireshark's file `esp_sa` for each IPsec state of these network namespaces.
 
-    For tshark pass each line as `-o "uat:esp_sa:LINE"`, and add `-o esp.enable_encryption_decode:TRUE`. Swarm rotates
-    keys every 12 hours; the lines hold the present keys only.
+    For tshark pass each line as `-o "uat:esp_sa:LINE"`, and add `-o esp.enable_encryption_decode:TRUE`. The lines
+    hold only the present keys; Swarm replaces the keys every 12 hours.
     """
     states = (state for space in namespaces if space.xfrm is not None for state in space.xfrm.states)
     return "".join(f"{line}\n" for line in dict.fromkeys(_line(state) for state in states))

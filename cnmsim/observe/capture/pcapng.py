@@ -86,7 +86,10 @@ def _interface(point: CapturePoint) -> bytes:
 
 
 def _names(names: Mapping[Address, Sequence[str]]) -> bytes:
-    """Return the name resolution block: one record per address, with zero-terminated names (§4.5)."""
+    """Return the block of the file that gives `names`, the host names of addresses (§4.5).
+
+    It has one record for each address, with zero-terminated names. Return no bytes if `names` is empty.
+    """
     records = b""
     for address, texts in names.items():
         value = address + b"".join(text.encode() + b"\0" for text in texts)
@@ -115,8 +118,9 @@ def to_pcapng(
 ) -> bytes:
     """Return the content of a pcapng file.
 
-    It has one section with `points` as its interfaces, and `frames` in the given order. `epoch_s` is the Unix time at
-    which the lab's clock started.
+    It has one section with `points` as its interfaces, and `frames` in the given order. `names` maps addresses to
+    host names, and `comment` is the comment of the whole section. `epoch_s` is the Unix time at which the lab's clock
+    started.
     """
     return b"".join(
         [

@@ -1,4 +1,4 @@
-"""The fate of captured packets: where each was delivered or dropped, observed while a capture runs."""
+"""Whether captured packets were delivered or dropped, and where: recorded while a capture runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def delivery_text(hop: Hop) -> str:
-    """Return where a packet was delivered, as one sentence: `web eth0, a new connection (httpd …)`."""
+    """Return where the packet of a delivery hop was delivered: `web eth0, a new connection (httpd …)`."""
     return f"{hop.where}, {hop.what}" + (f" ({hop.decision})" if hop.decision else "")
 
 
 def drop_text(hop: Hop) -> str:
-    """Return where and why a packet was dropped, as one sentence, with the rule or table entry that decided."""
+    """Return where and why the packet of a drop hop was dropped, with the rule or table entry that decided it."""
     reason = hop.reason.value if hop.reason is not None else hop.what
     detail = hop.what if reason in hop.what else f"{hop.what}: {reason}" if hop.what else reason
     return f"dropped at {hop.where}: {detail}" + (f" ({hop.decision})" if hop.decision else "")
@@ -29,13 +29,16 @@ def drop_text(hop: Hop) -> str:
 
 @define(eq=False)
 class VerdictRecorder:
-    """Records deliveries and drops; an observer of the kernel. Events are also passed to `outer`, if there is one."""
+    """An observer of the kernel that records where packets are delivered or dropped.
+
+    All events are also passed on to `outer`, another observer, unless it is `None`.
+    """
 
     outer: Observer | None = None
     _ends: dict[Hashable, list[tuple[int, Event]]] = field(factory=dict)
 
     def report(self, event: Event) -> None:
-        """Record an event if it ends a packet. The kernel calls this."""
+        """Record an event if it is a delivery or a drop. The kernel calls this for every event."""
         if event.step in {Step.DELIVERED, Step.DROPPED} and event.data:
             walk = summarize(event.data, is_frame=event.is_frame).walk
             self._ends.setdefault(walk, []).append((event.time_ns, event))
@@ -43,7 +46,10 @@ class VerdictRecorder:
             self.outer.report(event)
 
     def verdict(self, frame: bytes, time_ns: int) -> str:
-        """Return the fate of a frame captured at `time_ns`: `delivered: …`, `dropped at …`, "" if it is not known."""
+        """Return what happened to a frame captured at `time_ns`, as `delivered: …` or `dropped at …`.
+
+        Return "" if neither a delivery nor a drop of its packet was recorded after that time.
+        """
         walk = summarize(frame, is_frame=True).walk
         for _, event in (end for end in self._ends.get(walk, ()) if end[0] >= time_ns):
             hop = hops_of((event,))[0]

@@ -1,4 +1,4 @@
-"""What a verdict rests on where a program is not simulated: on which ports it is assumed to listen."""
+"""The assumptions of a verdict about programs that are not simulated: on which ports such a program listens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from cnmsim.underlay.nameserver import is_public_name
 
 
 def path_open(context: DiagnosisContext, hop: Hop, server: Location, endpoint: str) -> Finding | None:
-    """Return the finding "path open" for a refusal by a port of which nothing is known; `None` if it is known."""
+    """Return the finding "path open" for a refusal, if it is not known whether the server listens on the port.
+
+    The packet reached `server`, whose program is not simulated, at `endpoint` (address and port); `hop` is where it
+    was refused. Return `None` if it is known that the server does not listen there.
+    """
     protocol, port = context.target.protocol, hop.destination_port
     if not server.is_open_to(protocol, port):
         return None
@@ -35,7 +39,7 @@ def path_open(context: DiagnosisContext, hop: Hop, server: Location, endpoint: s
 
 
 def assumptions_of(context: DiagnosisContext, finding: Finding) -> tuple[Assumption, ...]:
-    """Return the assumptions that a finding rests on, empty if there are none."""
+    """Return the assumptions on which a finding is based; empty if it is based on the simulation alone."""
     hop = finding.hop
     server = context.location_at(hop.place) if hop is not None else None
     if hop is None or server is None:
@@ -60,9 +64,9 @@ def assumptions_of(context: DiagnosisContext, finding: Finding) -> tuple[Assumpt
 
 
 def is_assumed_public(context: DiagnosisContext, server: Location) -> bool:
-    """Return True if the probe's destination is a public name or address for which `server` only stands.
+    """Return True if the probe's destination is a public name or address that `server` only represents.
 
-    That is an address that is not the server's own, or a name of which the server has no record.
+    That is an address that is not one of the server's own, or a public name that is not among the server's names.
     """
     address = context.outcome.address
     if address is not None and address not in server.addresses:

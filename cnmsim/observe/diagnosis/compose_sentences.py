@@ -1,4 +1,7 @@
-"""Render changes to a Compose project in the terms of its file. Other changes have the sentences of `sentences`."""
+"""Render changes to a Compose project as edits of its file, e.g. in the file's names and keys.
+
+Changes that are not made in the file have the sentences of the module `sentences`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,11 @@ ALTERNATIVES = 2
 
 
 def change_sentence(change: Change, names: Mapping[str, str]) -> str:
-    """Render a change; one of a container or network in `names` in the terms of the Compose file."""
+    """Render a change as a sentence.
+
+    `names` maps engine names of containers and networks to the names in the Compose file. A change of one of them is
+    rendered as an edit of that file, any other change as usual.
+    """
     shown = renamed(change, names)
     if shown == change:
         return sentence(change)
@@ -41,7 +48,7 @@ def change_sentence(change: Change, names: Mapping[str, str]) -> str:
 
 
 def advice(alternatives: Sequence[Change], names: Mapping[str, str]) -> str:
-    """Render the first alternatives as one sentence: `CHANGE, or CHANGE`."""
+    """Render the first few alternatives as one sentence: `CHANGE, or CHANGE`. `names` is as in `change_sentence`."""
     return ", or ".join(dict.fromkeys(change_sentence(change, names) for change in alternatives[:ALTERNATIVES]))
 
 

@@ -60,7 +60,7 @@ def diagnose(context: DiagnosisContext) -> Finding:
 
 
 def _by_hosts_file(context: DiagnosisContext, finding: Finding) -> Finding:
-    """Return the finding with /etc/hosts as its cause, if that file gave a container's name the wrong address.
+    """Return the finding with /etc/hosts as its cause, if that file maps a container's name to a wrong address.
 
     Otherwise return `finding` unchanged.
     """
@@ -80,7 +80,8 @@ def verdict_of(context: DiagnosisContext) -> Verdict:
     """Return the verdict for a probe that has ended."""
     ending = context.outcome.ending
     if ending is Ending.CLOSED:
-        # A userland proxy accepts before it connects to the container: the container's refusal is the answer.
+        # docker-proxy accepts the client before it connects to the container, so the result is the container's
+        # refusal.
         return Verdict.REFUSED if any(hop.reason in REFUSALS for hop in context.drops) else Verdict.ANSWERED
     is_udp = context.target.protocol == "udp"
     if ending is Ending.SILENCE and is_udp and context.delivery is not None and not context.drops:

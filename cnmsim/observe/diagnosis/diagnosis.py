@@ -1,4 +1,4 @@
-"""The result of a diagnosis, and helpers that several diagnoses use, mostly to choose a change."""
+"""The result of a diagnosis, and helpers that several diagnoses use, mostly to choose the suggested changes."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _NEW_NETWORKS = ("app", "app2", "app3", "app4")
 
 @frozen
 class Diagnosis:
-    """Why a probe ended as it did, and the changes that may help: alternatives, the best first."""
+    """Why a probe ended as it did, and the changes that may help. The changes are alternatives, the best first."""
 
     cause: Cause
     changes: tuple[Change, ...] = ()
 
 
 def diagnosis(cause: Cause, *changes: Change) -> Diagnosis:
-    """Return a `Diagnosis` with the changes given as separate arguments."""
+    """Return a `Diagnosis` of `cause`; the changes are passed as separate arguments."""
     return Diagnosis(cause, changes)
 
 
 def drop_of(context: DiagnosisContext, hop: Hop) -> Drop:
-    """Return the `Drop` for a hop: the hop, and the sender if the dropped message was a reply."""
+    """Return the `Drop` for a drop hop: the hop, with the packet's sender if the packet was a reply."""
     return Drop(hop, context.replier(hop))
 
 
@@ -50,7 +50,8 @@ def networks_of(location: Location) -> tuple[str, ...]:
 def publish(target: Location, port: int, protocol: str) -> tuple[Change, ...]:
     """Return changes that make a container's port reachable from outside its host.
 
-    If the port is published already, use the published port; otherwise publish it, or use gateway mode `routed`.
+    If the port is published already, the change is to probe the published port. Otherwise there are two alternatives:
+    publish the port, or use gateway mode `routed`.
     """
     for item in target.published:
         if item.port == port and not item.is_loopback_only:
@@ -59,10 +60,10 @@ def publish(target: Location, port: int, protocol: str) -> tuple[Change, ...]:
 
 
 def publish_as(target: Location, port: int, host_port: int, protocol: str, host: str = "") -> tuple[Change, ...]:
-    """Return the change that publishes a container's port and then probes the published port.
+    """Return the change that publishes a container's port as `host_port` and then probes the published port.
 
-    `host` is the name or address to probe, by default the container's host. A swarm task cannot be changed: for it
-    the result is advice only.
+    `host` is the name or address to probe, by default the container's host. A swarm task cannot be changed; for a
+    task the result is advice only.
     """
     if target.task:
         return (Manual(Task.PUBLISH_ANY_PORT, target.name),)
@@ -71,7 +72,7 @@ def publish_as(target: Location, port: int, host_port: int, protocol: str, host:
 
 
 def join_a_network(source: Location) -> Change:
-    """Return the change that gives a container without a network one.
+    """Return the change that attaches a container without a network to one.
 
     A container in network mode `none` cannot be connected to a network, so it is recreated.
     """
@@ -83,7 +84,7 @@ def join_a_network(source: Location) -> Change:
 def join_user_network(context: DiagnosisContext, goal: Location) -> Change:
     """Return the change that puts the source on a user-defined network with `goal` and then probes `goal` by name.
 
-    That is a network of `goal`, or a new one for both if there is none to join.
+    The source joins a user-defined network of `goal`; if there is none, both are connected to a new network.
     """
     source = context.source
     ask = AskOther(goal.name)
@@ -94,7 +95,10 @@ def join_user_network(context: DiagnosisContext, goal: Location) -> Change:
 
 
 def join_new_network(context: DiagnosisContext, *locations: Location) -> tuple[Change, ...]:
-    """Return the changes that create a network on the source's host and connect these containers to it."""
+    """Return the changes that create a network on the source's host and connect `locations` to it.
+
+    The changes are to be made one after the other.
+    """
     host = context.source.host
     used = {item.network for each in context.directory.locations if each.host == host for item in each.attachments}
     name = next(each for each in _NEW_NETWORKS if each not in used)
@@ -102,9 +106,9 @@ def join_new_network(context: DiagnosisContext, *locations: Location) -> tuple[C
 
 
 def leave_internal_network(context: DiagnosisContext, container: Location | None = None) -> Change:
-    """Return the change that connects a container, by default the source, to a network that is not internal.
+    """Return the change that connects `container`, by default the source, to a network that is not internal.
 
-    That is an existing network of its host, or else a new one.
+    That network is an existing one of the container's host, or a new one if there is none.
     """
     source = container or context.source
     for location in context.directory.locations:
@@ -116,9 +120,10 @@ def leave_internal_network(context: DiagnosisContext, container: Location | None
 
 
 def share_network(asker: Location, target: Location) -> Change:
-    """Return the change that connects one container to a user-defined network of the other.
+    """Return the change that connects one of two containers to a user-defined network of the other.
 
-    Preferably `asker` joins a network of `target`. If neither has such a network, the network is left open.
+    If possible, `asker` joins a network of `target`, else the reverse. If neither is on a user-defined network, the
+    change names no network: the user chooses one.
     """
     for one, other in ((target, asker), (asker, target)):
         for item in one.attachments:

@@ -1,4 +1,4 @@
-"""What a diagnosis starts from: the target, what the probe saw, its hops, and the locations of the lab."""
+"""The input of a diagnosis: the target, the outcome of the probe, its hops, and the locations of the lab."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from cnmsim.observe.trace.target import Target
 class DiagnosisContext:
     """A probe that has ended, and the lab in which it ran.
 
-    `hops` are all hops of its trace. `connect_started_ns` is the time, since the start of the trace, at which the
-    name was resolved and the connection attempt began.
+    `hops` are all hops of its trace. `connect_started_ns` is the time, since the start of the trace, when the name
+    had been resolved and the connection attempt began.
     """
 
     source: Location
@@ -42,7 +42,10 @@ class DiagnosisContext:
 
     @cached_property
     def _lookups(self) -> frozenset[int]:
-        """The numbers of the name lookup's messages: DNS messages neither from nor to the address connected to."""
+        """The numbers of the packets of the name lookup, as in `Hop.message`.
+
+        These are DNS packets neither from nor to the address that the probe connected to.
+        """
         has_lookup = self.outcome.lookup is not None and bool(self.outcome.lookup.queries)
         first: dict[int, Hop] = {}
         for hop in self.hops:
@@ -66,7 +69,7 @@ class DiagnosisContext:
 
     @property
     def address_text(self) -> str:
-        """The address that the probe connected to; the name if it has none."""
+        """The address that the probe connected to as text; if the name was not resolved, the target's name."""
         return format_ip(self.outcome.address) if self.outcome.address else self.target.host
 
     @property
@@ -78,7 +81,7 @@ class DiagnosisContext:
 
     @cached_property
     def destination(self) -> Location | None:
-        """The location that has the address connected to, `None` if none has it.
+        """The location that has the address to which the probe connected; `None` if no location has it.
 
         For a loopback address it is the source.
         """
@@ -91,9 +94,8 @@ class DiagnosisContext:
     def delivery(self) -> Hop | None:
         """The last hop at which the request was delivered to a socket, or a ping to the kernel.
 
-        `None` if there is none.
-
-        With docker-proxy on the path there are two requests; the last hop is then the delivery to the container.
+        `None` if it was not delivered. With docker-proxy on the path there are two requests; this is then the
+        delivery to the container.
         """
         deliveries = [
             hop
@@ -105,7 +107,7 @@ class DiagnosisContext:
         return deliveries[-1] if deliveries else None
 
     def is_reply(self, hop: Hop) -> bool:
-        """Return True if the hop's message is sent to the source, not by it."""
+        """Return True if the packet of the hop goes to the source, as a reply, and not from the source."""
         return (
             hop.layer4.is_syn_ack
             or hop.layer4.is_echo_reply
@@ -117,15 +119,15 @@ class DiagnosisContext:
         )
 
     def sender(self, hop: Hop) -> str:
-        """Return the place (network namespace) that sent the hop's message."""
+        """Return the name of the network namespace that sent the packet of the hop."""
         return next(other.place for other in self.hops if other.message == hop.message)
 
     def replier(self, hop: Hop) -> str:
-        """Return the place that sent the hop's message if the message is a reply, else ""."""
+        """Return the name of the network namespace that sent the packet of the hop if that is a reply, else ""."""
         return self.sender(hop) if self.is_reply(hop) else ""
 
     def location_at(self, place: str) -> Location | None:
-        """Return the location whose network namespace is called `place` in hops; `None` if there is none."""
+        """Return the location whose network namespace has the name `place` in hops; `None` if there is none."""
         return self.directory.at(place)
 
     def owner_of_destination(self, hop: Hop) -> Location | None:

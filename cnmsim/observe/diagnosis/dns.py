@@ -1,4 +1,4 @@
-"""Diagnose a name that was not found: what the name servers answered, and on which network the name is known."""
+"""Diagnose a name that was not found: what the name servers answered, and on which networks the name exists."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
 
 
 def _upstream(context: DiagnosisContext) -> Cause | None:
-    """Return what happened to the embedded resolver's own query to an upstream server.
+    """Return the cause that describes the embedded resolver's own query to an upstream server.
 
-    `None` if the trace does not show it.
+    `None` if the trace does not show what happened to that query.
     """
     if context.lookup_drops:
         hop = context.lookup_drops[-1]
@@ -190,7 +190,10 @@ def _start(context: DiagnosisContext, name: str) -> Change:
 
 
 def _in_other_stack(owner: Location, stack: Location) -> Diagnosis:
-    """Diagnose the name of the container `owner`, which uses the network stack of `stack`, a container or a host."""
+    """Diagnose why the name of the container `owner` was not found: it uses the network stack of `stack`.
+
+    `stack` is another container or a host.
+    """
     if not stack.is_container:
         return diagnosis(SharesStack(owner.name, stack.name, is_host=True), Manual(Task.USE_HOST_GATEWAY))
     return diagnosis(SharesStack(owner.name, stack.name, is_host=False), AskOther(stack.service or stack.name))

@@ -109,7 +109,7 @@ def _masquerade(context: DiagnosisContext) -> tuple[Change, ...]:
 
 
 def no_route_from_source(context: DiagnosisContext) -> Diagnosis:
-    """Diagnose a source that has no route to the destination itself."""
+    """Diagnose a packet that was never sent because the source has no route to the destination."""
     source, address = context.source, context.address_text
     own = routing.link_down(context) or routing.no_address(context) or routing.narrow_mask(context)
     if own is not None:
@@ -173,7 +173,7 @@ def _neighbour_failed(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def _hiding_network(context: DiagnosisContext, hop: Hop) -> str:
-    """Return the Docker network whose bridge the ARP request was sent on, "" if the device is not such a bridge."""
+    """Return the Docker network on whose bridge the ARP request was sent; "" if it was sent on another device."""
     here = (
         item
         for location in context.directory.locations

@@ -40,10 +40,10 @@ _MANY = 4
 
 @frozen
 class ErrorExplanation(Displayable):
-    """An engine's error with an explanation.
+    """The message of an engine's error with an explanation.
 
-    `message` is the engine's text, `reason` the cause (`None` if there is nothing to add), and `changes` are changes
-    that may help.
+    `message` is the engine's text. `reason` is the cause; it is `None` if there is nothing to add to the message.
+    `changes` may help; none of them was tried.
     """
 
     message: str
@@ -57,7 +57,7 @@ class ErrorExplanation(Displayable):
 
     @property
     def advice(self) -> str:
-        """The changes that may help as a sentence, "" if there are none. They are not tried."""
+        """The changes that may help as a sentence, "" if there are none. None of them was tried."""
         return advice(self.changes, {})
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -69,7 +69,7 @@ class ErrorExplanation(Displayable):
 
 
 def explain_error(lab: LabView, error: BaseException, *, asked: str = "") -> ErrorExplanation:
-    """Explain an engine's error. `asked` is the subnet or address that was requested, "" if none was."""
+    """Explain an engine's error. `asked` is the subnet or address in the refused request, "" if it had none."""
     message = error.message if isinstance(error, CnmsimError) else str(error)
     snapshot = LabSnapshot.of(lab)
     for pattern, diagnose in _BY_MESSAGE:
@@ -156,9 +156,10 @@ def _subnet_not_fixed(snapshot: LabSnapshot, match: re.Match[str], asked: str) -
 
 
 def _vni_taken(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
-    """Diagnose an overlay network whose VNI another VXLAN device of the host already uses.
+    """Diagnose an overlay network whose VNI another VXLAN device of the host already uses; `None` if none does.
 
-    If a container is to be attached on a worker, the manager reports only a timeout.
+    `match` and `asked` are not used. When a worker fails to attach a container for that reason, the manager reports
+    only a timeout.
     """
     del match, asked
     for device in stale_vxlan_devices(snapshot.directory.locations, snapshot.directory.swarms):

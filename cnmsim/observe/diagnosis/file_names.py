@@ -1,4 +1,4 @@
-"""The names in a Compose file of what the engine calls otherwise: `web` for `shop-web-1`, `data` for `shop_data`."""
+"""Translate the engine's names to those in the Compose file: `shop-web-1` to `web`, `shop_data` to `data`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _T = TypeVar("_T")
 
 
 def names_of(directory: Directory) -> dict[str, str]:
-    """Map the names of a Compose project's containers and networks to those in its file.
+    """Return a mapping from the engine's names of Compose containers and networks to the names in the file.
 
-    A service with several containers keeps their numbers (`web-2`). Names that the file states itself
-    (`container_name`), that two projects share, or that a host has, are not in the mapping.
+    If a service has several containers, their numbers are kept (`web-2`). Not in the mapping are: names that the file
+    itself states (`container_name`), and short names that two projects share or that a host has.
     """
     running = [item for item in directory.locations if item.project and item.service and not item.task]
     own: list[Location | StoppedContainer] = [
@@ -45,7 +45,7 @@ def names_of(directory: Directory) -> dict[str, str]:
 
 
 def in_file_names(text: str, names: Mapping[str, str]) -> str:
-    """Return a sentence with the names of the file in place of the engine's."""
+    """Replace the engine's names in a text with the names in the Compose file, as given by `names` (`names_of`)."""
     if not names:
         return text
     longest_first = sorted(names, key=len, reverse=True)
@@ -54,13 +54,13 @@ def in_file_names(text: str, names: Mapping[str, str]) -> str:
 
 
 def renamed(value: _T, names: Mapping[str, str]) -> _T:
-    """Return a cause, remark, change or hop with the names of the file in place of the engine's."""
+    """Return a copy of a cause, remark, change or hop in which the engine's names are replaced as `names` says."""
     return _renamed(value, names) if names else value
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        # A place may be followed by its device: `web eth0`.
+        # A place name may be followed by a device name: `web eth0`.
         head, space, rest = value.partition(" ")
         return names.get(head, head) + space + rest
     if isinstance(value, tuple):

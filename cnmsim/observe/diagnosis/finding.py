@@ -20,9 +20,9 @@ class Finding:
     """The result of a diagnosis: a verdict and the one cause that decided it.
 
     `changes` are alternatives that may help, the best first. `remarks` are further facts. `hop` is the hop that
-    decided the outcome, `None` if there is none. `assumptions` are what the verdict rests on besides the simulation.
-    `names` are the names in the Compose file by the engine's, which the sentences use. `str(finding)` renders all but
-    the changes, which a trace renders when they were tried.
+    decided the outcome, `None` if there is none. `assumptions` are what the verdict takes for granted besides the
+    simulation. `names` maps the engine's names to those in the Compose file; the sentences use the latter.
+    `str(finding)` renders everything but the changes: a trace renders these itself once it has tried them.
     """
 
     verdict: Verdict
@@ -40,12 +40,12 @@ class Finding:
 
     @property
     def advice(self) -> str:
-        """The first alternatives of `changes` as a sentence, "" if there are none. They are not tried."""
+        """The first few of `changes` as a sentence, "" if there are none. They have not been tried."""
         return advice(self.changes, self.names)
 
     @property
     def tasks(self) -> str:
-        """Those alternatives of `changes` that cnmsim cannot make, and so cannot try, as a sentence."""
+        """The alternatives that cnmsim can neither make nor try, as a sentence; "" if there are none."""
         return advice([change for change in self.changes if not change.is_applicable], self.names)
 
     @property

@@ -1,4 +1,4 @@
-"""Diagnose a packet that a packet filter dropped or rejected: find out what the deciding rule is for.
+"""Diagnose a packet that a packet filter dropped or rejected, by the purpose of the rule that decided it.
 
 Docker's iptables rules are recognised by their chain and their shape (moby
 `libnetwork/drivers/bridge/internal/iptabler`, docker-v29.7.2; `libnetwork/drivers/bridge/setup_ip_tables.go` of
@@ -227,9 +227,9 @@ def _other_rule_set(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def _without_rule(hop: Hop, rule: RuleDecision, location: Location | None) -> Change | None:
-    """Return the change that undoes a rule or policy of iptables-legacy or of nft tables that Docker does not write.
+    """Return the change that undoes a rule or policy of iptables-legacy, or of nft tables that Docker does not write.
 
-    `None` if the rule no longer exists, or no location of the lab has it.
+    Return `None` if the rule no longer exists, or if `location`, where the rule is, is `None`.
     """
     if location is None:
         return None
@@ -265,7 +265,7 @@ _PURPOSES: tuple[tuple[_Fits, Callable[[DiagnosisContext, Hop], Diagnosis]], ...
 
 
 def dropped_by_policy(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    """Diagnose a packet that no rule accepted and that the policy of a chain dropped."""
+    """Diagnose a packet that no rule of a chain accepted, so that the chain's policy dropped it."""
     rule = hop.rule
     if rule is not None and rule.is_foreign:
         return _other_rule_set(context, hop)

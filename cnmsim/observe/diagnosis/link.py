@@ -47,7 +47,7 @@ from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import reachable
 
 _BROKEN = frozenset({DropReason.LINK_LOSS, DropReason.NO_CARRIER, DropReason.LINK_DOWN})
-#: The number of addresses at the end of a subnet that are searched for a free one.
+#: The number of addresses, at the end of a subnet, among which a free one is looked for.
 _SEARCHED = 100
 
 
@@ -60,7 +60,7 @@ class _SwitchPort:
 
 
 def unanswered(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Diagnose a next hop that did not answer ARP or neighbour discovery; `None` if the link is not the reason."""
+    """Diagnose a next hop that did not answer ARP or neighbour discovery; `None` if the link is not the cause."""
     by_reason = {each.reason: each for each in reversed(context.drops)}
     if DropReason.PORT_SECURITY in by_reason:
         return port_security(context, by_reason[DropReason.PORT_SECURITY])
@@ -95,7 +95,7 @@ def _device_with(location: Location, address: Address) -> Device | None:
 
 
 def _lower_devices(device: Device) -> Iterator[Device]:
-    """Yield the device and the devices below it, e.g. a VLAN device and the interface that it is on."""
+    """Yield `device`, then the device below it, and so on: e.g. a VLAN device and the interface that it is on."""
     yield device
     while isinstance(device, UpperDevice):
         device = device.lower
@@ -109,9 +109,10 @@ def _child(device: Device) -> Macvlan | Ipvlan | None:
 def _parent_and_child(
     context: DiagnosisContext, asker: Location, device: Device, target: Location, other: Device
 ) -> Diagnosis | None:
-    """Diagnose a host and a container on a child of the host's interface; `None` for other devices.
+    """Diagnose a host and a container whose devices are parent and child (macvlan or ipvlan); `None` for others.
 
-    The frames that the child sends leave by the cable and never reach the parent.
+    The frames that the child sends go out by the cable and never reach the parent. `device` is a device of `asker`,
+    and `other` one of `target`; either may be the child.
     """
     for child, parent in ((_child(other), device), (_child(device), other)):
         if child is None or child.lower is not parent:
@@ -131,7 +132,7 @@ def _shim(
     guest_address = next((format_ip(each) for each in guest.addresses if len(each) == 4), "")
     free = _free_address(context, guest) if guest_address else ""
     shim = AddShimDevice(host.name, parent.name, child.kind, child.mode.value, free, guest_address)
-    # A host sends to the container's own address; a container reaches its host at the address of the new device.
+    # The host can probe the container's own address. The container must probe the address of the host's new device.
     return Steps((shim, AskOther(guest_address if host is context.source else free)))
 
 
@@ -227,13 +228,16 @@ def no_vlan(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def mode_isolates(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    """Diagnose a frame between two children of an interface whose mode forbids such frames."""
+    """Diagnose a frame between two children of one interface, dropped because its mode forbids such frames."""
     sender = context.location_at(context.sender(hop))
     return diagnosis(ModeIsolates(hop.where, hop.what), _bridge_mode(sender, "ipvlan_flag"))
 
 
 def address_conflicts(context: DiagnosisContext) -> list[Remark]:
-    """Return a remark for each address that two stations claim, if it was seen in the trace or is the destination."""
+    """Return a remark for each address that two machines claim.
+
+    Only an address that occurs in the trace or is the destination counts.
+    """
     claims: dict[Address, tuple[Mac, Mac]] = {}
     for machine in {location.machine.name: location.machine for location in context.directory.locations}.values():
         for event in machine.link_events.events:

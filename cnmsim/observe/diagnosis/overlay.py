@@ -1,7 +1,7 @@
 """Diagnose overlay networks: what blocks the tunnel between two nodes, or which entry a node lacks.
 
-A frame in a tunnel is dropped as part of its outer packet, which is UDP to the data path port, or ESP if the network
-is encrypted.
+Between the nodes a frame travels inside an outer packet and is dropped with it. The outer packet is UDP to the data
+path port, or ESP if the network is encrypted.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from cnmsim.underlay.segment import Segment
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
 
-#: Bytes that a tunnel adds: Ethernet, IPv4, UDP and VXLAN headers, and up to so many more for ESP.
+#: Bytes that a tunnel adds: Ethernet, IPv4, UDP and VXLAN headers; and the most that ESP adds to these.
 VXLAN_BYTES = 50
 ESP_BYTES = 26
 _MTU = "com.docker.network.driver.mtu"
@@ -74,9 +74,9 @@ _UNKNOWN = frozenset({DropReason.NEIGHBOUR_FAILED, DropReason.NO_TUNNEL_ENDPOINT
 
 @frozen
 class Tunnel:
-    """The tunnel that a packet is in.
+    """A tunnel through which a packet travels.
 
-    `entrance` is the hop at which the packet was encapsulated; `is_encrypted` is True once it is also inside ESP.
+    `entrance` is the hop at which the packet was encapsulated. `is_encrypted` is True if it is also inside ESP.
     """
 
     network: str
@@ -94,7 +94,7 @@ def overlay_of(place: str) -> tuple[str, str]:
 
 
 def tunnel_at(context: DiagnosisContext, hop: Hop) -> Tunnel | None:
-    """Return the tunnel that the hop's message was in at that hop, `None` if it was in none."""
+    """Return the tunnel through which the packet of `hop` was travelling at that hop; `None` if it was in none."""
     inside: list[Hop] = []
     for each in context.hops:
         if each is hop:
@@ -116,7 +116,7 @@ def tunnel_at(context: DiagnosisContext, hop: Hop) -> Tunnel | None:
 def dropped_in_tunnel(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
     """Diagnose a packet that was dropped inside a tunnel, or because a VXLAN device has no entry for its destination.
 
-    `None` if the drop has nothing to do with a tunnel.
+    Return `None` for any other drop.
     """
     tunnel = tunnel_at(context, hop)
     if tunnel is None:
@@ -142,7 +142,7 @@ def dropped_in_tunnel(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
 
 
 def _packet(context: DiagnosisContext, hop: Hop, tunnel: Tunnel) -> TunnelPacket:
-    """Return a description of the outer packet: its sending and receiving node, network and port."""
+    """Return a description of the outer packet at `hop`: its sending and receiving node, network and port."""
     entrance = tunnel.entrance
     receiver = context.owner_of_destination(entrance)
     return TunnelPacket(
@@ -156,7 +156,7 @@ def _packet(context: DiagnosisContext, hop: Hop, tunnel: Tunnel) -> TunnelPacket
 
 
 def _unexpected_source(context: DiagnosisContext, packet: TunnelPacket, hop: Hop, tunnel: Tunnel) -> Diagnosis:
-    """Diagnose an outer packet that does not come from its sender's data path address.
+    """Diagnose an outer packet whose source address is not its sender's data path address.
 
     Source: drivers/net/vxlan, vxlan_snoop.
     """
@@ -191,11 +191,11 @@ def _too_long(context: DiagnosisContext, packet: TunnelPacket, hop: Hop, tunnel:
     return diagnosis(TunnelTooLong(packet, where, mtu, header), change, Manual(Task.RAISE_MTU, where))
 
 
-# ---- what was never put into a tunnel
+# ---- packets that did not enter a tunnel
 
 
 def _unknown_neighbour(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Diagnose a packet to an address for which the node's VXLAN device has no entry."""
+    """Diagnose a packet to an address for which the node's VXLAN device has no entry; otherwise return `None`."""
     reasons = {DropReason.PROXY_UNANSWERED, DropReason.NO_TUNNEL_ENDPOINT}
     silent = next(
         (each for each in reversed(context.hops) if each.reason in reasons and overlay_of(each.place)[1]), None
@@ -218,9 +218,10 @@ def _unknown_neighbour(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
 
 
 def not_learnt(context: DiagnosisContext, host: str, other: str, unknown: Cause) -> Diagnosis:
-    """Diagnose why `host` lacks an entry that `other` announces by gossip; `unknown` is the missing entry.
+    """Diagnose why the node `host` lacks an entry that the node `other` announces by gossip.
 
-    Either node may be halted, a rule may drop gossip, gossip may not pass, or it may not have arrived yet.
+    `unknown` is the cause that names the missing entry. The reasons are tried in this order: one of the nodes is
+    halted, a rule drops gossip, gossip does not get through, the entry has not arrived yet.
     """
     swarm = next((each for each in context.directory.swarms if host in each.members), None)
     for member in (host, other):
@@ -242,9 +243,9 @@ def not_learnt(context: DiagnosisContext, host: str, other: str, unknown: Cause)
 
 
 def smallest_mtu(context: DiagnosisContext, upto: Hop | None = None) -> tuple[int, str]:
-    """Return the smallest MTU on the way of the outer packets, and where it is; (0, "") if there was no tunnel.
+    """Return the smallest MTU on the path of a tunnel's outer packets, and the device or link that has it.
 
-    Only hops before `upto` count, all of them if it is `None`.
+    Only hops before `upto` count; all hops if it is `None`. Return (0, "") if no packet was in a tunnel.
     """
     limits: list[tuple[int, str]] = []
     for hop in context.hops:
@@ -266,7 +267,7 @@ def _device(context: DiagnosisContext, hop: Hop) -> Device | None:
 
 
 def mtu_remarks(context: DiagnosisContext) -> list[Remark]:
-    """Return a remark if the path of the tunnel has a smaller MTU than full packets of the network need."""
+    """Return a remark, in a list, if the MTU on the tunnel's path is too small for full packets of the network."""
     entrance = next(
         (hop for hop in context.attempt if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]), None
     )
@@ -293,7 +294,7 @@ def _inner_mtu(context: DiagnosisContext, network: str) -> int:
 
 
 def swarm_of(context: DiagnosisContext) -> SwarmView | None:
-    """Return the swarm of which the source's or the destination's host is a member, `None` if there is none."""
+    """Return the swarm that the source's or the destination's host is a member of; `None` if there is none."""
     hosts = {context.source.host}
     if context.destination is not None:
         hosts.add(context.destination.host)
@@ -301,7 +302,7 @@ def swarm_of(context: DiagnosisContext) -> SwarmView | None:
 
 
 def tunnel_into_silence(context: DiagnosisContext) -> Diagnosis | None:
-    """Diagnose a packet that entered a tunnel, was not dropped, and did not arrive; otherwise return `None`."""
+    """Diagnose a packet that entered a tunnel and did not arrive, although no drop was recorded; otherwise `None`."""
     entrance = next(
         (hop for hop in reversed(context.attempt) if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]),
         None,

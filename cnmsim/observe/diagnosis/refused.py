@@ -46,7 +46,7 @@ from cnmsim.observe.location import Listener, Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.packet_summary import endpoint_text
 
-#: A client of this port speaks TLS, so that no other port takes its place.
+#: The HTTPS port: its clients speak TLS, so no other port can take its place.
 _TLS_PORT = 443
 #: The drop reasons for which the kernel sends an RST or an ICMP error back.
 REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT, DropReason.NO_DESTINATION})
@@ -72,7 +72,10 @@ def refused(context: DiagnosisContext, verdict: Verdict) -> Finding:
 
 
 def _path_open(context: DiagnosisContext, hop: Hop, server: Location) -> Finding | None:
-    """Return the finding for a port of which nothing is known; `None` if the cause of the refusal is known."""
+    """Return the finding "path open" if it is not known whether the refusing server listens on the port.
+
+    Return `None` if the cause of the refusal is known.
+    """
     connected = context.outcome.address
     if context.source is server and connected is not None and is_loopback(connected):
         result = _localhost(context, server, hop.destination_port)
@@ -135,7 +138,10 @@ def _port_of_container(context: DiagnosisContext, server: Location, port: int, e
 
 
 def _by_other_protocol(context: DiagnosisContext, server: Location, port: int, endpoint: str) -> Diagnosis | None:
-    """Diagnose a port on which a program listens with the other transport protocol only; `None` if none does."""
+    """Diagnose a port on which a program listens only with the other transport protocol; `None` if none does.
+
+    `endpoint` is the address and port that the probe used, as text.
+    """
     protocol = context.target.protocol
     other = "udp" if protocol == "tcp" else "tcp"
     if all(item.is_loopback_only for item in server.listening_on(other, port)):
@@ -145,9 +151,9 @@ def _by_other_protocol(context: DiagnosisContext, server: Location, port: int, e
 
 
 def _rebind(context: DiagnosisContext, server: Location) -> tuple[Change, ...]:
-    """Return the change that makes a program listen on all addresses instead of loopback only.
+    """Return the change that makes a program listen on all addresses instead of loopback only, in a tuple.
 
-    Empty if there is none.
+    The tuple is empty if no program of the server listens on loopback with the target's protocol.
     """
     for item in server.services:
         if item.is_loopback_only and item.protocol == context.target.protocol:
@@ -156,7 +162,10 @@ def _rebind(context: DiagnosisContext, server: Location) -> tuple[Change, ...]:
 
 
 def _other_port(context: DiagnosisContext, server: Location, ports: set[int]) -> tuple[Change, ...]:
-    """Return the change that uses the one port on which a container listens; advice if there are several."""
+    """Return changes that use the one port, in `ports`, on which a container listens.
+
+    If there are several ports, the result is advice to choose one.
+    """
     if len(ports) != 1 or _TLS_PORT in {context.target.port, *ports}:
         return (Manual(Task.USE_LISTENED_PORT, server.name),)
     (port,) = ports
@@ -167,9 +176,9 @@ def _other_port(context: DiagnosisContext, server: Location, ports: set[int]) ->
 
 
 def _asked_host(context: DiagnosisContext, server: Location) -> str:
-    """Return the name to probe after a port of `server` is published.
+    """Return the host name to probe once a port of `server` is published on the server's host.
 
-    That is the name that the probe used if it belongs to the server's host, else the name of that host.
+    That is the name that the probe used if it is a name of that host, else the host's own name.
     """
     destination = context.destination
     is_its_host = destination is not None and not destination.is_container and destination.name == server.host
@@ -197,7 +206,7 @@ def _localhost(context: DiagnosisContext, server: Location, port: int) -> Diagno
 
 
 def _published_elsewhere(context: DiagnosisContext, machine: Location, port: int) -> Diagnosis | None:
-    """Diagnose `localhost` on a machine for a port that a Docker host publishes; `None` if none does."""
+    """Diagnose a probe of `localhost` for a port that is published on another machine; `None` if it is on none."""
     for item in context.directory.locations:
         for binding in item.published:
             is_asked = (binding.host_port, binding.protocol) == (port, context.target.protocol)
@@ -208,7 +217,10 @@ def _published_elsewhere(context: DiagnosisContext, machine: Location, port: int
 
 
 def _reachable_endpoint(server: Location, listener: Listener) -> Listener:
-    """Return the listener; if it listens on the wildcard address, with an address of the server in its place."""
+    """Return the listener with an address at which it can be reached.
+
+    For a listener on the wildcard address, that is an address of the server in the same IP version.
+    """
     if any(listener.address):
         return listener
     own = next((item for item in server.addresses if len(item) == len(listener.address)), listener.address)
@@ -287,7 +299,7 @@ def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoin
 def _published_ports(
     context: DiagnosisContext, server: Location, endpoint: str, containers: list[Location]
 ) -> Diagnosis:
-    """Diagnose a host port on which nothing listens. The cause lists the ports that the host's containers publish."""
+    """Diagnose a host port on which nothing listens. The cause lists the ports published by the host's containers."""
     published = {
         each.host_port: item.name
         for item in containers

@@ -17,9 +17,9 @@ _COMMENT = re.compile(r"# (Based on host file|ExtServers|Overrides|Option ndots 
 
 
 def resolv_conf_facts(files: FileSystem) -> tuple[str, ...]:
-    """Return one text for each line of a container's resolv.conf: the line and its origin.
+    """Return one text for each line of a container's resolv.conf: the line and where it comes from.
 
-    Empty if the file was not written by an engine.
+    `files` is the container's file system. The result is empty if the file was not written by an engine.
     """
     if not files.exists(_PATH):
         return ()

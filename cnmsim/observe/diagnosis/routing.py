@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from cnmsim.kernel.route import Route
     from cnmsim.observe.location import Location
 
-#: The number of entries of a large conntrack table: Linux's default with 4 GiB of memory or more.
+#: The size suggested for a full conntrack table: Linux's default with 4 GiB of memory or more.
 _MANY_CONNECTIONS = 262144
 
 
 def link_down(context: DiagnosisContext) -> Diagnosis | None:
-    """Diagnose an interface of the source that is down, so that its routes are gone; otherwise return `None`.
+    """Diagnose an interface of the source that is down, so that its routes are missing; `None` if there is none.
 
     Only an interface with an address of the destination's IP version counts.
     """
@@ -96,13 +96,16 @@ def narrow_mask(context: DiagnosisContext) -> Diagnosis | None:
 
 
 def is_off(location: Location) -> bool:
-    """Return True if the location is a host with interfaces none of which has a link: it has no power or no cable."""
+    """Return True if a host is powered off or unplugged, that is, none of its interfaces has a link.
+
+    Return False for a container, or a host without interfaces.
+    """
     interfaces = [each for each in location.namespace.devices.values() if isinstance(each, Nic)]
     return not location.is_container and bool(interfaces) and all(each.link is None for each in interfaces)
 
 
 def silent_gateway(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Diagnose a route whose gateway does not answer; `None` if the destination itself does not answer."""
+    """Diagnose a route whose gateway does not answer; `None` if the silent next hop is the destination itself."""
     location = context.location_at(hop.place)
     if not isinstance(hop.detail, NextHop) or location is None or hop.destination is None:
         return None
@@ -130,7 +133,11 @@ def _route(namespace: NetworkNamespace, destination: Address, gateway: Address) 
 
 
 def _router(context: DiagnosisContext, location: Location, gateway: Address) -> Address | None:
-    """Return an address of a forwarding host in the gateway's subnet, `None` if there is none."""
+    """Return an address of another host that can replace `gateway`; `None` if there is none.
+
+    The host must forward packets and have no engine. The address must be in a subnet of `location` that contains the
+    gateway.
+    """
     subnets = [
         own.prefix
         for device in location.namespace.devices.values()

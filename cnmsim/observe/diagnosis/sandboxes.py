@@ -1,4 +1,4 @@
-"""Changes for sandboxes of no container: calls of libnetwork in place of docker commands."""
+"""Replace docker commands by libnetwork calls in changes of sandboxes that belong to no container."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from cnmsim.observe.location import Directory
 
 
 def for_sandboxes(changes: tuple[Change, ...], directory: Directory) -> tuple[Change, ...]:
-    """Return the changes with those of containers replaced where a sandbox is meant.
+    """Return the changes, with those that concern a sandbox of no container replaced by libnetwork calls.
 
-    A change that only an engine can make, such as to publish a port of a running container, is left out.
+    Changes of a sandbox that only an engine can make, such as publishing a port of a running container, are left out.
     """
     sandboxes = {(item.host, item.name) for item in directory.locations if item.is_sandbox}
     if not sandboxes:

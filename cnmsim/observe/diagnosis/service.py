@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 def unknown_service(context: DiagnosisContext, name: str) -> Diagnosis | None:
-    """Diagnose the name of a swarm service that was not found; `None` if the source's swarm has no such service."""
+    """Diagnose why the name of a swarm service was not found; `None` if the source's swarm has no such service."""
     swarm = swarm_of(context)
     service = swarm.service(name) if swarm is not None else None
     if swarm is None or service is None:
@@ -105,7 +105,7 @@ def _no_shared_network(swarm: SwarmView, source: Location, service: Service, net
 
 
 def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Service) -> Diagnosis:
-    """Diagnose a service without a running task, by the state of one of its tasks.
+    """Diagnose why a service has no running task, by the state of one task.
 
     That is the latest task that is meant to run or, if there is none, the latest that failed.
     """
@@ -157,7 +157,7 @@ def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Servic
 
 
 def refused_by_member(context: DiagnosisContext, hop: Hop, host: Location) -> Diagnosis | None:
-    """Diagnose a host that refused a port which a service of its swarm publishes; `None` if no service does.
+    """Diagnose a host that refused a port published by a service of its swarm; `None` if no service publishes it.
 
     If the host is in no swarm, the services of the lab's other swarms are considered.
     """
@@ -206,9 +206,9 @@ def _not_a_member(context: DiagnosisContext, host: Location) -> Diagnosis | None
 
 
 def no_destination(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Diagnose a swarm's load balancer that has no real server for a service.
+    """Diagnose a swarm's load balancer that has no real server (task) for a service.
 
-    `None` if the load balancer is not a swarm's.
+    `None` if the packet was not dropped at a load balancer of a swarm.
     """
     if not is_balancer(hop.place):
         return None
@@ -226,14 +226,14 @@ def no_destination(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
 
 
 def is_balancer(place: str) -> bool:
-    """Return True if a place is a load balancer's sandbox, judging by its name (`lb-…` or `…-sbox`)."""
+    """Return True if `place` is the name of a load balancer's sandbox: `lb-…` or `…-sbox`."""
     return place.startswith("lb-") or place.endswith("-sbox")
 
 
 def connection_forgotten(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
     """Diagnose a connection that a load balancer reset because IPVS no longer has an entry for it.
 
-    Otherwise return `None`.
+    Return `None` for any other packet.
 
     Source: net/netfilter/ipvs/ip_vs_proto_tcp.c (tcp_timeouts, tcp_conn_schedule).
     """
@@ -259,7 +259,8 @@ def _service_of(context: DiagnosisContext, hop: Hop) -> Service | None:
 def service_remarks(context: DiagnosisContext) -> list[Remark]:
     """Return remarks on load balancing by IPVS.
 
-    One if the destination is a service's virtual IP, and one for each connection that was not balanced.
+    There is one if the destination is a service's virtual IP, and one for each new connection that IPVS sent to the
+    task of an earlier connection.
     """
     swarm, address = swarm_of(context), context.outcome.address
     reused = [_reused(context, hop) for hop in context.attempt if hop.decision.endswith("vs.conn_reuse_mode = 0")]
@@ -271,7 +272,7 @@ def service_remarks(context: DiagnosisContext) -> list[Remark]:
 
 
 def _reused(context: DiagnosisContext, hop: Hop) -> Remark:
-    """Return a remark on a connection that IPVS did not balance.
+    """Return a remark on a new connection that IPVS sent to the task of an earlier one instead of balancing it.
 
     Source: net/netfilter/ipvs/ip_vs_core.c (is_new_conn_expected).
     """
@@ -281,7 +282,7 @@ def _reused(context: DiagnosisContext, hop: Hop) -> Remark:
 
 
 def down_remarks(context: DiagnosisContext) -> list[Remark]:
-    """Return a remark for each node of source and destination that the managers regard as down."""
+    """Return a remark for each node that the managers regard as down, of the nodes of source and destination."""
     swarm, delivery = swarm_of(context), context.delivery
     if swarm is None:
         return []

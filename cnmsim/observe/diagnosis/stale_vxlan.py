@@ -20,7 +20,7 @@ _VNIS = "com.docker.network.driver.overlay.vxlanid_list"
 
 
 def stale_vxlan_devices(locations: Iterable[Location], swarms: Iterable[SwarmView]) -> Iterator[VniTaken]:
-    """Yield the VXLAN devices of swarm nodes' hosts that have the VNI of one of the swarm's overlay networks."""
+    """Yield the VXLAN devices on swarm members that occupy the VNI of one of the swarm's overlay networks."""
     machines = [location for location in locations if not location.is_container]
     for swarm in swarms:
         networks = {vni: network for network, vnis in _vnis(swarm) for vni in vnis}

@@ -49,7 +49,9 @@ def success(context: DiagnosisContext, verdict: Verdict) -> Finding:
     if hop is not None and hop.destination is not None:
         endpoint = endpoint_text(hop.destination, hop.destination_port)
     if server is not None and server.stands_for_internet:
-        endpoint = context.endpoint_text  # its servers listen on its own address, to which it redirects
+        endpoint = (
+            context.endpoint_text
+        )  # its servers listen on its own address; packets to public addresses are redirected there
     path = _path(context, server)
     if verdict is Verdict.DELIVERED:
         cause: Cause = DatagramReceived(name, endpoint, path)
@@ -82,12 +84,12 @@ def _path(context: DiagnosisContext, server: Location | None) -> Cause | None:
 
 
 def _is_forwarded(context: DiagnosisContext, hop: Hop) -> bool:
-    """Return True if the hop's machine routed a packet that another machine had sent."""
+    """Return True if the hop is a machine's routing of a packet that another machine sent."""
     return hop.step is Step.ROUTED and hop.place != context.sender(hop)
 
 
 def proxy_note(context: DiagnosisContext) -> Hop | None:
-    """Return the hop at which docker-proxy opened its connection to the container, `None` if it did not."""
+    """Return the hop at which docker-proxy connected to the container; `None` if docker-proxy was not involved."""
     return next((hop for hop in context.attempt if hop.detail is Reporter.PROXY), None)
 
 
@@ -109,7 +111,7 @@ def _remarks(context: DiagnosisContext, hop: Hop | None, server: Location | None
 
 
 def _late_success(context: DiagnosisContext) -> list[Remark]:
-    """Return a remark if the connection was established only after a retransmission."""
+    """Return a remark, in a list, if the connection was established only after a retransmission."""
     place = context.source.namespace.name
     tries = [hop for hop in context.attempt if hop.step is Step.SENT and hop.layer4.is_syn and hop.place == place]
     drops = [hop for hop in context.drops if len(tries) > 1 and hop.time_ns < tries[1].time_ns]
@@ -120,7 +122,7 @@ def _late_success(context: DiagnosisContext) -> list[Remark]:
 
 
 def _name_sharing(context: DiagnosisContext) -> list[Remark]:
-    """Return a remark if containers of different services have the name that was looked up."""
+    """Return a remark, in a list, if the name that was looked up belongs to containers of different services."""
     addresses = context.outcome.lookup.addresses if context.outcome.lookup else ()
     owners = [(context.directory.owner(address), address) for address in addresses]
     known = [(owner, address) for owner, address in owners if owner is not None]
@@ -132,7 +134,10 @@ def _name_sharing(context: DiagnosisContext) -> list[Remark]:
 
 
 def _rules_not_visited(context: DiagnosisContext, host: Location) -> list[Remark]:
-    """Return a remark for each INPUT rule against the published port: packets to it traverse FORWARD instead."""
+    """Return a remark for each INPUT rule of `host` that would block the port but does not apply.
+
+    Packets to a published port traverse FORWARD, not INPUT.
+    """
     pattern = re.compile(rf"--dports? (\d+,)*{context.target.port}(,\d+)*\b.* -j (DROP|REJECT|ufw\S*deny)")
     is_ipv6 = context.outcome.address is not None and len(context.outcome.address) == 16
     lines = host.namespace.netfilter.iptables(6 if is_ipv6 else 4).save("filter").splitlines()

@@ -1,9 +1,9 @@
-"""The closed set of verdicts on a probe.
+"""The verdicts on a probe; there are no others.
 
 *Refused* is a reply from a live host (RST or ICMP port unreachable), *unreachable* another ICMP error or an error of
 the sender's own stack, *timeout* no reply at all. *Path open* is a refusal by a container whose program is not
-simulated: the packets arrive, and what the program listens on is not known. The verdict follows from what the sender
-saw (`diagnose.verdict_of`); only *delivered*, and a refusal behind docker-proxy, are read from the trace.
+simulated: the packets arrive, but it is not known on which ports the program listens. The verdict follows from what
+the sender saw (`diagnose.verdict_of`); only *delivered*, and a refusal behind docker-proxy, are read from the trace.
 """
 
 from __future__ import annotations
@@ -24,5 +24,5 @@ class Verdict(Enum):
 
     @property
     def is_reachable(self) -> bool:
-        """Whether the destination received what was sent to it."""
+        """Whether the probe reached the destination: answered, delivered or path open."""
         return self in {Verdict.ANSWERED, Verdict.DELIVERED, Verdict.PATH_OPEN}

@@ -11,7 +11,7 @@ from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot, Net
 from cnmsim.observe.location import Location
 
-#: Hosts with fewer free default networks than this are reported.
+#: Hosts that have fewer free default address pools than this are reported.
 FEW_POOLS = 4
 #: Networks are reported as nearly full if at least this share of their addresses is in use.
 NEARLY_FULL = 0.9
@@ -26,7 +26,7 @@ def _clash(one: Prefix, two: Prefix) -> bool:
 
 
 def overlaps(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks whose subnet overlaps another route of the host (LAN, VPN), or contains another machine."""
+    """Yield networks whose subnet overlaps another route of the host (LAN, VPN), or contains another machine."""
     for net in snapshot.networks:
         if net.driver in {"macvlan", "ipvlan"}:
             continue
@@ -72,7 +72,7 @@ def _hidden(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
 
 
 def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find hosts that have few default networks left, and networks that have few addresses left."""
+    """Yield hosts that have few default address pools left, and networks that have few addresses left."""
     for host in snapshot.docker_hosts:
         free = free_pools(snapshot, host)
         if free < FEW_POOLS:
@@ -97,7 +97,7 @@ def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def free_pools(snapshot: LabSnapshot, host: Location) -> int:
-    """Count the networks that IPAM could still assign by default on this host: at most `FEW_POOLS` are counted.
+    """Count the networks that the host's IPAM could still create without a given subnet, up to `FEW_POOLS`.
 
     A default IPv4 pool is free if it overlaps no Docker network and no route of the host.
     """
@@ -110,22 +110,25 @@ def free_pools(snapshot: LabSnapshot, host: Location) -> int:
 
 
 def _taken(net: Net, pool: Prefix, part: Prefix) -> int:
-    """Count the used addresses in `part` of a network's `pool`: the --ip-range, or the whole pool."""
+    """Count the addresses in use, including gateways, in `part` of the `pool` of a network.
+
+    `part` is the range of --ip-range, or the whole pool.
+    """
     used = [endpoint.ipv4[0] for endpoint in net.record.endpoints.values() if endpoint.ipv4 is not None]
     used += [info.gateway for info in net.record.ipam_info if info.pool == pool and info.gateway is not None]
     return sum(address in part for address in used)
 
 
 def macs(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find MAC addresses that two containers on one network have, on the same host or on the same link."""
+    """Find MAC addresses that two containers use on one network of a host, or on one link between hosts."""
     owners: dict[tuple[str, str, bytes], list[str]] = defaultdict(list)
     spaces: set[int] = set()
     for location in snapshot.containers():
         if id(location.namespace) in spaces:
-            continue  # it shares the namespace, and thus the card, of another container
+            continue  # it shares the namespace, and so the interface, of another container
         spaces.add(id(location.namespace))
         for item in location.attachments:
-            # A bridge is local to its host; networks on a parent interface or in a tunnel share a link with other
+            # A bridge is local to its host. Networks on a parent interface or in a tunnel share a link with other
             # hosts.
             where = location.host if item.driver == "bridge" else ""
             for device in location.namespace.devices.values():

@@ -1,6 +1,6 @@
-"""Find paths on which full packets vanish: real packets with DF are lost, and no ICMP error about their size returns.
+"""Find paths on which full packets vanish: packets with DF are lost, and no ICMP error about their size returns.
 
-Path MTU discovery (RFC 1191) needs that error. Without it small packets pass and large answers hang.
+Path MTU discovery (RFC 1191) needs that error. Without it, small packets pass but connections hang on large data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TIMEOUT_S = 2.0
 
 
 def black_holes(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks from which a full packet with DF is lost without an ICMP error, by sending such packets.
+    """Send full packets with DF, and find networks from which they are lost without an ICMP error.
 
     Packets are sent only where a device or segment on the path has a smaller MTU than the container.
     """
@@ -52,7 +52,11 @@ def _mtu_of(sender: Location, net: Net) -> int:
 
 
 def _peers(snapshot: LabSnapshot, net: Net) -> Iterator[tuple[Address, Address, str]]:
-    """Yield the address to send to, the address to which the host sends the outer packet, and the peer's name."""
+    """Yield destinations of test packets from a network: (address, outer address, name of the peer).
+
+    A peer is a machine or a container. The outer address is where the host sends the packet: for an
+    overlay network the peer's node, else the same address.
+    """
     machines = {host.name: host for host in snapshot.hosts if host is not net.host}
     if net.driver == "bridge":
         for host in machines.values():
@@ -68,7 +72,10 @@ def _peers(snapshot: LabSnapshot, net: Net) -> Iterator[tuple[Address, Address, 
 
 
 def _vanishes(sender: Location, address: Address, size: int) -> bool:
-    """Return True if a small packet arrives, and one of `size` bytes with DF neither arrives nor causes an error."""
+    """Return True if a small packet arrives, but one of `size` bytes with DF is lost without an ICMP error.
+
+    Both are sent from `sender` to `address`.
+    """
     from scapy.layers.inet import ICMP, IP
 
     from cnmsim.observe.packets.origin import Origin

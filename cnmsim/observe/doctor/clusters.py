@@ -24,11 +24,11 @@ from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.tracer import run_probe
 from cnmsim.swarm.objects import NodeRole, Replicated
 
-#: The largest number of nodes for which every pair is probed. In larger swarms each node probes only the next and the
-#: previous one.
+#: Up to this number of nodes, every pair is probed. In larger swarms each node probes only the next and the previous
+#: one.
 ALL_PAIRS = 6
 _TIMEOUT_S = 0.5
-#: The number of managers of which one may fail.
+#: The smallest number of managers with which one may fail.
 _SURVIVE_ONE = 3
 _AGAINST_ESP = re.compile(r"-A .*-p (esp|50)\b.* -j (DROP|REJECT)")
 _FILTERED = frozenset({DropReason.NETFILTER_DROP, DropReason.NETFILTER_POLICY, DropReason.NETFILTER_REJECT})
@@ -136,7 +136,7 @@ def stray_tunnels(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def node_ports(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find ports that are closed between nodes, by sending real packets from one node to another."""
+    """Send real packets between nodes to find swarm ports that are closed."""
     for swarm in snapshot.directory.swarms:
         hosts = {host.name: host for host in snapshot.hosts if host.name in swarm.members}
         managers = [node.hostname for node in swarm.store.nodes if node.role is NodeRole.MANAGER]
@@ -176,7 +176,10 @@ def _pairs(swarm: SwarmView) -> list[tuple[str, str]]:
 def _lost(
     snapshot: LabSnapshot, swarm: SwarmView, source: Location, goal: str, protocol: str, port: int
 ) -> Hop | None:
-    """Send one real packet. Return the hop where a packet filter dropped it, or `None` if none did."""
+    """Probe `port` of the node `goal` from `source` with one real packet.
+
+    Return the hop where a packet filter dropped it, or `None` if none did.
+    """
     address = _address_of(swarm, goal)
     if address is None:
         return None

@@ -25,8 +25,8 @@ class Severity(IntEnum):
 class Fault:
     """One fault: severity, kind (a stable identifier such as `port-blocked`), place, message and advice.
 
-    `fix` is the advice as a sentence; it was not tried. `source` is the line of the Compose file that states what is
-    wrong (`compose.yml:12`), "" if no file does.
+    `fix` is the advice as a sentence; it was not tried. `source` is the line of the Compose file that is wrong
+    (`compose.yml:12`), "" if the fault is not in such a file.
     """
 
     severity: Severity

@@ -40,9 +40,10 @@ def forwarding(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find Docker hosts with rules in a second rule set besides the one that Docker uses.
+    """Find Docker hosts where rules are in effect in a rule set other than the one that Docker uses.
 
-    An operator's own nftables tables are no fault.
+    The rule sets are iptables-legacy, iptables (nft) and native nftables. If Docker uses nftables, an operator's own
+    nftables tables are no fault.
     """
     for host in snapshot.docker_hosts:
         netfilter = host.namespace.netfilter
@@ -80,7 +81,7 @@ def bridge_filter(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks whose MTU is too large for the path to the outside, or for the tunnel between hosts."""
+    """Find networks with an MTU too large for the path to the outside or (overlay) to the other nodes."""
     for net in snapshot.networks:
         smallest, where = smallest_mtu(snapshot, net.host, _outside(snapshot, net))
         mtu = _mtu_of(snapshot, net)
@@ -111,7 +112,7 @@ def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def smallest_mtu(snapshot: LabSnapshot, host: Location, peers: Iterable[Address]) -> tuple[int, str]:
-    """Return the smallest MTU on the paths from a host to `peers`, and the device or segment with that MTU.
+    """Return the smallest MTU on the paths from a host to `peers`, and the device or segment that has it.
 
     Return (0, "") if there is no path.
     """

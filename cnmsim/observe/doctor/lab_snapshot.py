@@ -30,7 +30,7 @@ class Net:
     subnets: tuple[Prefix, ...]
     bridge: str
     is_internal: bool
-    #: The network object of libnetwork; its pools show how many addresses are allocated.
+    #: The network object of libnetwork; its address pools show how many addresses are allocated.
     record: Any = field(repr=False)
 
     @property
@@ -50,7 +50,7 @@ class LabSnapshot:
 
     @classmethod
     def of(cls, lab: LabView) -> LabSnapshot:
-        """Record the present state of a lab."""
+        """Return a snapshot of the present state of a lab."""
         directory = directory_of(lab)
         engines = {name: host.docker for name, host in lab.hosts.items() if host.has_docker}
         by_name = {location.name: location for location in directory.locations if not location.is_container}
@@ -73,7 +73,7 @@ class LabSnapshot:
         return (location for location in self.hosts if location.has_engine)
 
     def containers(self, host: Location | None = None) -> Iterator[Location]:
-        """Return the running containers on `host`, or on all hosts if it is `None`."""
+        """Return the running containers on `host`, or on all hosts if `host` is `None`."""
         return (
             location
             for location in self.directory.locations
@@ -81,10 +81,10 @@ class LabSnapshot:
         )
 
     def source(self, container: Location, *keys: str) -> str:
-        """Return the place in the Compose file of a value of a container's service, as `compose.yml:12`.
+        """Return where a setting of a container's service stands in the Compose file, as `compose.yml:12`.
 
-        `keys` lead to the value inside the service: `("environment", "DB_HOST")`. Return "" if the container is of no
-        project, or if no file states anything of it.
+        `keys` lead to the setting inside the service: `("environment", "DB_HOST")`. Return "" if the container
+        belongs to no project, or if no file contains the setting.
         """
         for project in getattr(self.lab, "projects", ()):
             if project.name == container.project and container.service in project.model.services:
@@ -92,7 +92,7 @@ class LabSnapshot:
         return ""
 
     def own_devices(self, host: Location) -> set[str]:
-        """Return the names of the devices that a host's engine uses as bridges, with `docker_gwbridge`."""
+        """Return the names of the bridges of a host's engine, always with `docker_gwbridge`."""
         return {net.bridge for net in self.networks if net.host is host and net.bridge} | {"docker_gwbridge"}
 
 

@@ -1,7 +1,8 @@
 """Find `localhost` where another container is meant: in environments, commands, labels and health checks.
 
-In a container `localhost` is the container itself. A text is reported only if nothing listens on its port there and
-another container of the project listens on it, so that texts about the program's own ports are no faults.
+In a container `localhost` is the container itself. A text is reported only if nothing in the container listens on the
+port that it names, and another container of the project does. Texts about the container's own ports are therefore not
+reported.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _LOCAL = r"(localhost|127\.0\.0\.1|\[::1\])"
 _URL = re.compile(
     rf"\b(?:([a-z][a-z0-9]*)(?:\+[a-z0-9]+)*:/{{2,3}}(?:[^\s/@,]*@)?|(?<![\w.:/@-])){_LOCAL}(?::([0-9]{{1,5}}))?(?![\w.:])"
 )
-#: Variables with the host of a server, such as DB_HOST, and the ports of such servers.
+#: Variables that name a server's host, such as DB_HOST, and the ports of such servers.
 _HOST = re.compile(
     r"(?:\w*_)?(DB|DATABASE|POSTGRES|POSTGRESQL|PG|MYSQL|MARIADB|REDIS|MONGO|MONGODB|RABBITMQ|AMQP|ELASTICSEARCH|MEMCACHED)_?"
     r"(?:HOST|HOSTNAME|SERVER|ADDR|ADDRESS)"
@@ -33,19 +34,23 @@ _SERVER_PORTS = {
     "RABBITMQ": (5672,), "AMQP": (5672,), "ELASTICSEARCH": (9200,), "MEMCACHED": (11211,),
 }  # fmt: skip
 _WEB = frozenset({"http", "https", "ws", "wss"})
-#: Names of values that a browser or a client outside uses, where `localhost` is the user's own machine.
+#: Names of settings for a browser or another client outside, for which `localhost` is the user's own machine.
 _FOR_OTHERS = re.compile(
     r"PUBLIC|EXTERNAL|ORIGIN|CORS|REDIRECT|CALLBACK|FRONT|BROWSER|ADVERTISE|LISTEN|BIND|ALLOWED|REACT_APP|VITE|VUE_APP|"
     r"ROOT_URL|SITE|DOMAIN|ISSUER|HREF|HOSTNAME_URL|LINK|WEB_?URL|APP_URL|NO_PROXY",
     re.IGNORECASE,
 )
-#: Labels with an address that the program that reads them connects to.
+#: Labels with an address to which the program that reads the label connects.
 _TARGET_LABEL = re.compile(r"(?:loadbalancer\.server|widget)\.url", re.IGNORECASE)
 
 
 @frozen
 class _Reference:
-    """A port of `localhost` in a text: the key of the value, its words, the scheme ("" if none) and the ports."""
+    """A text that names a port of `localhost`.
+
+    `keys` lead to the setting that contains the text. The other fields are the name of the setting, the text, its URL
+    scheme ("" if none) and the ports.
+    """
 
     keys: tuple[str, ...]
     name: str
@@ -120,7 +125,7 @@ def _fault(
             continue
         published = [item.port for item in server.published if item.host_port == port]
         if published and reference.keys[0] == "environment" and reference.scheme in _WEB:
-            continue  # a browser on the Docker host gets there by that name, and the URL may be for it
+            continue  # the URL may be meant for a browser on the Docker host
         name = container.name
         inner = port if not published or any(item.port == port for item in server.services) else published[0]
         yield Fault(
@@ -136,10 +141,14 @@ def _fault(
 
 
 def _may_serve_itself(container: Location, port: int, reference: _Reference, *, is_check: bool) -> bool:
-    """Return True if the container listens on the port, or if that is not known and the text may mean itself."""
+    """Return True if the text may mean the container itself.
+
+    That is so if the container listens on `port`. It is also so if that is not known, unless the scheme is that of a
+    server other than a web server, such as `redis`. `is_check` is True if the text is the container's health check.
+    """
     own = container.listening_on("tcp", port)
     if is_check:
-        # That a health check asks for a port is no evidence if other sources say where the program listens.
+        # A port known only from a health check is no evidence if other sources say where the program listens.
         by_check = [item for item in container.services if item.known is not None and _from_check(item.known)]
         own = tuple(item for item in own if item not in by_check)
         return bool(own) or len(by_check) == len(container.services)
@@ -152,7 +161,7 @@ def _from_check(known: object) -> bool:
 
 
 def _serves(other: Location, port: int) -> bool:
-    """Return True if a container listens on a port for others, or is published as that port of its host."""
+    """Return True if others can connect to the port: `other` listens on it or publishes it as a host port."""
     return any(
         item.protocol == "tcp" and item.port == port and not item.is_loopback_only for item in other.services
     ) or any(item.protocol == "tcp" and item.host_port == port for item in other.published)

@@ -1,4 +1,4 @@
-"""What the doctor looks for, in order."""
+"""The list of the doctor's checks, in the order in which they are run."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class _Wire:
 
 @frozen
 class _Lent:
-    """The addresses that a macvlan or ipvlan network assigns on a link: those of `part`, except `reserved`."""
+    """The addresses that a macvlan or ipvlan network assigns on a link: all in `part`, except `reserved`."""
 
     net: Net
     wire: _Wire
@@ -120,9 +120,9 @@ def _machines(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
 
 
 def duplicates(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find addresses that two machines or containers have at the same time, according to the event log.
+    """Find addresses that two machines or containers have at the same time, according to the lab's event log.
 
-    Addresses that one of the two has given up since are left out.
+    An address is left out if one of the two no longer has it.
     """
     seen: set[tuple[Address, frozenset[Mac]]] = set()
     for host in snapshot.hosts:

@@ -14,8 +14,8 @@ from cnmsim.observe.location import Location, Published
 from cnmsim.observe.swarm_view import ports_of
 from cnmsim.swarm.objects import Service
 
-#: Ports of servers that are rarely meant to be public, with the server's name, and a part of the image's name where
-#: other programs listen on that port, too.
+#: Ports of servers that should rarely be public, each with the server's name and a pattern. If the pattern is not
+#: empty, the port counts only for images whose name matches, because other programs listen on it, too.
 _PRIVATE = {
     2375: ("the Docker API", ""), 3306: ("MySQL", ""), 5432: ("PostgreSQL", ""), 6379: ("Redis", ""),
     9200: ("Elasticsearch", "elastic|opensearch|wazuh-indexer"), 11211: ("memcached", ""), 27017: ("MongoDB", ""),
@@ -23,14 +23,18 @@ _PRIVATE = {
     9042: ("Cassandra", "cassandra|scylla"), 8086: ("InfluxDB", "influx"), 5984: ("CouchDB", "couch"),
     7687: ("Neo4j", "neo4j|memgraph"), 8123: ("ClickHouse", "clickhouse"),
 }  # fmt: skip
-#: A client of this port speaks TLS, so that no other port takes its place.
+#: The HTTPS port: its clients speak TLS, so no other port can take its place.
 _TLS_PORT = 443
 _INPUT = re.compile(r"-A (?:INPUT|ufw6?-\S*input)\b.*-j (?:DROP|REJECT|ufw\S*deny)")
 _PORTS = re.compile(r"--dports? (\S+)")
 
 
 def published(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find ports published on all addresses that INPUT rules should block, or that are rarely meant to be public."""
+    """Find ports published on all addresses that should not be.
+
+    These are ports that an INPUT rule or policy is meant to block, but does not because published ports traverse
+    FORWARD; and ports that are rarely meant to be public.
+    """
     for host in snapshot.docker_hosts:
         lines = host.namespace.netfilter.iptables(4).save("filter").splitlines()
         closed = ":INPUT DROP" in " ".join(line[:11] for line in lines)
@@ -59,7 +63,7 @@ def published(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def published_services(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find services that publish, on all nodes, a port that is rarely meant to be public."""
+    """Find swarm services that publish a port, on every node, that is rarely meant to be public."""
     for swarm in snapshot.directory.swarms:
         for service in swarm.store.services:
             for item in ports_of(service):
@@ -73,7 +77,7 @@ def published_services(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find published ports whose container port has no listener, or only a listener on loopback."""
+    """Find published ports for which nothing listens in the container, or only on its loopback address."""
     for host in snapshot.docker_hosts:
         for container in snapshot.containers(host):
             for item in dict.fromkeys(evolve(port, host_ip="") for port in container.published):
@@ -89,7 +93,7 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                         if socket.protocol == item.protocol and not socket.is_loopback_only
                     }
                 )
-                # A program that is not simulated is only assumed to listen.
+                # It is only an assumption that a program that is not simulated listens.
                 is_known = any(socket.provenance is not Provenance.ASSUMED for socket in container.services)
                 if listeners:
                     why, fix = f"only {listeners[0]} is listened on", f"let its program listen on 0.0.0.0:{item.port}"
@@ -140,13 +144,16 @@ def _image_of(service: Service) -> str:
 
 
 def _private(port: int, image: str) -> str:
-    """Return the name of the server that listens on a port that is rarely meant to be public, "" for other ports."""
+    """Return the name of the server that uses `port`, if such a port is rarely meant to be public; else ""."""
     name, images = _PRIVATE.get(port, ("", ""))
     return name if not images or re.search(images, image) else ""
 
 
 def _option(container: Location, item: Published, address: str = "") -> str:
-    """Return what publishes a port: an item of `ports` for a service of a Compose file, else a `-p` option."""
+    """Return the setting that publishes a port: an item of `ports` in a Compose file, otherwise a `-p` option.
+
+    `address` is put in front of the host port, such as `127.0.0.1:`.
+    """
     text = f"{address}{item.host_port}:{item.port}" + ("" if item.protocol == "tcp" else f"/{item.protocol}")
     return f'ports: "{text}"' if container.project else f"-p {text}"
 
@@ -174,7 +181,7 @@ def _closes(rule: str, item: Published) -> bool:
 
 
 def proxied(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find published ports that docker-proxy relays, so that containers see the gateway as the client."""
+    """Find published ports that docker-proxy relays, so that containers see the gateway as the client's address."""
     for host in snapshot.docker_hosts:
         config = snapshot.engines[host.name].config
         if not config.userland_proxy:

@@ -38,10 +38,11 @@ Body = dict[str, Any]
 
 @singledispatch
 def apply_change(change: Change, lab: Any) -> None:
-    """Apply a change to a lab (an object with `hosts`). By default run the change's commands on their hosts.
+    """Apply a change to a lab (an object with `hosts`).
 
-    Raises `NotFound` if a host or object does not exist, and `InvalidParameter` if a command fails (with its output)
-    or if only people can make the change. Errors of an engine that refuses the change are passed on.
+    Most changes are applied by running their commands on the hosts. Raises `NotFound` if a host or object does not
+    exist. Raises `InvalidParameter` if a command fails (with its output), or if only a person can make the change. If
+    an engine refuses the change, its error is passed on.
     """
     commands = commands_of(change)
     if not commands:
@@ -79,7 +80,7 @@ def _engine(lab: Any, host: str) -> Any:
 
 
 def _engine_of(lab: Any, container: str, host: str) -> Any:
-    """Return the engine that has the container: the engine of `host` if it has it, else the first other one.
+    """Return the engine that has the container: that of `host` if it has it, else another one.
 
     Raises `NotFound` if no engine has it.
     """
@@ -171,9 +172,9 @@ def _(change: ActivateNode, lab: Any) -> None:
 
 
 def _recreate_container(lab: Any, host: str, name: str, edit: Callable[[Body], None]) -> None:
-    """Remove a container, then create and start it again under the same name.
+    """Remove a container, then create and start it again under the same name with a changed configuration.
 
-    `edit` modifies the request body of the create call in place.
+    `edit` modifies the old request body of the create call in place.
     """
     engine = _engine(lab, host)
     old = engine.containers.get(name)

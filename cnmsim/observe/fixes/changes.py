@@ -1,8 +1,9 @@
-"""The changes to a lab that a fix can consist of: one class for each kind. The set is closed.
+"""The changes to a lab that a fix can consist of: one class for each kind; there are no other kinds.
 
 A change refers to hosts, containers, networks and services by name, so that it can be applied to a lab and to every
 fork of it. `fixes.apply` applies changes, `fixes.commands` renders them as commands, and `diagnosis.sentences` as
-phrases. Each dispatches on the type, and so can a further renderer (e.g. one that edits a Compose file).
+phrases. Each of these selects a function by the type of the change, and so can another renderer (e.g. one that edits
+a Compose file).
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ class Change:
 
     @property
     def is_applicable(self) -> bool:
-        """Whether cnmsim can apply the change: it supports the kind, and the change names everything that is needed.
+        """Whether cnmsim itself can apply the change: it supports the kind, and nothing in the change is left open.
 
-        A daemon's options, a swarm's keys and tokens, and the tasks in `Task` are left to people.
+        Only a person can change a daemon's options, a swarm's keys and tokens, or do the tasks in `Task`.
         """
         match self:
             case ChangeDaemonOption() | RestartDaemon() | RejoinSwarm() | Manual():
@@ -46,14 +47,14 @@ class Change:
         return True
 
 
-# ---- another question
+# ---- a changed probe
 
 
 @frozen
 class AskOther(Change):
-    """Use another name, address, port or protocol for the probe, without a change to the lab.
+    """Probe another name, address, port or protocol; the lab is not changed.
 
-    "" and 0 keep the value that the failed probe used; `is_published` marks `port` as a published port.
+    A field that is "" or 0 keeps the value of the failed probe. `is_published` is True if `port` is a published port.
     """
 
     host: str = ""
@@ -67,7 +68,7 @@ class AskOther(Change):
 
 @frozen
 class PublishPort(Change):
-    """Recreate a container with its `port` published as `host_port` of its host. A `port` of 0 is unknown."""
+    """Recreate a container with its `port` published as `host_port` of its host. `port` is 0 if it is not known."""
 
     host: str
     container: str
@@ -131,7 +132,7 @@ class CreateNetwork(Change):
 
 @frozen
 class ConnectNetwork(Change):
-    """Connect a container to a network. `network` is "" if any network will do."""
+    """Connect a container to a network. `network` is "" if the user may choose any network."""
 
     host: str
     network: str
@@ -148,7 +149,10 @@ class NewNetwork(Change):
 
 @frozen
 class JoinNetwork(Change):
-    """Create an endpoint of a network and join a sandbox of no container to it. `network` as in `ConnectNetwork`."""
+    """Create an endpoint on a network and join it to a sandbox that belongs to no container.
+
+    `network` is "" if the user may choose any network.
+    """
 
     host: str
     network: str
@@ -169,8 +173,8 @@ class NetworkSetting(Enum):
 class RecreateNetwork(Change):
     """Recreate a network of a host with one setting changed, and connect its containers again.
 
-    `value` is `KEY=VALUE` for a driver option, or an address. "" leaves the choice open; Docker then chooses the
-    subnet.
+    `value` is `KEY=VALUE` for a driver option, an address for other settings, or "" to leave the value open. If no
+    subnet is given, Docker chooses one.
     """
 
     host: str
@@ -193,7 +197,7 @@ class ChangeDaemonOption(Change):
 
 @frozen
 class RestartDaemon(Change):
-    """Restart dockerd on a host, which then installs its packet filter rules again."""
+    """Restart dockerd on a host, so that it installs its packet filter rules again."""
 
     host: str
 
@@ -227,7 +231,10 @@ class ActivateNode(Change):
 
 @frozen
 class RejoinSwarm(Change):
-    """Unlock a locked manager if `needs_unlock`, else have the node leave the swarm and join it again."""
+    """Make a node take part in its swarm again.
+
+    With `needs_unlock`, the locked manager is unlocked; otherwise the node leaves the swarm and joins it again.
+    """
 
     host: str
     needs_unlock: bool = False
@@ -247,7 +254,7 @@ class SetSysctl(Change):
 
 @frozen
 class AddRule(Change):
-    """Insert a rule at the head of a chain of table filter. It accepts packets that match `match`, e.g. `-p tcp`."""
+    """Insert a rule at the head of a chain of table filter that accepts packets that match `match`, e.g. `-p tcp`."""
 
     host: str
     chain: str
@@ -294,7 +301,7 @@ class AcceptByPolicy(Change):
 
 @frozen
 class AddRoute(Change):
-    """Add a route on a host. `prefix` or `via` is "" if people have to choose it."""
+    """Add a route on a host. `prefix` or `via` is "" if the user has to choose it."""
 
     host: str
     prefix: str = ""
@@ -305,7 +312,7 @@ class AddRoute(Change):
 class ReplaceRoute(Change):
     """Replace a route of a host.
 
-    `path` is what follows the prefix, e.g. `via 10.0.0.1` or `dev eth0 src 10.0.0.2`.
+    `path` is the part of the new route after the prefix, e.g. `via 10.0.0.1` or `dev eth0 src 10.0.0.2`.
     """
 
     host: str
@@ -359,7 +366,7 @@ class AddShimDevice(Change):
     """Add a macvlan or ipvlan device on `parent` to a host, so that the host reaches containers on the same parent.
 
     `address` is a free address of the containers' subnet for the new device, "" if there is none. `guest` is the
-    address of the container to reach.
+    address of the container that the host is to reach.
     """
 
     host: str
@@ -375,7 +382,7 @@ class RepairLinks(Change):
     """Repair the links of the lab, as `lab.heal()` does."""
 
 
-# ---- composition, and what only people can do
+# ---- several changes, and tasks for people
 
 
 @frozen
@@ -386,7 +393,7 @@ class Steps(Change):
 
 
 class Task(Enum):
-    """What people have to do, because cnmsim cannot. `diagnosis.sentences` has a sentence for each."""
+    """Tasks that people have to do because cnmsim cannot. `diagnosis.sentences` has a sentence for each."""
 
     USE_NAME = auto()
     USE_TASK_NAMES = auto()
@@ -467,7 +474,7 @@ class Task(Enum):
 
 @frozen
 class Manual(Change):
-    """A task for people. `subject` and `other` are the names that its sentence contains."""
+    """A task that only a person can do. `subject` and `other` are names that fill in the task's sentence."""
 
     task: Task
     subject: str = ""
@@ -475,7 +482,10 @@ class Manual(Change):
 
 
 def steps_of(change: Change) -> tuple[Change, ...]:
-    """Return the individual changes in order: those inside `Steps`, nested ones too, or else the change itself."""
+    """Return the single changes that a change consists of, in order.
+
+    For `Steps` these are the changes inside, also of nested `Steps`; any other change is returned alone.
+    """
     return (
         tuple(step for each in change.changes for step in steps_of(each)) if isinstance(change, Steps) else (change,)
     )

@@ -40,7 +40,10 @@ from cnmsim.observe.fixes.changes import (
 
 @frozen
 class Command:
-    """A command line, and the host on which to type it; "" for a call on the lab, such as `lab.heal()`."""
+    """A command line, and the host on which to type it.
+
+    The host is "" for a Python call on the lab, such as `lab.heal()`.
+    """
 
     place: str
     line: str
@@ -49,7 +52,7 @@ class Command:
         return f"{self.place}$ {self.line}" if self.place else self.line
 
 
-#: Commands that are typed on the change's host and only contain its fields; `0` is the change.
+#: Commands that contain only fields of the change and are typed on the change's host; `0` is the change.
 _TEMPLATES: dict[type[Change], str] = {
     StartContainer: "docker start {0.container}",
     RestartContainer: "docker restart {0.container}",
@@ -69,7 +72,7 @@ _TEMPLATES: dict[type[Change], str] = {
 
 @singledispatch
 def commands_of(change: Change) -> tuple[Command, ...]:
-    """Return the command lines that make a change; empty if no command is needed or none exists."""
+    """Return the command lines that make a change; empty if the change needs no command, or none can make it."""
     template = _TEMPLATES.get(type(change))
     return () if template is None else (Command(getattr(change, "host", ""), template.format(change)),)
 
@@ -124,7 +127,7 @@ def _(change: RecreateNetwork) -> tuple[Command, ...]:
 
 
 def network_option(change: RecreateNetwork) -> str:
-    """Return the `docker network create` option for the new setting.
+    """Return the `docker network create` option for the changed setting of a network.
 
     Examples: `-o com.docker.network.driver.mtu=1450`, `--gateway 10.0.0.1`.
     """

@@ -1,4 +1,4 @@
-"""An edit of the file that a lab was read from."""
+"""An edit of a file from which a lab was read, such as a Compose file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _CONTEXT_LINES = 3
 
 @frozen
 class FileEdit:
-    """The new content of a file: `before` is the text that was read, `after` the edited one.
+    """An edit of a file: `before` is the text that was read, `after` the edited text.
 
-    Everything that the edit does not concern is the same in both: comments, order, spacing and quotes.
+    The edit keeps everything else as it is: comments, order, spacing and quotes.
     """
 
     path: str
@@ -27,7 +27,10 @@ class FileEdit:
 
     @property
     def line(self) -> int:
-        """The first line (from 1) of `before` that the edit changes, or before which it inserts lines."""
+        """The number (from 1) of the first changed line of `before`.
+
+        If lines are only inserted, it is the line before which they are inserted.
+        """
         before, after = self.before.splitlines(), self.after.splitlines()
         same = next(
             (number for number, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), None
@@ -36,7 +39,7 @@ class FileEdit:
 
     @property
     def diff(self) -> str:
-        """The edit as a unified diff, which `patch` and `git apply` accept."""
+        """The edit as a unified diff that `patch` and `git apply` accept."""
         lines = difflib.unified_diff(
             self.before.splitlines(), self.after.splitlines(), self.path, self.path, n=_CONTEXT_LINES, lineterm=""
         )
@@ -50,7 +53,7 @@ class FileEdit:
     def write(self) -> None:
         """Write the new content to the file.
 
-        Raises `FileError` if the file is no longer as it was read, and `OSError` if it cannot be written.
+        Raises `FileError` if the file has changed since it was read, and `OSError` if it cannot be written.
         """
         path = Path(self.path)
         raw = path.read_bytes()
@@ -69,5 +72,5 @@ class FileEdit:
 
 
 def text_of(raw: bytes) -> str:
-    """Return the text of a file, without a byte order mark, its lines ended by LF. Raises `UnicodeError`."""
+    """Decode a file as UTF-8: drop a byte order mark, and convert CR LF to LF. Raises `UnicodeError`."""
     return raw.decode("utf-8-sig").replace("\r\n", "\n")

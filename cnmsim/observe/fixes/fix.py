@@ -20,11 +20,11 @@ from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question, fix_candi
 if TYPE_CHECKING:
     from cnmsim.observe.explain import Explanation
 
-#: Runs the probe of a question in a lab.
+#: The type of a function that runs the probe of a question in a lab.
 Ask = Callable[[Any, Question], "Explanation"]
 #: The search for fixes ends when this many are found.
 ENOUGH = 2
-#: The maximum number of changed lines in the outline of a fix.
+#: The maximum number of changed lines of a file that the outline of a fix shows.
 _LINES = 8
 
 
@@ -32,18 +32,18 @@ _LINES = 8
 class Fix(Displayable):
     """A change to the lab, with the probe that should succeed after it.
 
-    `question` describes that probe by names: source, destination and service. If the fix is only to use another name,
-    address or port, there is nothing to change and `commands` is empty. `was_tried` is False if the lab cannot be
-    forked: such a fix is only advice.
+    `question` describes that probe by names: source, destination and service. If the fix is only to probe another
+    name, address or port, there is nothing to change and `commands` is empty. `was_tried` is False if the lab cannot
+    be forked: such a fix is only advice.
     """
 
     change: Change
     question: Question
     _lab: Any = field(repr=False, eq=False)
-    #: Runs the probe of a question in a lab. It is handed in: an explanation has fixes, and a fix returns one.
+    #: Runs the probe of a question in a lab. It is passed in to avoid a cycle of imports with `explain`.
     _ask: Ask = field(repr=False, eq=False)
     was_tried: bool = True
-    #: The names in the Compose file by those of the engine.
+    #: Maps the engine's names to the names in the Compose file.
     _names: Mapping[str, str] = field(factory=dict, repr=False, eq=False)
     _edits: list[tuple[FileEdit, ...]] = field(factory=list, repr=False, eq=False, init=False)
 
@@ -54,20 +54,21 @@ class Fix(Displayable):
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """The individual changes to the lab, without any step that only changes what the probe asks for."""
+        """The single changes to the lab, without steps that only change the probe (`AskOther`)."""
         return tuple(step for step in steps_of(self.change) if not isinstance(step, AskOther))
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The command lines, each with the host on which it is typed: `node1$ docker start web`."""
+        """The command lines of the fix, each after the host on which to type it: `node1$ docker start web`."""
         return tuple(str(command) for command in commands_of(self.change))
 
     @property
     def edits(self) -> tuple[FileEdit, ...]:
         """The fix as edits of the Compose or lab file that the lab was read from, one for each file.
 
-        Empty if the lab was not read from a file, or the file cannot express the fix. On the first access the edited
-        files are read and the question is asked in that lab; edits that do not help are left out.
+        Empty if the lab was not read from a file, or if the fix cannot be made in the file. On the first access each
+        edit is tried: a lab is read from the edited file and probed there. Edits with which the probe fails are left
+        out.
         """
         render = getattr(self._lab, "edits_of", None)
         if not self._edits:
@@ -99,7 +100,7 @@ class Fix(Displayable):
         return self.ask(changed)
 
     def ask(self, lab: Any) -> Explanation:
-        """Run the probe that should succeed after the fix in `lab`, without a change, and return the explanation."""
+        """Run the probe of the fix in `lab` without applying the fix, and return the explanation."""
         return self._ask(lab, self.question)
 
     def to_json(self) -> dict[str, Any]:
@@ -119,7 +120,9 @@ class Fix(Displayable):
 
     @property
     def outline(self) -> str:
-        """The sentence with the place in the file, and the changed lines of the file below it.
+        """The fix in a few lines.
+
+        These are its sentence, with the place in the file, and below it the changed lines of the file.
 
         `str(fix)` has the whole diff.
         """
@@ -147,9 +150,10 @@ def fork_of(lab: Any) -> Any:
 
 @define(eq=False)
 class FixSearch:
-    """The fixes of a failed probe. Each candidate is tried, on a fork of its own, when its result is needed.
+    """Searches for the fixes of a failed probe.
 
-    `ask` runs the probe of a question in a lab. `names` are the names in the Compose file by those of the engine.
+    Each candidate is tried on a fork of its own, and only when it is needed. `ask` runs the probe of a question in a
+    lab. `names` maps the engine's names to the names in the Compose file.
     """
 
     lab: Any
@@ -164,12 +168,15 @@ class FixSearch:
 
     @property
     def first(self) -> Fix | None:
-        """The best fix, `None` if no candidate works."""
+        """The best fix; `None` if no candidate makes the probe succeed."""
         return next(iter(self._take(1)), None)
 
     @property
     def fixes(self) -> tuple[Fix, ...]:
-        """The first `ENOUGH` fixes, the best first. If the lab cannot be forked, they are untried."""
+        """The first `ENOUGH` fixes, the best first.
+
+        If the lab cannot be forked, they are candidates that were not tried.
+        """
         return tuple(self._take(ENOUGH))
 
     def _take(self, count: int) -> list[Fix]:
@@ -198,7 +205,7 @@ class FixSearch:
 def works(fix: Fix, fork: Any = None) -> bool:
     """Return True if the probe succeeds after the fix is applied to `fork`, or to a new fork if that is `None`.
 
-    A change that is refused counts as not working.
+    Return False too if the change is refused.
     """
     try:
         return fix.apply(fork_of(fix._lab) if fork is None else fork).reachable

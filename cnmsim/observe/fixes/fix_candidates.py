@@ -1,4 +1,4 @@
-"""Candidate fixes for a failed probe. Only those that are verified to work are offered (`fixes.fix`)."""
+"""Candidate fixes for a failed probe. Only candidates that are verified to work are offered (`fixes.fix`)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @frozen
 class Question:
-    """What a probe tries: `source` is to reach `destination` by `service` (`tcp/80` or `icmp`).
+    """The description of a probe: whether `source` reaches `destination` by `service` (`tcp/80` or `icmp`).
 
     Both are names, so that the same probe can be run in any fork of the lab. If `is_place`, the destination is the
-    label of a location and the probe goes to its address, without a lookup. `family` and `timeout_s` are those of the
-    probe.
+    label of a location (`node1:web`), and the probe goes to the location's address without a name lookup. `family`
+    and `timeout_s` are passed to the probe.
     """
 
     source: str
@@ -36,7 +36,7 @@ class Question:
 
 @frozen
 class FailedProbe:
-    """A probe that failed: what it tried, its target and trace, and the lab's locations."""
+    """A probe that failed: its question, target and trace, and the locations of the lab."""
 
     question: Question
     target: Target
@@ -53,9 +53,9 @@ class FixCandidate:
 
 
 def fix_candidates(failed: FailedProbe) -> Iterator[FixCandidate]:
-    """Yield candidates, the best first.
+    """Yield candidates for fixes of a failed probe, the best first.
 
-    These are the changes that the diagnosis proposes, then the deletion of the rule that decided.
+    These are the changes that the diagnosis proposes, then the deletion of the packet filter rule that decided.
     """
     finding = failed.walk.finding
     changes = finding.changes if finding is not None else ()
@@ -71,14 +71,15 @@ def _question_after(failed: FailedProbe, change: Change) -> Question:
             protocol, port = step.protocol or failed.target.protocol, step.port or failed.target.port
             service = "icmp" if protocol == "icmp" else f"{protocol}/{port}"
             if step.host or not question.is_place:
-                # By the name that the probe used: the destination may be written otherwise (`node1:web`).
+                # The failed probe's target has the name that is looked up, `web`; the question may have a label
+                # (`node1:web`).
                 question = evolve(question, destination=step.host or failed.target.host, is_place=False)
             question = evolve(question, service=service)
     return question
 
 
 def _deciding_rule(failed: FailedProbe) -> Iterator[Change]:
-    """Yield the deletion of the iptables rule that decided, if it is the operator's own and not Docker's."""
+    """Yield the deletion of the iptables rule that dropped the packet, unless it is one of Docker's own rules."""
     hop = failed.walk.finding.hop if failed.walk.finding is not None else None
     rule = hop.rule if hop is not None else None
     location = failed.directory.at(hop.place) if hop is not None else None
@@ -99,8 +100,8 @@ def _deciding_rule(failed: FailedProbe) -> Iterator[Change]:
 def is_dockers_own(rule: str) -> bool:
     """Return True if Docker wrote the rule, given as iptables-save prints it.
 
-    These are rules in the DOCKER chains except DOCKER-USER, and those in table raw that protect a container's
-    address.
+    Docker's rules are those in chains named DOCKER…, except DOCKER-USER, and the rules in table raw that protect a
+    container's address.
     """
     words = rule.split()
     if words[1].startswith("DOCKER"):

@@ -1,4 +1,4 @@
-"""The description of a flow to send: its ends, protocol, rate, size and duration."""
+"""The description of a flow to send: its source and destination, protocol, rate, size and duration."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from attrs import field, frozen
 
 from cnmsim.errors import InvalidParameter
 
-#: The length of the tag at the head of each message, which is the smallest size of a message, in bytes.
+#: The length in bytes of the tag at the head of each message; no message can be smaller.
 TAG_LENGTH = 16
-#: The largest datagram over IPv4 (UDP's 16-bit length and both headers), and the largest block of a TCP flow.
+#: The largest message in bytes: a UDP datagram over IPv4 (16-bit length and both headers), or a block of a TCP flow.
 _MAX_SIZE = {"udp": 65_507, "tcp": 1 << 20}
 _DEFAULT_SIZE = {"udp": 1000, "tcp": 8192}
-#: The rate of a UDP flow that names none, in bits per second; that of iperf3.
+#: The default rate of a UDP flow, in bits per second, as in iperf3.
 _DEFAULT_UDP_RATE_BPS = 1e6
-#: The rate at which a TCP flow without `rate_bps` writes at most. CPU time is not modelled, so without this limit a
-#: sender and a receiver on one host would exchange data without end in one instant.
+#: The maximum rate at which a TCP flow without `rate_bps` writes. CPU time is not modelled, so without this limit a
+#: sender and a receiver on one host would exchange data without end at one instant of virtual time.
 UNLIMITED_RATE_BPS = 1e9
 _DEFAULT_DURATION_S = 1.0
 _MAX_DURATION_S = 86_400.0
@@ -28,15 +28,17 @@ _INTERVALS = ("constant", "poisson")
 class Flow:
     """A flow of messages from a host or container to a destination.
 
-    `source` is a name, a host or a container. `destination` is a name or address with a port, such as `"web:80"`; it
-    is resolved by the source's own resolver. `protocol` is `"udp"` or `"tcp"`. Messages of `size` bytes (1,000 for
-    UDP, 8,192 for TCP) are sent at `rate_bps` bits of payload per second: for UDP 1 Mbit/s by default, for TCP as
-    fast as the connection takes them, at most 1 Gbit/s. `interval` is `"constant"`, or `"poisson"` for exponentially
-    distributed intervals with the same mean. The flow ends after `count` messages or `duration_s` seconds, whichever
-    is first; by default after 1 s. It starts `start_s` seconds after the others.
+    `source` is a host or a container, or its name. `destination` is a name or address with a port, such as
+    `"web:80"`; a name is resolved by the source's own resolver. `protocol` is `"udp"` or `"tcp"`. Messages of `size`
+    bytes (by default 1,000 for UDP, 8,192 for TCP) are sent at `rate_bps` bits of payload per second: by default 1
+    Mbit/s for UDP; for TCP as fast as the connection takes them, at most 1 Gbit/s. `interval` is `"constant"`, or
+    `"poisson"` for exponentially distributed intervals with the same mean. The flow ends after `count` messages or
+    `duration_s` seconds, whichever comes first; by default after 1 s. It starts `start_s` seconds after `start_flows`
+    is called.
 
-    `receive` starts a receiver at the destination if no program uses the port there; without it, the messages go to
-    what is there. `family` 4 or 6 selects the IP version, 0 takes the first address. `name` is shown in results.
+    With `receive`, a receiver is started at the destination if no program uses the port there; without it, the
+    messages go to the program that uses the port, if any. `family` is the IP version, 4 or 6; with 0 the first
+    address is used. `name` is shown in results.
 
     Raises `InvalidParameter` for invalid values.
     """
@@ -88,14 +90,14 @@ class Flow:
 
     @property
     def limit_s(self) -> float:
-        """The time after which the flow sends nothing more, in seconds; infinite if only `count` ends it."""
+        """The duration of sending, in seconds; infinite if only `count` ends the flow."""
         if self.duration_s is not None:
             return self.duration_s
         return _DEFAULT_DURATION_S if self.count is None else math.inf
 
     @property
     def expected_s(self) -> float:
-        """The time that the flow takes if nothing slows it down, in seconds, including `start_s`."""
+        """The time in seconds, including `start_s`, that the flow takes if nothing slows it down."""
         by_count = math.inf if self.count is None else self.count * self.interval_ns / 1e9
         return self.start_s + min(self.limit_s, by_count)
 

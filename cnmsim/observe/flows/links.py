@@ -1,4 +1,4 @@
-"""The figures of links while flows run: frames, bytes, drops, throughput over time and queue length over time."""
+"""Measurements of links while flows run: frames, bytes and drops, with throughput and queue length over time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @frozen
 class LinkResult:
-    """The figures of one direction of a link while the flows ran.
+    """The measurements of one direction of a link while the flows ran.
 
-    `name` is `"a:eth0 → lan"` for the cable of an interface to a segment, or `"lan → a:eth0"` for the other
-    direction; for the virtual cable of a container it is `"web:eth0 →"` or `"→ web:eth0"`. `frames` and `bytes`
-    count all traffic that crossed the link, not only the flows'. `dropped` counts the frames that were lost on it, by
-    reason. `bandwidth_bps` is `None` if it is not limited. `queue_max_bytes` and `queue_max_s` are the longest queue:
-    its bytes, and the time until its last frame was transmitted. `times_s`, `throughput_bps` and `queue_bytes` are
-    the figures over time.
+    `name` is `"a:eth0 → lan"` for the cable from an interface to a segment, or `"lan → a:eth0"` for the other
+    direction; for a container's veth pair it is `"web:eth0 →"` or `"→ web:eth0"`. `frames` and `bytes` count all
+    traffic that crossed the link, not only the flows'. `dropped` counts the frames that were lost on it, by reason.
+    `bandwidth_bps` is `None` if it is not limited. `queue_max_bytes` is the greatest length that the queue reached,
+    and `queue_max_s` the time that it then took to drain. `throughput_bps` and `queue_bytes` are sampled at
+    `times_s`.
     """
 
     name: str
@@ -42,7 +42,7 @@ class LinkResult:
 
     @property
     def utilisation(self) -> float | None:
-        """The fraction of the bandwidth that was used, `None` if it is not limited."""
+        """The fraction of the bandwidth that was used, from 0 to 1; `None` if the bandwidth is not limited."""
         if self.bandwidth_bps is None or not self.duration_s:
             return None
         return self.bytes * 8 / (self.bandwidth_bps * self.duration_s)
@@ -50,7 +50,7 @@ class LinkResult:
 
 @define(eq=False)
 class _Watched:
-    """One direction of a link: its counters, and the samples of bytes and queue."""
+    """One direction of a link that is being measured: its counters, and samples of bytes and queue length."""
 
     name: str
     station: Any
@@ -71,21 +71,21 @@ class _Watched:
 
     @property
     def lane(self) -> Lane | None:
-        """The direction of the cable, with its queue and drops; `None` for a virtual cable, which has neither."""
+        """The direction of the cable, with its queue and drops; `None` for a veth pair, which has neither."""
         if self.attachment is None:
             return None
         return self.attachment.up if self.is_up else self.attachment.down
 
     @property
     def bandwidth_bps(self) -> float | None:
-        """The bandwidth in bits per second, `None` if it is not limited."""
+        """The link's bandwidth in bits per second; `None` if it is not limited."""
         return None if self.attachment is None else self.attachment.options.bandwidth_bps
 
     def queue_bytes(self, now_ns: int) -> int:
-        """Return the bytes that are queued or being transmitted.
+        """Return the number of bytes that are queued or being transmitted at `now_ns`.
 
-        A segment reserves the way to a station when a frame enters the segment, which may be long before it is there;
-        the longest wait so far bounds the queue.
+        When a frame enters a segment, the segment reserves the cable on which the frame will leave, possibly long
+        before the frame is there. The result is therefore limited to the longest wait so far.
         """
         lane, bandwidth_bps = self.lane, self.bandwidth_bps
         if lane is None or bandwidth_bps is None:
@@ -95,7 +95,7 @@ class _Watched:
 
 
 class LinkWatch:
-    """Samples the links of a lab every `step_ns` until `stop`."""
+    """Measures the links of a lab: takes a sample of each every `step_ns`, until `stop`."""
 
     def __init__(self, clock: Clock, segments: Iterable[Segment], directory: Directory, step_ns: int) -> None:
         self._clock = clock
@@ -119,7 +119,7 @@ class LinkWatch:
         self._timer = self._clock.call_at_ns(now_ns + self._step_ns, self._sample)
 
     def stop(self) -> tuple[LinkResult, ...]:
-        """Stop sampling. Return the figures of the links that carried or dropped anything."""
+        """Stop sampling. Return the measurements of the links that carried or dropped at least one frame."""
         if self._timer is not None:
             self._timer.cancel()
         results = (self._result(link) for link in self._links)

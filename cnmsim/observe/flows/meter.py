@@ -1,4 +1,4 @@
-"""The meter of a lab's running flows: what was sent, what arrived where and when, and why the rest was dropped."""
+"""The meter of a lab's running flows: records which messages were sent, arrived (where and when) or were dropped."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from cnmsim.kernel.sockets.tcp_connection import TcpConnection
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-#: The program that relays what it receives: a flow does not end at its sockets.
+#: The program (docker-proxy) that relays the data it receives: a message that arrives at its socket goes on.
 _RELAY = "docker-proxy"
 _MAGIC_LENGTH = len(MAGIC)
 
 
 @define(eq=False)
 class FlowRecord:
-    """The measurements of one flow, in virtual nanoseconds.
+    """The measurements of one flow, with times in virtual nanoseconds.
 
-    `sent_ns` holds the sending time of each message by sequence number. `arrived` and `arrived_ns` hold sequence
-    number and time of each delivery, in order of arrival. `reasons` maps the sequence number of a dropped datagram to
-    the reason, `segments` counts dropped TCP segments by reason. `receivers` counts deliveries by the name of the
-    network namespace.
+    `sent_ns` holds the sending time of each message, indexed by sequence number. `arrived` and `arrived_ns` hold the
+    sequence number and the time of each delivery, in order of arrival. `reasons` maps the sequence number of a
+    dropped datagram to the reason; `segments` counts dropped TCP segments by reason. `receivers` counts deliveries by
+    the name of the network namespace.
     """
 
     number: int
@@ -49,19 +49,19 @@ class FlowRecord:
     is_done: bool = False
 
     def deliver(self, sequence: int, now_ns: int, place: str) -> None:
-        """Record the delivery of a message."""
+        """Record that the message was delivered at `now_ns` in the network namespace `place`."""
         self.reasons.pop(sequence, None)
         self.arrived.append(sequence)
         self.arrived_ns.append(now_ns)
         self.receivers[place] += 1
 
     def dropped(self, sequence: int, reason: DropReason, text: str) -> None:
-        """Record the drop of a packet with a part of a message; `text` is the reason to show."""
+        """Record that a packet with all or a part of a message was dropped; `text` is the reason to show."""
         if self.flow.protocol == "tcp":
             if reason is not DropReason.NOT_FOR_US:
                 self.segments[text] += 1
         elif self.reasons.get(sequence, DropReason.NOT_FOR_US.value) == DropReason.NOT_FOR_US.value:
-            # A flooded copy that another station ignores does not say what became of the datagram.
+            # That another machine ignores its copy of a flooded datagram does not say what became of the datagram.
             self.reasons[sequence] = text
 
     def refused(self, sequence: int, text: str) -> None:
@@ -70,7 +70,10 @@ class FlowRecord:
 
     @property
     def is_accounted(self) -> bool:
-        """Whether every message that was sent has arrived or was dropped; duplicates may make this true too early."""
+        """Whether each message that was sent either arrived or was dropped.
+
+        It may be True too early, because a duplicate counts as one more arrival. It is always True for TCP.
+        """
         is_stream = self.flow.protocol == "tcp"
         return is_stream or len(self.arrived) + len(self.reasons) >= len(self.sent_ns)
 
@@ -84,9 +87,10 @@ class _Stream:
 
 
 class PacketObserver:
-    """The observer of one message where tunnels encrypt, so that a dropped packet does not show its tag.
+    """Observes the packets of one message, for labs in which tunnels encrypt.
 
-    Everything the message causes is reported to it, at the price of the full path for every packet.
+    In such a lab the tag of a dropped packet cannot be read. The observer is set while the message is sent, so every
+    event that the message causes is reported to it. The cost: no packet can take a fast path.
     """
 
     __slots__ = ("_record", "_sequence")
@@ -96,13 +100,13 @@ class PacketObserver:
         self._sequence = sequence
 
     def report(self, event: Event) -> None:
-        """Count a drop; other events are ignored."""
+        """Count the event if it is a drop. The kernel calls this for every event."""
         if event.step is Step.DROPPED and event.reason is not None:
             self._record.dropped(self._sequence, event.reason, _text(event, event.reason))
 
 
 class Meter:
-    """The flows that run on one clock, by number; it is `Clock.meter` while there are any."""
+    """Measures all flows that run on one clock, by number; it is `Clock.meter` while there are any."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -112,7 +116,7 @@ class Meter:
 
     @classmethod
     def of(cls, clock: Clock) -> Meter:
-        """Return the meter of a clock. A new one is installed if there is none."""
+        """Return the meter of a clock; if the clock has none, a new one is installed."""
         meter = clock.meter
         if not isinstance(meter, cls):
             meter = clock.meter = cls(clock)
@@ -125,7 +129,7 @@ class Meter:
         return record
 
     def remove(self, records: list[FlowRecord]) -> None:
-        """Stop measuring these flows. The meter is removed from the clock with the last one."""
+        """Stop measuring these flows. If no flow is left, the meter is removed from the clock."""
         for record in records:
             self._records.pop(record.number, None)
         self._streams = {
@@ -139,7 +143,7 @@ class Meter:
     # ---- the kernel's calls (`kernel.events.FlowMeter`)
 
     def dropped(self, event: Event) -> None:
-        """Count a dropped packet of a measured flow."""
+        """Record the drop of a packet, if the packet belongs to a measured flow."""
         if isinstance(self._clock.context, PacketObserver):
             return
         tag = find_tag(event.data)
@@ -149,7 +153,10 @@ class Meter:
         record.dropped(tag[1], event.reason, _text(event, event.reason))
 
     def received_datagram(self, socket: UdpSocket, data: bytes) -> bool:
-        """Record a datagram of a measured flow. Return False for any other, and at docker-proxy."""
+        """Record a datagram that a socket received, and return True if it ends a message of a measured flow.
+
+        Return False for any other datagram, and if the program is docker-proxy, which sends it on, or is paused.
+        """
         if data[:_MAGIC_LENGTH] != MAGIC or len(data) < TAG_LENGTH:
             return False
         if not _ends_at(socket):
@@ -157,7 +164,7 @@ class Meter:
         return self.received(leading_tag(data), socket)
 
     def received(self, content: tuple[int, int], socket: Socket) -> bool:
-        """Record a datagram by its flow and sequence number. Return False if the flow is not measured."""
+        """Record a datagram. `content` is its (flow, sequence number). Return False if the flow is not measured."""
         record = self._records.get(content[0])
         if record is None:
             return False
@@ -165,7 +172,10 @@ class Meter:
         return True
 
     def received_stream(self, connection: TcpConnection) -> bool:
-        """Consume and record the data of a measured flow. Return False if the program must be notified."""
+        """Read the data that a connection received and record it, if the connection belongs to a measured flow.
+
+        Return False if it does not belong to one, or if it has ended: the program must then be notified.
+        """
         stream = self._streams.get(connection)
         if stream is None:
             stream = self._stream(connection)
@@ -196,6 +206,6 @@ def _text(event: Event, reason: DropReason) -> str:
 
 
 def _ends_at(socket: Socket) -> bool:
-    """Return False if the socket's program relays its data, or is paused and receives nothing."""
+    """Return True if the data ends at the socket: its program does not relay it, and is not paused."""
     owner: Any = socket.owner
     return owner is None or (owner.name != _RELAY and not owner.is_paused)

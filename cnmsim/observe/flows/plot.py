@@ -16,13 +16,13 @@ _MAX_QUEUES = 6
 
 
 def plot(report: FlowReport, axes: Any = None) -> Any:
-    """Draw three charts below each other, and return the figure.
+    """Draw three charts, one below the other: throughput, latency and queues over time. Return the figure.
 
     `axes` are three axes to draw on instead of a new figure. Raises `ImportError` if matplotlib is not installed,
-    `InvalidParameter` for another number of axes.
+    `InvalidParameter` if the number of axes is not three.
     """
     if axes is None:
-        # A figure without pyplot belongs to no window and needs no display.
+        # A figure made without pyplot belongs to no window, so it needs no display.
         figure = import_module("matplotlib.figure").Figure(figsize=(8, 7), layout="constrained")
         axes = figure.subplots(3, 1, sharex=True)
     else:

@@ -1,4 +1,4 @@
-"""The results of flows: figures per flow and per link, as values, text, data frames, charts and HTML."""
+"""The results of flows: measurements per flow and per link, as values, text, data frames, charts and HTML."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from cnmsim.observe.flows.links import LinkResult
 if TYPE_CHECKING:
     from cnmsim.observe.flows.meter import FlowRecord
 
-#: The reason of a message that neither arrived nor was dropped: it is in a queue, or a paused program has it.
+#: The reason given for a message that neither arrived nor was dropped: it is in a queue, or in a paused program's
+#: socket.
 STILL_UNDER_WAY = "still under way at the end"
 _FRAMES = ("flows", "links", "packets", "throughput")
 #: The number of intervals of `throughput` if `step_s` is not given.
@@ -40,7 +41,7 @@ class Latency:
 
     @classmethod
     def of(cls, delays_ns: Sequence[int]) -> Latency | None:
-        """Return the distribution of delays in nanoseconds, `None` if there are none."""
+        """Return the distribution of delays in nanoseconds; `None` if `delays_ns` is empty."""
         if not delays_ns:
             return None
         ordered = sorted(delays_ns)
@@ -56,7 +57,7 @@ class Latency:
 class Message:
     """One message of a flow: when it was sent and first received, in seconds since the flows began.
 
-    `received_s` is `None` for a message that did not arrive; `lost` is then the reason.
+    If the message did not arrive, `received_s` is `None` and `lost` is the reason.
     """
 
     sequence: int
@@ -66,20 +67,20 @@ class Message:
 
     @property
     def latency_s(self) -> float | None:
-        """The time from sending to receiving, in seconds."""
+        """The time from sending to receiving, in seconds; `None` if the message did not arrive."""
         return None if self.received_s is None else self.received_s - self.sent_s
 
 
 @frozen(repr=False)
 class FlowResult:
-    """The figures of one flow. Times are in seconds, sizes in bytes of payload.
+    """The measurements of one flow. Times are in seconds, sizes in bytes of payload.
 
-    A UDP flow's messages are its datagrams, a TCP flow's messages are the blocks that its program wrote. `sent` and
-    `delivered` count messages, `lost` counts those that did not arrive, by reason. `duplicated` counts further
-    copies, `reordered` the messages that arrived after a later one (RFC 4737). For TCP, `retransmitted` counts
-    segments sent again, and `dropped` the segments that were dropped on the way, by reason. `jitter_s` is the
-    interarrival jitter of RFC 3550 §6.4.1. `receivers` counts the delivered messages by receiving location. `error`
-    is empty unless the flow could not be sent or completed.
+    A UDP flow's messages are its datagrams; a TCP flow's messages are the blocks that its program wrote. `sent` and
+    `delivered` count messages; `lost` counts the messages that did not arrive, by reason. `duplicated` counts
+    deliveries of a message after its first, and `reordered` the messages that arrived after a later one (RFC 4737).
+    For TCP, `retransmitted` counts segments sent again, and `dropped` counts dropped segments by reason. `jitter_s`
+    is the interarrival jitter of RFC 3550 §6.4.1. `receivers` counts the delivered messages by receiving location.
+    `error` is empty unless the flow could not be sent or completed.
     """
 
     name: str
@@ -124,9 +125,10 @@ class FlowResult:
 
     @classmethod
     def of(cls, record: FlowRecord, source: str, names: Mapping[str, str], begun_ns: int) -> FlowResult:
-        """Return the figures of a record.
+        """Compute the result of a flow from its record.
 
-        `names` maps network namespaces to locations, `begun_ns` is the time at which all flows began.
+        `source` is the name of the flow's source. `names` maps network namespaces to names of locations. `begun_ns`
+        is the clock's time at which all flows began.
         """
         flow = record.flow
         sent_ns = record.sent_ns
@@ -178,7 +180,7 @@ class FlowResult:
 
 
 class _Messages(Sequence[Message]):
-    """The messages of a record, made one by one when they are read."""
+    """The messages of a record as a sequence; each `Message` is created only when it is read."""
 
     def __init__(self, record: FlowRecord, first_ns: dict[int, int], lost: dict[int, str], begun_ns: int) -> None:
         self._sent_ns, self._first_ns, self._lost, self._begun_ns = record.sent_ns, first_ns, lost, begun_ns
@@ -207,8 +209,8 @@ class _Messages(Sequence[Message]):
 class FlowReport(Displayable, Sequence[FlowResult]):
     """The results of flows that ran together: a sequence of `FlowResult`, and the `links` that carried them.
 
-    `sent`, `delivered`, `lost`, `latency` and so on are those of all flows together. `duration_s` is the time from
-    the first message to the last delivery. A notebook shows tables and a chart; `print` shows the tables.
+    `sent`, `delivered`, `lost`, `latency` and so on are totals over all flows. `duration_s` is the time from the
+    first message to the last delivery. A notebook shows tables and a chart; `print` shows the tables.
     """
 
     flows: tuple[FlowResult, ...]
@@ -252,7 +254,7 @@ class FlowReport(Displayable, Sequence[FlowResult]):
 
     @property
     def duplicated(self) -> int:
-        """The number of further copies of delivered messages."""
+        """The number of deliveries of messages that had been delivered before."""
         return sum(flow.duplicated for flow in self.flows)
 
     @property
@@ -273,7 +275,7 @@ class FlowReport(Displayable, Sequence[FlowResult]):
 
     @property
     def jitter_s(self) -> float:
-        """The mean of the flows' interarrival jitter, in seconds."""
+        """The mean of the interarrival jitter of the flows, in seconds."""
         return fmean(flow.jitter_s for flow in self.flows) if self.flows else 0.0
 
     @property
@@ -294,13 +296,15 @@ class FlowReport(Displayable, Sequence[FlowResult]):
 
     @property
     def errors(self) -> dict[str, str]:
-        """The errors of the flows that could not be sent or completed, by name of the flow."""
+        """Maps the name of each flow that could not be sent or completed to its error."""
         return {flow.name: flow.error for flow in self.flows if flow.error}
 
     def link(self, name: str) -> LinkResult:
-        """Return the figures of a link by name, such as `"a:eth0 → lan"`, or by the start of its name.
+        """Return the measurements of the link with this name, such as `"a:eth0 → lan"`.
 
-        Raises `InvalidParameter` if no link or several have the name.
+        The start of a name is enough.
+
+        Raises `InvalidParameter` if no link matches, or several do.
         """
         matches = [link for link in self.links if link.name == name]
         matches = matches or [link for link in self.links if link.name.startswith(name)]
@@ -310,10 +314,10 @@ class FlowReport(Displayable, Sequence[FlowResult]):
         raise InvalidParameter(f"{'several links are' if matches else 'no link is'} called {name!r}: {known}")
 
     def throughput(self, step_s: float | None = None) -> list[tuple[float, dict[str, float]]]:
-        """Return the delivered payload over time: for each interval its end in seconds, and bits per second by flow.
+        """Return the delivered payload over time: for each interval, its end in seconds and the rate of each flow.
 
-        `step_s` is the length of an interval, by default a fiftieth of `duration_s`. Raises `InvalidParameter` if it
-        is not positive.
+        The rates are in bits per second, by flow name. `step_s` is the length of an interval, by default a fiftieth
+        of `duration_s`. Raises `InvalidParameter` if it is not positive.
         """
         step = self.duration_s / _INTERVALS if step_s is None else step_s
         if step_s is not None and not step_s > 0:
@@ -330,11 +334,11 @@ class FlowReport(Displayable, Sequence[FlowResult]):
         ]
 
     def to_frame(self, what: str = "flows") -> Any:
-        """Return a pandas data frame.
+        """Return the results as a pandas data frame.
 
-        `what` is `"flows"` or `"links"` for a row each, `"packets"` for a row for each message, or `"throughput"` for
-        a row for each interval and a column for each flow. Raises `ImportError` if pandas is not installed,
-        `InvalidParameter` for another `what`.
+        `what` selects the rows: `"flows"` or `"links"` has a row for each, `"packets"` a row for each message, and
+        `"throughput"` a row for each interval with a column for each flow. Raises `ImportError` if pandas is not
+        installed, `InvalidParameter` for another `what`.
         """
         if what not in _FRAMES:
             raise InvalidParameter(f"unknown frame {what!r}: {', '.join(_FRAMES)}")

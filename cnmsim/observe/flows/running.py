@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from cnmsim.observe.location import Directory, Location
     from cnmsim.underlay.segment import Segment
 
-#: The number of samples of links that flows of a known duration get, and the sampling interval of others in ns.
+#: The number of samples taken of each link if the duration of the flows is known; else the interval of samples in ns.
 _SAMPLES = 100
 _SAMPLE_NS = NS_PER_S // 100
 _MIN_SAMPLE_NS = 100_000
-#: The time without any arrival or drop after which messages that are unaccounted for are given up, in seconds. It is
-#: longer than a neighbour's resolution takes to fail.
+#: If nothing arrives or is dropped for this time in seconds, the missing messages are given up. It is longer than
+#: neighbour resolution takes to fail.
 _GRACE_S = 5.0
-#: How often `finish` checks whether all messages are accounted for, in seconds.
+#: The interval in seconds at which `finish` checks whether all messages have arrived or were dropped.
 _CHECK_S = 0.01
 
 
@@ -45,13 +45,13 @@ class LabWithSegments(LabView, Protocol):
 
 
 class RunningFlows:
-    """Flows that were started: let time pass with `lab.run`, change the lab meanwhile, then `finish`."""
+    """Flows that were started. Let time pass with `lab.run`, possibly changing the lab, then call `finish`."""
 
     def __init__(self, lab: LabWithSegments, flows: Sequence[Flow]) -> None:
         directory = directory_of(lab)
         self._lab = lab
         self._clock = lab.clock
-        # Everything that can be wrong is found out before anything is started.
+        # All checks that can fail come before anything is started.
         plans = [_plan(directory, flow) for flow in flows]
         self._sources = [source for source, _, _ in plans]
         self._meter = Meter.of(lab.clock)
@@ -98,20 +98,21 @@ class RunningFlows:
 
     @property
     def is_running(self) -> bool:
-        """Whether a flow still sends."""
+        """Whether at least one flow is still sending."""
         return self._report is None and not all(record.is_done for record in self._records)
 
     def finish(self, limit_s: float | None = None) -> FlowReport:
-        """Advance virtual time until all flows have ended and their messages have arrived or were lost.
+        """Advance virtual time until all flows have ended and each of their messages has arrived or was lost.
 
-        Flows that still run after `limit_s` seconds are stopped. Return the results; a second call returns the same.
+        Flows that still run after `limit_s` seconds are stopped; with `None` there is no limit. Return the results; a
+        second call returns the same.
         """
         if self._report is not None:
             return self._report
         clock = self._clock
         with rare_garbage_collection():
             until_s = None if limit_s is None else clock.now + limit_s
-            # No flow can end sooner than this, so the clock runs to it without a look at the flows in between.
+            # No flow can end before this time, so the clock runs to it without checking the flows in between.
             sure_s = min(self._expected_ns / NS_PER_S, clock.now + 1e9 if until_s is None else until_s)
             if sure_s > clock.now and self.is_running:
                 clock.run(sure_s)
@@ -134,7 +135,10 @@ class RunningFlows:
         return self._report
 
     def _await_arrivals(self) -> None:
-        """Run until every datagram has arrived or was dropped, or nothing was for a while."""
+        """Let time pass until every datagram has arrived or was dropped.
+
+        Give up if no datagram arrives or is dropped for `_GRACE_S` seconds.
+        """
         accounted, last_s = -1, self._clock.now
         while not all(record.is_accounted for record in self._records):
             progress = sum(len(record.arrived) + len(record.reasons) for record in self._records)
@@ -163,7 +167,10 @@ class RunningFlows:
 
 
 def start_flows(lab: LabWithSegments, flows: Iterable[Flow]) -> RunningFlows:
-    """Start flows at once. Raises `InvalidParameter`, `NotFound` or `Conflict` before anything is started."""
+    """Start flows now, on virtual time.
+
+    Raises `InvalidParameter`, `NotFound` or `Conflict` before any flow is started.
+    """
     wanted = list(flows)
     for flow in wanted:
         if not isinstance(flow, Flow):
@@ -194,9 +201,10 @@ def _with_unique_names(flows: Sequence[Flow], sources: Sequence[Location]) -> li
 def _destinations(
     directory: Directory, source: Location, target: Target, address: Address
 ) -> list[tuple[Location, int]]:
-    """Return the locations that receive what is sent to a target, each with its port.
+    """Return the locations that receive packets sent to a target, each with the port at which it receives them.
 
-    They are the tasks of a service, the container behind a published port, or the location itself.
+    `address` is the target's address. The receivers are the tasks of a swarm service, the container behind a
+    published port, or the location that has the address.
     """
     for swarm in directory.swarms:
         service = swarm.service_of_address(address) or swarm.service_at(target.port, target.protocol)
@@ -228,7 +236,10 @@ def _destinations(
 
 
 def _task_port(service: Any, target: Target, address: Address, swarm: Any) -> int:
-    """Return the port of a service's tasks: the target port of a published port, else the port itself."""
+    """Return the port on which a service's tasks receive packets for the target.
+
+    For a published port that is its target port; for the service's virtual IP it is the same port.
+    """
     from cnmsim.observe.swarm_view import ports_of
 
     if swarm.service_of_address(address) is None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cnmsim.observe.trace.target import Target
 
 _CONNECT_TIMEOUT_S = 30.0
-#: The time for which a TCP sender waits, after its last message, until everything is acknowledged, in seconds.
+#: The maximum time in seconds that a TCP sender waits, after its last message, until all data is acknowledged.
 _CLOSE_TIMEOUT_S = 5.0
 
 
@@ -34,9 +34,9 @@ _CLOSE_TIMEOUT_S = 5.0
 class Sender:
     """The program that sends one flow.
 
-    `is_encrypted` is true if a tunnel of the lab encrypts: its packets are then observed one by one. `address` is the
-    address to use instead of a name lookup, or `None`. `prepare` is called with the address before
-    the first message; it starts the receivers. `random` draws the intervals.
+    `is_encrypted` is True if a tunnel of the lab encrypts: each message is then sent with an observer of its own.
+    `address` is the address to use; with `None` the target's name is looked up. `prepare` is called with the address
+    before the first message; it starts the receivers. `random` draws the intervals.
     """
 
     record: FlowRecord
@@ -74,7 +74,7 @@ class Sender:
         return 1 if record.error else 0
 
     def _due_ns(self, at: float) -> float:
-        """Return the time of the message after one that was due at `at`, in nanoseconds."""
+        """Return the time at which the next message is due, in nanoseconds; `at` is when the previous one was due."""
         mean_ns = self.record.flow.interval_ns
         return at + (self.random.expovariate(1 / mean_ns) if self.record.flow.interval == "poisson" else mean_ns)
 
@@ -109,7 +109,7 @@ class Sender:
                     await socket.drain(None if end_ns == float("inf") else max((end_ns - clock.now_ns) / 1e9, 1e-9))
                 except TimeoutError:
                     break
-                # A flow whose rate the connection cannot carry does not send a burst to catch up.
+                # If the connection cannot carry the rate of the flow, no burst follows to catch up.
                 due_ns = max(self._due_ns(due_ns), clock.now_ns)
             await self._finish(socket)
         finally:
@@ -135,7 +135,7 @@ class Sender:
 
 
 class _DatagramStream:
-    """Sends the datagrams of a flow one by one, by timers rather than by a task, which is faster."""
+    """Sends the datagrams of a flow one by one. It uses timers instead of a task because they are faster."""
 
     __slots__ = (
         "_clock", "_count", "_due_ns", "_end_ns", "_interval_ns", "_is_encrypted", "_number", "_opaque", "_over",
@@ -167,7 +167,8 @@ class _DatagramStream:
         self._due_ns += self._interval_ns if self._random is None else self._random.expovariate(1 / self._interval_ns)
         is_last = sequence + 1 == self._count or self._due_ns >= self._end_ns - 1
         if not is_last:
-            # Scheduled before the datagram is sent, so that it does not arrive before its time if the next is sooner.
+            # The next one is scheduled first; otherwise this one could be delivered at once although the next is due
+            # before its arrival.
             clock.post_at_ns(round(self._due_ns), self.send_next)
         before = clock.context
         if self._is_encrypted:
@@ -215,7 +216,7 @@ def receiver(protocol: str, port: int, family: int, meter: Meter) -> Program:
 
 
 async def _drain(connection: TcpSocket) -> None:
-    """Read a connection until its end. The data of measured flows is consumed by the meter."""
+    """Read a connection until its end. Data of measured flows does not get here: the meter reads it."""
     try:
         while await connection.recv():
             pass

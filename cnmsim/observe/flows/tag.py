@@ -1,6 +1,6 @@
-"""The tag by which a measured flow's messages are recognised wherever they are: 8 fixed bytes, flow, sequence number.
+"""The tag that identifies the messages of measured flows: 8 fixed bytes, flow number, sequence number.
 
-A message is its tag, repeated to the message's length. Every fragment of a datagram and every TCP segment of a
+A message is its tag, repeated up to the message's length. Every fragment of a datagram and every TCP segment of a
 message therefore contains a whole tag, as long as it has at least 31 bytes of the message.
 """
 
@@ -15,7 +15,7 @@ _NUMBERS = Struct("!II")
 
 
 def message(flow: int, sequence: int, size: int) -> bytes:
-    """Return the message of `size` bytes with this sequence number."""
+    """Return the content of a message, `size` bytes, for the flow and sequence number."""
     tag = MAGIC + _NUMBERS.pack(flow, sequence)
     return (tag * (size // TAG_LENGTH + 1))[:size]
 
@@ -34,7 +34,7 @@ def leading_tag(data: bytes | bytearray) -> tuple[int, int]:
 
 
 class Datagram:
-    """A flow's datagram, whose bytes are built only if it becomes a frame: a payload for `kernel/offload`.
+    """A datagram of a flow as a payload for `kernel/offload`: its bytes are built only if it is sent as a frame.
 
     `content` is the pair of flow and sequence number, `size` the length in bytes.
     """
@@ -46,6 +46,6 @@ class Datagram:
         self.size = size
 
     def to_bytes(self, endpoint: int = 0) -> bytes:
-        """Return the datagram's bytes, which are the same for every destination."""
+        """Return the bytes of the datagram. `endpoint` is ignored: they are the same for every destination."""
         del endpoint
         return message(*self.content, self.size)

@@ -42,7 +42,7 @@ def counts_text(counts: Mapping[str, int]) -> str:
 
 
 def flow_row(flow: FlowResult) -> tuple[str, ...]:
-    """Return the cells of a flow under `FLOW_HEADERS`."""
+    """Return the cells of a flow's row in the table with the columns `FLOW_HEADERS`."""
     latency = flow.latency
     delays = (
         "/".join(duration_text(value) for value in (latency.min_s, latency.median_s, latency.p99_s))
@@ -58,14 +58,17 @@ def flow_row(flow: FlowResult) -> tuple[str, ...]:
 
 
 def link_row(link: LinkResult) -> tuple[str, ...]:
-    """Return the cells of a link under `LINK_HEADERS`."""
+    """Return the cells of a link's row in the table with the columns `LINK_HEADERS`."""
     queue = f"{link.queue_max_bytes:,} bytes, {duration_text(link.queue_max_s)}" if link.bandwidth_bps else "-"
     used = f"{link.utilisation:.1%}" if link.utilisation is not None else "-"
     return link.name, f"{link.frames:,}", f"{link.bytes:,}", counts_text(link.dropped) or "0", used, queue
 
 
 def shown_links(report: FlowReport) -> list[LinkResult]:
-    """Return the links to show: those that dropped frames, queued any, or carried 1 % of what the busiest did."""
+    """Return the links to show in the table.
+
+    These are links that dropped or queued frames, or that carried at least 1 % of the bytes of the busiest link.
+    """
     least = max((link.bytes for link in report.links), default=0) / 100
     return [link for link in report.links if link.dropped or link.queue_max_bytes or link.bytes >= least]
 
@@ -85,7 +88,7 @@ def remarks(report: FlowReport) -> list[str]:
 
 
 def text_of(report: FlowReport) -> str:
-    """Return the tables of flows and links, and remarks."""
+    """Return the tables of flows and links as text, with remarks below."""
     shown = report.flows[:MAX_ROWS]
     parts = [plain_grid(FLOW_HEADERS, [flow_row(flow) for flow in shown])]
     if len(report) > len(shown):

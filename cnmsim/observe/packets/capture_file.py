@@ -32,8 +32,8 @@ _MOST_BYTES = 1 << 30
 class RecordedFrame:
     """A frame of a capture file.
 
-    `offset_ns` is the time since the first frame. `direction` is "in", "out", or "" if the file does not have it.
-    `number` counts from 1, as Wireshark does.
+    `offset_ns` is the time since the first frame. `direction` is "in", "out", or "" if the file does not record it.
+    `number` counts frames from 1, as Wireshark does.
     """
 
     number: int
@@ -82,7 +82,10 @@ def read_capture(path: str | Path) -> Iterator[RecordedFrame]:
 
 
 def _ethernet(data: bytes, link: int, path: str | Path) -> tuple[bytes, str]:
-    """Return a frame with an Ethernet header, and its direction if the old header had it, else ""."""
+    """Return (frame, direction): the data with an Ethernet header in place of its old link-layer header.
+
+    `link` is the link type of the file. The direction is "" unless the old header has it.
+    """
     if link == _ETHERNET:
         return data, ""
     if link in _RAW_IP:

@@ -1,4 +1,4 @@
-"""Frames as scapy packets."""
+"""Convert frames to scapy packets."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def dissect(data: bytes, *, is_frame: bool = True) -> Packet:
-    """Return an Ethernet frame, or an IP packet if `is_frame` is False, as a scapy packet.
+    """Parse bytes as a scapy packet: an Ethernet frame, or an IP packet if `is_frame` is False.
 
-    A frame shorter than its header, and a packet that is neither IPv4 nor IPv6, become `Raw`.
+    The result is `Raw` for a frame shorter than its header, and for a packet that is neither IPv4 nor IPv6.
     """
     # scapy can parse a layer only after the layer's module was imported.
     import scapy.layers.dhcp
@@ -38,7 +38,7 @@ def dissect(data: bytes, *, is_frame: bool = True) -> Packet:
 
 
 def at_hop(trace: Trace, hop: int | Hop, *, inner: bool) -> Packet:
-    """Return the packet at a hop of a trace; see `Trace.packet`."""
+    """Return the packet at a hop of a trace as a scapy packet. Parameters and errors are those of `Trace.packet`."""
     try:
         number = hop if isinstance(hop, int) else trace.hops.index(hop)
         event = trace.events[number]
@@ -62,7 +62,7 @@ def at_hop(trace: Trace, hop: int | Hop, *, inner: bool) -> Packet:
 
 
 def stamp(packet: Packet, time_s: float, where: str) -> Packet:
-    """Set the Unix time and the device (`node1:eth0`) of a packet, and return it."""
+    """Set a packet's `time` (Unix time) and `sniffed_on` (a device, `node1:eth0`), and return the packet."""
     packet.time = time_s
     packet.sniffed_on = where
     return packet

@@ -1,7 +1,7 @@
-"""Fill the empty fields of a user's packet from the place that sends it.
+"""Fill the empty fields of a user's packet with values of the host or container that sends it.
 
-scapy fills a field that is `None` when the packet is built: lengths and checksums from the packet, MAC addresses and
-sources from the machine on which Python runs. The latter are set here, before scapy builds the packet.
+When scapy builds a packet, it fills the fields that are `None`: lengths and checksums from the packet itself, but MAC
+addresses and source addresses from the real machine on which Python runs. This module sets these before scapy does.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.observe.packets.origin import Origin
 
-#: The source of a frame from the wire whose sender is not known: a locally administered address.
+#: The source MAC of a frame from the wire if the sender is not known: a locally administered address.
 _UNKNOWN_STATION = bytes((2, 0, 0, 0, 0, 1))
-#: The seconds that a neighbour has to answer: three requests, one second apart.
+#: The time in seconds that a neighbour has to answer: three requests, one second apart.
 _RESOLVE_LIMIT_S = 4.0
 
 
@@ -57,11 +57,12 @@ def destination_of(packet: Packet) -> Address | None:
 
 
 def fill(packet: Packet, origin: Origin, device: Device, *, inbound: bool) -> None:
-    """Set every field that scapy would read from the real machine.
+    """Set every empty field that scapy would otherwise fill with values of the real machine.
 
-    An Ethernet destination that is `None` is resolved as the kernel resolves it, which takes virtual time if the
-    neighbour is unknown; if nobody answers, it is the broadcast address, as in scapy. Raises `InvalidParameter` for
-    an inbound packet without a source.
+    An empty Ethernet destination is resolved by ARP or neighbour discovery on `device` of `origin`, which takes
+    virtual time if the neighbour is unknown; if nobody answers, the broadcast address is used, as in scapy. `inbound`
+    is True if the device receives the packet instead of sending it. Raises `InvalidParameter` for an inbound packet
+    without a source.
     """
     layers = list(layers_of(packet))
     for layer in layers:
@@ -70,7 +71,7 @@ def fill(packet: Packet, origin: Origin, device: Device, *, inbound: bool) -> No
 
 
 def _empty_fields(layer: Packet) -> Iterator[tuple[str, str]]:
-    """Return the names of the fields to fill, with the name of scapy's class of the field; addresses come first."""
+    """Yield (field name, name of the field's scapy class) for each field of a layer to fill; addresses come first."""
     from scapy.fields import MultipleTypeField, SourceIP6Field, SourceIPField
     from scapy.layers.l2 import DestMACField, SourceMACField
 
@@ -87,7 +88,10 @@ def _empty_fields(layer: Packet) -> Iterator[tuple[str, str]]:
 
 
 def _raw_value(layer: Any, name: str) -> Any:
-    """Return the value of a field as it was set, or its default. Reading it as an attribute asks the real machine."""
+    """Return a field's value as set by the user, or its default.
+
+    Reading the attribute instead would make scapy query the real machine.
+    """
     for values in (layer.fields, layer.overloaded_fields, layer.default_fields):
         if name in values:
             return values[name]
@@ -108,7 +112,7 @@ def _value(
 
 
 def _source(layer: Packet, namespace: NetworkNamespace, device: Device, family: int) -> str:
-    """Return the source address that the kernel would choose; the unspecified address if there is none."""
+    """Return the source address that the kernel would choose, as text; `0.0.0.0` or `::` if there is none."""
     unspecified = "0.0.0.0" if family == 4 else "::"  # noqa: S104 - no socket is bound
     target = destination_of(layer)
     if target is None or (len(target) == 4) != (family == 4):
@@ -121,7 +125,7 @@ def _source(layer: Packet, namespace: NetworkNamespace, device: Device, family: 
 
 
 def _sender_mac(packet: Packet, namespace: NetworkNamespace, device: Device) -> Mac:
-    """Return the MAC from which the packet's source would send to the device."""
+    """Return the MAC address that a frame from the packet's source address would have when it reaches `device`."""
     for layer in layers_of(packet):
         source = layer.fields.get("src" if type(layer).__name__ in {"IP", "IPv6"} else "psrc")
         if source is None or type(layer).__name__ not in {"IP", "IPv6", "ARP"}:
@@ -139,7 +143,7 @@ def _sender_mac(packet: Packet, namespace: NetworkNamespace, device: Device) -> 
 
 
 def _target_mac(layer: Packet, namespace: NetworkNamespace, device: Device) -> Mac:
-    """Return the MAC of the next hop of an Ethernet header's payload."""
+    """Return the MAC address to which the payload of an Ethernet header has to be sent: that of the next hop."""
     payload = layer.payload
     if type(payload).__name__ == "ARP":
         is_request = payload.getfieldval("op") in (1, "who-has")

@@ -1,4 +1,7 @@
-"""The cause of a packet's fate, found by the diagnosis of probes where the packet could be a probe's."""
+"""Diagnose why a user's packet was not delivered, with the diagnosis of probes.
+
+That is possible if the packet is one that a probe could have sent.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _ENDINGS = {
     Verdict.TIMEOUT: Ending.SILENCE,
 }
 
-#: Drops of packets that no socket of a program would have built.
+#: Reasons for drops of packets that no program with an ordinary socket could send.
 _SENDERS_FAULT = frozenset({DropReason.CHECKSUM, DropReason.MALFORMED})
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def find_cause(walk: Walk, directory: Directory, namespace: NetworkNamespace) -> Finding | None:
-    """Return the finding on a packet that was not delivered, `None` if it is not the kind that a probe sends.
+    """Return the finding on a packet that was not delivered; `None` if no probe could have sent such a packet.
 
     A probe sends TCP SYN, UDP datagrams and echo requests from a host or container through the kernel.
     """
@@ -44,7 +47,7 @@ def find_cause(walk: Walk, directory: Directory, namespace: NetworkNamespace) ->
         return None
     elapsed_ns = namespace.clock.now_ns - walk.start_ns
     outcome = Outcome(_ENDINGS[walk.verdict], sent.destination, elapsed_ns=elapsed_ns)
-    # The sender has no socket, so its kernel drops what comes back: a program would have received it.
+    # The packet was sent without a socket, so the sender's kernel drops the reply; a program would have received it.
     hops = tuple(
         hop for hop in walk.hops if not (hop.is_drop and hop.place == namespace.name and hop.message != sent.message)
     )

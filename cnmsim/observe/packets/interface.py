@@ -1,4 +1,4 @@
-"""A network interface of a place, as `lab.device` returns it."""
+"""A network interface of a host or container, as `lab.device` returns it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen(repr=False)
 class Interface(Place):
-    """A network interface: `send` and `ask` use it without a route.
+    """A network interface. Its `send` and `ask` use this interface, without a route lookup.
 
     `device` is the kernel's device.
     """
@@ -32,7 +32,7 @@ class Interface(Place):
 
     @property
     def name(self) -> str:
-        """The place and the device: `node1:eth0`."""
+        """The network namespace and the device: `node1:eth0`."""
         namespace = self.device.namespace
         return f"{namespace.name}:{self.device.name}" if namespace is not None else self.device.name
 
@@ -48,7 +48,7 @@ class Interface(Place):
 
     @property
     def mtu(self) -> int:
-        """The size of the largest IP packet, in bytes."""
+        """The MTU: the size of the largest IP packet, in bytes."""
         return self.device.mtu
 
     @property
@@ -69,7 +69,7 @@ def find_interface(directory: Directory, text: str) -> Interface:
 
 
 def find_device(namespace: NetworkNamespace, name: str) -> Device:
-    """Return the device of that name. Raises `NotFound` with the closest name."""
+    """Return the device with a name. Raises `NotFound`, suggesting the closest name, if there is none."""
     device = namespace.devices.get(name)
     if device is not None:
         return device

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @frozen
 class Origin:
-    """The namespace of a place, and the device that packets use, `None` to choose one by the route."""
+    """Where packets are sent from: a network namespace, and the device that they use.
+
+    If `device` is `None`, the route to the destination selects one.
+    """
 
     namespace: NetworkNamespace
     device: Device | None = None
@@ -26,8 +29,8 @@ class Origin:
     def of(cls, place: object, device: str = "") -> Origin:
         """Return the origin for a host, container, sandbox, location or interface.
 
-        Raises `InvalidParameter` for another object, `NotFound` for an unknown device, `Unavailable` for a place
-        without a network.
+        `device` is the name of the device to use, "" for none in particular. Raises `InvalidParameter` for another
+        object, `NotFound` for an unknown device, `Unavailable` if it has no network namespace or no power.
         """
         if isinstance(place, Interface):
             namespace = place.device.namespace
@@ -49,15 +52,15 @@ class Origin:
 
     @property
     def name(self) -> str:
-        """The name of the place, with the device if one is chosen."""
+        """The name of the network namespace; followed by the device, as in `node1:eth0`, if one is set."""
         return f"{self.namespace.name}:{self.device.name}" if self.device is not None else self.namespace.name
 
     def device_towards(self, destination: Address | None, *, is_routed: bool = False) -> Device:
-        """Return the device for a frame to an IP address, `None` for a frame without one.
+        """Return the device on which to send a frame to `destination`.
 
-        For a packet that the kernel routes (`is_routed`), it is the loopback device if there is no route.
-
-        Raises `InvalidParameter` if no device is chosen and there are several.
+        `destination` is `None` for a frame that is not to an IP address. With `is_routed`, the kernel routes the
+        packet, and the loopback device is returned if there is no route. Raises `InvalidParameter` if the route
+        selects no device and there are several, `Unavailable` if there is none.
         """
         if self.device is not None:
             return self.device
@@ -65,7 +68,7 @@ class Origin:
             try:
                 return self.namespace.ip.route_output(destination).outdev
             except OSError:
-                pass  # no route: the place may still have only one device
+                pass  # no route: there may still be only one device
         devices = [device for device in self.namespace.devices.values() if device.kind != "loopback"]
         if len(devices) == 1:
             return devices[0]

@@ -26,7 +26,7 @@ def replay(
     count: int | None,
     timeout_s: float,
 ) -> Walks:
-    """Send the frames of a capture file at a device; see `Lab.replay`."""
+    """Send the frames of a capture file at a device of `place`. See `Lab.replay` for the parameters."""
     if direction not in {None, "in", "out"}:
         raise InvalidParameter(f"direction is 'in', 'out' or None: {direction!r}")
     if not speed > 0:
@@ -37,7 +37,7 @@ def replay(
     origin = Origin(origin.namespace, origin.device_towards(None))
     rules = Rewrite.parse(rewrite)
     matches = compiled_filter(filter) if filter else None
-    # The whole file is read first: a damaged one is refused before a frame is sent.
+    # The whole file is read first, so that a damaged file is refused before any frame is sent.
     frames = [frame for frame in read_capture(path) if matches is None or matches(_filtered(frame))][:count]
     if len(frames) > MAX_COUNT:
         raise InvalidParameter(f"{len(frames):,} frames: limit them to {MAX_COUNT:,} by count=… or filter=…")
@@ -51,7 +51,11 @@ def _filtered(frame: RecordedFrame) -> CapturedFrame:
 def _timed(
     frames: list[RecordedFrame], rewrite: Callable[[bytes], bytes], direction: str | None, speed: float
 ) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield the frames with the time since the first, in nanoseconds, and whether the device receives them."""
+    """Yield (time, frame, is inbound) for each frame; inbound means that the device receives the frame.
+
+    Times are in nanoseconds since the first frame, divided by `speed`. `rewrite` changes a frame's addresses.
+    `direction` ("in" or "out") overrides the recorded one; without either it is "in".
+    """
     start_ns = frames[0].offset_ns if frames else 0
     for frame in frames:
         offset_ns = round((frame.offset_ns - start_ns) / speed)

@@ -1,4 +1,4 @@
-"""Replace addresses in recorded frames, with the checksums updated."""
+"""Replace addresses in recorded frames, and update the checksums."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _VLAN = b"\x81\x00"
 
 @frozen
 class Rewrite:
-    """A mapping of MAC addresses, IP addresses and subnets to others.
+    """A mapping of MAC addresses, IP addresses and subnets to those that replace them.
 
-    A subnet maps every address in it to the address with the same host bits; an address on its own comes first.
+    An address in a mapped subnet becomes the address with the same host bits in the new subnet. If the address itself
+    is mapped too, that mapping is used.
     """
 
     macs: Mapping[Mac, Mac] = field(factory=dict)
@@ -29,9 +30,9 @@ class Rewrite:
 
     @classmethod
     def parse(cls, texts: Mapping[str, str]) -> Rewrite:
-        """Parse `{"10.0.0.0/24": "172.18.0.0/24", "02:42:…": "8e:…"}`.
+        """Parse a mapping of texts such as `{"10.0.0.0/24": "172.18.0.0/24", "02:42:…": "8e:…"}`.
 
-        Raises `InvalidParameter` for what is not a pair of addresses of one kind.
+        Raises `InvalidParameter` for a pair that is not two addresses of one kind.
         """
         macs: dict[Mac, Mac] = {}
         addresses: dict[Address, Address] = {}
@@ -77,11 +78,11 @@ class Rewrite:
         return frame
 
     def mac(self, mac: Mac) -> Mac:
-        """Return the MAC address that replaces `mac`."""
+        """Return the MAC address that replaces `mac`; `mac` itself if it is not mapped."""
         return self.macs.get(mac, mac)
 
     def ip(self, address: Address) -> Address:
-        """Return the IP address that replaces `address`."""
+        """Return the IP address that replaces `address`; `address` itself if it is not mapped."""
         known = self.addresses.get(address)
         if known is not None:
             return known

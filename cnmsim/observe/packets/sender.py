@@ -1,4 +1,4 @@
-"""Send packets of a user from a place of a lab: the functions behind `Place.send` and `Place.ask`."""
+"""Send a user's packets from a host or container of a lab: the functions behind `Place.send` and `Place.ask`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: The largest IP packet, in bytes (RFC 791 §3.1).
 MAX_PACKET = 65535
-#: The number of packets that an iterable may yield without `count`, so that an endless generator ends.
+#: The maximum number of packets taken from an iterable without `count`, so that an endless generator ends.
 MAX_COUNT = 100_000
 _VLAN_TAG = b"\x81\x00"
 _FIRST_SLICE_S = 0.0001
@@ -45,7 +45,7 @@ def send(
     count: int | None = None,
     timeout_s: float = 5.0,
 ) -> Walk | Walks:
-    """Send packets from a place; see `Place.send`."""
+    """Send packets from a host or container. See `Place.send` for the parameters and the result."""
     origin = Origin.of(place, device)
     if not (interval_s >= 0 and timeout_s >= 0):
         raise InvalidParameter(f"interval_s and timeout_s are seconds, 0 or more: {interval_s}, {timeout_s}")
@@ -57,7 +57,7 @@ def send(
 
 
 def ask(place: object, packets: object, *, device: str = "", timeout_s: float = 2.0) -> Any:
-    """Send packets from a place and return the first answer to each; see `Place.ask`."""
+    """Send packets from a host or container and return the first answer to each; see `Place.ask`."""
     if not timeout_s >= 0:
         raise InvalidParameter(f"timeout_s is in seconds, 0 or more: {timeout_s}")
     batch = Batch(Origin.of(place, device), needs_answers=True)
@@ -69,7 +69,7 @@ def ask(place: object, packets: object, *, device: str = "", timeout_s: float = 
 class Batch:
     """Packets that one call sends from one origin.
 
-    `needs_answers` waits for an answer to every packet.
+    With `needs_answers`, the call waits until every packet has an answer or the timeout is over.
     """
 
     origin: Origin
@@ -78,10 +78,15 @@ class Batch:
     walks: list[Walk] = field(factory=list, init=False)
 
     def send(self, packets: object, interval_s: float, count: int | None, timeout_s: float) -> Walks:
-        """Send packets one after the other, and let time pass until they are settled. Return their walks."""
+        """Send packets one after the other, `interval_s` apart, and let time pass until they are settled.
+
+        At most `count` packets are sent. Return one `Walk` for each.
+        """
         expanded = _expanded(packets)
         if isinstance(packets, Sequence):
-            expanded = iter(list(expanded))  # one that cannot be sent is refused before any is sent
+            expanded = iter(
+                list(expanded)
+            )  # so that a packet that cannot be sent is refused before any other is sent
         prepared = islice(expanded, count if count is not None else MAX_COUNT + 1)
         interval_ns = round(interval_s * NS_PER_S)
         return self.send_timed(
@@ -89,9 +94,10 @@ class Batch:
         )
 
     def send_timed(self, packets: Iterable[tuple[int, Any, bool]], timeout_s: float) -> Walks:
-        """Send packets at their times, and let time pass until they are settled. Return their walks.
+        """Send packets at given times, and let time pass until they are settled. Return one `Walk` for each.
 
-        Each item is the time since now in nanoseconds, the packet, and whether the device receives it.
+        Each item is (time from now in nanoseconds, packet, is inbound); inbound means that the device receives the
+        packet.
         """
         clock = self.origin.namespace.clock
         start_ns = clock.now_ns
@@ -154,7 +160,7 @@ class Batch:
             output_frame(device, frame)
 
     def _emit(self, data: bytes, is_frame: bool, output: Callable[[], None], device: Device) -> Walk:
-        """Send built bytes as a new walk."""
+        """Send a packet given as bytes, and return its `Walk`. `output` does the sending."""
         if len(data) > MAX_PACKET:
             raise InvalidParameter(f"the frame has {len(data):,} bytes; an IP packet has at most {MAX_PACKET:,}")
         namespace = self.origin.namespace
@@ -177,9 +183,9 @@ class Batch:
 
     @contextmanager
     def _receiving(self) -> Iterator[None]:
-        """Record the frames that the origin receives because of the walks, while a block lasts.
+        """While the `with` block lasts, record the frames that the origin receives because of the packets sent in it.
 
-        If the walks are inbound, record what leaves by their device.
+        If the packets are inbound, record instead the frames that leave by the device.
         """
         namespace = self.origin.namespace
         clock = namespace.clock
@@ -195,7 +201,7 @@ class Batch:
                     return
                 if direction != ("out" if walk.inbound else "in"):
                     return
-                # A bridge passes a frame on as its port received it.
+                # A bridge and its port see the same frame: it is recorded once.
                 if not any(seen.time_ns == time_ns and seen.data == frame for seen in walk.frames):
                     walk.frames.append(ReceivedFrame(time_ns, f"{namespace.name}:{name}", frame))
 
@@ -241,7 +247,7 @@ class Batch:
 
 
 def _build_error(packet: Any, error: Exception) -> str:
-    """Return a sentence on a packet that scapy cannot build."""
+    """Return an error message for a packet that scapy cannot build."""
     shortened = packet.copy()
     for layer in layers_of(shortened):
         if "len" in layer.default_fields:
@@ -276,7 +282,7 @@ def output_frame(device: Device, frame: bytes) -> None:
 
 
 def _framed(packet: Any) -> Any:
-    """Return an IP packet with an empty Ethernet header before it."""
+    """Return an IP packet with an empty Ethernet header in front."""
     from scapy.layers.l2 import Ether
 
     return Ether() / packet
@@ -287,9 +293,9 @@ def _is_single(packets: object) -> bool:
 
 
 def _expanded(packets: object) -> Iterator[Any]:
-    """Yield the packets of an argument of `send`, as copies.
+    """Yield copies of the packets in the argument `packets` of `send`.
 
-    A scapy packet with sets of values yields a packet for each of them.
+    A scapy packet with sets of values, such as `IP(dst="10.0.0.0/30")`, yields one packet for each combination.
     """
     if isinstance(packets, bytes | bytearray | memoryview):
         yield bytes(packets)

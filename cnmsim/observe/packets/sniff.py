@@ -1,4 +1,4 @@
-"""Capture for a while, as scapy's `sniff` does."""
+"""Capture frames until a limit is reached, as scapy's `sniff` does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sniff(
     started_callback: Callable[[], object] | None,
     **options: Any,
 ) -> PacketList:
-    """Return the packets captured until a limit is reached; see `Lab.sniff`."""
+    """Capture frames until a limit is reached, and return them as packets. See `Lab.sniff` for the parameters."""
     if count < 0 or not timeout_s >= 0:
         raise InvalidParameter(f"count and timeout_s are 0 or more: {count}, {timeout_s}")
     seen = 0

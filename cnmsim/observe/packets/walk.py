@@ -1,4 +1,4 @@
-"""The walk of a packet that a user sent: everything that it caused, and what came back."""
+"""The result of sending a packet: every event that the packet caused, and the frames that came back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @frozen
 class ReceivedFrame:
-    """A frame that the sending place received: the clock's time, the device (`node1:eth0`), and the bytes."""
+    """A frame that the sending location received: the clock's time, the device (`node1:eth0`), and the bytes."""
 
     time_ns: int
     device: str
@@ -31,11 +31,11 @@ class ReceivedFrame:
 
 @define(eq=False, repr=False)
 class Walk(Trace):
-    """The walk of one packet. It prints as a table; notebooks show it as HTML.
+    """The result of sending one packet, with a trace of it. It prints as a table; notebooks show it as HTML.
 
     `data` is what was sent: an Ethernet frame if `is_frame`, else an IP packet. `epoch_s` is the Unix time at which
-    the lab's clock started. `inbound` is true if a device received it as if from the wire.
-    `error` is the text of the error that the sending socket returned, "" if there was none.
+    the lab's clock started. `inbound` is True if a device received the packet as if from the wire. `error` is the
+    text of the error that the sending socket returned, "" if there was none.
     """
 
     data: bytes = b""
@@ -43,10 +43,10 @@ class Walk(Trace):
     epoch_s: int = 0
     inbound: bool = False
     error: str = ""
-    #: The frames that the sending place received because of the packet, each once. For an inbound packet, those that
-    #: left by its device.
+    #: The frames that the sending location received because of the packet, each once. For an inbound packet, the
+    #: frames that left by its device.
     frames: list[ReceivedFrame] = field(factory=list)
-    #: The number of events before the packet was sent, such as a neighbour's resolution.
+    #: The number of events before the packet was sent, e.g. of neighbour resolution.
     sent_after: int = 0
 
     @property
@@ -56,9 +56,10 @@ class Walk(Trace):
 
     @property
     def received(self) -> list[Packet]:
-        """All packets that the sending place received because of the packet, as scapy packets, oldest first.
+        """All packets that the sending location received because of the packet, as scapy packets, oldest first.
 
-        They begin with the same layer as `sent`. Their `time` is Unix time, `sniffed_on` the device.
+        They begin with the same layer as `sent`. `time` is Unix time, and `sniffed_on` the device on which they were
+        received.
         """
         packets = []
         for frame in self.frames:
@@ -92,7 +93,10 @@ class Walk(Trace):
 
     @property
     def drop(self) -> Hop | None:
-        """The hop at which the packet was dropped, `None` if it was not, or if a flooded copy of it was delivered."""
+        """The hop at which the packet was dropped.
+
+        `None` if it was not dropped, or if a flooded copy was delivered.
+        """
         if any(hop.step is Step.DELIVERED for hop in self.own_hops):
             return None
         return next((hop for hop in self.own_hops if hop.is_drop), None)
@@ -104,7 +108,11 @@ class Walk(Trace):
 
     @property
     def verdict(self) -> Verdict:
-        """What the sender saw: an answer, a refusal, an error or nothing; if nothing, whether it was delivered."""
+        """The verdict on the packet.
+
+        It is what the sender received (an answer, a refusal or an error); if it received nothing, it is whether the
+        packet was delivered.
+        """
         kinds = [_kind_of(packet) for packet in self.answers]
         for verdict in (Verdict.ANSWERED, Verdict.REFUSED, Verdict.UNREACHABLE):
             if verdict in kinds:
@@ -117,12 +125,12 @@ class Walk(Trace):
 
     @property
     def is_reachable(self) -> bool:
-        """Whether the packet was delivered or answered."""
+        """Whether the packet was delivered, or an answer received."""
         return self.verdict.is_reachable
 
     @property
     def is_settled(self) -> bool:
-        """Whether the packet no longer waits for a neighbour's address."""
+        """Whether the packet has been sent on: it does not wait for the resolution of a neighbour's address."""
         own = self.own_hops
         return bool(own) and own[-1].step is not Step.NEIGHBOUR
 
@@ -147,7 +155,7 @@ class Walk(Trace):
 
     @property
     def deciding_hop(self) -> Hop | None:
-        """The hop that decided the verdict: that of the finding, or that of the drop."""
+        """The hop that decided the verdict: the hop of the finding, or else the hop of the drop."""
         return super().deciding_hop or self.drop
 
     def conclusion_lines(self) -> list[str]:
@@ -155,7 +163,7 @@ class Walk(Trace):
         return [self.conclusion, *super().conclusion_lines()[1:]]
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values, in the format of a trace. The cause is the conclusion."""
+        """Return the result as plain values in the format of a trace; `cause` is the conclusion."""
         return {
             **super().to_json(),
             "verdict": self.verdict.value,
@@ -165,7 +173,10 @@ class Walk(Trace):
 
 
 def _answers(packet: Any, sent: Any) -> bool:
-    """Return True if a packet answers another, also one to a group, whose members answer from their own addresses."""
+    """Return True if `packet` answers `sent` according to scapy.
+
+    An answer to a packet sent to a group has another source address than that group; it counts as an answer too.
+    """
     if packet.answers(sent):
         return True
     for name in ("IP", "IPv6"):

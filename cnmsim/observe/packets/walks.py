@@ -1,4 +1,4 @@
-"""The walks of several packets that one call sent."""
+"""The results of several packets that were sent by one call."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cnmsim.observe.display import Displayable
 from cnmsim.observe.packets.walk import Walk
 from cnmsim.observe.trace.table import plain_grid
 
-#: The number of walks that the text shows one by one.
+#: The number of packets that the text shows one by one.
 _SHOWN = 40
 
 
 @define(eq=False, repr=False)
 class Walks(Displayable):
-    """The walks of several packets, in the order of sending: a sequence. It prints as a table."""
+    """The results (`Walk`) of several packets, in the order of sending. It is a sequence and prints as a table."""
 
     walks: list[Walk] = field(factory=list)
 
@@ -37,7 +37,7 @@ class Walks(Displayable):
         return Counter(_outcome(walk) for walk in self.walks)
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Return the rows of the table: time in seconds since the first packet, packet and conclusion."""
+        """Return the rows of the table: (time in seconds since the first packet, packet, conclusion)."""
         start_ns = self.walks[0].start_ns if self.walks else 0
         return [
             (f"{(walk.start_ns - start_ns) / NS_PER_S:.6f}", walk.sent.summary(), walk.conclusion)

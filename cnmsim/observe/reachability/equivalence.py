@@ -2,9 +2,9 @@
 
 Two containers are in one class if their network attachments, their own tables, and all rules, routes and sysctls of
 their host that can affect their packets are the same, apart from the containers' own names and addresses. Two pairs
-of containers have the same *signature* if this holds for the pairs: the rules of their networks, in traversal order,
-are equal once bridge names, subnets and addresses are replaced by placeholders (`<bridge 0>`, `<own 0 of 16>`). One
-real probe gives the result for all pairs with the same signature.
+(source, target) have the same *signature* if they, too, are the same in this way: the rules of their networks, in
+traversal order, are equal once bridge names, subnets and addresses are replaced by placeholders (`<bridge 0>`,
+`<own 0 of 16>`). One real probe gives the result for all pairs with the same signature.
 
 A location forms a class by itself if its tables cannot be compared in this way: they contain a rule that counts,
 limits or looks up a set; its gateway is another container; its address is a duplicate; or its network is not a
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 _RESOLVER = "127.0.0.11"
-#: A container's device, the device's veth peer, and the bridge to which the peer is attached.
+#: A container's device, that device's veth peer, and the bridge to which the peer is attached.
 _Port = tuple["Device", "Device", Bridge]
 
 
@@ -45,9 +45,9 @@ _Port = tuple["Device", "Device", Bridge]
 class Group:
     """A class of equivalent locations.
 
-    `nets` are the bridges of their networks, and `entries` the positions of the rules that concern them, by chain.
-    `shape` is their common configuration with placeholders for their own names; `None` for a location that forms a
-    class by itself.
+    `nets` are the bridges of their networks. `entries` are, for each chain, the positions of the rules that concern
+    these locations. `shape` is their common configuration, with placeholders for each location's own names; it is
+    `None` for a location that forms a class by itself.
     """
 
     number: int
@@ -61,7 +61,7 @@ class Group:
 class EquivalenceClasses:
     """The equivalence classes of locations, for packets to one port of one protocol.
 
-    `groups` lists the classes. `signature` returns the key under which the result of a probe is shared.
+    `groups` lists the classes. `signature` returns the key of a pair; pairs with the same key share a probe's result.
     """
 
     def __init__(self, directory: Directory, locations: Sequence[Location], protocol: str, port: int) -> None:
@@ -109,7 +109,7 @@ class EquivalenceClasses:
         return self._group_of[id(location)]
 
     def signature(self, source: Location, target: Location) -> Any:
-        """Return the signature of the pair: pairs with equal signatures get the same result from a probe."""
+        """Return the signature of the pair: for pairs with equal signatures a probe has the same result."""
         first, second = self.group(source), self.group(target)
         key = (first.number, second.number)
         signature = self._forms.get(key)
@@ -186,8 +186,8 @@ class EquivalenceClasses:
     def _is_plain(self, location: Location, tables: HostTables, ports: list[_Port]) -> bool:
         """Return True if a container's packets pass through nothing but bridges of its host.
 
-        This excludes duplicate addresses, permanent neighbour entries, policy routing, and gateways other than the
-        bridges.
+        Return False for a container with a duplicate address, permanent neighbour entries, policy routing, or a
+        gateway other than the bridges.
         """
         root, space = location.machine.root, location.namespace
         addresses = set(location.addresses)
@@ -235,10 +235,10 @@ def _order(first: tuple[int, ...], second: tuple[int, ...]) -> Any:
 
 
 def _own_names(tables: HostTables, ports: list[_Port]) -> dict[str, str]:
-    """Map the names and addresses of a container and its networks to placeholders like `<bridge 0>`.
+    """Return a mapping from a container's names and addresses to placeholders like `<bridge 0>`.
 
-    These are its addresses and the bridges, subnets and gateways of its networks.
-    Containers that differ only in these names and addresses compare equal once `renamed` has replaced them.
+    These are the container's addresses, and the bridges, subnets and gateways of its networks. The rules of
+    containers that differ only in these compare equal once `renamed` has replaced them.
     """
     own: dict[str, str] = {}
     for number, (device, _, bridge) in enumerate(ports):

@@ -44,8 +44,9 @@ Entry = tuple[Chain, int, str]
 class Net:
     """A bridge and the rules that affect only its network.
 
-    `entries` are these rules. `gaps` holds, for each of their chains, the positions of the rules that affect all
-    networks. `is_special` is true if rules or routes refer to the network in a way that sets it apart from others.
+    `entries` are these rules. `gaps` holds, for each chain that contains one of these rules, the positions of the
+    rules in that chain that affect all networks. `is_special` is True if rules or routes refer to the network in a
+    way that sets it apart from others.
     """
 
     name: str
@@ -60,9 +61,9 @@ class Net:
 class HostTables:
     """A host's rules and routes for one protocol and port, grouped by the networks and containers they affect.
 
-    `generic` are the rules that affect all networks, `exact` those for the address of one container. `prefixes` are
-    the prefixes in rules that are not a network's subnet. `alone` are the addresses of containers that cannot be
-    compared with others; if `is_opaque`, no container of the host can.
+    `generic` are the rules that affect all networks, `exact` the rules for the address of one container. `prefixes`
+    are the prefixes in rules that are not a network's subnet. `alone` are the addresses of containers that cannot be
+    compared with others. If `is_opaque`, no container of the host can be compared with others.
     """
 
     nets: dict[str, Net]
@@ -76,10 +77,10 @@ class HostTables:
 def read_host(
     machine: Machine, machines: Iterable[Machine], members: frozenset[Address], protocol: str, port: int
 ) -> HostTables:
-    """Read the tables of one host.
+    """Read the rules and routes of the host `machine` for one protocol and port.
 
-    `members` are the addresses of the containers on this host. `machines` are all machines of the lab: their routes
-    and rules may refer to networks of this host.
+    `members` are the addresses of the containers on this host. `machines` are all machines of the lab, because routes
+    and rules of other machines may refer to networks of this host.
     """
     root = machine.root
     nets = {
@@ -134,7 +135,7 @@ class _Reader:
         self.special: set[str] = set()
 
     def read_chain(self, place: Chain, rules: Iterable[Rule]) -> None:
-        """Read the rules of a chain into the tables.
+        """Read the rules of the chain `place` into the tables.
 
         Rules for the address of a single container are not numbered; their position is the gap between the numbered
         rules around them.
@@ -171,7 +172,7 @@ class _Reader:
             tables.alone |= singled_out
 
     def _sort(self, rule: Rule, entry: Entry) -> None:
-        """Assign a rule to the one network that it can affect, or else to `generic`."""
+        """Assign a rule to the one network whose packets it can affect, or else to `generic`."""
         words = set(entry[2].split())
         owners = {net.name for net in self._owners(rule)}
         named = {name for name in self._tables.nets if name in words} | owners
@@ -185,7 +186,7 @@ class _Reader:
         self.special |= {self._by_subnet[prefix].name for prefix in prefixes if prefix in self._by_subnet}
 
     def _owners(self, rule: Rule) -> Iterator[Net]:
-        """Yield the networks that a packet must use to match a rule.
+        """Yield the networks to which every packet that matches the rule belongs.
 
         These are the networks whose bridge is the rule's interface, or whose subnet contains its source or
         destination.
@@ -199,7 +200,7 @@ class _Reader:
                 yield from (net for subnet, net in self._by_subnet.items() if _is_within(prefix, subnet))
 
     def _is_one(self, match: HostMatch) -> bool:
-        """Return True if a match for a source or destination stands for the address of exactly one container."""
+        """Return True if a source or destination match is for a single address, that of a container on this host."""
         if match.is_inverted or match.address not in self._members:
             return False
         return match.mask.bit_count() == len(match.address) * 8
@@ -217,8 +218,8 @@ class _Reader:
     def read_routes(self, machine: Machine, machines: Iterable[Machine]) -> None:
         """Mark networks as special if routes, or rules of other machines, refer to their subnets.
 
-        Routes of this host and of all other machines count.
-        The routes that this host has for its own subnets and for single addresses are ignored.
+        Routes of this host (`machine`) and of all other machines count. This host's own routes to its subnets and to
+        single addresses are ignored.
         """
         for other in machines:
             root = other.root
@@ -266,7 +267,7 @@ def renamed(text: str, own: Mapping[str, str]) -> str:
 
 
 def duplicates(directory: Directory) -> frozenset[Address | Mac]:
-    """Return the IP and MAC addresses that are in use in more than one network stack of the lab."""
+    """Return the IP and MAC addresses that are in use in more than one network namespace of the lab."""
     spaces = {location.namespace for location in directory.locations}
     seen: Counter[bytes] = Counter()
     for space in spaces:
@@ -293,7 +294,7 @@ def _bridge_attributes(root: NetworkNamespace, bridge: Bridge) -> tuple[Any, ...
 def _is_readable(rule: Rule) -> bool:
     """Return True if the result of a rule depends only on packet headers, devices and the connection state.
 
-    Return False too for a built-in target that is not in `_PLAIN_TARGETS`.
+    A jump to another chain is allowed; a built-in target must be in `_PLAIN_TARGETS`.
     """
     target = rule.target
     if target is not None and target.name in TARGETS and target.name not in _PLAIN_TARGETS:
@@ -330,7 +331,7 @@ def _prefixes(text: str) -> Iterator[Prefix]:
 def _overlaps(part: str, port: int) -> bool:
     """Return True if a `--dport` value (`80`, `8000:9000`) can match the probed port or an ephemeral port.
 
-    Replies to the probe are sent to an ephemeral port. A service name counts as a match.
+    Replies to the probe are sent to an ephemeral port. Return True for a service name, which is not resolved.
     """
     first, colon, last = part.partition(":")
     try:

@@ -25,8 +25,8 @@ from cnmsim.observe.trace.target import PROTOCOLS, Target, port_number
 from cnmsim.observe.trace.trace import Trace
 from cnmsim.observe.trace.tracer import LabView, address_towards, directory_of, location_of, run_probe
 
-#: The largest number of pairs that are shown one by one; for larger matrices only the number of each verdict is
-#: shown.
+#: The largest number of pairs that are shown one by one. For a larger matrix only the number of pairs with each
+#: verdict is shown.
 _SHOWN_CELLS = 10_000
 #: The timeout of a probe, in seconds of virtual time.
 _TIMEOUT_S = 1.0
@@ -41,10 +41,10 @@ class Service:
 
 
 class Cells(Mapping[tuple[str, str], Trace]):
-    """The results of all pairs: maps (source name, service name) to a trace.
+    """The results of all pairs, as a mapping from (source name, service name) to the trace of a probe.
 
-    The trace is that of the probe sent for the pair's signature, so equivalent pairs share one trace. If `by_name` is
-    set, a probe uses the name of the service's location, which the source looks up, else an address of it.
+    A probe is sent once for each signature, so equivalent pairs share one trace. If `by_name` is set, a probe of a
+    service uses the name of its container, which the source looks up; otherwise it uses the container's address.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Cells(Mapping[tuple[str, str], Trace]):
         self._walks: dict[Any, Trace] = {}
 
     def add(self, port: tuple[str, int], equivalence: EquivalenceClasses) -> None:
-        """Add the equivalence classes for `port`, a protocol and a port number."""
+        """Add the equivalence classes for `port`, a pair of protocol and port number."""
         self._equivalence[port] = equivalence
 
     def signature(self, source: Location, service: Service) -> Any:
-        """Return the signature of a source and a service; pairs with equal signatures share one probe."""
+        """Return the signature of a source and a service. Pairs with equal signatures share one probe."""
         port = (service.target.protocol, service.target.port)
         name = self._names.of_pair(source, service.location) if self._names is not None else None
         return port, self._equivalence[port].signature(source, service.location), name
@@ -88,7 +88,7 @@ class Cells(Mapping[tuple[str, str], Trace]):
         return len(self._walks)
 
     def named(self, source: str, service: str) -> tuple[str, str]:
-        """Return the key of a pair: the names that the matrix itself uses.
+        """Return the key of a pair: the source's and the service's name as the matrix itself writes them.
 
         A location may have several names (`web`, `web-2`, `node1:web`); each is accepted. Raises `KeyError` for a
         pair that was not probed.
@@ -113,7 +113,7 @@ class Cells(Mapping[tuple[str, str], Trace]):
         return known[0] if len(known) == 1 else None
 
     def send_one(self, source: str, service: str) -> Trace:
-        """Send a new probe for one pair, and return its trace. The stored results do not change."""
+        """Send a new probe for one pair, and return its trace. The stored results remain as they are."""
         return self._probe(self.sources[source], self.services[service])
 
     def send(self) -> None:
@@ -142,7 +142,7 @@ class Cells(Mapping[tuple[str, str], Trace]):
                     self._send_for(source, by_location[id(location)])
 
     def _send_for(self, source: Location, service: Service) -> None:
-        """Send the probe of a pair, unless one of its signature was sent."""
+        """Send a probe for a pair, unless one was already sent for a pair with the same signature."""
         signature = self.signature(source, service)
         if signature not in self._walks:
             self._walks[signature] = self._probe(source, service)
@@ -154,9 +154,9 @@ class Cells(Mapping[tuple[str, str], Trace]):
 
 
 def _representatives(sources: list[Location], targets: list[Service]) -> Iterator[tuple[Location, Service]]:
-    """Yield the pairs to probe for one class of sources and one class of targets.
+    """Yield the pairs to probe for one class of sources and one class of targets; there are at most two.
 
-    At most two: one pair of different locations, and one whose source and target are the same location.
+    One is a pair of different locations; the other has the same location as source and target.
     """
     other = next(
         ((source, target) for source in sources[:2] for target in targets[:2] if target.location is not source), None
@@ -170,7 +170,12 @@ def _representatives(sources: list[Location], targets: list[Service]) -> Iterato
 
 
 def _probe(directory: Directory, source: Location, service: Service, timeout_s: float, *, by_name: bool) -> Trace:
-    """Send a probe to the service by its location's name, or to the address that suits the source best."""
+    """Send a probe to a service and return its trace.
+
+    With `by_name` the probe uses the name of the service's location. Otherwise it uses an address of that location,
+    on a network that it shares with the source if there is one. If another container received the probe, the verdict
+    is set to unreachable.
+    """
     location = service.location
     target = evolve(service.target, host=location.name)
     address = None if by_name else address_towards(source, location)
@@ -197,7 +202,7 @@ def _has_come_to(walk: Trace, source: Location, target: Location) -> bool:
 
 @frozen(eq=False)
 class Change:
-    """A pair whose verdict differs between two labs. `before` or `after` is `None` if that lab has no such pair."""
+    """A pair whose verdict differs between two labs. `before` or `after` is `None` if the pair is not in that lab."""
 
     source: str
     service: str
@@ -213,7 +218,7 @@ class Change:
 class Difference(Displayable):
     """The pairs whose verdicts differ between two labs.
 
-    `opened` and `closed` are the pairs that became reachable or unreachable.
+    `opened` are the pairs that became reachable, `closed` those that became unreachable.
     """
 
     changes: tuple[Change, ...]
@@ -257,9 +262,9 @@ class Difference(Displayable):
 class Reachability(Displayable):
     """The reachability of `services` (`db:5432`, `dns:53/udp`) from `sources`.
 
-    `cells[source, service]` is the trace of a real probe, either for the pair itself or for an equivalent pair: one
-    that differs in no rule, route, socket or bridge that could change the result. `probes` is the number of probes
-    sent.
+    `cells[source, service]` is the trace of a real probe: of the pair itself, or of an equivalent pair. Two pairs are
+    equivalent if they differ in no rule, route, socket or bridge that could change the result. `probes` is the number
+    of probes sent.
     """
 
     sources: tuple[str, ...]
@@ -288,7 +293,7 @@ class Reachability(Displayable):
         return self.cells.send_one(*self.cells.named(source, service))
 
     def verdict(self, source: str, service: str) -> Verdict:
-        """Return the verdict of a pair. Accepts any name of each.
+        """Return the verdict of a pair. Any name of the source and of the service is accepted.
 
         Raises `KeyError` for a pair that was not probed.
         """
@@ -312,7 +317,7 @@ class Reachability(Displayable):
         return counts
 
     def diff(self, other: Reachability) -> Difference:
-        """Return the pairs whose verdict in `other`, the later matrix, differs from this one.
+        """Return the pairs whose verdict in this matrix differs from the one in `other`, the later matrix.
 
         Pairs are compared by name.
         """
@@ -385,8 +390,8 @@ def reachability(
 
     With `port`, that port of `protocol` is probed on every container. Without it, every port on which a container
     listens by one of `protocols` is probed, except listeners on loopback only. `protocol` is short for `protocols`
-    with one element; `icmp` needs no port. Raises `InvalidParameter` for an unknown protocol, `NotFound` or
-    `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid port.
+    with one element; `icmp` needs no port. Raises `InvalidParameter` for an unknown protocol or an invalid port,
+    `NotFound` or `Conflict` for an unknown or ambiguous source.
     """
     probed_protocols = (protocol,) if protocol is not None else tuple(protocols)
     number = None if port is None else port_number(port)
@@ -419,9 +424,9 @@ def reachability(
 
 
 def _names(directory: Directory) -> dict[int, str]:
-    """Map the `id()` of each location to its name.
+    """Return a mapping from the `id()` of each location to its name in the matrix.
 
-    A name used on several hosts gets the host as prefix (`node1/web`).
+    A name that is used on several hosts gets the host as prefix (`node1/web`).
     """
     seen: dict[str, int] = {}
     for location in directory.locations:

@@ -1,4 +1,4 @@
-"""Classes of sources and targets for which the lookup of the target's name has the same outcome.
+"""Classes of sources and targets, by what determines the outcome of looking up the target's name.
 
 The outcome depends on the source's resolv.conf and hosts file, on the networks that source and target share, and on
 other containers that have the same name on these networks.
@@ -15,7 +15,10 @@ _RESOLV_CONF = "/etc/resolv.conf"
 
 
 class NameClasses:
-    """The name classes of the locations of a directory, computed when they are first needed."""
+    """The classes of the locations of a directory with respect to name lookups.
+
+    They are computed when first needed.
+    """
 
     def __init__(self, directory: Directory) -> None:
         self._locations = directory.locations
@@ -28,13 +31,16 @@ class NameClasses:
         self._hosts: dict[int, str] = {}
 
     def of_source(self, source: Location) -> Hashable:
-        """Return the class of a source: its resolv.conf and its networks."""
+        """Return the class of a source: its resolv.conf, its networks, and whether it is a container."""
         if id(source) not in self._sources:
             self._sources[id(source)] = (_text(source, _RESOLV_CONF), _networks(source), source.is_container)
         return self._sources[id(source)]
 
     def of_target(self, target: Location) -> Hashable:
-        """Return the class of a target: its networks, and those on which its name is also another container's."""
+        """Return the class of a target, as a hashable key.
+
+        It consists of the target's networks, and of those networks on which another container has the same name.
+        """
         if id(target) not in self._targets:
             others = [holder for holder in self._holders.get(target.name, ()) if holder is not target]
             shared = frozenset(name for other in others for name in _networks(other) if name in _networks(target))
@@ -42,7 +48,11 @@ class NameClasses:
         return self._targets[id(target)]
 
     def of_pair(self, source: Location, target: Location) -> Hashable:
-        """Return the class of a pair, which determines the outcome of the name lookup."""
+        """Return the class of a pair.
+
+        The lookup has the same outcome for two pairs if this class, the class of the source and the class of the
+        target are the same.
+        """
         if target.name in self._hosts_text(source):
             found = addresses_in_hosts(self._hosts_text(source), target.name)
             if found:
@@ -55,7 +65,7 @@ class NameClasses:
         return _text(source, _RESOLV_CONF), bool(shared), tuple(sorted(shared)) if has_namesake else None
 
     def pairs_in_hosts_files(self, sources: Iterable[Location]) -> Iterator[tuple[Location, Location]]:
-        """Yield the pairs of a source and a location whose name is in the source's hosts file."""
+        """Yield each pair of a source and a location whose name is in the source's hosts file."""
         for source in sources:
             text = self._hosts_text(source)
             for location in self._locations:

@@ -1,7 +1,8 @@
 """Convert the kernel's events to hops: number the messages, and mark the hops that the short view omits.
 
-The kernel reports every device, hook and table on a packet's path. A *plain* hop adds nothing to its neighbours: a
-frame on a veth whose other end is the next hop, a chain without a matching rule, or the later segments of a
+A *message* is one packet on its whole path, also where NAT rewrites it and inside a tunnel; a retransmission is the
+same message. The kernel reports every device, hook and table on its path. A *plain* hop adds nothing to the hops next
+to it: a frame on a veth whose other end is the next hop, a chain without a matching rule, or the later segments of a
 connection along a path already shown. The short view omits plain hops.
 """
 
@@ -18,7 +19,8 @@ from cnmsim.observe.display import Displayable
 from cnmsim.observe.trace.packet_summary import Layer4, PacketSummary, summarize
 from cnmsim.observe.trace.rule_decision import RuleDecision
 
-#: Reasons for which a machine rightly ignores a flooded or promiscuous frame. Such a hop does not count as a drop.
+#: Reasons for which a machine ignores a flooded or promiscuous frame, as it should. Such a hop does not count as a
+#: drop.
 _HARMLESS = frozenset({DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT, DropReason.PROXY_UNANSWERED})
 _BY_CONNTRACK = "conntrack: known connection"
 _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
@@ -26,7 +28,7 @@ _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
 
 @frozen
 class Hop(Displayable):
-    """One event of one message at one place (network namespace).
+    """One event on the path of one message (packet), in one network namespace (`place`).
 
     `time_ns` counts from the start of the trace. `message` is the number of the message in the trace, from 1;
     `packet` is its label (`TCP SYN`) and `layer4` its kind. `source`, `destination` and their ports (0 for none) are
@@ -65,12 +67,12 @@ class Hop(Displayable):
 
     @property
     def is_drop(self) -> bool:
-        """Whether the message was dropped here; False for a frame that a machine rightly ignores."""
+        """Whether the packet was dropped here. False for a frame that a machine ignores because it is for another."""
         return self.step is Step.DROPPED and self.reason not in _HARMLESS
 
     @property
     def where(self) -> str:
-        """The place and the device: `node1 eth0`."""
+        """The network namespace and the device: `node1 eth0`."""
         return f"{self.place} {self.device}".strip()
 
     @property
@@ -95,13 +97,16 @@ class Hop(Displayable):
 
     @property
     def size_limit(self) -> int:
-        """The MTU that the packet exceeds, in bytes; 0 if it was dropped for another reason."""
+        """The MTU that a dropped packet exceeds, in bytes; 0 if the hop is no drop for that reason."""
         return self.detail.mtu if isinstance(self.detail, MtuLimit) else 0
 
 
 @define
 class _Message:
-    """A message while its events are collected. `indexes` are their positions in the list of events."""
+    """A message whose events are being collected.
+
+    `indexes` are the positions of its events in the list of all events.
+    """
 
     number: int
     summary: PacketSummary
@@ -110,7 +115,10 @@ class _Message:
 
 
 def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
-    """Return the hops for `events`, in the same order. `start_ns` is the clock's time at the start of the trace."""
+    """Return one hop for each of `events`, in the same order.
+
+    `start_ns` is the clock's time at the start of the trace.
+    """
     summaries = [_summary(index, event) for index, event in enumerate(events)]
     messages: dict[Hashable, _Message] = {}
     everything: list[_Message] = []
@@ -119,8 +127,7 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
     count = 0
     for index, (event, summary) in enumerate(zip(events, summaries, strict=True)):
         if event.step is Step.ENCAPSULATED and index and summary.walk not in messages:
-            # A packet that a tunnel encapsulates remains the same message, even if its bytes no longer show that
-            # (ESP).
+            # A packet that a tunnel encapsulates remains the same message, even if encryption (ESP) hides that.
             messages[summary.walk] = everything[number_of[-1] - 1]
         message = messages.get(summary.walk)
         if message is None or _is_passed_on(events, message, event):
@@ -153,14 +160,17 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
 
 
 def _is_passed_on(events: Sequence[Event], message: _Message, event: Event) -> bool:
-    """Return True if a program at another place sends the same bytes again (e.g. a DNS forwarder): a new message."""
+    """Return True if `event` starts a new message with the same bytes as `message`.
+
+    That is so if a program at another place sends the bytes on, as a DNS forwarder does.
+    """
     return event.step is Step.SENT and event.place != events[message.indexes[0]].place
 
 
 def _translating_rules(events: Sequence[Event], messages: list[_Message]) -> dict[int, int | None]:
-    """Map the index of each NAT event to the index of the rule that caused it.
+    """Return a mapping from the index of each NAT event to the index of the rule event that caused it.
 
-    That is the nat rule's event just before it at the same place. `None` stands for a later packet of a connection,
+    That is the event of table nat just before it at the same place. It is `None` for a later packet of a connection,
     which conntrack translates without traversing the table.
     """
     rule_of: dict[int, int | None] = {}
@@ -183,7 +193,7 @@ def _translating_rules(events: Sequence[Event], messages: list[_Message]) -> dic
 def _summary(index: int, event: Event) -> PacketSummary:
     if event.data:
         return summarize(event.data, is_frame=event.is_frame)
-    # A note is not about a packet, so it gets a message of its own.
+    # A note is not about a packet, so it is numbered as a message of its own.
     if isinstance(event.detail, Reporter):
         label = event.detail.value
     elif isinstance(event.detail, UpstreamSkipped):
@@ -202,7 +212,8 @@ def _plain_indexes(events: Sequence[Event], summaries: Sequence[PacketSummary], 
     plain |= {
         index
         for index, event in enumerate(events)
-        # A packet that waits for a neighbour has a hop of its own, so the ARP exchange is not shown.
+        # The packet that waits for a neighbour has a hop that says so; the hops of the ARP exchange are therefore
+        # plain.
         if (summaries[index].layer4.is_link and not _is_telling(event) and not _is_drop(event))
         or (event.step is Step.DROPPED and event.reason in _HARMLESS)
     }
@@ -210,7 +221,10 @@ def _plain_indexes(events: Sequence[Event], summaries: Sequence[PacketSummary], 
 
 
 def _is_telling(event: Event) -> bool:
-    """Return True for the events of a neighbour lookup that are shown: notes, and a VXLAN device's own answers."""
+    """Return True for an event of neighbour resolution that is shown.
+
+    A note, or an answer by a VXLAN device itself.
+    """
     return event.step is Step.NOTE or (event.step is Step.NEIGHBOUR and event.is_frame and bool(event.decision))
 
 
@@ -219,7 +233,10 @@ def _is_drop(event: Event) -> bool:
 
 
 def _plain_in_message(events: Sequence[Event], message: _Message) -> set[int]:
-    """Return the indices of events that the message's next event repeats, and of chains without a matching rule."""
+    """Return the indices of events of one message that are plain.
+
+    These are frames whose next event shows the same, and chains without a matching rule.
+    """
     plain = set()
     for index, following in zip(message.indexes, [*message.indexes[1:], None], strict=True):
         event = events[index]
@@ -236,7 +253,7 @@ def _names_a_rule(decision: str) -> bool:
 
 
 def _repeats_in_message(events: Sequence[Event], message: _Message) -> set[int]:
-    """Return the indices of events at which a retransmission only repeats an earlier event of the same message."""
+    """Return the indices of events of one message that repeat an earlier one because of a retransmission."""
     plain: set[int] = set()
     seen: set[tuple[str, str, Step, str]] = set()
     for index in message.indexes:
@@ -249,7 +266,10 @@ def _repeats_in_message(events: Sequence[Event], message: _Message) -> set[int]:
 
 
 def _later_messages_of_a_connection(events: Sequence[Event], messages: list[_Message]) -> set[int]:
-    """Return the indices of events of TCP segments after the handshake, except notes, resets and dropped segments."""
+    """Return the indices of the events of TCP segments after the handshake.
+
+    Notes, resets, and segments that were dropped are left out, so that they remain visible.
+    """
     plain: set[int] = set()
     for message in messages:
         layer4 = message.summary.layer4

@@ -1,7 +1,7 @@
 """Look up a name as a program's C library does: /etc/hosts, then the name servers of /etc/resolv.conf.
 
-Queries are real DNS packets from the source's own namespace, and all are recorded, since their order and answers
-explain a failed lookup. Sources: resolv.conf(5), hosts(5); the search list and `ndots` are applied as in glibc.
+Queries are real DNS packets from the source's own namespace. All are recorded, because their order and the answers
+explain why a lookup failed. Sources: resolv.conf(5), hosts(5); the search list and `ndots` are applied as in glibc.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LookupResult(Enum):
 
 @frozen
 class Query:
-    """One query for a name. `result` is the outcome as text; `server` is `HOSTS_FILE` if that file had the name."""
+    """One query for a name. `result` is the outcome as text. `server` is `HOSTS_FILE` if /etc/hosts has the name."""
 
     name: str
     record: str
@@ -86,9 +86,10 @@ class ResolverConfig:
         )
 
     def candidates(self, name: str) -> tuple[str, ...]:
-        """Return the full names to query, in order, with the search list applied.
+        """Return the full names to query for `name`, in order, with the search list applied.
 
-        A name with at least `ndots` dots is queried unchanged first, another name last.
+        If the name has at least `ndots` dots, the name itself is queried first, otherwise last. A name that ends in a
+        dot is the only candidate.
         """
         if name.endswith("."):
             return (name[:-1],)
@@ -103,7 +104,7 @@ def _number(options: dict[str, str], name: str, default: int) -> int:
 
 @frozen
 class Lookup:
-    """The result of a name lookup: the addresses (empty if none was found) and every query."""
+    """The result of a name lookup: the addresses (empty if none was found) and all queries that were made."""
 
     name: str
     addresses: tuple[Address, ...] = ()
@@ -136,7 +137,10 @@ def _text_of(files: FileSystem, path: str) -> str:
 
 
 async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
-    """Look up `name` as a program in `process` would. `family` is 4 or 6; 0 tries IPv4 first, then IPv6."""
+    """Look up `name` as a program in `process` would, which sends real DNS queries.
+
+    `family` is the IP version, 4 or 6; 0 tries IPv4 first, then IPv6.
+    """
     families = (4, 6) if family == 0 else (family,)
     known = addresses_in_hosts(_text_of(process.files, HOSTS_FILE), name)
     for ip_version in families:
@@ -155,7 +159,7 @@ async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
             if Lookup(name, (), tuple(queries)).is_silent:
                 return Lookup(name, (), tuple(queries))
             if queries and queries[-1].outcome is not LookupResult.NO_RECORD:
-                # If the server does not have the name at all, or fails, its other record type is not queried.
+                # If the server does not have the name at all, or fails, the name's other record type is not queried.
                 break
     return Lookup(name, (), tuple(queries))
 
@@ -163,9 +167,9 @@ async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
 async def _query_servers(
     process: Process, config: ResolverConfig, name: str, record: str, queries: list[Query]
 ) -> tuple[Address, ...]:
-    """Query the servers in turn and return the addresses; append each query to `queries`.
+    """Query the servers in turn for `name` and return the addresses; append each query to `queries`.
 
-    SERVFAIL, REFUSED or no answer leads to the next server, as in the C library.
+    After SERVFAIL, REFUSED or no answer the next server is queried, as in the C library. `record` is `A` or `AAAA`.
     """
     for _ in range(config.attempts):
         for server in config.servers:

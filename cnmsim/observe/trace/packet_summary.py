@@ -1,7 +1,8 @@
-"""Summarize a frame or packet: its label, addresses and kind, and a key for its walk.
+"""Summarize a frame or packet.
 
-A *walk* is the path of one message from its sender to its end. The key consists of bytes that NAT, routers and
-tunnels do not change, so that all hops of a message have the same key.
+A summary has the label, the addresses and the kind of a packet, and a key (`walk`) for its whole path. The key
+consists of bytes that NAT, routers and tunnels do not change. All hops of one packet, from the sender to the place
+where it ends, therefore have the same key.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _EMBEDDED_RESOLVER = bytes((127, 0, 0, 11))
 
 @frozen
 class Layer4:
-    """The kind of a message, from its transport header.
+    """The kind of a packet, from its transport header.
 
     `protocol` is `tcp`, `udp`, `icmp`, `icmp6`, `arp`, `esp`, `ip` (any other), `ethernet`, `malformed`, or `note`
-    for an event without a packet. `payload_bytes` is the length of what follows a TCP or UDP header. `icmp_type` and
-    `icmp_code` are -1 without an ICMP header. `is_link` marks messages that serve the link only: ARP, neighbour and
-    router discovery, MLD.
+    for an event without a packet. `payload_bytes` is the number of bytes after a TCP or UDP header. `icmp_type` and
+    `icmp_code` are -1 without an ICMP header. `is_link` is True for packets that serve the link only: ARP, neighbour
+    and router discovery, MLD.
     """
 
     protocol: str
@@ -87,9 +88,9 @@ class Layer4:
 class PacketSummary:
     """The summary of one frame or packet.
 
-    `label` names the message (`TCP SYN`, `DNS A? db`), `addresses` is its source and destination as text. `walk` is a
-    key that is the same at every hop of a message. For a packet in a VXLAN tunnel, the addresses are those of the
-    outer header and `layer4` is that of the inner packet.
+    `label` names the packet (`TCP SYN`, `DNS A? db`), `addresses` is its source and destination as text. `walk` is a
+    key that is the same at every hop of the packet. For a packet in a VXLAN tunnel, the addresses are those of the
+    outer header, and `layer4` describes the inner packet.
     """
 
     label: str
@@ -108,7 +109,7 @@ class PacketSummary:
 def summarize(data: bytes, *, is_frame: bool) -> PacketSummary:
     """Summarize an Ethernet frame, or an IP packet if `is_frame` is False.
 
-    Malformed bytes get a label that says so.
+    For malformed bytes, the label says that they are malformed.
     """
     try:
         return _read_frame(data) if is_frame else _read_packet(data)
@@ -209,9 +210,9 @@ def _transport(packet: Packet, label: str, walk: Hashable, layer4: Layer4) -> Pa
 
 
 def is_vxlan(packet: Packet, payload: bytes) -> bool:
-    """Return True if a UDP datagram is VXLAN, judging by its port or, as a swarm may use another port, by its header.
+    """Return True if a UDP datagram is VXLAN.
 
-    Source: RFC 7348 section 5.
+    It is recognised by its port or, because a swarm may use another port, by its header. Source: RFC 7348 section 5.
     """
     if len(payload) <= 22 or not payload[0] & 0x08:
         return False
@@ -252,8 +253,8 @@ def _read_icmp(packet: Packet) -> PacketSummary:
     if packet.icmp_type in (_ICMP6_ERRORS if is_v6 else _ICMP4_ERRORS):
         quoted = body[8:]
         inner_l4 = 40 if is_v6 else (quoted[0] & 0xF) * 4 if quoted else 0
-        # The four bytes after the ports (a TCP sequence number; a UDP length and checksum) identify the quoted
-        # packet.
+        # The four bytes after the ports (a TCP sequence number, or a UDP length and checksum) identify the packet
+        # that the error quotes.
         walk: Hashable = ("icmp-error", packet.icmp_type, packet.icmp_code, quoted[inner_l4 + 4 : inner_l4 + 8])
         return PacketSummary(label, addresses, walk, layer4, packet.src, packet.dst)
     if is_v6 and packet.icmp_type in _LINK_ICMPV6:

@@ -1,7 +1,7 @@
 """The path of a probe in a few lines: the places it passed, and what changed at each.
 
-Only the first packet towards the destination is followed: the TCP SYN, datagram or echo request, and the ones that a
-proxy sends on for it. Name lookups, neighbour lookups and replies are left out; the table of a trace has them.
+Only the first packet towards the destination is followed (the TCP SYN, datagram or echo request), and the packet that
+a proxy sends in its place. Name lookups, neighbour lookups and replies are left out; the table of a trace has them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.location import Directory
 from cnmsim.observe.trace.hops import Hop
 
-#: The largest number of lines of a path.
+#: The maximum number of lines of a path.
 MAX_LINES = 6
-#: First words of changes that the one-line form shows: where the packet was redirected, and where it ended.
+#: First words of the changes that `path_line` shows: a redirection of the packet, or the end of its path.
 _REDIRECTIONS = ("DNAT", "IPVS")
 _ENDS = ("dropped", "refused")
 
 
 @frozen
 class Station:
-    """A place on the path: a host, a container, or the bridge of a network; `changes` say what happened there."""
+    """A host, a container, or the bridge of a network on the path.
+
+    `changes` are texts on what happened to the packet.
+    """
 
     label: str
     changes: tuple[str, ...] = ()
@@ -45,7 +48,7 @@ def stations(
 ) -> tuple[Station, ...]:
     """Return the places that the probe passed, in order.
 
-    `protocol`, `port` and `address` are those of the probe: they select its messages among the others of the trace.
+    `protocol`, `port` and `address` are those of the probe; they select its packets among the others of the trace.
     """
     bridges = _bridges(directory)
     labels = _labels(directory)
@@ -62,7 +65,7 @@ def stations(
             continue
         place = _place(hop.place)
         if tunnel and place != tunnel and not hop.is_drop:
-            continue  # the hosts between the ends of a tunnel carry the outer packet
+            continue  # the hosts along a tunnel only carry the outer packet
         if not collected or collected[-1].place != place:
             collected.append(_Collected(place, labels.get(place, place)))
         station = collected[-1]
@@ -71,7 +74,7 @@ def stations(
         network = bridges.get((hop.place, hop.device)) if hop.step in {Step.BRIDGED, Step.ROUTED} else None
         if network is not None and network not in station.networks:
             station.networks.append(network)
-        # How the host that stands for the internet redirects to its servers does not concern the path.
+        # How the host that represents the internet redirects packets to its servers is not part of the path.
         change = _change(hop) if place not in internet or hop.is_drop else ""
         if change and change not in station.changes:
             station.changes.append(change)
@@ -81,8 +84,8 @@ def stations(
 def _forward_messages(hops: Sequence[Hop], protocol: str, port: int, address: str) -> set[int]:
     """Return the numbers of the messages that carry the probe towards its destination.
 
-    The first is the one sent to the probe's port; a program that accepts it and sends the same kind of message from
-    the same place, as docker-proxy does, continues it.
+    The first is the message sent to the probe's port. If a program (such as docker-proxy) receives it and sends a
+    message of the same kind from the same place, that message is the next, and so on.
     """
     forward: set[int] = set()
     for hop in hops:
@@ -114,13 +117,19 @@ def _continues(hops: Sequence[Hop], forward: set[int], sent: Hop) -> bool:
 
 
 def _place(place: str) -> str:
-    """Return the place of a station. The namespaces of an overlay network on several hosts are one station."""
+    """Return the name of a place on the path; the namespaces of an overlay network on all hosts have one name.
+
+    Example: `node1: overlay app` becomes `app (overlay)`.
+    """
     _, separator, network = place.partition(": overlay ")
     return f"{network} (overlay)" if separator else place
 
 
 def _labels(directory: Directory | None) -> Mapping[str, str]:
-    """Map containers to the names of the Compose file, and tasks to their unique names without ids."""
+    """Return a mapping from the engine's names of containers to the names to show.
+
+    These are the names in the Compose file, and for swarm tasks the names without the task id if they are unique.
+    """
     if directory is None:
         return {}
     tasks = {location.name: location.replica_names[0] for location in directory.locations if location.task}
@@ -141,7 +150,7 @@ def _bridges(directory: Directory | None) -> Mapping[tuple[str, str], str]:
 
 
 def _change(hop: Hop) -> str:
-    """Return what happened to the packet at a hop, "" if nothing changed it and nothing ended its path."""
+    """Return a text on what the hop did to the packet; "" if it neither changed the packet nor ended its path."""
     if hop.reason is DropReason.PORT_CLOSED:
         return f"refused: {DropReason.PORT_CLOSED.value}"
     if hop.is_drop:
@@ -170,7 +179,7 @@ def _endpoint(hop: Hop) -> str:
 
 
 def _merged(collected: Sequence[_Collected]) -> Iterator[Station]:
-    """Yield the stations; the bridge of a network is a station of its own, named like the network."""
+    """Yield the places on the path; the bridge of a network is a place of its own, named after the network."""
     for item in collected:
         is_bridge_only = bool(item.networks) and not item.changes
         if not is_bridge_only:
@@ -191,7 +200,7 @@ def path_line(path: Sequence[Station]) -> str:
 
 
 def path_lines(path: Sequence[Station]) -> list[str]:
-    """Return the stations at which the packet changed or ended, one a line, at most `MAX_LINES`."""
+    """Return one line for each place where the packet was changed or its path ended; at most `MAX_LINES` lines."""
     changed = [station for station in path if station.changes]
     if len(changed) > MAX_LINES:
         half = MAX_LINES // 2

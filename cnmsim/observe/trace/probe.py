@@ -1,4 +1,4 @@
-"""The probe: a small program that runs at the source, looks up the name and connects.
+"""The probe: a small program that runs at the source, looks up the name and connects to the target.
 
 It uses sockets as any program does: for TCP it connects and closes, for UDP it sends a datagram and waits for an
 answer, for ICMP it sends one echo request. Its `Outcome` contains only what the program itself can see.
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
 DEFAULT_TIMEOUT_S = 5.0
-#: The time for which a new connection is observed, in seconds, because docker-proxy may close it at once.
+#: The time in seconds for which a new connection is observed before it counts as open: docker-proxy may close it at
+#: once.
 _WATCH_S = 0.25
-#: Errors of a socket that has no route, or that received an ICMP error.
+#: Socket errors if there is no route, or if an ICMP error was received.
 UNREACHABLE_ERRORS = frozenset(
     {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.ENOPROTOOPT, errno.EMSGSIZE,
      errno.EPROTO, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EINVAL}
@@ -44,10 +45,12 @@ class Ending(Enum):
 
 @frozen
 class Outcome:
-    """What the probe saw: how it ended, the address that it connected to, and the error's number and text, if any.
+    """What the probe's program saw.
+
+    This is how it ended, the address it connected to, and the error's number and text, if any.
 
     `elapsed_ns` is the time from its start to its end. `reporter` is the sender of an ICMP error, if the socket
-    reports it.
+    reports that.
     """
 
     ending: Ending
@@ -66,7 +69,7 @@ class Outcome:
 
 @define
 class Probe:
-    """A probe of one target. `run` is its program; `outcome` is `None` until it ends.
+    """A probe of one target. `run` is its program; `outcome` is `None` until the program ends.
 
     If `address` is given, it is used without a name lookup. `connect_started_ns` is the clock's time when the address
     was known.

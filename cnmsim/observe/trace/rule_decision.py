@@ -1,4 +1,4 @@
-"""The packet filter rule or chain policy that decided, parsed from the decision that a hop reports.
+"""The packet filter rule or chain policy that decided about a packet, parsed from `Hop.decision`.
 
 The text has the form `TABLE CHAIN → CHAIN: RULE`, with the rule as iptables-save or nft prints it. Tables of
 iptables-legacy and nft are preceded by the program's name (`iptables-legacy filter`, `nft ip filter`).
@@ -23,7 +23,7 @@ _NFT_TRANSLATES = re.compile(r"\b(dnat|snat|masquerade|redirect)\b")
 
 
 class RuleSet(Enum):
-    """The program that lists the rule."""
+    """The rule set that a rule is in, named after the program that lists it."""
 
     IPTABLES = "iptables"
     LEGACY = "iptables-legacy"
@@ -32,11 +32,11 @@ class RuleSet(Enum):
 
 @frozen
 class RuleDecision:
-    """The rule or policy with which a packet filter decided.
+    """The rule or policy by which a packet filter decided about a packet.
 
-    `table` is e.g. `filter`, in nftables with its family: `ip docker-bridges`. `chains` lead from the base chain to
-    the one that decided. `rule` is the rule as its program prints it, "" if a policy decided; `policy` is that
-    policy, else "".
+    `table` is e.g. `filter`, in nftables with its family: `ip docker-bridges`. `chains` are the base chain, the
+    chains through which jumps led, and last the chain that decided. `rule` is the rule as its program prints it; it
+    is "" if a policy decided. `policy` is that policy, "" if a rule decided.
     """
 
     rule_set: RuleSet
@@ -47,7 +47,10 @@ class RuleDecision:
 
     @classmethod
     def parse(cls, text: str) -> RuleDecision | None:
-        """Parse the `decision` of a hop. Return `None` if a route, a socket or something else decided."""
+        """Parse the `decision` of a hop.
+
+        Return `None` if it is not that of a packet filter, e.g. a route or a socket.
+        """
         match = _DECISION.fullmatch(text)
         if match is None:
             return None
@@ -67,12 +70,12 @@ class RuleDecision:
 
     @property
     def hook_chain(self) -> str:
-        """The base chain, at which the hook starts."""
+        """The first of `chains`: the base chain, which the kernel calls at a hook."""
         return self.chains[0]
 
     @property
     def chain(self) -> str:
-        """The chain whose rule or policy decided."""
+        """The last of `chains`: the chain whose rule or policy decided."""
         return self.chains[-1]
 
     @property
@@ -87,7 +90,7 @@ class RuleDecision:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the table is not Docker's nftables table and not listed by `iptables` either."""
+        """Whether the table is one that neither `iptables` lists nor Docker writes."""
         return self.rule_set is not RuleSet.IPTABLES and not self.is_docker_nftables
 
     @property

@@ -23,8 +23,8 @@ def _aliases(hops: Sequence[Hop]) -> dict[str, str]:
 def sequence_diagram(hops: Sequence[Hop]) -> str:
     """Return a mermaid sequence diagram of the hops.
 
-    It has one column for each place, an arrow where a message reaches another place, and notes for NAT, deliveries
-    and other decisions.
+    It has one column for each place, an arrow where a packet reaches another place, and notes for NAT, deliveries and
+    other decisions.
     """
     shown = [hop for hop in hops if not hop.is_plain or hop.step in {Step.RECEIVED, Step.TRANSMITTED}]
     aliases = _aliases(shown)

@@ -1,8 +1,8 @@
 """Draw a trace as a table for terminals, in plain text or for rich. `views.walks` renders it for notebooks.
 
-The hops of one message are listed together under its label. Addresses are printed at a message's first hop and
-wherever they are rewritten; a blank means "as above". If columns would become too narrow, the decision and the
-addresses are printed below the event.
+The hops of one packet are listed together under its label. Addresses are printed at a packet's first hop and wherever
+they are rewritten; an empty cell means "as above". If columns would become too narrow, the decision and the addresses
+are printed below the event.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _GAP = 2
 _MINIMUM = (6, 5, 6, 12, 12, 14)
 #: Indices of the columns whose text is wrapped; the others are as wide as their text.
 _FLEXIBLE = (3, 4, 5)
-#: Columns of small tables are at least as wide as the first number, and words up to the second length are not broken.
+#: The minimum width of a column in a small table, and the maximum length of a word that is not broken.
 _NARROWEST, _LONGEST_WORD = 14, 30
-#: WHAT and DECIDED BY are columns only if they have this width together; else DECIDED BY is printed below.
+#: The minimum width of WHAT and DECIDED BY together; with less room, DECIDED BY is printed below the row.
 _READABLE = 40
 _MARK = "└ "
 
@@ -42,10 +42,7 @@ _STYLES = {
 
 @frozen
 class Row:
-    """A row of the table.
-
-    The text of its six cells, the step that selects its colour, the hop, and the row's number.
-    """
+    """A row of the table: the text of its six cells, the step that selects its colour, the hop, and its number."""
 
     cells: tuple[str, str, str, str, str, str]
     step: Step
@@ -55,29 +52,29 @@ class Row:
 
 @frozen
 class Section:
-    """The rows of one message, with its label as the title."""
+    """A section of the table: the rows of one packet, titled with the packet's label."""
 
     title: str
     rows: tuple[Row, ...]
 
 
 def format_time(time_ns: int) -> str:
-    """Format a time since the start of a trace: `1.234 ms`, from one second on `1.234 s`."""
+    """Format a time since the start of a trace, in ms or, from one second on, in s: `1.234 ms`, `1.234 s`."""
     if time_ns < NS_PER_S:
         return f"{time_ns / 1e6:.3f} ms"
     return f"{time_ns / NS_PER_S:.3f} s"
 
 
-#: A socket's decision. The column shows its owner and what it listens on; addresses have a column of their own.
+#: The decision of a socket. The column shows the program and the port; the addresses have a column of their own.
 _SOCKET = re.compile(r"socket: (?P<owner>\S+(?: \(pid \d+\))?)(?P<listens> listening on \S+)?.*")
 _ROUTE_DETAIL = re.compile(r" (proto|scope|src|metric) \S+")
 _VERBS = {Step.SENT: "sends", Step.DELIVERED: "receives"}
 
 
 def decided_by(hop: Hop) -> str:
-    """Return a short text for what decided.
+    """Return a short text for what decided about the packet at a hop.
 
-    A socket's owner, a route without its attributes, or a rule with its table.
+    That is the owner of a socket, a route without its attributes, or a rule with its table.
     """
     if hop.decision.startswith("socket: "):
         match = _SOCKET.match(hop.decision)
@@ -92,12 +89,12 @@ def decided_by(hop: Hop) -> str:
 
 
 def what_of(hop: Hop) -> str:
-    """Return a short text for the event of a hop, with the reason if it is a drop.
+    """Return a short text for what happened at a hop, with the reason if the packet was dropped.
 
-    The owner of a socket is omitted.
+    The owner of a socket is left out, because `decided_by` returns it.
     """
     verb, layer4 = _VERBS.get(hop.step), hop.layer4
-    # When a listening socket receives a SYN, the event itself says that a connection is new.
+    # If a listening socket receives a SYN, the event's own text says that the connection is new.
     is_accepted = layer4.is_syn and hop.step is Step.DELIVERED and " listening on " in hop.decision
     if verb and hop.decision.startswith("socket: ") and not is_accepted:
         thing = ""
@@ -117,9 +114,9 @@ def what_of(hop: Hop) -> str:
 
 
 def sections_of(hops: Sequence[Hop], *, verbose: bool = False) -> tuple[Section, ...]:
-    """Group hops by message, in the order of each message's first hop. An address that repeats is left blank.
+    """Group hops by packet, in the order of each packet's first hop.
 
-    With `verbose`, decisions are given in full.
+    Addresses that are the same as in the row above are left blank. With `verbose`, decisions are given in full.
     """
     by_message: dict[int, list[tuple[int, Hop]]] = {}
     for number, hop in enumerate(hops, 1):
@@ -138,9 +135,9 @@ def sections_of(hops: Sequence[Hop], *, verbose: bool = False) -> tuple[Section,
 
 
 def _widths(rows: Sequence[Row], width: int) -> list[int]:
-    """Return the width of each column.
+    """Return the width of each column, so that the table has `width` columns of text.
 
-    Fixed columns are as wide as their text; the others share the rest of `width`.
+    Columns that are not wrapped are as wide as their text; the others share the rest.
     """
     natural = [max([len(header), *(len(row.cells[column]) for row in rows)]) for column, header in enumerate(HEADERS)]
     fixed = sum(natural[column] for column in range(len(HEADERS)) if column not in _FLEXIBLE)
@@ -148,7 +145,7 @@ def _widths(rows: Sequence[Row], width: int) -> list[int]:
     needed = [natural[column] for column in _FLEXIBLE]
     if sum(needed) > room:
         room = max(room, sum(_MINIMUM[column] for column in _FLEXIBLE))
-        # Addresses are broken only between source and destination, if possible.
+        # If possible, addresses are broken only between source and destination.
         halves = max(len(half) for row in rows for half in _halves(row.cells[5]))
         addresses = min(halves, max(_MINIMUM[5], room // 2))
         shares = [*_shares(needed[:2], room - addresses), addresses]
@@ -159,7 +156,10 @@ def _widths(rows: Sequence[Row], width: int) -> list[int]:
 
 
 def _shares(needed: Sequence[int], room: int) -> list[int]:
-    """Divide `room` among columns that need the widths `needed`. What one column does not need goes to the others."""
+    """Divide the width `room` among columns that would need the widths `needed`.
+
+    A column gets no more than it needs; the rest goes to the others.
+    """
     shares = [0] * len(needed)
     left = sorted(range(len(needed)), key=lambda index: needed[index])
     while left:
@@ -186,7 +186,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _lines(hops: Sequence[Hop], width: int, *, verbose: bool) -> Iterator[tuple[str, str]]:
-    """Yield each line of the table with the style of its hop, for terminals with colours."""
+    """Yield each line of the table with the style of its hop, which terminals show as a colour."""
     sections = sections_of(hops, verbose=verbose)
     rows = [row for section in sections for row in section.rows]
     widths = _widths(rows, width)
@@ -211,14 +211,17 @@ def _lines(hops: Sequence[Hop], width: int, *, verbose: bool) -> Iterator[tuple[
 
 
 def _widths_above(rows: Sequence[Row], width: int) -> list[int]:
-    """Return the widths of the four columns that remain if the decision and the addresses are printed below."""
+    """Return the widths of the four columns that are left if decisions and addresses are printed below the rows."""
     natural = [max([len(HEADERS[column]), *(len(row.cells[column]) for row in rows)]) for column in range(4)]
     room = width - sum(natural[:3]) - _GAP * 3
     return [*natural[:3], max(room, _MINIMUM[3])]
 
 
 def _below(cells: Sequence[str], widths: Sequence[int], total: int) -> list[str]:
-    """Return the lines to print below a row: one line if all `cells` fit, else each cell on its own."""
+    """Return the lines to print below a row: a single line if all `cells` fit on it, else lines for each cell.
+
+    `widths` are those of the columns above, and `total` is the width of the table.
+    """
     given = [cell for cell in cells if cell]
     margin = " " * (widths[0] + _GAP)
     room = total - len(margin) - len(_MARK)
@@ -248,9 +251,9 @@ class RichTable:
 
 
 def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
-    """Return a small table as plain text, with each column as wide as its longest text.
+    """Return a small table as plain text. Each column is as wide as its longest text.
 
-    If that exceeds `width` (0: no limit), the widest columns are wrapped.
+    If the table would be wider than `width` (0: no limit), the widest columns are wrapped.
     """
     widths = [max([len(header), *(len(row[column]) for row in rows)]) for column, header in enumerate(headers)]
     room = width - _GAP * (len(widths) - 1)
@@ -260,7 +263,7 @@ def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int
         max(_NARROWEST, len(column[0]), min(word, _LONGEST_WORD))
         for column, word in zip(columns, longest, strict=True)
     ]
-    # Words are broken only where wrapping between them is not enough.
+    # Words are broken only if wrapping at spaces does not save enough.
     for lowest in (least, [min(low, _NARROWEST) for low in least]):
         while width and sum(widths) > room and any(size > low for size, low in zip(widths, lowest, strict=True)):
             widest = max((at for at, size in enumerate(widths) if size > lowest[at]), key=lambda at: widths[at])
@@ -273,7 +276,7 @@ def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int
 
 
 def _stacked(cells: Sequence[str], widths: Sequence[int]) -> Iterator[list[str]]:
-    """Yield the lines of one row of the table, whose cells are wrapped to `widths`."""
+    """Yield the lines of one row of the table, as lists of cells, after wrapping the cells to `widths`."""
     wrapped = [
         textwrap.wrap(cell, size, break_on_hyphens=False) if len(cell) > size else [cell]
         for cell, size in zip(cells, widths, strict=True)

@@ -1,6 +1,6 @@
-"""Parse the target of a probe.
+"""Parse the target of a probe, such as `db:5432` or `http://web:8080/`.
 
-`db:5432`, `web:53/udp`, `[fd00::2]:80`, `http://web:8080/` or `10.0.0.50` (a ping).
+Other forms are `web:53/udp`, `[fd00::2]:80`, and `10.0.0.50` (a ping).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NEVER_IN_A_NAME = frozenset("/ \t\r\n")
 
 @frozen
 class Target:
-    """What a probe connects to: a name or address, a port (0 for `icmp`), and a protocol (`tcp`, `udp` or `icmp`)."""
+    """The target of a probe: a name or address, a port (0 for `icmp`), and a protocol (`tcp`, `udp` or `icmp`)."""
 
     host: str
     port: int = 0
@@ -52,14 +52,14 @@ class Target:
 
     @property
     def title(self) -> str:
-        """The target with its protocol, stated once: `db:5432 (tcp)`, `dns:53/udp`."""
+        """The target as text, with its protocol in one of two forms: `db:5432 (tcp)`, `dns:53/udp`."""
         return str(self) if self.protocol == "udp" else f"{self} ({self.protocol})"
 
     @classmethod
     def parse(cls, text: str, protocol: str | None = None) -> Target:
-        """Parse a destination such as `db:5432`. Without a port and without `protocol` the probe is a ping.
+        """Parse a target such as `db:5432`. Without a port and without `protocol` it is the target of a ping.
 
-        Raises `InvalidParameter` if the text is not a destination.
+        Raises `InvalidParameter` if the text is not a target.
         """
         if "://" in text:
             return cls._of_url(text, protocol)
@@ -109,10 +109,10 @@ class Target:
 
 
 def split_pair(destination: object, port: int | str | None) -> tuple[object, int | str | None]:
-    """Split a destination such as `("db", 5432)` into the destination proper and its port.
+    """Split a pair such as `("db", 5432)` into the destination and its port.
 
-    Any other destination is returned with `port`. Raises `InvalidParameter` for a pair beside a `port`, and for a
-    value that cannot be a destination.
+    A destination that is not a pair is returned unchanged, together with `port`. Raises `InvalidParameter` for a pair
+    if `port` is given too, and for a value that cannot be a destination.
     """
     if isinstance(destination, (tuple, list)):
         if len(destination) != 2 or port is not None:
@@ -130,10 +130,10 @@ def split_pair(destination: object, port: int | str | None) -> tuple[object, int
 
 
 def destination_text(name: str, port: int | str | None = None) -> str:
-    """Return a name or address with its port as one text, such as `db:5432`.
+    """Return the destination text for a name or address and a port, such as `db:5432`; `name` itself without a port.
 
     `port` is a number from 1 to 65535, its digits, or a service name such as `http`. Raises `InvalidParameter` for
-    any other value, and if `name` states another port.
+    any other value, and if `name` already contains a different port.
     """
     if port is None:
         return name
@@ -147,7 +147,7 @@ def destination_text(name: str, port: int | str | None = None) -> str:
 
 
 def port_number(port: object) -> int:
-    """Return a port given as a number, as its digits, or by the name of its service (`http`).
+    """Return the number of a port that is given as a number, as digits, or by a service name (`http`).
 
     Raises `InvalidParameter` for a value that is none of these.
     """

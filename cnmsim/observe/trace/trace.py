@@ -1,7 +1,7 @@
 """The trace: every event that one probe caused in any network namespace, as hops, with a finding.
 
-A `Trace` is an observer in the sense of `kernel.events`: the first packet is sent while `Clock.context` is the trace,
-and the clock hands it on to everything that the packet causes.
+A `Trace` is an observer in the sense of `kernel.events`. While the first packet is sent, `Clock.context` is the
+trace; the clock then sets it again for everything that the packet causes.
 """
 
 from __future__ import annotations
@@ -58,28 +58,28 @@ class Trace(Displayable):
     finding: Finding | None = None
     #: The locations of the lab, needed to draw the trace on a picture of the lab.
     directory: Directory | None = None
-    #: The search for fixes; `None` where the probe cannot be repeated, as for packets of one's own.
+    #: The search for fixes; `None` if the probe cannot be repeated, e.g. for packets that a user sent.
     fix_search: FixSearch | None = None
     _is_closed: bool = False
     _outer: Observer | None = None
     _hops: tuple[Hop, ...] = ()
 
     def report(self, event: Event) -> None:
-        """Record an event, unless the trace is closed. The kernel calls this."""
+        """Record an event, unless the trace is closed. The kernel calls this for every event."""
         if not self._is_closed:
             self.events.append(event)
         if self._outer is not None:
             self._outer.report(event)
 
     def close(self) -> None:
-        """Stop recording: what the probe's connection does later does not belong to the trace."""
+        """Stop recording: what the probe's connection does later is not part of the trace."""
         self._is_closed = True
 
     @contextmanager
     def watching(self, clock: Clock) -> Iterator[None]:
-        """Record the events of everything that is scheduled on `clock` inside the `with` block.
+        """Record all events that result from actions inside the `with` block, also those that happen later.
 
-        An observer that was set before still receives them.
+        Another observer that was set before still receives them.
         """
         before = self._outer = clock.context
         clock.context = self
@@ -98,9 +98,9 @@ class Trace(Displayable):
     def packet(self, hop: int | Hop, *, inner: bool = False) -> Packet:
         """Return the packet at a hop as a scapy packet: an Ethernet frame or an IP packet, with its tunnel headers.
 
-        `hop` is a hop or its index in `hops`. `inner` returns the packet inside the tunnel: the frame in a VXLAN
-        packet, or for ESP, whose payload is encrypted, the packet as it was before. Raises `InvalidParameter` for a
-        hop that is not in the trace or that has no packet.
+        `hop` is a hop or its index in `hops`. With `inner`, return the packet inside the tunnel: for VXLAN the inner
+        frame; for ESP, whose payload is encrypted, the packet as it was before encryption. Raises `InvalidParameter`
+        for a hop that is not in the trace or that has no packet.
         """
         from cnmsim.observe.packets.codec import at_hop
 
@@ -127,16 +127,16 @@ class Trace(Displayable):
     def fixes(self) -> tuple[Fix, ...]:
         """The fixes, the best first; empty if the probe succeeded.
 
-        `fixes[0].apply()` returns the explanation after that fix. On the first access each is tried on a fork of the
-        lab as it is then. If the lab cannot be forked, they are untried (`was_tried` is False).
+        `fixes[0].apply()` returns the explanation after that fix. On the first access each fix is tried on a fork of
+        the lab in its present state. If the lab cannot be forked, the fixes are not tried (`was_tried` is False).
         """
         return () if self.is_reachable or self.fix_search is None else self.fix_search.fixes
 
     def fix_text(self) -> tuple[str, str]:
-        """Return the label and the text of the first fix: its sentence and the lines of the file that it changes.
+        """Return (label, text) for the best fix: its sentence and the lines of the file that it changes.
 
-        A fix was tried on a fork of the lab (label `fix`). If no fix works, return what only people can do and cnmsim
-        cannot try, such as to start a program (label `advice (not tried)`); the text is "" if there is nothing.
+        The label is `fix` if the fix was tried on a fork of the lab. Otherwise it is `advice (not tried)`: if no fix
+        works, the text is what only a person can do, such as starting a program; "" if there is nothing to advise.
         """
         finding = self.finding
         if finding is None or not finding.changes:
@@ -163,7 +163,7 @@ class Trace(Displayable):
         return self.hops if verbose else tuple(hop for hop in self.hops if not hop.is_plain)
 
     def _in_file_names(self, hops: Iterable[Hop]) -> list[Hop]:
-        """Return hops with the places' names in the Compose file, if there is one."""
+        """Return copies of the hops with the names of the Compose file, if there is one."""
         names = names_of(self.directory) if self.directory is not None else {}
         return [
             evolve(hop, place=names.get(hop.place, hop.place), decision=in_file_names(hop.decision, names))
@@ -175,7 +175,10 @@ class Trace(Displayable):
         return f"{count} plain steps not shown" if count else ""
 
     def text(self, *, verbose: bool = False, width: int = 100) -> str:
-        """Render the table and the finding as plain text of at most `width` columns, if `width` is 80 or more."""
+        """Render the table and the finding as plain text.
+
+        Lines have at most `width` columns, if `width` is 80 or more. With `verbose` the table has all hops.
+        """
         lines = [self.title, ""] if self.title else []
         shown = self.shown(verbose=verbose)
         if shown:
@@ -205,15 +208,15 @@ class Trace(Displayable):
     def summary(self, width: int = 100) -> str:
         """Return the answer in a few lines: the verdict, its cause, the fix, the remarks and the path.
 
-        The text has at most `width` columns, but for lines of a file that a fix changes; 80 or more are needed.
-        Return "" until the probe has ended.
+        Lines have at most `width` columns (80 or more); only lines of a file that a fix changes may be longer. Return
+        "" until the probe has ended.
         """
         return "\n".join(self.summary_parts(width))
 
     def summary_parts(self, width: int = 100) -> Iterator[str]:
         """Yield the parts of `summary`, each as soon as it is known: the answer, the fix, then the path.
 
-        A fix takes the time to try it on a fork of the lab.
+        The fix comes later than the answer because it is first tried on a fork of the lab.
         """
         finding, outcome = self.finding, self.outcome
         if finding is None:
@@ -251,11 +254,11 @@ class Trace(Displayable):
 
     @property
     def deciding_hop(self) -> Hop | None:
-        """The hop that decided the verdict, `None` if there is none."""
+        """The hop that decided the verdict; `None` if the verdict follows from no single hop."""
         return self.finding.hop if self.finding is not None else None
 
     def conclusion_lines(self) -> list[str]:
-        """Return the verdict, the advice and the remarks, one `label: sentence` each.
+        """Return the verdict, the advice and the remarks, each as a line `label: sentence`.
 
         Return an empty list until the probe has ended.
         """
@@ -268,7 +271,7 @@ class Trace(Displayable):
         return lines[:notes] + fix + lines[notes:]
 
     def rich(self, *, verbose: bool = False) -> RenderableType:
-        """Render the table and the finding for a rich console."""
+        """Render the table and the finding for a rich console. With `verbose` the table has all hops."""
         from rich.console import Group
         from rich.text import Text
 
@@ -323,7 +326,7 @@ class Trace(Displayable):
     def picture(self) -> Any:
         """Return a `views.Picture` of the lab with the trace drawn on it. Its steps have the numbers of the table.
 
-        Raises `InvalidParameter` if the trace has no lab.
+        Raises `InvalidParameter` if the trace does not belong to a lab.
         """
         return views().picture_of(self)
 
@@ -343,9 +346,9 @@ class Trace(Displayable):
         return views().walk_widget(self)
 
     def to_mermaid(self) -> str:
-        """Return a mermaid sequence diagram.
+        """Return the trace as a mermaid sequence diagram.
 
-        One column for each place, one arrow wherever a message reaches another place.
+        It has one column for each place, and an arrow wherever a packet reaches another place.
         """
         return sequence_diagram(self.hops)
 

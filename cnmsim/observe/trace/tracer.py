@@ -26,15 +26,14 @@ from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe
 from cnmsim.observe.trace.target import Target, destination_text, split_pair
 from cnmsim.observe.trace.trace import Trace
 
-#: The virtual time after which a probe that has not ended is an error, in seconds.
+#: The virtual time in seconds after which a probe that has not ended is reported as an error.
 _LIMIT_S = 300.0
-#: The time for which events are recorded after the probe's end, so that they include the end of the connection, in
-#: seconds.
+#: After the probe has ended, events are recorded for this time in seconds, to include the end of its connection.
 _TAIL_S = 0.05
 
 
 class LabView(Protocol):
-    """The part of a lab that this package uses: its clock and its hosts."""
+    """The part of a lab that the package `observe` uses: its clock and its hosts."""
 
     @property
     def clock(self) -> Clock:
@@ -46,7 +45,7 @@ class LabView(Protocol):
 
 
 def directory_of(lab: LabView) -> Directory:
-    """Return a lookup from names and addresses to the hosts and containers of the lab, as they are now."""
+    """Return a directory of the hosts and containers of a lab as they are now."""
     inactive: dict[str, tuple[str, ...]] = {}
     for project in getattr(lab, "projects", ()):
         inactive |= project.model.inactive
@@ -54,7 +53,9 @@ def directory_of(lab: LabView) -> Directory:
 
 
 def location_of(directory: Directory, what: object) -> Location:
-    """Return the location for a name, a host, a container, a sandbox, an endpoint (its sandbox's) or a location.
+    """Return the location for a name, a host, a container, a sandbox, an endpoint or a location.
+
+    For an endpoint that is the location of its sandbox.
 
     Raises `NotFound` if there is none, `Conflict` if a name matches several, `Unavailable` for a sandbox without
     namespace and for an endpoint that has joined no sandbox, `InvalidParameter` for any other object.
@@ -82,9 +83,9 @@ def location_of(directory: Directory, what: object) -> Location:
 
 
 def address_towards(source: Location, target: Location, family: int = 0) -> Address:
-    """Return the address of `target` on a network that it shares with `source`, else its first address.
+    """Return an address of `target`: on a network that it shares with `source` if there is one, else its first.
 
-    `family` (4 or 6) restricts the choice; 0 does not. Raises `Unavailable` if there is no such address.
+    `family` (4 or 6) is the IP version; with 0 any is returned. Raises `Unavailable` if there is no such address.
     """
     size = {4: (4,), 6: (16,)}.get(family, (4, 16))
     for name in shared_networks(source, target):
@@ -101,9 +102,10 @@ def address_towards(source: Location, target: Location, family: int = 0) -> Addr
 
 
 def destination_address(what: object, family: int = 0) -> Address | None:
-    """Return the address of an endpoint, or `None` for anything else.
+    """Return the address of an endpoint; `None` if `what` is not an endpoint.
 
-    Raises `Unavailable` if the endpoint has no address of that family.
+    `family` (4 or 6) is the IP version; with 0 any is returned. Raises `Unavailable` if the endpoint has no such
+    address.
     """
     if not isinstance(what, Endpoint):
         return None
@@ -116,11 +118,14 @@ def destination_address(what: object, family: int = 0) -> Address | None:
 def parse_destination(
     directory: Directory, source: Location, text: str, protocol: str | None = None, family: int = 0
 ) -> tuple[Target, Address | None]:
-    """Parse a destination. Return its target, and the address to use instead of a name lookup, or `None`.
+    """Parse a destination, and return (target, address).
 
-    Names of containers and services are looked up by the source's own resolver, as its programs do, so the address is
-    `None`. A task's name ends in an id, which may be omitted (`service.1`). For the name of a host, or
-    `host:container`, the address is that location's. Raises `InvalidParameter` if the text is not a destination.
+    The address is `None` if the probe is to look up the target's name.
+
+    Names of containers and services are looked up by the source's own resolver, as programs do. For the name of a
+    host, or `host:container`, the address is that location's. The name of a task may be written without its id
+    (`service.1`). `protocol` and `family` are as in `trace`. Raises `InvalidParameter` if the text is not a
+    destination.
     """
     head, _, rest = text.partition(":")
     hosts = {location.name for location in directory.locations if not location.is_container}
@@ -133,15 +138,16 @@ def parse_destination(
 
 
 def locate(directory: Directory, source: Location, target: Target, family: int = 0) -> tuple[Target, Address | None]:
-    """Return the target of a probe, and the address to use instead of a name lookup, or `None`.
+    """Return (target, address) for a probe; the address is `None` if the target's name is to be looked up.
 
-    The target differs from `target` only for a task, whose full name is looked up. See `parse_destination`.
+    The returned target differs from `target` only for a swarm task: it then has the task's full name, with the id.
+    See `parse_destination`.
     """
     known = directory.matching(target.host)
     if len(known) == 1 and not known[0].is_container and source is not known[0]:
         return target, address_towards(source, known[0], family)
     if len(known) == 1 and known[0].task and target.host in known[0].replica_names:
-        # The resolver has only the task's full name, which ends in the task's id.
+        # The resolver has only the full name of a task, which ends in the task's id.
         return evolve(target, host=known[0].name), None
     return target, None
 
@@ -155,9 +161,10 @@ def run_probe(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     family: int = 0,
 ) -> Trace:
-    """Run one probe to its end and return its trace with a finding. If `address` is given, no name is looked up.
+    """Run one probe to its end and return its trace with a finding.
 
-    Raises `InvalidParameter` if the target is an address of another IP version than `family`.
+    If `address` is given, it is used without a name lookup. `family` (4 or 6) is the IP version to use, 0 for either.
+    Raises `InvalidParameter` if the target is an address of the other IP version.
     """
     wrong = {4: ":" in target.host, 6: is_number(target.host.replace(".", ""))}
     if wrong.get(family):
@@ -204,8 +211,9 @@ def trace(
 
     `source` is a name, a host, a container, a sandbox or an endpoint. `destination` is `db:5432`, `web:53/udp`,
     `db:http`, `("db", 5432)`, a URL, a name, or one of these objects; its port may be given as `port`. Without a port
-    it is pinged. A name is looked up by the source; an object stands for its address. Raises `NotFound` or `Conflict`
-    for an unknown or ambiguous source, `InvalidParameter` for an invalid destination.
+    it is pinged. The source looks up a name; for an object, its address is used. `protocol` applies to a destination
+    without one; `family` (4 or 6) is the IP version to use, 0 for either. Raises `NotFound` or `Conflict` for an
+    unknown or ambiguous source, `InvalidParameter` for an invalid destination.
     """
     from cnmsim.observe.explain import repeat  # explain imports this module
 
@@ -239,7 +247,12 @@ def namespaces_of(directory: Directory) -> Iterable[NetworkNamespace]:
 
 
 def _patterns(where: object) -> str:
-    """Return the pattern of a sandbox's devices, or of an endpoint's device in its sandbox. Raises `Unavailable`."""
+    """Return the capture pattern for a place.
+
+    For a sandbox it matches the devices except loopback, for an endpoint its device in its sandbox; a text is
+    returned as it is. Raises `Unavailable` for an endpoint that has joined no sandbox, `InvalidParameter` for any
+    other object.
+    """
     if isinstance(where, Endpoint):
         if where.sandbox is None or where.sandbox.namespace is None or not where.interface_name:
             raise Unavailable(f"{where} has no device: it has joined no sandbox")
@@ -254,12 +267,13 @@ def _patterns(where: object) -> str:
 def capture(lab: LabView, *places: str | Sandbox | Endpoint, **options: Any) -> Capture:
     """Start a capture on the devices that match `places`, e.g. `"node1:eth0"` or `"web:*"`.
 
-    A place may also be a sandbox (its devices except loopback) or an endpoint (its device in its sandbox). Without a
-    pattern these are all devices except loopbacks. `options` are `filter`, `prn` and `verdicts` of `Capture`. Raises
-    `NotFound` if the lab has no hosts or no device matches, `InvalidParameter` for an invalid filter.
+    A place may also be a sandbox (all its devices except loopback) or an endpoint (its device in its sandbox).
+    Without `places`, all devices except loopback are captured. `options` are `filter`, `prn` and `verdicts` of
+    `Capture`. Raises `NotFound` if the lab has no hosts or no device matches, `InvalidParameter` for an invalid
+    filter.
     """
     patterns = tuple(map(_patterns, places))
-    # A sandbox of a load balancer is not among the locations.
+    # The sandbox of a load balancer is not a location, so its namespace is added here.
     sandboxes = [where.sandbox if isinstance(where, Endpoint) else where for where in places]
     inside = dict.fromkeys(
         where.namespace

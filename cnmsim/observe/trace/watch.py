@@ -1,4 +1,4 @@
-"""Trace packets that something other than a probe causes, e.g. a command typed into a container."""
+"""Trace packets that are not sent by a probe, e.g. by a command typed into a container."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _PROTOCOLS = {"tcp": "tcp", "udp": "udp", "icmp": "icmp", "icmp6": "icmp"}
 
 @contextmanager
 def watch(clock: Clock, directory: Directory, source: Location) -> Iterator[Trace]:
-    """Record what happens inside the `with` block, and diagnose the first packet that `source` sends in it.
+    """Record all events inside the `with` block, and then diagnose the first packet that `source` sent in it.
 
-    Yield the trace. Only TCP, UDP and ICMP count for the first packet, without DNS messages. The trace has no finding
-    if `source` sent no such packet.
+    Yield the trace. The first packet is the first of TCP, UDP or ICMP that is not a DNS message. If `source` sent
+    none, the trace has no finding.
     """
     walk = Trace(f"{source.name}, watched", clock.now_ns)
     walk.directory = directory
@@ -56,7 +56,7 @@ def _is_sent_by(hop: Hop, source: Location) -> bool:
 
 
 def target_of(hop: Hop) -> Target | None:
-    """Return the target of a sent packet, `None` for a protocol that a probe does not send."""
+    """Return the target to which a packet was sent; `None` for a protocol that a probe does not send."""
     if hop.layer4.protocol not in _PROTOCOLS:
         return None
     try:

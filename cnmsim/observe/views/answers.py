@@ -55,7 +55,7 @@ def explanation_card(what: Explanation) -> str:
 
 
 def fix_card(fix: Fix) -> str:
-    """Return the HTML card of a fix: the sentence, what is typed or asked, and whether it was seen to work."""
+    """Return the HTML card of a fix: its sentence, the commands or the new destination, and whether it was tried."""
     question = fix.question
     asked = [] if fix.changes else [("ask", f"{question.destination} {question.service}")]
     rows = [*asked, *(("type" if at == 0 else "", command) for at, command in enumerate(fix.commands))]
@@ -64,7 +64,7 @@ def fix_card(fix: Fix) -> str:
 
 
 def hop_card(hop: Hop) -> str:
-    """Return the HTML card of one step of a trace."""
+    """Return the HTML card of one hop of a trace."""
     rows = [
         ("time", f"{hop.time_ns / NS_PER_S * 1000:.3f} ms"),
         ("packet", hop.packet),
@@ -77,7 +77,7 @@ def hop_card(hop: Hop) -> str:
 
 
 def walks_card(walks: Walks) -> str:
-    """Return the HTML card of several walks: the number of packets by outcome, and each packet with its outcome."""
+    """Return the HTML card of several sent packets: their number by outcome, and each packet with its outcome."""
     rows = walks.rows()
     counts = [(outcome, str(count)) for outcome, count in walks.counts.most_common()]
     more = len(walks) - len(rows)
@@ -114,7 +114,7 @@ def checkup_card(what: Checkup) -> str:
 
 
 def capture_card(what: Capture) -> str:
-    """Return the HTML card of a capture: its devices, its duration, and its frames.
+    """Return the HTML card of a capture: its devices, its duration, and its first frames.
 
     The time of a frame is counted from the first one.
     """

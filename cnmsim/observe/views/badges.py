@@ -1,4 +1,7 @@
-"""Badges that show the numbers of a trace's steps in a picture, and the reason of a drop. They do not overlap."""
+"""Badges on a picture: the numbers of the trace's steps at each device, and the reasons of drops.
+
+Badges are moved so that they do not overlap.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,10 @@ _COLOURS = {Kind.STEP: STEP, Kind.DELIVERED: GOOD, Kind.LOST: BAD}
 
 @frozen
 class Badge:
-    """A badge with its centre at `at`: `text` holds step numbers, `reason` why a packet was dropped ("" if none was).
+    """A badge with its centre at `at`. `text` holds the step numbers.
 
-    `place` is the position of the device or network stack that the badge refers to.
+    `reason` is why a packet was dropped, "" if none was. `place` is the position of the device or network stack to
+    which the badge refers.
     """
 
     at: Point
@@ -86,7 +90,7 @@ def _cross(x: float, y: float, size: float, width: float) -> str:
 
 
 def spread(badges: Sequence[Badge], boxes: Iterable[Box], width: float) -> tuple[Badge, ...]:
-    """Move overlapping badges to free spots nearby, outside the `boxes` and within the picture's `width`."""
+    """Move badges that overlap to free spots nearby, outside the `boxes` and within the picture's `width`."""
     occupied = [(box.x, box.y + 5, box.x + box.width, box.y + box.height) for box in boxes if box.kind in _KEPT_FREE]
     placed: dict[int, Badge] = {}
     order = sorted(
@@ -109,7 +113,7 @@ def _spots(badge: Badge) -> list[Point]:
     x, y = badge.at
     down, side = HEIGHT + _GAP, badge.width / 2 + 10
     if badge.kind is Kind.LOST:
-        # Beside or below the stop sign, so as not to hide it.
+        # The badge is put beside or below the stop sign, so as not to hide it.
         px, py = badge.place
         near = badge.width / 2 + 11
         return [
@@ -139,7 +143,7 @@ def _hits(badge: Badge, others: Iterable[tuple[float, float, float, float]]) -> 
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Format step numbers briefly, e.g. `1-3,7`. Only the first few ranges are written, followed by `…`."""
+    """Format step numbers briefly, e.g. `1-3,7`. If there are many ranges, only the first are written, then `…`."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:

@@ -19,13 +19,13 @@ _ROW_WIDTH = 1300.0
 _MACHINE_GAP, _SEGMENT_STEP, _CABLE, _LANE = 28.0, 32.0, 34.0, 9.0
 _ROW_GAP = 26.0
 _LETTER, _LONGEST, _TOLD = 7.4, 24, 12
-#: Adjacent machines whose tops differ by less than this are aligned.
+#: Machines next to each other whose tops differ by less than this number of pixels are aligned.
 _LEVEL = 90.0
 
 
 @define
 class _Row:
-    """A row of a picture: the machines above (`standing`) and below (`hanging`) its segments."""
+    """A row of a picture: the machines that stand above its segments and those that hang below them."""
 
     standing: list[MachineBox] = field(factory=list)
     hanging: list[MachineBox] = field(factory=list)
@@ -53,7 +53,7 @@ def lay_out(scene: Scene) -> Layout:
 
 
 def _description(machine: MachineScene) -> str:
-    """Describe a machine for the picture's text alternative: its name, role and first containers."""
+    """Describe a machine for the text alternative of the picture: its name, its role and its first containers."""
     names = [sandbox.name for sandbox in machine.sandboxes if sandbox.kind == "container"] + list(machine.guests)
     shown = ", ".join(names[:_TOLD]) + (f" and {len(names) - _TOLD} more" if len(names) > _TOLD else "")
     role = f" ({machine.role})" if machine.role else ""
@@ -92,8 +92,8 @@ class _Cabling:
         self.hang_from = self.edge + (longest if self.is_on_bar else 0)
         lanes = len(self.shared) + len(scene.trunks)
         self.left = self.edge + _LANE * lanes + (12 if self.labels else 0)
-        #: For each shared segment: the x position of its vertical line, and the y position and key of its last bar so
-        #: far.
+        #: For each segment in several rows: the x position of its vertical line, and the y position and key of its
+        #: last bar so far.
         self.risers: dict[str, tuple[float, float, Key]] = {}
         self.right = self.left
 
@@ -102,9 +102,9 @@ class _Cabling:
         return [name for name in self.labels if name in used]
 
     def _place_empty_segments(self) -> None:
-        """Assign each segment that has no machines to the row of a segment it is cabled to.
+        """Assign each segment without machines to the row of another segment to which it is cabled.
 
-        Also make sure that some row has both ends of each cable between segments (trunk).
+        Also make sure that the two ends of each cable between segments (trunk) are both in one row.
         """
         trunks = self.scene.trunks
         for _ in self.labels:
@@ -122,7 +122,7 @@ class _Cabling:
             names[:] = [name for name in self.labels if name in names]
 
     def place(self) -> None:
-        """Position every row below the previous one, and set the size of the picture."""
+        """Set the position of each row, one below the other, and then the size of the picture."""
         y = PAD
         for number, row in enumerate(self.rows):
             y = self._row(number, row, y) + _ROW_GAP
@@ -147,7 +147,7 @@ class _Cabling:
         return bottom + 8 if names else floor + NIC_H / 2
 
     def _hang(self, machines: Sequence[MachineBox], ceiling: float) -> None:
-        """Place machines below the segments, as close as possible to the other machines on their segments."""
+        """Place machines below the segments, each as near as possible to the other machines on its segments."""
         preferred = sorted(
             ((self._middle(machine) - machine.width / 2, at, machine) for at, machine in enumerate(machines)),
             key=lambda item: item[:2],
@@ -158,7 +158,7 @@ class _Cabling:
         for preferred_x, _, machine in preferred:
             spots.append(max(x, preferred_x))
             x = spots[-1] + machine.width + _MACHINE_GAP
-        # Machines that exceed the right edge are moved left, and push the machines to their left.
+        # A machine that exceeds the right edge is moved left, and pushes the machines on its left.
         limit = max(self.right, leftmost + sum(machine.width + _MACHINE_GAP for machine in machines) - _MACHINE_GAP)
         for at in reversed(range(len(spots))):
             machine = preferred[at][2]
@@ -169,7 +169,7 @@ class _Cabling:
             self.right = max(self.right, spot + machine.width)
 
     def _middle(self, machine: MachineBox) -> float:
-        """Return the mean x position of the NICs already placed on the machine's segments.
+        """Return the mean x position of the NICs, placed so far, that are on the machine's segments.
 
         Return the left edge if there are none.
         """

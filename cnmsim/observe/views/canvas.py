@@ -11,7 +11,7 @@ __all__ = ["LEGEND_H", "Point", "render"]
 #: The height of the legend below a picture.
 LEGEND_H = 22
 
-#: A standalone file follows the viewer's colour scheme, and is black on white in print.
+#: A standalone SVG file follows the viewer's light or dark colour scheme, and is black on white in print.
 FILE_STYLE = (
     "<style>svg{color:#1f2328;background:#fff}@media (prefers-color-scheme:dark)"
     "{svg{color:#e6edf3;background:#0d1117}}@media print{svg{color:#000;background:#fff}}</style>"
@@ -20,7 +20,7 @@ FILE_STYLE = (
 _ON_PAPER = "<style>@media print{svg.cnm-lab{width:100%!important}}</style>"
 #: The background behind the wires.
 _GROUND = ("machine", "hanging")
-#: The smallest fraction of its size to which a picture in a page is scaled; a narrower page scrolls sideways.
+#: The smallest scale, as a fraction, of a picture in a page; on a narrower page the picture scrolls sideways.
 _LEAST = 0.76
 _DASHES = {"tunnel": ' stroke-dasharray="4 3"', "stack": ' stroke-opacity=".55"', "riser": ' stroke-opacity=".55"'}
 
@@ -35,8 +35,9 @@ def render(
 ) -> str:  # fmt: skip
     """Render a layout as SVG.
 
-    `under` is SVG to draw above the lines and bars but below the boxes, `over` SVG above the boxes, `legend` SVG at
-    the bottom. Without `standalone` the picture inherits the text colour of the page around it.
+    `under` is SVG to draw above the lines and bars but below the boxes, `over` is SVG above the boxes, and `legend`
+    SVG at the bottom. With `standalone` the result is a file of its own with light and dark colours; otherwise it
+    inherits the text colour of the page around it.
     """
     width, height = round(layout.width), round(layout.height) + (LEGEND_H if legend else 0)
     least = f"max(100%,{round(width * _LEAST)}px)"
@@ -123,7 +124,7 @@ def _guest(box: Box) -> str:
 
 
 def _nic(box: Box) -> str:
-    # The page's own background shows through a translucent box: plain SVG cannot fill a box with that colour.
+    # A translucent box lets the page's own background show through: plain SVG cannot fill a box with that colour.
     return _rect(box, 'fill="#64748b"', 'stroke="none"', 4) + (
         f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + NIC_H / 2 + 3.8:.1f}" '
         'text-anchor="middle" font-size="10" '

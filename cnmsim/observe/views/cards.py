@@ -1,9 +1,9 @@
 """HTML cards of hosts, engines, networks, containers and services, which notebooks show.
 
-Those of libnetwork's own objects are in `cnm_cards.py`.
+Cards of libnetwork's own objects are in `cnm_cards.py`.
 
-The engine is a lower layer than the views and cannot import them, so it calls `Model.renderer`, which `lab` sets to
-`render`.
+The engine is a lower layer than the views and cannot import them. It calls `Model.renderer` instead, which the
+package `lab` sets to `render`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def host_card(host: Any) -> str:
 
 
 def hosts_card(hosts: Iterable[Any]) -> str:
-    """Return the HTML card of the hosts of a lab; without any, it shows how to add one."""
+    """Return the HTML card of the hosts of a lab. If there are no hosts, the card shows how to add one."""
     rows = [
         (
             host.name,

@@ -53,7 +53,7 @@ def network_card(network: Network) -> str:
 
 
 def endpoint_card(endpoint: Endpoint) -> str:
-    """Return the HTML card of an endpoint: its `info`."""
+    """Return the HTML card of an endpoint: the fields of its `info`."""
     info = endpoint.info
     pairs = [
         ("network", info.network),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cnmsim.observe.flows.result import FlowReport
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 150, 74, 22, 10
-#: The largest number of flows that get a line of their own.
+#: The largest number of flows for which each flow has a line of its own in the chart.
 _MAX_LINES = len(PALETTE)
 
 
@@ -55,7 +55,7 @@ def flows_card(report: FlowReport) -> str:
 
 
 def _chart(report: FlowReport) -> str:
-    """Return an SVG with the throughput of each flow, or of all together if they are many."""
+    """Return a chart as SVG: the throughput of each flow, or of all flows together if there are many."""
     rows = report.throughput()
     if not rows:
         return ""

@@ -28,7 +28,10 @@ class Header:
 
 
 def headers_of(data: bytes, *, is_frame: bool) -> tuple[Header, ...]:
-    """Parse the headers of a frame or packet. A part that cannot be parsed is returned as plain bytes."""
+    """Parse the headers of a frame, or of an IP packet if `is_frame` is False.
+
+    If the bytes are malformed, the last header is `malformed`, with the reason and the first bytes.
+    """
     headers: list[Header] = []
     try:
         if is_frame:

@@ -1,4 +1,4 @@
-"""The HTML of any result, chosen by the type of the result."""
+"""The HTML of any result, with one function for each type of result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cnmsim.observe.views.walks import walk_card
 
 @singledispatch
 def html_of(answer: object) -> str:
-    """Return the HTML of a result. Raises `TypeError` if its type has none."""
+    """Return the HTML of a result. Raises `TypeError` if there is no function for its type."""
     raise TypeError(f"{type(answer).__name__} has no HTML")
 
 

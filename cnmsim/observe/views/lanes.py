@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 
 from cnmsim.observe.views.layout import Point
 
-#: The distance between the path's line and the middle of the wire, in pixels.
+#: The distance in pixels between the path's line and the middle of the wire.
 OFFSET = 2.6
 _ARROW_EVERY, _ARROW_FROM = 260.0, 24.0
 _SIZE = 4.6
 
 
 def chained(legs: Iterable[tuple[Point, ...]]) -> list[tuple[Point, ...]]:
-    """Join consecutive legs of a path into polylines, leaving out legs that occurred before."""
+    """Join consecutive legs (pieces) of a path into polylines. A leg that occurred before is left out."""
     chains: list[tuple[Point, ...]] = []
     seen: set[tuple[Point, ...]] = set()
     goes_on = False
@@ -36,7 +36,7 @@ def chained(legs: Iterable[tuple[Point, ...]]) -> list[tuple[Point, ...]]:
 
 
 def lane(points: Sequence[Point], offset: float = OFFSET) -> tuple[Point, ...]:
-    """Shift a polyline of horizontal and vertical pieces to the right, seen in its direction, by `offset` pixels."""
+    """Shift a polyline of horizontal and vertical pieces by `offset` pixels to the right of its direction."""
     line = _without_stops(points)
     if len(line) < 2:
         return tuple(line)
@@ -55,7 +55,7 @@ def lane(points: Sequence[Point], offset: float = OFFSET) -> tuple[Point, ...]:
 def arrows(points: Sequence[Point]) -> list[tuple[Point, Point]]:
     """Return the position and direction of each arrow head on a polyline.
 
-    Each piece has at least one, except pieces that are too short; long pieces have several.
+    Each piece of the polyline has at least one, and a long piece has several; pieces that are too short have none.
     """
     heads = []
     for (ax, ay), (bx, by) in itertools.pairwise(points):

@@ -15,13 +15,16 @@ from cnmsim.observe.views.scene import Key
 Point = tuple[float, float]
 
 PAD, NIC_H = 14.0, 22.0
-#: The box of the host's own network stack: its text is in one half, the path of packets in the other.
+#: The height of the box of a host's own network stack, and the height in it at which paths of packets run.
 STACK_H, STACK_LANE = 36.0, 26.0
 
 
 @frozen
 class Box:
-    """A rectangle to draw. `lines` are its texts, each with the number of the network it belongs to (-1 for none)."""
+    """A rectangle to draw.
+
+    `lines` are its texts, each with the number of the network to which it belongs (-1: none).
+    """
 
     kind: str
     x: float
@@ -38,7 +41,7 @@ class Box:
 class Bar:
     """A network or a segment, drawn as a horizontal bar with its label on the left.
 
-    `colour` is the network's number, -1 for a segment. `is_idle` is true if nothing is attached, `is_named_above` if
+    `colour` is the network's number, -1 for a segment. `is_idle` is True if nothing is attached, `is_named_above` if
     the label is written above the bar.
     """
 
@@ -65,8 +68,8 @@ class Wire:
 class Layout:
     """A layout: the boxes, bars and wires to draw, and a graph in which the path of a trace is found.
 
-    `places` are the nodes of the graph: the position of each device or stack at which a hop can be. `edges` are the
-    lines between them.
+    `places` are the nodes of the graph, with the position of each: the devices and network stacks at which a hop can
+    be. `edges` are the lines between them.
     """
 
     width: float = 0.0
@@ -76,7 +79,7 @@ class Layout:
     wires: list[Wire] = field(factory=list)
     dots: list[tuple[Point, int]] = field(factory=list)
     places: dict[Key, Point] = field(factory=dict)
-    #: The position of a node's step numbers, if not the node's own position.
+    #: The positions of step numbers, for nodes where it is not the node's own position.
     badges: dict[Key, Point] = field(factory=dict)
     edges: list[tuple[Key, Key, tuple[Point, ...]]] = field(factory=list)
     networks: tuple[str, ...] = ()
@@ -87,11 +90,11 @@ class Layout:
     _on_bar: dict[Key, list[tuple[float, Key]]] = field(factory=dict)
 
     def join(self, one: Key, other: Key, *points: Point) -> None:
-        """Add an edge: a line along `points` by which a frame can pass between two nodes."""
+        """Add an edge of the graph: a line along `points` by which a frame can pass between two nodes."""
         self.edges.append((one, other, points))
 
     def put_on(self, bar: Key, x: float, place: Key) -> None:
-        """Place a node on a bar at `x`. `finish` later connects the nodes of each bar from left to right."""
+        """Put the node `place` on a bar at the position `x`. Later `finish` connects the nodes of each bar."""
         self._on_bar.setdefault(bar, []).append((x, place))
 
     def is_on(self, bar: Key, place: Key) -> bool:
@@ -99,7 +102,7 @@ class Layout:
         return any(key == place for _, key in self._on_bar.get(bar, ()))
 
     def finish(self) -> None:
-        """Connect the adjacent nodes on each bar."""
+        """Connect the adjacent nodes on each bar, from left to right."""
         for placed in self._on_bar.values():
             placed.sort()
             for (_, one), (_, other) in itertools.pairwise(placed):

@@ -18,12 +18,15 @@ BUS_STEP, TITLE, NIC_GAP = 36.0, 26.0, 20.0
 _NAME_LETTER, _DETAIL_LETTER, _LONGEST = 7.6, 6.1, 24
 _PORT_LINES = 3
 _VTEP_W, _LETTER = 70.0, 6.2
-#: Used in place of a network's number for a line of text about the host's own stack, or about a published port.
+#: Stands for a network's number at a line of text about the host's own stack, or about a published port.
 ON_STACK, PUBLISHED = -2, -3
 
 
 class MachineBox:
-    """One machine during layout. Its size is known at once; `place` sets its position when all sizes are known."""
+    """The layout of one machine.
+
+    Its size is known at once; `place` sets its position later, when all sizes are known.
+    """
 
     def __init__(
         self, layout: Layout, scene: MachineScene, *, is_alone: bool = False, is_hanging: bool = False
@@ -75,7 +78,7 @@ class MachineBox:
     def place(self, x: float, edge: float, *, level: float | None = None) -> None:
         """Place the machine with its left side at `x` and its NICs at height `edge`.
 
-        `level` is the top of its frame if the frame must be higher than its content, to align it with the next
+        `level` is the top of the machine's frame, if it must be higher than its content to be aligned with the next
         machine.
         """
         scene = self.scene
@@ -121,7 +124,7 @@ class MachineBox:
         self.layout.put_on(scene.key, middle[0], scene.key)
 
     def _inset(self) -> float:
-        """Return the indent of the stack's text, which leaves room for the lines from bridges."""
+        """Return the indent of the text in the host's stack, which leaves room for the lines from bridges."""
         feet = sum(bus.is_routed for bus in self.scene.buses)
         return self.gutter + 5.0 * len(self.scene.buses) if feet else 10.0
 

@@ -16,7 +16,8 @@ from html import escape
 PALETTE = (
     "#3b82f6", "#0f9d76", "#db2777", "#0891b2", "#84920d", "#92633a", "#5b7083", "#e2637a", "#4d7c0f", "#3f78b8",
 )  # fmt: skip
-#: For lines (3:1 on white and on black), and for backgrounds of white text (4.5:1; WCAG 2.2 §1.4.3 and §1.4.11).
+#: ACCENT and BACK are for lines (contrast 3:1 on white and on black); GOOD, BAD and STEP are for backgrounds of
+#: white text (4.5:1; WCAG 2.2 §1.4.3 and §1.4.11).
 ACCENT, BACK = "#d97706", "#8b5cf6"
 GOOD, BAD, STEP = "#15803d", "#dc2626", "#b45309"
 SANS = "ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,sans-serif"
@@ -68,7 +69,7 @@ def safe(text: object) -> str:
 
 
 def words(text: object) -> str:
-    """Escape a text, and prevent line breaks at the hyphens of options such as `--dport`."""
+    """Escape a text for HTML, and prevent line breaks at the hyphens of options such as `--dport`."""
     return _OPTION.sub(r'<span style="white-space:nowrap">\g<0></span>', safe(text))
 
 
@@ -81,10 +82,10 @@ def table(
     headers: Sequence[str], rows: Iterable[Sequence[str]], marks: Iterable[str] = (), *,
     numbers: Iterable[int] = (), rigid: Iterable[int] = (),
 ) -> str:  # fmt: skip
-    """Return an HTML table of texts, without columns that are empty in all rows.
+    """Return an HTML table of texts. A column that is empty in all rows is left out.
 
-    `marks` are the CSS backgrounds of the rows, "" for none. Columns in `numbers` are right-aligned; columns in
-    `rigid` do not wrap.
+    `marks` are the CSS backgrounds of the rows, "" for none. `numbers` are the indices of columns to align right, and
+    `rigid` those of columns that do not wrap.
     """
     grid = [list(map(str, row)) for row in rows]
     shown = [at for at, header in enumerate(headers) if not grid or any(row[at] for row in grid)]
@@ -103,14 +104,14 @@ def table(
 
 
 def headed_table(headers: Iterable[tuple[str, str]], rows: Iterable[str]) -> str:
-    """Return an HTML table of (header, further style) pairs and of rows, which are HTML."""
+    """Return an HTML table. `headers` are pairs of a text and additional CSS; `rows` are HTML."""
     cells = (f'<th style="{CELL}{style};{SOFT};font-weight:600">{safe(header)}</th>' for header, style in headers)
     head = f'<thead><tr style="background:transparent">{"".join(cells)}</tr></thead>'
     return f"{TABLE}{head}<tbody>{''.join(rows)}</tbody></table>"
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return the HTML of (label, value) pairs. Pairs whose value is empty are left out."""
+    """Return an HTML table of (label, value) pairs. Pairs whose value is empty are left out."""
     rows = "".join(
         '<tr style="background:transparent;border:0">'
         f'<th style="{CELL};font-family:inherit;font-weight:400;{SOFT};white-space:nowrap">{safe(label)}</th>'
@@ -153,9 +154,10 @@ def folded(title: str, text: str) -> str:
 
 
 def banner(word: str, text: str, colour: str, *more: tuple[str, str]) -> str:
-    """Return the HTML of a finding.
+    """Return the HTML of a finding: a verdict, its explanation and further facts.
 
-    It shows the verdict on a background of `colour`, a sentence beside it, and further facts below.
+    `word` is the verdict, shown on a background of `colour` with the sentence `text` beside it. `more` are (label,
+    text) pairs for the lines below.
     """
     mark = "✓" if colour == GOOD else "✕" if colour == BAD else "!"
     lines = "".join(
@@ -173,8 +175,8 @@ def banner(word: str, text: str, colour: str, *more: tuple[str, str]) -> str:
 def framed(svg: str, standalone: str = "", title: str = "") -> str:
     """Wrap an inline SVG so that it inherits the page's text colour and scrolls sideways if needed.
 
-    GitHub strips inline SVG and styles from notebooks and then shows the `standalone` SVG, which is a hidden image
-    elsewhere.
+    `standalone` is the same picture as an SVG file, for GitHub: it removes inline SVG and styles from notebooks.
+    Elsewhere that second picture is hidden; `title` is its text alternative.
     """
     image = ""
     if standalone:

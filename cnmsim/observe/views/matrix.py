@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnmsim.observe.reachability.matrix import Difference, Reachability
 
 _SIZE, _LETTER, _LONGEST = 16, 6.8, 28
-#: The largest number of columns for which the matrix is shown as a table of words.
+#: The largest number of columns of a matrix that is shown as a table of words.
 _FEW = 12
 _REACHED, _REFUSED, _SILENT = "#15803d", "#b45309", "#dc2626"
 _COLOURS = {
@@ -36,9 +36,10 @@ _BAR = "M5 8h6"
 
 
 def matrix_card(what: Reachability) -> str:
-    """Return the HTML card of a matrix.
+    """Return the HTML card of a reachability matrix.
 
-    A small matrix is shown as a table of words, a larger one as a picture, a huge one as the number of each verdict.
+    A small matrix is shown as a table of words, a larger one as a picture, a very large one as the number of pairs
+    with each verdict.
     """
     kind = f"{len(what.sources)} sources by {len(what.services)} services, {what.probes} probes"
     if what.is_large:
@@ -83,9 +84,10 @@ def _common_port(services: Sequence[str]) -> str:
 
 
 def matrix_svg(what: Reachability, *, standalone: bool = False) -> str:
-    """Return the SVG of the squares, with the names of rows and columns.
+    """Return the picture of a reachability matrix as SVG, with the names of rows and columns.
 
-    If all columns have the same port, the port is left out of their names.
+    If all columns have the same port, their names are written without it. With `standalone` the result is a file of
+    its own.
     """
     port = _common_port(what.services)
     columns = [service.removesuffix(f":{port}") if port else service for service in what.services]
@@ -130,7 +132,7 @@ def _cell(verdict: Verdict, x: float, y: float, title: str = "") -> str:
 
 
 def difference_card(what: Difference) -> str:
-    """Return the HTML card of a difference: each changed pair with its verdicts before and after.
+    """Return the HTML card of the difference of two matrices: each changed pair with its verdicts before and after.
 
     Pairs that became reachable and pairs that became unreachable have different colours.
     """

@@ -38,12 +38,13 @@ class Picture:
     def svg(self, *, standalone: bool = True) -> str:
         """Return the SVG.
 
-        With `standalone` it is a file of its own with light and dark colours; otherwise it is for a page.
+        With `standalone` it is a file of its own with light and dark colours; otherwise it is for embedding in a
+        page.
         """
         return render(self.layout, self.title, self._ways(), self._badges(), self._legend(), standalone=standalone)
 
     def save(self, path: str | Path) -> Path:
-        """Write the SVG to a file. Raises `OSError`."""
+        """Write the SVG to the file `path` and return the path. Raises `OSError`."""
         path = Path(path)
         path.write_text(self.svg(), encoding="utf-8")
         return path
@@ -118,7 +119,7 @@ def _line(points: tuple[Point, ...]) -> str:
 
 
 def draw_directory(directory: Directory, title: str = "lab", trace: Trace | None = None) -> Picture:
-    """Draw the locations of a directory and the machines they are on."""
+    """Draw the locations of a directory and their machines. With `trace`, draw the path of its packets too."""
     layout = lay_out(scene_of(directory))
     return Picture(layout, title, track_of(layout, trace) if trace is not None else None)
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from cnmsim.observe.trace.hops import Hop
     from cnmsim.observe.trace.trace import Trace
 
-#: Steps that happen in the host's own stack although the events name a device: routing, packet filter rules, NAT.
+#: Steps that happen in the host's own stack although their events name a device: routing, packet filter rules, NAT.
 _IN_STACK = frozenset({Step.ROUTED, Step.HOOK, Step.TRANSLATED})
-#: Reasons for drops that happen at the device itself, before or after the stack.
+#: Reasons for drops that happen at the device itself, before or after the packet passes the stack.
 _AT_DEVICE = frozenset(
     {
         DropReason.LINK_DOWN, DropReason.NO_CARRIER, DropReason.LINK_LOSS, DropReason.NOT_FOR_US,
@@ -33,9 +33,9 @@ _AT_DEVICE = frozenset(
 
 @frozen
 class Waypoint:
-    """The position of a hop in the picture (`None` if it is not in the picture).
+    """A hop with its position in the picture, `at` (`None` if it is not in the picture).
 
-    `leg` is the line to it from the previous hop of the same message. `number` is its step number in the trace's
+    `leg` is the line to it from the previous hop of the same packet. `number` is its step number in the trace's
     table, 0 if the table leaves it out.
     """
 
@@ -44,7 +44,7 @@ class Waypoint:
     leg: tuple[Point, ...] = ()
     is_reply: bool = False
     number: int = 0
-    #: The position of its step number.
+    #: The position at which its step number is drawn.
     badge: Point | None = None
 
 
@@ -57,16 +57,16 @@ class Track:
 
     @property
     def forth(self) -> tuple[tuple[Point, ...], ...]:
-        """The lines of the packets from the source."""
+        """The lines of the packets that go out from the source."""
         return self._legs(is_reply=False)
 
     @property
     def back(self) -> tuple[tuple[Point, ...], ...]:
-        """The lines of the replies."""
+        """The lines of the replies to the source."""
         return self._legs(is_reply=True)
 
     def _legs(self, *, is_reply: bool) -> tuple[tuple[Point, ...], ...]:
-        """Return the legs in one direction, sorted by message, so that consecutive legs are adjacent."""
+        """Return the legs in one direction, sorted by packet, so that consecutive legs follow each other."""
         walked = [waypoint for waypoint in self.waypoints if waypoint.is_reply is is_reply and len(waypoint.leg) > 1]
         return tuple(waypoint.leg for waypoint in sorted(walked, key=lambda waypoint: waypoint.hop.message))
 
@@ -75,7 +75,7 @@ class Track:
 class _Walker:
     """Finds the nodes of hops, and paths between nodes.
 
-    `hosts` maps each message to the machine where its last hop was.
+    `hosts` maps each packet's number to the machine where its last hop was.
     """
 
     layout: Layout
@@ -95,7 +95,8 @@ class _Walker:
     def find(self, hop: Hop) -> Key | None:
         """Return the node of a hop, or `None` if it is not in the picture.
 
-        Of several nodes with the hop's name the one on the machine of the message's previous hop is preferred.
+        If several nodes have the hop's place and device, the one on the machine of the packet's previous hop is
+        preferred.
         """
         places = self.layout.places
         by_host = {key[0]: key for key in places if key[1] == hop.place and key[2] == hop.device}
@@ -115,7 +116,7 @@ class _Walker:
         return place
 
     def onto(self, one: Key, bar: Key) -> Key:
-        """Return the first node on a network's bar, on the path from the node `one`.
+        """Return the first node that is on the bar of a network, on the path from node `one` to the bar.
 
         Return the bar's own node if there is no path.
         """
@@ -205,9 +206,10 @@ def _is_taken(way: Waypoint) -> bool:
 
 
 def _lost(waypoints: tuple[Waypoint, ...], trace: Trace) -> Waypoint | None:
-    """Return the waypoint of the drop that decided the verdict, or else of the last drop in the trace's table.
+    """Return the waypoint at which to draw the loss of a packet.
 
-    Return `None` if the picture shows no drop.
+    That is the drop that decided the verdict, or else the last drop in the trace's table. Return `None` if no drop is
+    both in the table and in the picture.
     """
     losses = [
         waypoint for waypoint in waypoints if waypoint.hop.is_drop and waypoint.number and waypoint.at is not None

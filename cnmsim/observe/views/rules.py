@@ -1,6 +1,6 @@
-"""Viewable tables of a host or container: packet filter rules with counters, routes, and results of name lookups.
+"""Tables of a host or container, as text and HTML: packet filter rules with counters, routes, name lookups.
 
-With a trace, the tables mark the rules that decided about its packets, the jumps that led to them, and the chains
+With a trace, these mark the rules that decided about its packets, the jumps that led to those rules, and the chains
 that its packets traversed.
 """
 
@@ -44,8 +44,8 @@ _LIMIT_S = 60.0
 class RuleRow:
     """One rule in the listing of a chain.
 
-    `number` is its position, or its handle in an nftables table. `mark` is "decided" for a rule that decided about a
-    packet of the trace, "jumped" for a jump that a packet followed, otherwise "".
+    `number` is its position in the chain, or its handle in an nftables table. `mark` is "decided" if the rule decided
+    about a packet of the trace, "jumped" if a packet followed its jump, otherwise "".
     """
 
     number: int
@@ -59,8 +59,8 @@ class RuleRow:
 class ChainView:
     """A chain with its rules.
 
-    `policy` is "" for a user-defined chain. `is_visited` is true if a packet of the trace traversed the chain. `hook`
-    is the chain's hook in nft's syntax, "" if it has none; nftables chains have no packet counters of their own.
+    `policy` is "" for a user-defined chain. `is_visited` is True if a packet of the trace traversed the chain. `hook`
+    is the chain's hook in nft's syntax, "" if it has none. Chains of nftables have no packet counters of their own.
     """
 
     name: str
@@ -122,11 +122,12 @@ def rules(
     lab: LabView, where: object, table_name: str = "filter", chain: str | None = None, *, trace: Trace | None = None,
     family: int = 4
 ) -> RulesView:  # fmt: skip
-    """Return the rules of a table (or of its `chain` only) on a host or in a container, with their counters.
+    """Return the rules of a table on a host or in a container, with their counters.
 
     `table_name` is an iptables table (`filter`), an iptables-legacy table (`iptables-legacy filter`) or an nftables
-    table (`nft ip docker-bridges`). With `trace`, the traversed chains and the decisive rules are marked. Raises
-    `NotFound` for an unknown host, container or chain, `InvalidParameter` for an unknown table.
+    table (`nft ip docker-bridges`). With `chain`, only that chain of the table is returned. With `trace`, the
+    traversed chains and the rules that decided are marked. `family` is the IP version, 4 or 6. Raises `NotFound` for
+    an unknown host, container or chain, `InvalidParameter` for an unknown table.
     """
     location = location_of(directory_of(lab), where)
     passed, decided = _visits(trace, location.namespace.name, table_name)
@@ -171,10 +172,10 @@ def _nft_chain_view(chain: NftChain, passed: set[tuple[str, str]], decided: set[
 
 
 def _visits(trace: Trace | None, place: str, table_name: str) -> tuple[set[tuple[str, str]], set[str]]:
-    """Return what a trace did in a table: its steps between chains, and the texts of the decisive rules.
+    """Return (steps, rules): what the packets of a trace did in one table of the namespace `place`.
 
-    A step is (previous chain, chain); the previous chain of the first one is "". `place` is the name of the
-    namespace.
+    `steps` are pairs (previous chain, chain) for each chain entered; the previous chain of the first one is "".
+    `rules` are the texts of the rules that decided about a packet.
     """
     steps: set[tuple[str, str]] = set()
     decided: set[str] = set()
@@ -202,8 +203,7 @@ def _chain_view(chain: Chain, passed: set[tuple[str, str]], decided: set[str]) -
 class RoutesView(Displayable):
     """The routing tables of one host or container, as `ip route` and `ip -6 route` list them.
 
-    `chosen` are the routes to highlight: the result of a lookup for an address, or the routes that traced packets
-    used.
+    `chosen` are the routes to highlight: the route to a given address, and the routes that traced packets used.
     """
 
     place: str
@@ -235,9 +235,10 @@ class RoutesView(Displayable):
 
 
 def routes(lab: LabView, where: object, *, to: str = "", trace: Trace | None = None) -> RoutesView:
-    """Return the routes of a host or container, with the route to `to` and the routes that `trace` used marked.
+    """Return the routes of a host or container.
 
-    Raises `NotFound` for an unknown host or container, `InvalidParameter` for an invalid address.
+    The route to the address `to`, and the routes that the packets of `trace` used, are marked. Raises `NotFound` for
+    an unknown host or container, `InvalidParameter` for an invalid address.
     """
     location = location_of(directory_of(lab), where)
     space = location.namespace
@@ -261,7 +262,7 @@ _BY_RULE = re.compile(r"(.*), by rule \d+: .* lookup (\S+).*")
 
 
 def _in_table(decision: str) -> str:
-    """Convert the text of a routing decision to the form in which the route is listed.
+    """Convert the text of a routing decision to the form in which `RoutesView` lists the route.
 
     If a policy routing rule selected a table other than main, the result ends with `table NAME`.
     """
@@ -283,7 +284,7 @@ def _route_texts(space: NetworkNamespace, family: int) -> Iterator[str]:
 class LookupView(Displayable):
     """The result of a name lookup: the addresses, all queries, and the duration in seconds of virtual time.
 
-    It is true if at least one address was found.
+    In a boolean context it is True if at least one address was found.
     """
 
     place: str
@@ -300,7 +301,7 @@ class LookupView(Displayable):
 
     @property
     def questions(self) -> str:
-        """The queries with their answers, one a line."""
+        """The queries with their servers and results as text, one a line."""
         lines = [
             f"{query.name} {query.record}, asked of {query.server}: {query.result}" for query in self.lookup.queries
         ]

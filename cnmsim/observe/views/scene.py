@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
 
-#: The number of letters that fit into the second line of a network's label.
+#: The number of letters that fit on the second line of a network's label.
 _DETAIL = 26
 
-#: A node of the picture: (host, place, device). Place and device are as in a hop; device is "" for a whole stack.
+#: A node of the picture: (host, place, device). Place and device are those of a hop; device is "" for a whole stack.
 Key = tuple[str, str, str]
 
 
 @frozen
 class Plug:
-    """An interface of a sandbox. `bus` is the network it is attached to, `None` if that is the host's own stack."""
+    """An interface of a sandbox. `bus` is the network to which it is attached; `None` for the host's own stack."""
 
     key: Key
     addresses: str
     bus: Key | None
-    #: The host's end of the veth pair, `None` if it is no veth.
+    #: The host's end of the veth pair; `None` if the interface is no veth.
     far: Key | None = None
 
 
@@ -49,7 +49,7 @@ class Sandbox:
     title: str
     kind: str
     plugs: tuple[Plug, ...]
-    #: Its published ports, in the form `8080 → 80/tcp`.
+    #: The ports that it publishes, in the form `8080 → 80/tcp`.
     ports: tuple[str, ...] = ()
 
 
@@ -103,7 +103,10 @@ class MachineScene:
 
 @frozen
 class Scene:
-    """All machines of a picture, the segments as (name, label), and the cables between segments (`trunks`)."""
+    """The contents of a picture.
+
+    These are all machines, the segments as (name, label), and the cables between segments (`trunks`).
+    """
 
     machines: tuple[MachineScene, ...]
     segments: tuple[tuple[str, str], ...]
@@ -111,7 +114,7 @@ class Scene:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The names of the networks in order of appearance. A network has the same colour on all hosts."""
+        """The names of the networks in order of appearance. Their positions select colours, the same on all hosts."""
         return tuple(dict.fromkeys(bus.name for machine in self.machines for bus in machine.buses))
 
 
@@ -277,7 +280,7 @@ def _port_text(item: Published) -> str:
 
 
 def _short_name(location: Location) -> str:
-    """Shorten the name of a task's container by its task id, e.g. to `web.1`."""
+    """Return the name to show for a container; for a swarm task without the task id, e.g. `web.1`."""
     return ".".join(location.task.split(".")[:-1]) or location.name if location.task else location.name
 
 

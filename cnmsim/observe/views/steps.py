@@ -1,6 +1,6 @@
 """The page that steps through a trace: one self-contained HTML file with the headers beside the picture.
 
-The page consists of the picture's SVG, the steps as JSON, and `stepper.js`, which the notebook widget uses too.
+The page consists of the picture's SVG, the steps as JSON, and `stepper.js`, which the notebook widget also uses.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def picture_of(trace: Trace) -> Picture:
 
 
 def walk_data(trace: Trace) -> dict[str, Any]:
-    """Return the data that `stepper.js` needs: title, finding, picture, and every step with its position and headers.
+    """Return the data of a trace for `stepper.js`: title, finding, picture, and all steps with positions and headers.
 
     Raises `InvalidParameter` if the trace belongs to no lab.
     """
@@ -75,9 +75,9 @@ def walk_data(trace: Trace) -> dict[str, Any]:
 
 
 def walk_html(trace: Trace) -> str:
-    """Return the page as HTML. Raises `InvalidParameter` if the trace belongs to no lab."""
+    """Return the page for a trace as HTML. Raises `InvalidParameter` if the trace belongs to no lab."""
     data = walk_data(trace)
-    # Inside a script element only `</` and `<!--` can end the script or change how it is parsed.
+    # Inside a script element only `</` and `<!--` can end the script or change how the HTML is parsed.
     encoded = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     script = asset("stepper.js").replace("export function", "function").replace("export default", "const widget =")
     return (
@@ -93,7 +93,10 @@ def walk_html(trace: Trace) -> str:
 
 
 def save_walk(trace: Trace, path: str | Path) -> Path:
-    """Write the page to a file. Raises `OSError`, or `InvalidParameter` if the trace belongs to no lab."""
+    """Write the page for a trace to the file `path` and return the path.
+
+    Raises `OSError`, or `InvalidParameter` if the trace belongs to no lab.
+    """
     path = Path(path)
     path.write_text(walk_html(trace), encoding="utf-8")
     return path

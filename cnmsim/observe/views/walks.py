@@ -1,7 +1,7 @@
 """The HTML card of a trace: the finding, then the table of steps, with the same step numbers as in the picture.
 
-Decisions, rewrites, deliveries and drops are marked by signs as well as by colour, because GitHub and black-and-white
-print show no colour.
+Decisions, rewrites, deliveries and drops are marked by signs as well as by colour, because colours are lost on GitHub
+and in black-and-white print.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def finding_banner(trace: Trace) -> str:
 
 
 def walk_table(trace: Trace) -> str:
-    """Return the HTML table of a trace: its messages in order, each with its steps."""
+    """Return the HTML table of a trace: its packets in order, each with its steps."""
     events = {id(hop): event for hop, event in zip(trace.hops, trace.events, strict=True)}
     decided = _decisive(trace)
     body = []
@@ -76,9 +76,9 @@ def walk_table(trace: Trace) -> str:
 
 
 def _decisive(trace: Trace) -> Hop | None:
-    """Return the step that decided the verdict, or `None` if the table does not show it.
+    """Return the step to mark as decisive; `None` if the table does not show it.
 
-    If the table shows only an earlier repetition of it, return that one.
+    If the table shows only an earlier hop that the deciding one repeats, return that earlier hop.
     """
     hop = trace.deciding_hop
     if hop is None:
@@ -115,13 +115,16 @@ def _row(row: Row, event: Event, *, is_decisive: bool) -> str:
 
 
 def _ends(addresses: str) -> str:
-    """Format `SOURCE > DESTINATION` as HTML, with a line break before the destination."""
+    """Format the text `SOURCE > DESTINATION` as HTML, with a line break before the destination."""
     source, arrow, destination = addresses.partition(" > ")
     return f"{safe(source)} &gt;<br/>{safe(destination)}" if arrow else safe(source)
 
 
 def _inside(event: Event) -> str:
-    """Return the VNI, source and destination of the packet inside a VXLAN packet, as HTML; "" for others."""
+    """Return the VNI, source and destination of the packet inside a VXLAN packet, as HTML.
+
+    "" for any other packet.
+    """
     headers = headers_of(event.data, is_frame=event.is_frame) if event.data else ()
     fields = {header.protocol: dict(header.fields) for header in headers if header.depth == 1}
     outer = {header.protocol: dict(header.fields) for header in headers if header.depth == 0}

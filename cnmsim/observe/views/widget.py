@@ -32,5 +32,5 @@ def _widget_class() -> Any:
 
 
 def walk_widget(trace: Trace) -> Any:
-    """Return an anywidget that steps through a trace. Raises `ImportError` if anywidget is not installed."""
+    """Return a widget (anywidget) that steps through a trace. Raises `ImportError` if anywidget is not installed."""
     return _widget_class()(walk=walk_data(trace))

@@ -38,8 +38,8 @@ class Agent:
     """The agent of one node.
 
     `connect` returns a client for one of the managers. `on_session_message` is called with each session message,
-    before the executor is configured from it. `tls_info` returns the node's TLS identity. `error` is the reason why
-    the node has no session, or "".
+    before the agent configures the executor from that message. `tls_info` returns the root certificate that the node
+    trusts and the issuer of its own certificate. `error` is the reason why the node has no session, or "".
     """
 
     clock: Clock
@@ -69,7 +69,7 @@ class Agent:
 
     @property
     def has_session(self) -> bool:
-        """Whether the node is registered with a manager."""
+        """Whether the agent has an open session, i.e. the node is registered with a manager."""
         return bool(self._session_id)
 
     async def wait_for_session(self, timeout_s: float) -> None:
@@ -77,13 +77,13 @@ class Agent:
         await self._registered.wait_until(lambda: self.has_session, timeout_s)
 
     def start(self) -> None:
-        """Connect to a manager, and reconnect whenever the session ends."""
+        """Start the agent: it connects to a manager, and connects again whenever the session ends."""
         self._task = Task(self.clock, self._run(), self.gate())
 
     def restart(self) -> None:
         """Continue the worker's tasks and open a new session.
 
-        To be called when all former connections and coroutines no longer exist, e.g. after a fork of the lab.
+        For use when the former connections and coroutines no longer exist, e.g. in a copy of the lab.
         """
         self._end_session()
         self._reporting = None
@@ -101,12 +101,12 @@ class Agent:
         self.worker.halt()
 
     def leave(self) -> None:
-        """Begin to shut down and remove every task, then halt the agent. The daemon itself keeps running."""
+        """Halt the agent. Its tasks are shut down and removed later, while the daemon keeps running."""
         self.worker.leave()
         self.halt()
 
     async def stop(self) -> None:
-        """End the session; shut down and remove every task."""
+        """End the session, then shut down and remove every task and wait until that is done."""
         if self._task is not None:
             self._task.cancel()
         if self._reporting is not None:
@@ -205,9 +205,10 @@ class Agent:
     # --- logs
 
     def _handle_log_subscription(self, client: Client, subscription: LogSubscription) -> None:
-        """Publish the logs of the tasks that a subscription selects.
+        """Publish the log lines that `subscription` selects, by calls of `client`.
 
-        With the option `is_followed`, lines written later are published too.
+        If `is_followed` is set in the subscription's options, lines that are written later are published too. A
+        message with `is_closed` ends that.
         """
         for end in self._log_followers.pop(subscription.id, ()):
             end()

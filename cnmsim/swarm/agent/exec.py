@@ -53,7 +53,7 @@ class Dependencies:
 
 
 class TaskController(Protocol):
-    """The operations of an executor on one task. A method that was cancelled may be called again."""
+    """The operations of an executor on one task. Each may be called again after a call that was cancelled."""
 
     async def prepare(self) -> None:
         """Create everything the task needs to start."""
@@ -87,7 +87,10 @@ class Executor(Protocol):
         """
 
     async def configure(self, node: Node) -> None:
-        """Apply the node's object in the store: the addresses of its load balancers on the cluster's networks."""
+        """Apply the settings in the node object from the store.
+
+        These are the addresses of its load balancers on the cluster's networks.
+        """
 
     def set_network_bootstrap_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
         """Install the keys that encrypt gossip and the traffic of encrypted networks."""

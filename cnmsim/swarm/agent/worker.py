@@ -126,7 +126,7 @@ class Worker:
             manager.restart()
 
     def halt(self) -> None:
-        """Cancel the operations of every task, without a shutdown."""
+        """Cancel the operation in progress of every task, and leave the containers as they are."""
         for manager in self._task_managers.values():
             manager.halt()
 

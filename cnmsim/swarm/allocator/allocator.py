@@ -1,8 +1,8 @@
 """The leader's allocator: assigns addresses, VXLAN ids and ports to new objects, and releases those of deleted ones.
 
 The objects are networks, services, tasks and nodes. A new task stays in state NEW until the allocator has given it
-addresses and set it to PENDING; only then does the scheduler consider it. An allocation that fails is retried when
-something is deallocated, or with the first change after five minutes. Source: moby/swarmkit
+addresses and set its state to PENDING; only then does the scheduler consider it. A failed allocation is retried when
+something is deallocated, or with the first change of the store after five minutes. Source: moby/swarmkit
 `manager/allocator/network.go`.
 """
 
@@ -37,14 +37,17 @@ ALLOCATED_MESSAGE = "pending task scheduling"
 
 
 class Allocator(StoreLoop):
-    """The allocator of the leader. `failures` maps the id of each object without an allocation to the error text."""
+    """The allocator of the leader.
+
+    `failures` maps the id of each object whose allocation failed to the error text.
+    """
 
     def __init__(self, store: Store, profile: Profile) -> None:
         cluster = store.cluster
         super().__init__(store)
-        #: The allocator of subnets, VXLAN ids and addresses.
+        #: Allocates subnets, VXLAN ids and addresses.
         self.networks = NetworkAllocator(profile, cluster.default_address_pool or (), cluster.subnet_size)
-        #: The allocator of published ports.
+        #: Allocates published ports.
         self.ports = PortAllocator()
         self._ingress: Network | None = None
         #: Ids of nodes that need an address on a new ingress network. A node gets it at the next change of the node
@@ -92,7 +95,7 @@ class Allocator(StoreLoop):
         self._allocate_tasks([task.id for task in store.tasks if task.state < TaskState.PENDING])
 
     def _restore_service(self, service: Service) -> None:
-        """Restore a service's ports and virtual IPs, even those that its current spec no longer requests."""
+        """Mark a service's recorded ports and virtual IPs as allocated, even if its spec no longer requests them."""
         if service.endpoint is None:
             return
         try:
@@ -265,9 +268,10 @@ class Allocator(StoreLoop):
             self._store.update(lambda tx: [tx.replace(updated) for updated in changed])
 
     def _node_attachments(self, node: Node, *, restoring: bool) -> tuple[NetworkAttachment, ...] | None:
-        """Allocate a node's addresses on the networks it needs, and release those on other networks.
+        """Allocate a node's addresses on the networks it needs, and release its addresses on other networks.
 
-        Return the node's attachments, or `None` if nothing changed.
+        With `restoring`, only addresses that the node object already has are allocated, and none is released. Return
+        the node's new attachments, or `None` if nothing changed.
         """
         networks = self._node_networks(node.id)
         attachments = {attachment.network.id: attachment for attachment in node.attachments}
@@ -424,7 +428,7 @@ class Allocator(StoreLoop):
 
 
 def _with_host_ports(service: Service) -> Service:
-    """Return the service with an endpoint whose host-mode ports are those of the spec; other ports are unchanged."""
+    """Return the service with its host-mode ports copied from the spec to the endpoint; other ports are unchanged."""
     allocated = service.endpoint.ports if service.endpoint is not None else ()
     requested = service.spec.endpoint.ports if service.spec.endpoint is not None else ()
     ports = (

@@ -1,6 +1,7 @@
 """Serial allocation of numbers from a range (moby `libnetwork/bitmap`, serial mode).
 
-A cursor moves through the range, so that a released number is reused only after all numbers behind it.
+A cursor moves upwards through the range and starts again at its beginning. A released number is therefore not reused
+until the cursor has passed all higher numbers.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ class BitUnavailable(ValueError):
 
 @define
 class SerialBitmap:
-    """An allocator of the numbers `first` to `last`.
+    """An allocator of the numbers from `first` to `last`, both included.
 
-    `allocate_next` only returns numbers from `automatic_first` on.
+    `allocate_next` never returns a number below `automatic_first`; `take` may allocate any number in the range.
     """
 
     first: int

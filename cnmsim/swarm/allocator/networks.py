@@ -44,7 +44,8 @@ class AllocationError(Exception):
 class _NetworkState:
     """The allocations of one network.
 
-    `pools` maps each subnet to its IPAM pool id, in order; `endpoints` maps each allocated address to a pool id.
+    `pools` maps each subnet to the id of its IPAM pool, in the order of the network's configuration. `endpoints` maps
+    each allocated address to the id of the pool that it belongs to.
     """
 
     network: Network
@@ -94,7 +95,7 @@ class NetworkAllocator:
         return len(self._networks[network_id].endpoints)
 
     def allocate(self, network: Network) -> Network:
-        """Allocate a network's subnets, gateways and VXLAN ids, and return the network with them.
+        """Allocate a network's subnets, gateways and VXLAN ids. Return the network with these values filled in.
 
         Values that the network already has are kept. Raises `AllocationError`.
         """
@@ -201,9 +202,10 @@ class NetworkAllocator:
     # ---- addresses
 
     def _request_address(self, network_id: str, requested: str, kind: str) -> str:
-        """Allocate an address and return it in prefix form such as `10.0.1.3/24`; "" for a node-local network.
+        """Allocate an address and return it in prefix form such as `10.0.1.3/24`, or "" for a node-local network.
 
-        Raises `AllocationError`.
+        `requested` is the address to allocate, or "" for any free one. `kind` is the kind of address that error
+        messages mention. Raises `AllocationError`.
         """
         local = self._networks.get(network_id)
         if local is None:
@@ -264,8 +266,9 @@ class NetworkAllocator:
     def allocate_vips(self, service: Service, vips: Sequence[VirtualIp]) -> tuple[VirtualIp, ...]:
         """Allocate a service's virtual IPs and return them.
 
-        `vips` are the service's present virtual IPs; one without an address gets one. Virtual IPs on networks that
-        the service no longer uses are released. Raises `AllocationError`; the service then has no virtual IPs.
+        `vips` are the service's present virtual IPs. A virtual IP that has no address yet gets one; virtual IPs on
+        networks that the service no longer uses are released. Raises `AllocationError`; the service then has no
+        virtual IPs.
         """
         if service.spec.endpoint is not None and service.spec.endpoint.mode is ResolutionMode.DNSRR:
             self.deallocate_vips(service.id, vips)
@@ -292,7 +295,7 @@ class NetworkAllocator:
         return tuple(allocated)
 
     def restore_vips(self, service_id: str, vips: Sequence[VirtualIp]) -> None:
-        """Restore the virtual IPs that a former leader allocated to a service.
+        """Mark as allocated the virtual IPs that a former leader gave to a service.
 
         Raises `AllocationError`; the service then has no virtual IPs.
         """
@@ -332,9 +335,9 @@ class NetworkAllocator:
         return bool(attachment.addresses) and attachment.addresses[0] in local.endpoints
 
     def allocate_task(self, task: Task, attachments: Sequence[NetworkAttachment]) -> tuple[NetworkAttachment, ...]:
-        """Allocate an address for a task on each of its networks.
+        """Allocate an address for a task on the network of each attachment.
 
-        Raises `AllocationError`; the task then has none.
+        Return the attachments with these addresses. Raises `AllocationError`; the task then has no addresses.
         """
         allocated: list[NetworkAttachment] = []
         try:
@@ -374,7 +377,7 @@ class NetworkAllocator:
         return (node_id, attachment.network.id) in self._nodes and self._is_attached(attachment)
 
     def attach_node(self, node_id: str, attachment: NetworkAttachment) -> NetworkAttachment:
-        """Allocate an address for a node's load balancer on a network, and return the attachment.
+        """Allocate an address for a node's load balancer on a network, and return the attachment with that address.
 
         Raises `AllocationError`.
         """

@@ -20,7 +20,8 @@ DYNAMIC_LAST = 32767
 class _PortSpace:
     """The ports of one protocol.
 
-    Ports of the dynamic range are in both bitmaps. Allocating a requested port does not move the dynamic cursor.
+    `all` records every allocated port; `dynamic` records those from 30000 to 32767 and chooses among these if the
+    spec gives no port. Allocating a port that the spec gives does not move the cursor of `dynamic`.
     """
 
     def __init__(self) -> None:
@@ -81,10 +82,10 @@ class PortAllocator:
         return sum(len(space.all) for space in self._spaces.values())
 
     def allocate(self, service: Service) -> tuple[PortConfig, ...]:
-        """Allocate the ports of a service's spec and return them, with the chosen published ports filled in.
+        """Allocate the published ports of a service's spec. Return the ports with the chosen numbers filled in.
 
-        A port without a number in the spec keeps the number it was given before. Raises `BitUnavailable`; the service
-        then has no ports.
+        A port for which the spec gives no published port keeps the one that it was given before. Raises
+        `BitUnavailable`; the service then has no ports.
         """
         assert service.spec.endpoint is not None
         requested = self._reconcile(service)
@@ -103,9 +104,9 @@ class PortAllocator:
         return tuple(allocated)
 
     def restore(self, ports: Iterable[PortConfig]) -> None:
-        """Restore the ports that a former leader allocated to a service.
+        """Mark as allocated the `ports` that a former leader gave to a service.
 
-        Raises `BitUnavailable` if one is in use; none of them is then allocated.
+        Raises `BitUnavailable` if one of them is in use; none of them is then allocated.
         """
         restored: list[PortConfig] = []
         for port in _of_mode(ports, PublishMode.INGRESS):
@@ -137,7 +138,7 @@ class PortAllocator:
         return reconciled
 
     def free(self, service: Service) -> None:
-        """Release a service's ports."""
+        """Release all ports of a service's endpoint."""
         if service.endpoint is not None:
             self.free_ports(service.endpoint.ports)
 
@@ -148,7 +149,7 @@ class PortAllocator:
 
     @staticmethod
     def host_ports_changed(service: Service) -> bool:
-        """Return True if the spec has a numbered host-mode port that the service's endpoint lacks."""
+        """Return True if the spec gives the number of a host-mode port that is missing in the service's endpoint."""
         requested = service.spec.endpoint.ports if service.spec.endpoint else ()
         present = service.endpoint.ports if service.endpoint else ()
         allocated = _AllocatedPorts(_of_mode(present, PublishMode.HOST))

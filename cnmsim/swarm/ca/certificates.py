@@ -44,7 +44,7 @@ class Certificate:
 
     @property
     def subject(self) -> str:
-        """The subject as a distinguished name."""
+        """The subject as a distinguished name that consists of organization, role and node id."""
         return f"O = {self.organization}, OU = {self.role}, CN = {self.node_id}"
 
     @property
@@ -59,11 +59,11 @@ class Certificate:
 
 @frozen
 class RootCa:
-    """The root authority of a cluster, identified by the SHA-256 digest (hexadecimal) of its certificate.
+    """The root authority of a cluster, identified by `digest`, the SHA-256 of its certificate in hexadecimal.
 
     `pem` is the certificate, or "" if the `cryptography` package is missing (see `x509.is_available`). `subject` and
-    `public_key` are the certificate's, in DER. `seed` is the number in hexadecimal from which the private key is
-    derived; only managers have it.
+    `public_key` are the certificate's subject and public key in DER. `seed` is the number (in hexadecimal) from which
+    the private key is derived; it is "" on nodes that are not managers.
     """
 
     digest: str
@@ -91,9 +91,12 @@ class RootCa:
         expiry_s: float,
         cross_signer: RootCa | None = None,
     ) -> Certificate:
-        """Issue a certificate that expires `expiry_s` seconds after `wall_s`, rounded to the minute.
+        """Issue a certificate that expires `expiry_s` seconds after `wall_s` (seconds since 1970).
 
-        It is valid from `BACKDATE_S` before. With `cross_signer` it contains this root cross-signed by that one.
+        `wall_s` is rounded to the minute. The certificate names the node `node_id`, its `role` and the cluster id
+        `organization`, and is valid from `BACKDATE_S` seconds before `wall_s`. With `cross_signer`, the former root
+        authority in a rotation, a copy of this authority's root certificate that is signed by `cross_signer` is
+        appended.
         """
         begins_s = x509.round_to_minute(wall_s)
         serial, validity = random.getrandbits(159), (begins_s - BACKDATE_S, begins_s + expiry_s)
@@ -116,7 +119,7 @@ class RootCa:
         )
 
     def trusts(self, certificate: Certificate, wall_s: float) -> bool:
-        """Return True if this authority issued or cross-signed the certificate, and it is valid at `wall_s`."""
+        """Return True if `certificate` is valid at `wall_s`, and was issued or cross-signed by this authority."""
         return self.digest in (
             certificate.issuer_digest,
             certificate.cross_signer_digest,
@@ -124,7 +127,7 @@ class RootCa:
 
 
 def join_token_digest(token: str) -> str:
-    """Return the root certificate's digest, which a join token contains.
+    """Return the root certificate's digest (hexadecimal) that a join token contains.
 
     Raises `InvalidParameter` for an invalid token.
     """

@@ -29,8 +29,8 @@ _RENEW_AT = (0.5, 0.8)
 class Credentials:
     """The credentials of one node.
 
-    `connect` returns a client for one of the managers; `on_error` is called with the error message of a failed
-    renewal.
+    `connect` returns a client for one of the managers. `on_error` is called with the error message when a renewal
+    fails.
     """
 
     clock: Clock = field(repr=False)
@@ -46,12 +46,15 @@ class Credentials:
         self._renewed = Signal(self.clock)
 
     def require_certificate(self) -> Certificate:
-        """Return the certificate. The node must have joined: without a certificate the call is an error."""
+        """Return the certificate. May be called only after the node has joined, i.e. when there is a certificate."""
         assert self.certificate is not None
         return self.certificate
 
     def tls_info(self) -> TlsInfo | None:
-        """Return the part of the node's description about its credentials, or `None` before it has any."""
+        """Return the trusted root certificate and the issuer of the node's certificate.
+
+        Return `None` before the node has joined.
+        """
         certificate, root = self.certificate, self.root
         if certificate is None or root is None:
             return None
@@ -62,16 +65,21 @@ class Credentials:
         return self.certificate is not None and self.certificate.not_after_s <= self.clock.wall_s
 
     def trust_root(self, root: StoredRoot) -> bool:
-        """Trust the root authority that a manager sent. Return True if it differs from the one trusted so far."""
+        """Trust the root authority that a manager sent.
+
+        Return True if it differs from the one that was trusted before.
+        """
         if self.root is None or root.digest in ("", self.root.digest):
             return False
         self.root = evolve(root_from_store(root), seed="")
         return True
 
     async def fetch_root(self, dial: Callable[[], Coroutine[Any, Any, Client]], digest: str) -> RootCa:
-        """Download the root certificate and return it, if its digest is `digest`, the one from the join token.
+        """Download the root certificate from a manager and return it as an authority.
 
-        With an empty `digest` any certificate is accepted. Retries, then raises the last error.
+        `dial` connects to the manager. The certificate must have the digest `digest`, which comes from the join
+        token; if `digest` is "", any certificate is accepted. A failed attempt is repeated; after the last one its
+        error is raised.
         """
         error: CnmsimError = RpcError("")
         for _ in range(_TRIES):
@@ -110,7 +118,7 @@ class Credentials:
             self.is_rotating = False
 
     async def renew_periodically(self) -> None:
-        """Renew the certificate forever, each time between half and four fifths of its validity."""
+        """Renew the certificate forever, each time when between half and four fifths of its validity have passed."""
         while True:
             certificate = self.require_certificate()
             life_s = certificate.not_after_s - certificate.not_before_s

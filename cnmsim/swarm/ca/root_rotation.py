@@ -21,7 +21,7 @@ _INTERVAL_S = 3.0
 class RootRotationReconciler(StoreLoop):
     """Runs a root rotation on the leader.
 
-    It requests that nodes renew their certificates, and completes the rotation when all have done so.
+    It asks every node to renew its certificate, and completes the rotation when all nodes have one from the new root.
     """
 
     def __init__(self, store: Store, random: Random) -> None:

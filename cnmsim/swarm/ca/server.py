@@ -1,4 +1,4 @@
-"""The certificate authority on the leader: issues certificates to joining nodes and renews those of members.
+"""The certificate authority on the leader: issues certificates to joining nodes and renews the members' certificates.
 
 Source: moby/swarmkit `ca/server.go` (vendored by moby docker-v29.7.2).
 """
@@ -55,13 +55,15 @@ class CaServer:
 
     @property
     def root(self) -> RootCa:
-        """The authority that the cluster's nodes trust."""
+        """The root authority that the cluster's nodes trust now; during a rotation this is still the former one."""
         return root_from_store(self.store.cluster.root_ca)
 
     def issue(self, peer: Peer, request: IssueRequest) -> Certificate:
-        """Issue a certificate for the caller of the request.
+        """Issue a certificate to `peer`, the node that made the request.
 
-        Raises `RpcInvalidArgument` for an invalid token, `RpcPermissionDenied` for a removed node.
+        A node that sends a token becomes a new member, with the role that the token stands for; a member without a
+        token gets its certificate renewed. Raises `RpcInvalidArgument` for an invalid token, `RpcPermissionDenied`
+        for a removed node.
         """
         if peer.certificate is not None and not request.token:
             return self._renew(peer.certificate)

@@ -1,8 +1,9 @@
-"""The certificates of a swarm as X.509: the root's, the nodes', and those that cross-sign a new root.
+"""The certificates of a swarm as X.509: those of the root and of the nodes, and cross-signed ones for a new root.
 
-`docker swarm ca`, TLS info and join tokens show the root certificate or its digest; nodes have theirs on disk. They
-are made with the `cryptography` package. If the package is missing, the authority has only a digest; everything else
-works the same. Source: moby/swarmkit `ca/{certificates,keyreadwriter}.go`, cfssl `initca`; RFC 5280, RFC 8018.
+`docker swarm ca`, TLS info and join tokens show the root certificate or its digest; each node has its own certificate
+on disk. The certificates are made with the `cryptography` package. Without that package the authority has only a
+digest, and everything else works the same. Source: moby/swarmkit `ca/{certificates,keyreadwriter}.go`, cfssl
+`initca`; RFC 5280, RFC 8018.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _PBES2 = bytes.fromhex("06092a864886f70d01050d")
 _PBKDF2 = bytes.fromhex("06092a864886f70d01050c")
 _AES_256_CBC = bytes.fromhex("060960864801650304012a")
 _ROUNDS = 2048
-#: Order of the curve P-256 (FIPS 186-5).
+#: The order of the elliptic curve P-256 (FIPS 186-5).
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -78,7 +79,10 @@ def root_certificate(seed: int, wall_s: float) -> RootCertificate:
 
 
 def cross_certificate(seed: int, pem: str, signer_seed: int) -> str:
-    """Return the root certificate `pem`, whose key is derived from `seed`, signed with another root's key, as PEM."""
+    """Return the root certificate `pem` cross-signed by another root, as PEM.
+
+    The key of `pem` is derived from `seed`, the key that signs it from `signer_seed`.
+    """
     from cryptography.x509 import load_pem_x509_certificate
 
     begins = load_pem_x509_certificate(pem.encode()).not_valid_before_utc + _BACKDATE
@@ -119,9 +123,10 @@ def node_certificate(
 
 
 def node_key(serial: int, kek: bytes = b"", kek_version: int = 0) -> str:
-    """Return the private key of the node whose certificate has the number `serial`, as PEM (PKCS #8).
+    """Return a node's private key as PEM (PKCS #8). `serial` is the serial number of the node's certificate.
 
-    With the key `kek` of a swarm with autolock it is encrypted; `kek_version` is the cluster's version then.
+    In a swarm with autolock, `kek` is the key that encrypts the result and `kek_version` the cluster's version; with
+    an empty `kek` the result is not encrypted.
     """
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -133,7 +138,7 @@ def node_key(serial: int, kek: bytes = b"", kek_version: int = 0) -> str:
 
 
 def round_to_minute(wall_s: float) -> float:
-    """Return a time rounded to the nearest minute, from which cfssl counts a certificate's validity."""
+    """Return a time in seconds, rounded to the nearest minute, as cfssl rounds a certificate's start of validity."""
     return (wall_s + 30) // 60 * 60.0
 
 
@@ -192,8 +197,8 @@ def _sign(builder: x509.CertificateBuilder, key: EllipticCurvePrivateKey) -> str
 def _encrypt(der: bytes, password: bytes, serial: int) -> bytes:
     """Return a PKCS #8 key encrypted by PBES2 with PBKDF2 and AES-256-CBC (RFC 8018), as SwarmKit does.
 
-    Salt and initialisation vector are derived from `serial`, because the library draws them from the system's random
-    numbers.
+    Salt and initialisation vector are derived from `serial`, so that two runs of a lab give the same result; the
+    library would use the system's random numbers.
     """
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     from cryptography.hazmat.primitives.padding import PKCS7

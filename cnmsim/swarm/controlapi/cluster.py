@@ -55,10 +55,10 @@ class ClusterOperations(Operations):
         return _redacted(self.store.update(lambda tx: tx.replace(changed)))
 
     def _root(self, root: RootCa, spec: ClusterSpec) -> RootCa:
-        """Return the root authority after a change of the settings to `spec`.
+        """Return the root authority to store when the cluster's settings change to `spec`.
 
         If `force_rotate` has changed, the returned authority has a new root rotation in progress; otherwise it is
-        `root`.
+        `root`, the present one.
         """
         if spec.signing_ca_cert or spec.signing_ca_key:
             raise NotSimulated("user-supplied root certificates are not simulated")

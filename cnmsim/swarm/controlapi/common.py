@@ -29,7 +29,7 @@ S = TypeVar("S", bound=StoreObject)
 
 
 class RaftView(Protocol):
-    """The interface through which the control API uses Raft."""
+    """What the control API needs to know of Raft: members, leader, reachability."""
 
     def members(self) -> Iterable[Member]:
         """Return the members of the Raft group."""
@@ -50,9 +50,9 @@ class RaftView(Protocol):
 
 @frozen
 class Filters:
-    """The filters of a list operation.
+    """The filters of a list operation. Each field holds the accepted values of one property.
 
-    An object passes a field if it matches any of the field's values; an empty field matches every object.
+    An object passes a field if it matches any of the field's values. Every object passes an empty field.
     """
 
     names: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Filters:
     runtimes: tuple[str, ...] = ()
 
     def passes(self, object_id: str, name: str, labels: Labels) -> bool:
-        """Return True if an object with this id, name and labels passes the name, prefix and label filters."""
+        """Return True if an object with this id, name and labels passes the filters on names, prefixes and labels."""
         return (
             (not self.names or name in self.names)
             and has_prefix(name, self.name_prefixes)
@@ -79,9 +79,9 @@ class Filters:
         )
 
     def passes_any(self, object_id: str, name: str, labels: Labels) -> bool:
-        """Return True if an object has all labels and matches at least one of names, name prefixes and id prefixes.
+        """Return True if an object has all labels and matches at least one name, name prefix or id prefix.
 
-        Unlike `passes`, it need not match all three, and names are compared without regard to case.
+        `passes`, in contrast, requires a match for each of the three, and does not ignore case in names.
         """
         is_open = not (self.names or self.name_prefixes or self.id_prefixes)
         return has_labels(labels, self.labels) and (
@@ -136,7 +136,10 @@ def require_arguments(*arguments: object) -> None:
 
 
 def require_stored(kind: str, object_id: str, table: Table[S]) -> S:
-    """Return an object of a table. Raises `RpcInvalidArgument` for an empty id, `RpcNotFound` for an unknown one."""
+    """Return the object of a table that has the id `object_id`. `kind` names the kind of object in error messages.
+
+    Raises `RpcInvalidArgument` for an empty id, `RpcNotFound` for an unknown one.
+    """
     require_arguments(object_id)
     stored = table.get(object_id)
     if stored is None:
@@ -162,8 +165,9 @@ def grpc_errors(call: Callable[P, T]) -> Callable[P, T]:
 def find_one(kind: str, reference: str, stored: T | None, list_objects: Callable[[Filters], list[T]]) -> T:
     """Return the object that `reference` identifies by its id, its name, or an unambiguous prefix of its id.
 
-    `stored` is the object whose id is `reference`, if there is one. Raises `NotFound` or `InvalidParameter` with the
-    daemon's messages. Source: moby `daemon/cluster/helpers.go`.
+    `stored` is the object whose id is `reference`, or `None`. If it is `None`, names and prefixes are searched by
+    calls of `list_objects`. `kind` names the kind of object in error messages. Raises `NotFound` or
+    `InvalidParameter` with the daemon's messages. Source: moby `daemon/cluster/helpers.go`.
     """
     matches = [stored] if stored is not None else list_objects(Filters(names=(reference,)))
     matches = matches or list_objects(Filters(id_prefixes=(reference,)))
@@ -176,12 +180,12 @@ def find_one(kind: str, reference: str, stored: T | None, list_objects: Callable
 
 @define(eq=False)
 class Operations:
-    """Base class of the groups of operations: the state that all of them use."""
+    """Base class of the groups of operations: holds the store and the other state that all groups use."""
 
     store: Store
     random: Random
     profile: Profile
-    #: Set by the manager node. Without it, the managers are those recorded in the store's nodes.
+    #: Set by the manager node. If it is `None`, the managers are those recorded in the store's nodes.
     raft: RaftView | None = None
 
     def new_id(self) -> str:

@@ -33,7 +33,7 @@ class NodeOperations(Operations):
     """List, change and remove nodes."""
 
     def _with_status(self, node: Node) -> Node:
-        """Return the node with the manager status taken from Raft: address, leadership, reachability."""
+        """Return the node with its current manager status from Raft: address, leadership, reachability."""
         if self.raft is None:
             return node
         for member in self.raft.members():
@@ -84,7 +84,7 @@ class NodeOperations(Operations):
     def remove_node(self, node_id: str, *, force: bool = False) -> None:
         """Remove a node and set its tasks to ORPHANED.
 
-        Raises a `SwarmError` if the node is a manager, or if it is ready and `force` is not set.
+        Raises a `SwarmError` if the node is a manager, or if it is in state READY and `force` is False.
         """
         node = require_stored("node", node_id, self.store.nodes)
         if node.spec.desired_role is NodeRole.MANAGER and self._is_member(node):

@@ -96,7 +96,10 @@ class SecretOperations(Operations):
 
     @grpc_errors
     def update_secret(self, secret_id: str, version: int, spec: SecretSpec) -> Secret:
-        """Change a secret's labels. Raises a `SwarmError`, also if the spec changes anything else."""
+        """Change a secret's labels and return the secret. `version` is the version that the caller read.
+
+        Raises a `SwarmError` if the secret has changed since, or if `spec` changes anything but the labels.
+        """
         require_arguments(secret_id)
         secret = _require("secret", secret_id, self.store.secrets.get(secret_id))
         return _without_data(_update_labels(self.store, secret, version, spec))
@@ -133,7 +136,10 @@ class ConfigOperations(Operations):
 
     @grpc_errors
     def update_config(self, config_id: str, version: int, spec: ConfigSpec) -> Config:
-        """Change a config's labels. Raises a `SwarmError`, also if the spec changes anything else."""
+        """Change a config's labels and return the config. `version` is the version that the caller read.
+
+        Raises a `SwarmError` if the config has changed since, or if `spec` changes anything but the labels.
+        """
         require_arguments(config_id)
         config = _require("config", config_id, self.store.configs.get(config_id))
         return _update_labels(self.store, config, version, spec)

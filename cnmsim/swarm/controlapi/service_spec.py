@@ -36,7 +36,8 @@ from cnmsim.swarm.template import expand_container
 _MIN_CPUS = 10**6
 _MIN_MEMORY = 4 * 1024 * 1024
 _MIN_HEALTH_NS = 1_000_000
-# distribution/reference `ParseNormalizedNamed`: lower-case path components, a tag, a digest.
+# The form of an image reference (distribution/reference `ParseNormalizedNamed`): lower-case path components, a tag, a
+# digest.
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -100,9 +101,9 @@ def _check_restart(policy: RestartPolicy | None) -> None:
 
 
 def _check_container(spec: TaskSpec) -> None:
-    """Validate a container spec.
+    """Raise a `SwarmError` if the container spec of `spec` is invalid.
 
-    Its templates are expanded for a made-up task: an error here would occur in every task.
+    The templates in it are expanded for a made-up task: an error here would occur in every task.
     """
     task = Task(
         id="",
@@ -189,7 +190,7 @@ def _check_config_file(reference: ConfigReference, name: str, targets: dict[str,
 
 
 def _check_mode(mode: ServiceMode) -> None:
-    # These numbers are unsigned in the API and signed in Go: the engine refuses values that overflow.
+    # These numbers are unsigned in the API but signed in the Go structs: the engine refuses values that overflow.
     limit = 1 << 63
     if isinstance(mode, Replicated) and not 0 <= mode.replicas < limit:
         raise RpcInvalidArgument("Number of replicas must be non-negative")

@@ -71,7 +71,7 @@ class ServiceOperations(Operations):
 
     @grpc_errors
     def get_service(self, service_id: str, *, insert_defaults: bool = False) -> Service:
-        """Return a service by id. With `insert_defaults` its spec is completed with defaults.
+        """Return a service by id. With `insert_defaults`, unset fields of its spec are filled in with their defaults.
 
         Raises `RpcNotFound`.
         """
@@ -79,15 +79,22 @@ class ServiceOperations(Operations):
         return evolve(service, spec=interpolate(service.spec)) if insert_defaults else service
 
     def find_service(self, reference: str, *, insert_defaults: bool = False) -> Service:
-        """Return a service by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
+        """Return a service by id, name or id prefix.
+
+        With `insert_defaults`, unset fields of its spec get their defaults.
+
+        Raises `NotFound` or `InvalidParameter`.
+        """
         service = find_one("service", reference, self.store.services.get(reference), self.list_services)
         return self.get_service(service.id, insert_defaults=insert_defaults)
 
     @grpc_errors
     def update_service(self, service_id: str, version: int, spec: ServiceSpec, *, rollback: bool = False) -> Service:
-        """Change a service's spec. With `rollback`, restore the previous spec; `spec` is then only validated.
+        """Change a service's spec to `spec` and return the service.
 
-        Raises a `SwarmError`, also if the service has changed since `version`.
+        With `rollback`, the service gets its previous spec back, and `spec` is only validated. `version` is the
+        version of the service that the caller read. Raises a `SwarmError`, also if the service has changed since
+        then.
         """
         require_arguments(service_id)
         check_service_spec(spec)
@@ -145,7 +152,7 @@ class ServiceOperations(Operations):
         ]
 
     def service_statuses(self, service_ids: Iterable[str]) -> list[ServiceStatus]:
-        """Return the task counts of each service.
+        """Return the task counts of the service of each id, in the order of `service_ids`.
 
         Ids of removed services are allowed: their tasks may still exist.
         """
@@ -187,7 +194,7 @@ class ServiceOperations(Operations):
             raise RpcFailedPrecondition("service needs ingress network, but no ingress network is present")
 
     def _check_ports(self, spec: ServiceSpec, service_id: str) -> None:
-        """Raise `RpcInvalidArgument` if another service uses one of the spec's published ports."""
+        """Raise `RpcInvalidArgument` if a service other than `service_id` uses one of the spec's published ports."""
         requested = [port for port in spec.endpoint.ports if port.published_port] if spec.endpoint is not None else []
         if not requested:
             return

@@ -70,10 +70,12 @@ class TaskOperations(Operations):
 
     @grpc_errors
     def attach_network(self, node_id: str, target: str, container_id: str, addresses: Iterable[str] = ()) -> str:
-        """Attach an unmanaged container on a node to a network, which is given by id or name.
+        """Create a task that attaches a container, which is not part of a service, to a network.
 
-        Return the id of the attachment task. Raises `RpcNotFound`, or `RpcPermissionDenied` if the network is not
-        attachable.
+        Return the task's id.
+
+        The container runs on the node `node_id`; `target` is the network's id or name, `addresses` are the addresses
+        that the container requests. Raises `RpcNotFound`, or `RpcPermissionDenied` if the network is not attachable.
         """
         network = self.store.networks.get(target) or self.store.networks.by_name(target)
         if network is None:
@@ -95,7 +97,10 @@ class TaskOperations(Operations):
 
     @grpc_errors
     def detach_network(self, node_id: str, attachment_id: str) -> None:
-        """Remove an attachment task. Raises `RpcNotFound`, or `RpcPermissionDenied` if it belongs to another node."""
+        """Remove the attachment task `attachment_id`, as requested by the agent of the node `node_id`.
+
+        Raises `RpcNotFound`, or `RpcPermissionDenied` if the task belongs to another node.
+        """
         task = require_stored("attachment", attachment_id, self.store.tasks)
         if task.node_id != node_id:
             raise RpcPermissionDenied(f"attachment {attachment_id} doesn't belong to this node")

@@ -15,7 +15,10 @@ _PROPAGATIONS = {"rprivate", "private", "rshared", "shared", "rslave", "slave"}
 
 
 def container_from_api(spec: Mapping[str, Any], pids_limit: int = 0) -> ContainerSpec:
-    """Convert a JSON `TaskTemplate.ContainerSpec`. Raises `InvalidParameter` with the daemon's message."""
+    """Convert a JSON `TaskTemplate.ContainerSpec`. Raises `InvalidParameter` with the daemon's message.
+
+    `pids_limit` comes from another place of the JSON, the task's resource limits.
+    """
     dns = spec["DNSConfig"]
     return ContainerSpec(
         image=spec["Image"],

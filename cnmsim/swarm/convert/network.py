@@ -51,7 +51,10 @@ def _ipam_to_api(ipam: IpamOptions) -> dict[str, Any]:
 
 
 def network_resource(network: Network, *, shows_enable_ipv4: bool = True) -> dict[str, Any]:
-    """Return a network in the form of `network ls` and `network inspect`, without the fields that a node adds."""
+    """Return a network in the form of `network ls` and `network inspect`, without the fields that a node adds.
+
+    `shows_enable_ipv4` is False for engine releases that do not print `EnableIPv4`.
+    """
     spec, ipam = network.spec, network.ipam
     ipam_driver = ipam.driver if ipam is not None else None
     configs: list[dict[str, Any]] | None = None

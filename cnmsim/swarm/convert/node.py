@@ -56,7 +56,7 @@ def _description_to_api(node: Node) -> dict[str, Any]:
 
 
 def tls_info_to_api(trust_root: str, subject: bytes, public_key: bytes) -> dict[str, Any]:
-    """Return a `TLSInfo` object.
+    """Return a JSON `TLSInfo` object.
 
     It contains the trusted root certificate (PEM), and the issuer's subject and public key (base64 of the DER).
     """

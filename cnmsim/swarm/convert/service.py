@@ -128,7 +128,7 @@ def _job_status_to_api(job: JobStatus) -> dict[str, Any]:
 
 
 def service_spec_to_api(spec: ServiceSpec, *, prints_old_networks: bool = False) -> dict[str, Any]:
-    """Return a service spec as JSON."""
+    """Return a service spec as JSON. With `prints_old_networks` it includes `Networks`, as in engines before 29."""
     template = task_spec_to_api(spec.task)
     old = [attachment_to_api(attachment) for attachment in spec.networks]
     if old and not spec.task.networks and not prints_old_networks:
@@ -193,7 +193,7 @@ def port_to_api(port: PortConfig) -> dict[str, Any]:
 
 
 def endpoint_to_api(endpoint: Endpoint | None) -> dict[str, Any]:
-    """Return a service's allocated endpoint as JSON."""
+    """Return a service's allocated endpoint as JSON; for `None`, an object with an empty `Spec`."""
     if endpoint is None:
         return {"Spec": {}}
     return {

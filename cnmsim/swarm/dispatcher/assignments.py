@@ -1,4 +1,4 @@
-"""The assignments of one node, and their changes since the last message (swarmkit `dispatcher/assignments.go`)."""
+"""The assignments of one node, and the changes since the last message (swarmkit `dispatcher/assignments.go`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Key: TypeAlias = tuple[Literal["secret", "config", "task"], str]
 
 
 def is_stable(old: Task, new: Task) -> bool:
-    """Return True if two versions of a task differ only in their status."""
+    """Return True if two versions of a task differ in nothing but their status."""
     return (
         old.desired_state is new.desired_state
         and old.node_id == new.node_id

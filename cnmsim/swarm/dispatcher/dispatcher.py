@@ -31,7 +31,7 @@ OnClosed = Callable[[SwarmError], None]
 
 @define(eq=False)
 class _AssignmentStream:
-    """The assignment stream of a node."""
+    """The stream by which the dispatcher sends assignments to one node: all of them at first, then the changes."""
 
     node_id: str
     set: AssignmentSet
@@ -42,14 +42,14 @@ class _AssignmentStream:
     timer: Timer | None = None
 
     def cancel(self) -> None:
-        """Cancel the pending message."""
+        """Cancel the timer of the message that would be sent next."""
         if self.timer is not None:
             self.timer.cancel()
 
 
 @define(eq=False)
 class _SessionStream:
-    """The session stream of a node.
+    """The stream by which the dispatcher sends session messages (the state of the cluster) to one node.
 
     Its first message is delayed until the node's registration is written to the store.
     """
@@ -110,7 +110,7 @@ class Dispatcher:
         self._watch = self.store.watch(self._on_changes, Task, Node, Cluster)
 
     def stop(self) -> None:
-        """End all sessions; the agents then connect to the new leader."""
+        """End all sessions; the agents then open new ones with the new leader."""
         if not self._is_running:
             return
         self._is_running = False
@@ -132,7 +132,7 @@ class Dispatcher:
 
     @property
     def managers(self) -> tuple[ManagerPeer, ...]:
-        """The managers to which agents can connect."""
+        """The managers to which agents can connect, as sent in session messages."""
         if self._managers is not None:
             return self._managers
         return tuple(
@@ -178,9 +178,10 @@ class Dispatcher:
         on_message: Callable[[SessionMessage], None],
         on_closed: OnClosed | None = None,
     ) -> Stream:
-        """Open the session stream. It sends a message once the node is marked ready, and after every change.
+        """Open the session stream of a node and return it.
 
-        Raises the same errors as `heartbeat`.
+        `on_message` is called with a message once the node is marked ready, and after every change of the cluster's
+        state. `on_closed` is called when the stream ends. Raises the same errors as `heartbeat`.
         """
         self._check_running()
         session = self._sessions.get(node_id, session_id)
@@ -199,9 +200,10 @@ class Dispatcher:
         on_message: Callable[[AssignmentsMessage], None],
         on_closed: OnClosed | None = None,
     ) -> Stream:
-        """Open the assignment stream. It sends all assignments at once, then every change.
+        """Open the assignment stream of a node and return it.
 
-        Raises the same errors as `heartbeat`.
+        `on_message` is called at once with all assignments, later with each change. `on_closed` is called when the
+        stream ends. Raises the same errors as `heartbeat`.
         """
         self._check_running()
         session = self._sessions.get(node_id, session_id)
@@ -237,7 +239,10 @@ class Dispatcher:
 
     @staticmethod
     def _attach_stream(session: Session, stream: Stream, streams: dict[str, _Opened], entry: _Opened) -> None:
-        """Add an open stream to its session. It replaces the session's earlier stream of the same kind."""
+        """Add an open stream to its session, and enter it in `streams`, the table of the streams of its kind.
+
+        There it replaces the node's earlier stream of the same kind.
+        """
 
         def end() -> None:
             if stream in session.streams:

@@ -8,7 +8,8 @@ from attrs import field, frozen
 
 from cnmsim.swarm.objects import Config, EncryptionKey, Node, RootCa, Secret, Task
 
-#: A change of a node's assignments as (action, object): `update` adds or replaces the object, `remove` removes it.
+#: A change of a node's assignments as (action, object): the action `update` adds or replaces the object, `remove`
+#: removes it.
 AssignmentChange: TypeAlias = tuple[Literal["update", "remove"], Task | Secret | Config]
 
 
@@ -34,9 +35,9 @@ class SessionMessage:
 
 @frozen(eq=False)
 class AssignmentsMessage:
-    """A node's assignments: all of them if `complete` is set, otherwise the changes since the message `applies_to`.
+    """A node's assignments: all of them if `complete` is set, otherwise the changes since an earlier message.
 
-    Secrets and configs come before the tasks that use them.
+    `applies_to` identifies that earlier message. Secrets and configs come before the tasks that use them.
     """
 
     kind: Literal["complete", "incremental"]

@@ -30,7 +30,7 @@ class Stream:
     on_end: Callable[[], None] | None = None
 
     def close(self) -> None:
-        """End the stream without an error. The heartbeat timer keeps running."""
+        """End the stream without an error. The node's heartbeat timer keeps running."""
         if self.is_open:
             self.is_open = False
             if self.on_end is not None:
@@ -46,7 +46,7 @@ class Stream:
 
 @define(eq=False)
 class Session:
-    """The session of a registered node. A node in state unknown has a `Session` whose id is ""."""
+    """The session of a registered node. The id is "" for a node in state unknown, which has not registered yet."""
 
     node_id: str
     id: str
@@ -67,20 +67,22 @@ class Sessions:
         self._base_s = _DEFAULT_PERIOD_S
 
     def _period_s(self) -> float:
-        # An update of the cluster that omits the heartbeat period leaves it unchanged.
+        # If the cluster's spec does not set the heartbeat period, the last one that it did set stays in force.
         self._base_s = self._store.cluster.spec.heartbeat_period_ns / NS_PER_S or self._base_s
         return self._base_s + self._random.uniform(-_EPSILON_S, _EPSILON_S)
 
     def add_unknown(self, node_id: str, on_expired: Callable[[], None]) -> None:
-        """Start a timer for a node that was registered with the former leader and has not registered here.
+        """Start a timer for a node that was registered with the former leader but has not yet registered here.
 
-        `on_expired` is called after twice the usual time.
+        `on_expired` is called if the node does not register within twice the usual time.
         """
         timer = self._store.call_later(self._period_s() * _GRACE * 2, on_expired)
         self._sessions[node_id] = Session(node_id, "", timer, 0)
 
     def add(self, node_id: str, on_expired: Callable[[], None]) -> Session:
         """Begin a session for a node, and end its earlier one.
+
+        `on_expired` is called when its heartbeats fail to arrive.
 
         Raises `RpcUnavailable` if the node registers too often.
         """
@@ -112,7 +114,10 @@ class Sessions:
         return self._sessions.get(node_id)
 
     def heartbeat(self, node_id: str, session_id: str, on_expired: Callable[[], None]) -> float:
-        """Restart a node's heartbeat timer. Return the seconds until the next heartbeat is due."""
+        """Restart a node's heartbeat timer. Return the seconds until the next heartbeat is due.
+
+        `on_expired` is called when the timer expires. Raises the same errors as `get`.
+        """
         session = self.get(node_id, session_id)
         period = self._period_s()
         session.timer.cancel()
@@ -120,7 +125,7 @@ class Sessions:
         return period
 
     def remove(self, node_id: str) -> None:
-        """End a node's session, if it has one."""
+        """End a node's session, if it has one. Its streams fail with `NodeNotRegistered`."""
         session = self._sessions.pop(node_id, None)
         if session is not None:
             self._end(session)
@@ -132,7 +137,7 @@ class Sessions:
             stream.fail(NodeNotRegistered())
 
     def clear(self, error: SwarmError) -> None:
-        """End all sessions with an error."""
+        """End all sessions. Their streams fail with `error`."""
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             session.timer.cancel()

@@ -25,11 +25,11 @@ class NodeUpdate:
 
 @define(eq=False)
 class StatusUpdates:
-    """The reports that are not written to the store yet.
+    """The status reports that are not yet written to the store.
 
     `manager_id` is recorded in each task status as `applied_by`.
 
-    `on_node_written` is called with the id of each node whose report was written.
+    `on_node_written` is called with the id of each node whose queued status has been written.
     """
 
     store: Store
@@ -41,7 +41,7 @@ class StatusUpdates:
     _nodes: dict[str, NodeUpdate] = field(factory=dict, init=False)
 
     def start(self) -> None:
-        """Begin to count tenths of a second now: reports are written when one has passed."""
+        """Start the count of tenths of a second: queued reports are written at the end of each."""
         self._started_ns = self.store.clock.now_ns
 
     def stop(self) -> None:
@@ -63,7 +63,10 @@ class StatusUpdates:
         self._arm()
 
     def add_node_down(self, node_id: str, message: str) -> None:
-        """Queue the state DOWN for a node. A description of the node that is queued already is kept."""
+        """Queue the state DOWN for a node, with `message`.
+
+        If a description of the node is queued already, it is kept.
+        """
         before = self._nodes.get(node_id)
         self.add_node(node_id, NodeUpdate(NodeState.DOWN, message, "", before.description if before else None))
 

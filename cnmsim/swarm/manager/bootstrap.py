@@ -48,7 +48,10 @@ def bootstrap_cluster(
     data_path_port: int,
     availability: Availability,
 ) -> str:
-    """Create the objects of a new swarm in its store. Return the id of its first node, which is a manager."""
+    """Create the objects of a new swarm in an empty store. Return the id of its first node, which is a manager.
+
+    `pools`, `subnet_size`, `data_path_port` and `availability` (of the first node) are the options of `swarm init`.
+    """
     node_id = new_id(random)
     cluster = Cluster(
         new_id(random),

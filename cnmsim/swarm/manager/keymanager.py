@@ -1,4 +1,6 @@
-"""Encryption keys for gossip and for IPsec, three each. The oldest of each is replaced every twelve hours.
+"""Encryption keys of a cluster: three for gossip and three for IPsec.
+
+The oldest of each is replaced every twelve hours.
 
 Source: moby/swarmkit `manager/keymanager/keymanager.go`.
 """

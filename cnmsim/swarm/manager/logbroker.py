@@ -1,4 +1,6 @@
-"""Service logs: clients subscribe with the leader's log broker, and agents publish the lines of their tasks.
+"""Service logs.
+
+A client subscribes with the log broker on the leader, and agents send the log lines of their tasks to it.
 
 Source: moby/swarmkit `manager/logbroker/{broker,subscription}.go`, `agent/session.go` (vendored by moby
 docker-v29.7.2).
@@ -20,10 +22,10 @@ from cnmsim.swarm.store import Store
 
 @frozen
 class LogOptions:
-    """A selection of log lines.
+    """Options that select log lines.
 
-    `tail` is the number of last lines to send, or `None` for all; lines older than `since_ns` (since 1970) are left
-    out.
+    `tail` is the number of last lines to send, or `None` for all. Lines older than `since_ns` (nanoseconds since
+    1970) are left out. If `is_followed` is set, lines written later are sent too.
     """
 
     streams: frozenset[str] = frozenset({"stdout", "stderr"})
@@ -43,14 +45,14 @@ class LogRequest:
 
 @frozen
 class LogSubscription:
-    """A message to an agent to publish the logs of its tasks, or to stop if `is_closed` is set."""
+    """The request to an agent to send the logs of its tasks or, if `is_closed` is set, to stop sending them."""
 
     id: str
     request: LogRequest
     is_closed: bool = False
 
     def selects(self, task: Task) -> bool:
-        """Return True if the log of `task` belongs to the subscription."""
+        """Return True if the subscription asks for the log of `task`, by the id of the task or of its service."""
         return task.service_id in self.request.service_ids or task.id in self.request.task_ids
 
 
@@ -68,7 +70,7 @@ class LogMessage:
 
 @frozen
 class Publication:
-    """Log lines that an agent publishes. `is_last` is set on its last message for a subscription."""
+    """Log lines that an agent sends for a subscription. `is_last` is set if the agent will send no more for it."""
 
     subscription_id: str
     messages: tuple[LogMessage, ...] = ()
@@ -84,7 +86,7 @@ class _Subscriber:
 
 @define(eq=False)
 class LogBroker:
-    """The log broker. Runs on the leader."""
+    """The log broker, which forwards log lines from agents to clients. Runs on the leader."""
 
     store: Store = field(repr=False)
     random: Random = field(repr=False)
@@ -92,7 +94,7 @@ class LogBroker:
     _subscribers: dict[str, _Subscriber] = field(factory=dict, init=False, repr=False)
 
     def listen(self, peer: Peer, _argument: object, stream: ServerStream) -> None:
-        """Register the stream on which a node's agent receives subscriptions."""
+        """Register `stream` as the one by which the agent of the calling node `peer` receives log subscriptions."""
         node_id = _node_of(peer)
         self._listeners[node_id] = stream
 
@@ -108,9 +110,11 @@ class LogBroker:
                 stream.push(subscriber.subscription)
 
     def subscribe(self, _peer: Peer, request: LogRequest, stream: ServerStream) -> None:
-        """Send the requested log lines to `stream`, and end it after the last line.
+        """Send the requested log lines to `stream`.
 
-        Raises `RpcInvalidArgument` if the request selects nothing.
+        End it after the last line, unless later lines are to be followed.
+
+        Raises `RpcInvalidArgument` if the request names neither a service nor a task.
         """
         if not request.service_ids and not request.task_ids:
             raise RpcInvalidArgument("log selector must not be empty")
@@ -131,7 +135,7 @@ class LogBroker:
         self._end_if_done(subscriber)
 
     def publish(self, peer: Peer, publication: Publication) -> None:
-        """Forward lines from an agent to the client that subscribed."""
+        """Forward log lines from the agent of `peer` to the client that subscribed to them."""
         subscriber = self._subscribers.get(publication.subscription_id)
         if subscriber is None:
             return

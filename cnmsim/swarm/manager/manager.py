@@ -99,9 +99,9 @@ class Manager:
         self.allocator = None
 
     def _suspend(self) -> None:
-        """Stop the loops because the quorum is lost.
+        """Stop the loops because the quorum is lost, and check regularly whether there is a quorum again.
 
-        Once there is a quorum again, they start from the state in the store.
+        When there is one, the loops start from the state in the store.
         """
         self._stop()
         self._retry = self.clock.call_later(_RETRY_S, self._resume)

@@ -60,14 +60,14 @@ class ControlCall:
 
 @frozen
 class JoinRequest:
-    """A request to join the Raft group. `address` is the address of the new member's RPC server."""
+    """A request to join the Raft group. `address` is the address (host and port) of the new member's RPC server."""
 
     address: str
 
 
 @frozen(eq=False)
 class JoinResponse:
-    """The response to a new Raft member: its own entry, all members, and the log."""
+    """The response to a new Raft member: its own entry, all members, the log (as a store), and the present term."""
 
     member: Member
     membership: Membership
@@ -104,8 +104,8 @@ class ManagerNode:
     _clients: dict[str, Client] = field(factory=dict, init=False, repr=False)
     _local: LocalClient | None = field(default=None, init=False, repr=False)
     _leader_streams: list[ServerStream] = field(factory=list, init=False, repr=False)
-    #: Raft ids of the members that force-new-cluster removed. When such a member next sends a message, the answer
-    #: says so.
+    #: Raft ids of the members that force-new-cluster removed. If such a member sends a message, it receives an error
+    #: that says so.
     _removed_ids: frozenset[int] = field(default=frozenset(), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -133,7 +133,12 @@ class ManagerNode:
     # --- life cycle
 
     def start(self, listen_address: str, response: JoinResponse | None = None) -> None:
-        """Listen at `listen_address` and start Raft. Raises `OSError` if the port is in use."""
+        """Listen at `listen_address` and start Raft.
+
+        `response` is the leader's response if the node joins an existing group.
+
+        Raises `OSError` if the port is in use.
+        """
         self._server.listen(listen_address)
         if response is not None:
             self.raft.membership = response.membership
@@ -143,9 +148,10 @@ class ManagerNode:
         self.raft.start()
 
     def start_as_only_member(self, listen_address: str, former: ManagerNode) -> None:
-        """Start as the only remaining member of a former cluster (force-new-cluster).
+        """Start as the only remaining member of a cluster (force-new-cluster).
 
-        Raises `OSError` if the port is in use.
+        `former` is this node's manager before that; all other members of its Raft group count as removed. Raises
+        `OSError` if the port is in use.
         """
         others = {member.raft_id for member in former.members()} - {self.member.raft_id}
         self._removed_ids = former._removed_ids | others
@@ -314,7 +320,10 @@ class ManagerNode:
         return getattr(self.manager.control, call.name)(*call.arguments, **dict(call.options))
 
     async def control(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """Call an operation of the control API, on this manager or on the leader. Raises the operation's errors."""
+        """Call the operation `name` of the control API, on this manager or, by a forwarded call, on the leader.
+
+        Return the operation's result or raise its error.
+        """
         call = ControlCall(name, arguments, tuple(options.items()))
         return await self.service.unary["control"](Peer(self.certificate(), self.advertise_host), call)
 
@@ -383,7 +392,7 @@ class ManagerNode:
             raise RpcFailedPrecondition("can't remove member from the raft: this would result in a loss of quorum")
 
     def remove_member(self, node_id: str) -> None:
-        """Remove a node from the Raft members. Raises the same error as `check_removal`."""
+        """Remove a node from the Raft members, and tell it so. Raises the same error as `check_removal`."""
         self.check_removal(node_id)
         for member in self.members():
             if member.node_id == node_id:
@@ -404,7 +413,7 @@ class ManagerNode:
         try:
             await self._send_raft_message(member, message)
         except CnmsimError:
-            return  # the member is unreachable; when it calls again, the answer says that it was removed
+            return  # the member is unreachable; when it sends its next message, the reply says that it was removed
 
 
 def _node_id(peer: Peer) -> str:

@@ -17,7 +17,7 @@ Labels: TypeAlias = Mapping[str, str]
 
 @frozen
 class Meta:
-    """Creation and update times of an object, and the index of the store at the object's last update."""
+    """An object's times of creation and last update, and its version: the store's index at the last update."""
 
     version: int = 0
     created_ns: int = 0
@@ -45,8 +45,8 @@ class TaskState(IntEnum):
 
     The orchestrator creates a task as NEW, the allocator sets it to PENDING, the scheduler to ASSIGNED; all later
     states are reported by the agent. The *desired* state is set by the orchestrator: the agent prepares a task up to
-    READY, runs it at RUNNING, and stops it at SHUTDOWN. A task in state COMPLETE or later has ended; it is never
-    started again but replaced by a new task.
+    READY, runs it at RUNNING, and stops it at SHUTDOWN. A task in state COMPLETE or later has ended: it is never
+    started again, but may be replaced by a new task.
     """
 
     NEW = 0
@@ -105,7 +105,7 @@ class Reachability(Enum):
 
 
 class RestartCondition(Enum):
-    """Which ended tasks of a service are replaced."""
+    """Which of a service's ended tasks are replaced: none, failed ones, or all."""
 
     NONE = "none"
     ON_FAILURE = "on-failure"
@@ -146,7 +146,7 @@ class ResolutionMode(Enum):
 
 
 class PublishMode(Enum):
-    """Where a published port is open: on every node (routing mesh), or on the nodes where tasks run."""
+    """Whether a published port is open on every node (routing mesh), or only where a task of the service runs."""
 
     INGRESS = "ingress"
     HOST = "host"

@@ -40,7 +40,8 @@ class ClusterSpec:
     log_driver: Driver | None = None
 
 
-#: The base for an update, which has to contain every setting (moby `convert.SwarmSpecToGRPC`).
+#: The settings that an update starts from: all unset, because an update has to contain every setting (moby
+#: `convert.SwarmSpecToGRPC`).
 UNSET_CLUSTER_SPEC = ClusterSpec(
     task_history_retention_limit=0,
     snapshot_interval=0,
@@ -54,10 +55,11 @@ UNSET_CLUSTER_SPEC = ClusterSpec(
 
 @frozen
 class RootCa:
-    """The root certificate (PEM) with its SHA-256 (hexadecimal), subject and public key (DER), and the join tokens.
+    """The root certificate (`ca_cert`, PEM) with its digest, and the join tokens.
 
-    `seed` is the number in hexadecimal from which the private key is derived; only managers have it. `rotation` is
-    the new root certificate during a root rotation, otherwise `None`.
+    `digest` is the certificate's SHA-256 in hexadecimal; subject and public key are in DER. `seed` is the number in
+    hexadecimal from which the private key is derived; only managers have it. `rotation` is the new root certificate
+    during a root rotation, otherwise `None`.
     """
 
     ca_cert: str = ""

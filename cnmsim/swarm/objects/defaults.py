@@ -21,7 +21,7 @@ UPDATE = UpdateConfig(parallelism=1, monitor_ns=MONITOR_NS)
 
 
 def restart_delay_ns(spec: TaskSpec) -> int:
-    """Return how long a replacement for an ended task waits before it starts, in nanoseconds."""
+    """Return the time in nanoseconds that the replacement of an ended task waits before it starts."""
     if spec.restart is None or spec.restart.delay_ns is None:
         return RESTART_DELAY_NS
     return spec.restart.delay_ns

@@ -9,7 +9,7 @@ from cnmsim.swarm.objects.base import Annotations, Driver, Labels, Meta
 
 @frozen
 class IpamConfig:
-    """The configuration of one subnet. All values are texts.
+    """The configuration of one subnet. All values are strings.
 
     `subnet` and `range` are prefixes such as `10.0.1.0/24`; `gateway` and the values of `reserved` are addresses.
     """
@@ -72,7 +72,7 @@ class Network:
 
 @frozen
 class NetworkAttachmentConfig:
-    """A network requested by a task spec. `target` is the network's id."""
+    """A network to which a task spec requests an attachment. `target` is the network's id."""
 
     target: str = ""
     aliases: tuple[str, ...] = ()

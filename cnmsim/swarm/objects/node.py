@@ -29,9 +29,9 @@ class EngineDescription:
 
 @frozen
 class TlsInfo:
-    """A node's trust: the root certificate it trusts (PEM), and the issuer of its own certificate.
+    """The root certificate that a node trusts (PEM), and the issuer of its own certificate.
 
-    The issuer is given by subject and public key (DER) and by the digest of its PEM text.
+    The issuer is identified by its subject and public key (DER) and by the digest of its certificate's PEM text.
     """
 
     trust_root: str = ""
@@ -92,7 +92,10 @@ class Certificate:
 
 @frozen(eq=False)
 class Node:
-    """A node. `role` is its actual role; `attachments` are its load balancer's addresses, one for each network."""
+    """A node. `role` is its actual role (the desired one is in the spec).
+
+    `attachments` are the addresses of its load balancer, one on each network that needs one.
+    """
 
     id: str
     spec: NodeSpec = field(factory=NodeSpec)

@@ -21,7 +21,7 @@ from cnmsim.swarm.objects.base import (
 )
 from cnmsim.swarm.objects.network import NetworkAttachmentConfig
 
-#: A part of a spec that SwarmKit does not interpret, in the form of the Engine API's JSON.
+#: A part of a spec that SwarmKit does not interpret, as the Engine API's JSON.
 Json: TypeAlias = Mapping[str, Any]
 
 
@@ -46,7 +46,10 @@ class SecretReference:
 
 @frozen
 class ConfigReference:
-    """A reference to a config that a task uses. It is mounted as a file; with `runtime` only the engine reads it."""
+    """A reference to a config that a task uses, as a file in the container.
+
+    With `runtime` only the engine reads it.
+    """
 
     config_id: str
     config_name: str
@@ -98,7 +101,10 @@ class AttachmentSpec:
 
 @frozen
 class Resources:
-    """CPUs in billionths, memory in bytes, and generic resources such as `("apple", 3)` or `("gpu", "uuid-1")`."""
+    """An amount of resources: CPUs in billionths, memory in bytes, and generic resources.
+
+    A generic resource is counted, such as `("apple", 3)`, or named, such as `("gpu", "uuid-1")`.
+    """
 
     nano_cpus: int = 0
     memory_bytes: int = 0
@@ -135,7 +141,10 @@ class Platform:
 
 @frozen
 class Placement:
-    """On which nodes tasks may run. `preferences` are the labels to spread tasks over, such as `node.labels.zone`."""
+    """The nodes on which tasks may run, and how to spread tasks over these.
+
+    `preferences` are the labels whose values get equal numbers of tasks, such as `node.labels.zone`.
+    """
 
     constraints: tuple[str, ...] = ()
     preferences: tuple[str, ...] = ()
@@ -204,7 +213,7 @@ class UpdateConfig:
 
 @frozen
 class PortConfig:
-    """A port of a service. With `published_port` 0 the allocator chooses a port."""
+    """A published port of a service. If `published_port` is 0, the allocator chooses the number."""
 
     name: str = ""
     protocol: str = "tcp"
@@ -240,7 +249,7 @@ class Endpoint:
 
 @frozen
 class ServiceSpec:
-    """The spec of a service. `networks` is the old field for the networks, now `task.networks`."""
+    """The spec of a service. `networks` is the old place of `task.networks`, which older clients still use."""
 
     annotations: Annotations = field(factory=Annotations)
     task: TaskSpec = field(factory=TaskSpec)
@@ -253,7 +262,7 @@ class ServiceSpec:
 
 @frozen
 class UpdateStatus:
-    """Progress of the last update. Timestamps are `None` until that stage is reached."""
+    """Progress of the last update. The time of a stage is `None` until the update has reached that stage."""
 
     state: UpdateState
     started_ns: int | None = None
@@ -294,8 +303,5 @@ class Service:
 
     @property
     def networks(self) -> tuple[NetworkAttachmentConfig, ...]:
-        """The networks requested for the service's tasks.
-
-        They are taken from the task spec, or else from the old field of the service spec.
-        """
+        """The networks requested for the service's tasks: those of the task spec, or else `spec.networks`."""
         return self.spec.task.networks or self.spec.networks

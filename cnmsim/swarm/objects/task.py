@@ -20,7 +20,7 @@ class ContainerStatus:
 
 @frozen
 class TaskStatus:
-    """The last reported status of a task. `port_status` are its published host-mode ports."""
+    """The last reported status of a task. `port_status` holds the task's published host-mode ports."""
 
     state: TaskState = TaskState.NEW
     timestamp_ns: int = 0
@@ -28,7 +28,7 @@ class TaskStatus:
     err: str = ""
     container: ContainerStatus | None = None
     port_status: tuple[PortConfig, ...] | None = None
-    #: The id of the leader's node when the report was recorded, and the time of that.
+    #: The node id of the leader that recorded this status, and the time at which it did.
     applied_by: str = ""
     applied_ns: int = 0
 

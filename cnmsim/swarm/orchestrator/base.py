@@ -1,9 +1,9 @@
 """The event loop shared by the orchestrators of replicated and of global services.
 
-An orchestrator reconciles: it compares the tasks in the store with the services' specs and writes the difference,
-i.e. new tasks, and new desired states of existing ones. It does this when it starts, and after every change of a
-task, service or node. While it reads the events of a transaction it only queues what to check; `_tick` then processes
-the queues.
+An orchestrator reconciles: it compares the tasks in the store with the services' specs, and creates new tasks or sets
+the desired state of existing ones until both agree. It does this when it starts, and after every change of a task,
+service or node. While it reads the events of a transaction it only queues what to check; `_tick` then processes the
+queues.
 """
 
 from __future__ import annotations

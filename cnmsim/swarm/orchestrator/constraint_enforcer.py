@@ -1,4 +1,4 @@
-"""The constraint enforcer: rejects running tasks whose node no longer meets their constraints.
+"""The constraint enforcer: rejects tasks whose node no longer meets their constraints or resource reservations.
 
 Source: moby/swarmkit `manager/orchestrator/constraintenforcer`.
 """
@@ -53,8 +53,8 @@ class ConstraintEnforcer(StoreLoop):
             if task.state >= TaskState.COMPLETE and not self._counts_completed:
                 continue
             service = self._store.services.get(task.service_id)
-            # Use the service's current constraints: a change of constraints alone does not replace the tasks, so that
-            # their specs still have the former ones.
+            # Use the service's current constraints: a change of constraints alone does not replace the tasks, so the
+            # tasks' specs still contain the former constraints.
             placement = service.spec.task.placement if service is not None else task.spec.placement
             if placement is not None and not node_matches(Constraint.parse_all(placement.constraints), node):
                 yield task

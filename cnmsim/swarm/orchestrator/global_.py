@@ -18,7 +18,7 @@ class GlobalOrchestrator(ServiceOrchestrator):
     def __init__(self, store: Store, new_id: NewId) -> None:
         super().__init__(store, new_id)
         self._services: dict[str, tuple[Constraint, ...]] = {}
-        #: Ids of the nodes that may have tasks: neither drained nor down.
+        #: Ids of the nodes that may have tasks, i.e. that are neither drained nor down.
         self._nodes: dict[str, None] = {}
 
     def start(self) -> None:
@@ -145,7 +145,7 @@ class GlobalOrchestrator(ServiceOrchestrator):
             self._updates.update(service, update)
 
     def _change(self, service: Service, add: Sequence[str], end: Sequence[Task]) -> None:
-        """Create tasks on some nodes and shut other tasks down, in one transaction."""
+        """Create a task on each node of `add`, and shut down the tasks `end`, in one transaction."""
 
         def change(tx: Store) -> None:
             for node_id in add:
@@ -156,7 +156,10 @@ class GlobalOrchestrator(ServiceOrchestrator):
             self._store.update(change)
 
     def _reconcile_node(self, node: Node) -> None:
-        """Reconcile all global services on one node. Outdated tasks are replaced at once, not by a rolling update."""
+        """Reconcile the tasks of all global services on one node.
+
+        Outdated tasks are replaced at once, not by a rolling update.
+        """
         on_node: dict[str, Slot] = {}
         for task in self._store.tasks.by_node(node.id):
             if task.service_id in self._services:
@@ -182,7 +185,7 @@ def is_global_service(service: Service) -> bool:
 
 
 def _is_relevant_change(old: Node | None, new: Node) -> bool:
-    """Return True if a change of a node can affect global tasks."""
+    """Return True if a change of a node can affect global tasks. `old` is `None` for a new node."""
     return (
         old is None
         or old.spec != new.spec

@@ -150,10 +150,10 @@ def _delete(tx: Store, slots: dict[int, Slot]) -> None:
 
 
 def _by_keep_priority(slots: Iterable[Slot]) -> list[Slot]:
-    """Sort slots by how long to keep them when the service is scaled down: the first slots are kept.
+    """Sort slots in the order in which a service that is scaled down keeps them: the last ones are removed first.
 
-    The slots of each node are numbered, those with a running task first, then by slot number. Slots are sorted by
-    this number, so that the nodes with the most slots lose tasks first. Slots with several tasks or without a node
+    The slots on each node are counted, first those with a running task, then by slot number, and all slots are sorted
+    by this count. The nodes with the most slots thus lose tasks first. Slots with several tasks or without a node
     come last.
     """
     by_running = sorted(

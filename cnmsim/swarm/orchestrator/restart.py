@@ -1,7 +1,8 @@
 """The restart supervisor: replaces ended tasks as the restart policy allows (moby/swarmkit `restart/restart.go`).
 
 A replacement is created at once, but with the desired state READY. It is started (desired state RUNNING) when the
-restart delay is over and the old task has stopped, or after a minute if the old task does not stop.
+restart delay is over and the old task has stopped. If the old task does not stop within a minute, the replacement is
+started nevertheless.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SlotKey: TypeAlias = tuple[int, str]
 
 @define
 class _RestartHistory:
-    """The restarts of a slot since the service's spec last changed."""
+    """The number and times of a slot's restarts since the service's spec last changed."""
 
     spec_version: int | None = None
     total: int = 0
@@ -44,7 +45,7 @@ class _RestartHistory:
 
 @define(eq=False)
 class _DelayedStart:
-    """A replacement that waits to be started."""
+    """A replacement task that waits to be started."""
 
     task_id: str
     old_task_id: str = ""
@@ -52,7 +53,7 @@ class _DelayedStart:
     is_delay_over: bool = False
     waits_for_old: bool = False
     timers: list[Timer] = field(factory=list)
-    #: The replacement itself ended before it was started; it is replaced once the delay is over.
+    #: Set if the replacement itself ended before it was started: it is then replaced once the delay is over.
     restart_after: bool = False
     on_done: list[Callable[[], None]] = field(factory=list)
 
@@ -71,7 +72,7 @@ class RestartSupervisor:
     def on_event(self, event: Event) -> None:
         """Process a change of a task or node.
 
-        If an old task has ended or its node is lost, its replacement waits no longer.
+        If an old task has ended or its node is lost, the task's replacement no longer waits for it to stop.
         """
         if isinstance(event.object, Task):
             if self._by_old_task and event.object.state > TaskState.RUNNING:
@@ -92,8 +93,8 @@ class RestartSupervisor:
         """Shut a task down and, if the restart policy allows, create a replacement. Call within a transaction."""
         delay = self._delays.get(task.id)
         if delay is not None:
-            # The task ended before it was started: wait for the delay, so that a task that always fails does not
-            # restart continuously.
+            # `task` ended before it was started. Wait until its delay is over, so that a task that always fails does
+            # not restart continuously.
             delay.restart_after = True
             return
         store = self._store
@@ -115,7 +116,7 @@ class RestartSupervisor:
         self.delay_start(old, replacement.id, delay_ns, wait_stop=not is_down and old.state <= TaskState.RUNNING)
 
     def should_restart(self, task: Task, service: Service) -> bool:
-        """Return True if the restart policy allows a task to be replaced."""
+        """Return True if the restart policy of a task allows replacing the task now that it has ended."""
         policy = task.spec.restart or RestartPolicy()
         if policy.condition is RestartCondition.NONE:
             return False
@@ -136,7 +137,7 @@ class RestartSupervisor:
         return sum(timestamp < moment for timestamp in history.timestamps) < policy.max_attempts
 
     def record_restart(self, replacement: Task) -> None:
-        """Count a restart, if the restart policy limits the number of attempts."""
+        """Count `replacement` as a restart of its slot, if the restart policy limits the number of attempts."""
         policy = replacement.spec.restart
         if policy is None or not policy.max_attempts:
             return
@@ -154,11 +155,11 @@ class RestartSupervisor:
         self._history.pop(service_id, None)
 
     def updatable_tasks(self, slot: Slot, service: Service) -> Slot:
-        """Return the tasks of a slot that an update replaces, or `[]` if there is nothing to replace.
+        """Return the tasks of a slot that an update has to look at, or `[]` if there are none.
 
-        These are the tasks whose desired state is RUNNING or earlier. Without such tasks it is the latest task, if
-        the restart policy does not allow to replace it. During a rollback the latter is left out, so that the
-        rollback ends in a state in which all tasks run (swarmkit `UpdatableTasksInSlot`).
+        These are the tasks whose desired state is RUNNING or earlier. If there are none, it is the latest task of the
+        slot, provided that the restart policy does not allow replacing it; during a rollback this task is left out,
+        so that the rollback ends in a state in which all tasks run (swarmkit `UpdatableTasksInSlot`).
         """
         active = [task for task in slot if task.desired_state <= TaskState.RUNNING]
         if active or not slot:
@@ -179,9 +180,9 @@ class RestartSupervisor:
         wait_stop: bool,
         on_done: Callable[[], None] | None = None,
     ) -> None:
-        """Start a task when `delay_ns` has passed and, with `wait_stop`, the old task has stopped.
+        """Start the task `task_id` when `delay_ns` has passed and, with `wait_stop`, the task `old` has stopped.
 
-        `on_done` is called after the start, or when `cancel` is called.
+        `on_done` is called after the start, or when the start is cancelled by `cancel`.
         """
         delay = _DelayedStart(task_id)
         previous = self._delays.get(task_id)
@@ -258,8 +259,9 @@ class RestartSupervisor:
 
 
 def _slot_key(task: Task, *, by_node: bool) -> SlotKey:
-    """Return the key under which a slot's restarts are counted.
+    """Return the key under which the restarts of the slot of `task` are counted.
 
-    `by_node` has to be given, as slot 0 does not imply a global service: a job's first slot is 0 too.
+    `by_node` is True for services with one slot on each node. This cannot be told from the slot number: it is 0 in
+    global services, but also for the first slot of a job.
     """
     return (0, task.node_id) if by_node else (task.slot, "")

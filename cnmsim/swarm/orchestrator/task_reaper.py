@@ -55,9 +55,10 @@ class TaskReaper(StoreLoop):
             self._store.update(lambda tx: tx.delete_all(Task, existing))
 
     def _reap_slot(self, slot: tuple[str, int, str], to_delete: dict[str, None]) -> bool:
-        """Add the ended tasks of a slot that are beyond the history limit to `to_delete`, oldest first.
+        """Add the ids of a slot's ended tasks that exceed the history limit to `to_delete`, oldest first.
 
-        Return True if the slot has to be checked again, because several of its tasks have not ended.
+        `slot` is (service id, slot number, node id). Return True if the slot has to be checked again, because several
+        of its tasks have not ended yet.
         """
         service = self._store.services.get(slot[0])
         if service is None:
@@ -84,7 +85,7 @@ class TaskReaper(StoreLoop):
     def _limit(self, service: Service) -> int:
         restart = service.spec.task.restart
         if restart is not None and restart.max_attempts:
-            # The kept tasks are needed by a new leader, which counts restarts from them.
+            # A new leader counts restarts from the tasks that are kept.
             return restart.max_attempts + 1
         return self._store.cluster.spec.task_history_retention_limit
 

@@ -41,7 +41,10 @@ def is_job(service: Service) -> bool:
 
 
 def new_task(store: Store, new_id: NewId, service: Service, slot: int, node_id: str = "") -> Task:
-    """Return a new task of a service. For a global service `slot` is 0 and `node_id` is set."""
+    """Return a new task of a service; the caller adds it to the store.
+
+    For a service with one slot on each node, `slot` is 0 and `node_id` is set; otherwise `node_id` is "".
+    """
     return Task(
         id=new_id(),
         spec=service.spec.task,
@@ -58,7 +61,7 @@ def new_task(store: Store, new_id: NewId, service: Service, slot: int, node_id: 
 
 
 def is_invalid_node(node: Node | None) -> bool:
-    """Return True if tasks cannot stay on a node, because it is deleted (`None`), down or drained."""
+    """Return True if a node is deleted (`None`), down or drained, so that tasks cannot stay on it."""
     return node is None or node.status.state is NodeState.DOWN or node.spec.availability is Availability.DRAIN
 
 
@@ -82,7 +85,10 @@ def _differs_in_placement_only(new: TaskSpec, old: TaskSpec) -> bool:
 
 
 def task_timestamp(task: Task) -> int:
-    """Return the time at which a manager recorded a task's status, or if none did, at which the agent reported it."""
+    """Return the time (nanoseconds since 1970) at which a manager recorded a task's status.
+
+    If no manager has recorded it, return the time at which the status was reported.
+    """
     return task.status.applied_ns or task.status.timestamp_ns
 
 
@@ -92,7 +98,7 @@ def latest_task(slot: Iterable[Task]) -> Task:
 
 
 def set_desired_state(store: Store, tasks: Iterable[Task], state: TaskState) -> None:
-    """Set the desired state of tasks, except those with a later desired state. Call within a transaction."""
+    """Set the desired state of tasks to `state`, except where it is later already. Call within a transaction."""
     for task in tasks:
         current = store.tasks.get(task.id)
         if current is not None and current.desired_state < state:

@@ -40,9 +40,10 @@ class UpdateSupervisor:
         self._updates: dict[str, Updater] = {}
 
     def update(self, service: Service, slots: Sequence[Slot]) -> None:
-        """Start an update of a service's slots to its spec.
+        """Start an update that replaces the tasks in `slots` that differ from the service's spec.
 
-        An update in progress to another spec is cancelled. An update in progress to the same spec continues instead.
+        If an update to the same spec is in progress, it continues, and nothing is started; an update to another spec
+        is cancelled.
         """
         current = self._updates.get(service.id)
         if current is not None:
@@ -78,7 +79,7 @@ class UpdateSupervisor:
 
 
 class Updater:
-    """One update of one service: replaces the tasks of its slots, some at a time."""
+    """One update of one service: replaces the tasks of its slots, a few at a time."""
 
     def __init__(
         self,
@@ -95,12 +96,12 @@ class Updater:
         self._changed = Signal(store.clock)
         self._queue: deque[Slot] = deque()
         self._dirty_count = 0
-        #: Ids of the tasks created by this update, with the time at which each started to run (`None` before that).
+        #: The tasks that this update created: id, and the time at which the task started to run (`None` before that).
         self._new_tasks: dict[str, int | None] = {}
         self._start_waiters: dict[str, Future[None]] = {}
         self._ended_tasks: deque[Task] = deque()
         self._failed: set[str] = set()
-        #: Whether a failure ended the update early.
+        #: True if the update ended early because of a failure.
         self._is_stopped = False
         self._running: list[Coro[Any]] = []
         self._on_end = on_end
@@ -116,7 +117,10 @@ class Updater:
         return (spec.rollback if self._is_rollback else spec.update) or defaults.UPDATE
 
     def start(self, slots: Sequence[Slot]) -> bool:
-        """Start the update. Return False if there is nothing to update."""
+        """Start the update of `slots`.
+
+        Return False if none of them needs it, or if a former update of the service is paused.
+        """
         status = self.service.update_status
         if status is not None and status.state in _PAUSED:
             return False
@@ -149,7 +153,8 @@ class Updater:
     def on_task(self, task: Task) -> None:
         """Process a change of one of the service's tasks."""
         if task.state > TaskState.RUNNING and self._config.failure_action is not FailureAction.CONTINUE:
-            # Queue the task before the worker is woken, so that a failure stops the update before the next slot.
+            # Queue the task before the worker is woken, so that the worker finds a failure before it updates the next
+            # slot.
             self._ended_tasks.append(task)
             self._changed.notify()
         if task.id in self._new_tasks and self._new_tasks[task.id] is None and task.state >= TaskState.RUNNING:
@@ -177,7 +182,8 @@ class Updater:
             await self._monitor(config, monitor_ns)
         if not self._is_stopped:
             self._complete()
-        # End before watchers receive the new status: slots that they then find dirty belong to a new update.
+        # End this update before watchers receive the new status. If they then find slots to update, they start a new
+        # update.
         self._on_end(self)
 
     async def _monitor(self, config: UpdateConfig, monitor_ns: int) -> None:
@@ -191,7 +197,12 @@ class Updater:
                 return
 
     def _check_failures(self, config: UpdateConfig, monitor_ns: int) -> bool:
-        """Count the failed tasks. Return True if there are too many, so that the update pauses or rolls back."""
+        """Count the new tasks that have failed.
+
+        Return True if there are too many; the update is then paused or rolled back.
+
+        A task counts if it ended before it ran, or within `monitor_ns` after it started to run.
+        """
         while self._ended_tasks:
             if self._counts_as_failure(self._ended_tasks[0], monitor_ns):
                 task = self._ended_tasks.popleft()
@@ -210,7 +221,8 @@ class Updater:
         return started_ns is None or self._store.clock.now_ns - started_ns <= monitor_ns
 
     def _act_on_failure(self, config: UpdateConfig, task: Task) -> None:
-        # A failing rollback whose action is "rollback" is paused, but then completes like an update.
+        # A failing rollback whose failure action is "rollback" gets the status "paused" and, at its end, that of a
+        # completed update.
         self._is_stopped = config.failure_action is FailureAction.PAUSE or not self._is_rollback
         because = f"due to failure or early termination of task {task.id}"
         if config.failure_action is FailureAction.PAUSE:
@@ -283,7 +295,7 @@ class Updater:
             await released
 
     def _remove_old_tasks(self, tasks: Slot) -> Task | None:
-        """Shut tasks down. Return the last one that was not being shut down before. Call within a transaction."""
+        """Shut tasks down. Return the last task for which this was new, or `None`. Call within a transaction."""
         removed = None
         for old in tasks:
             task = self._store.tasks.get(old.id)
@@ -299,7 +311,8 @@ class Updater:
     def _set_status(self, before: object, change: Any) -> None:
         """Replace the service's update status by `change(status)`.
 
-        Does nothing if the service is deleted, if it has no update status, or, with `before` None, if it has one.
+        `before` is None if the service must not have an update status yet, anything else if it must have one;
+        otherwise nothing is done, nor if the service is deleted.
         """
         service = self._store.services.get(self.service.id)
         if service is None or (service.update_status is None) != (before is None):

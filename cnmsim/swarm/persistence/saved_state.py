@@ -47,7 +47,8 @@ STORE_TABLES = ("clusters", "nodes", "services", "tasks", "networks", "secrets",
 class SavedManager:
     """The Raft state of a manager.
 
-    `store` is the number of the saved store that serves as its log. All managers of a cluster have the same number.
+    `store` is the number of the saved store that contains the manager's log (see `RaftLogs.number`). All managers of
+    one cluster have the same number.
     """
 
     store: int
@@ -63,8 +64,8 @@ class SavedManager:
 class SavedNode:
     """The persistent state of one node.
 
-    `remotes` are the addresses of its managers; `is_ready` is True if it had a session. A node without a certificate
-    starts anew from its `config`.
+    `remotes` are the addresses of the managers known to it. `is_ready` is True if the node has joined its swarm. A
+    node without a certificate starts anew from its `config`.
     """
 
     config: NodeConfig
@@ -88,9 +89,9 @@ class SavedNode:
 class RaftLogs:
     """The logs of all managers in a lab: one store for each cluster.
 
-    `joining` are the ids of the nodes that do not run a manager. If Raft counts such a node as a member, it has no
-    log yet: it is left out and asks to join again. `up_to_date` are the Raft ids of the members that have the
-    leader's entire log.
+    `joining` holds the ids of the nodes that do not run a manager. If Raft counts such a node as a member, it is
+    still joining and has no log: it is not saved as a member and asks again to join. `up_to_date` holds the Raft ids
+    of the members that have the leader's entire log.
     """
 
     stores: tuple[Store, ...]
@@ -98,7 +99,7 @@ class RaftLogs:
     up_to_date: frozenset[int]
 
     def number(self, store: Store) -> int:
-        """Return the number under which a store is saved: its position in `stores`."""
+        """Return the number under which a store is saved, i.e. its position in `stores`."""
         return next(number for number, log in enumerate(self.stores) if log is store)
 
 
@@ -120,7 +121,7 @@ def collect_raft_logs(nodes: Iterable[SwarmNode]) -> RaftLogs:
 
 
 def save_node(node: SwarmNode, logs: RaftLogs) -> SavedNode:
-    """Return the persistent state of a node."""
+    """Return the persistent state of a node. `logs` are the logs of all managers in the lab."""
     manager_node, worker = node.manager_node, node.agent.worker
     if node.certificate is None:
         return SavedNode(node.config)
@@ -159,7 +160,7 @@ def _save_manager(manager_node: ManagerNode, logs: RaftLogs) -> SavedManager:
 
 
 def restore_store(clock: Clock, disk: SavedStore) -> Store:
-    """Create a store from its saved state. Raises `MalformedData`."""
+    """Create a store from its saved state `disk`. Raises `MalformedData`."""
     validate(disk)
     if len(disk.clusters) != 1:
         raise MalformedData(f"the store has {len(disk.clusters)} clusters instead of 1")
@@ -178,7 +179,10 @@ def restore_store(clock: Clock, disk: SavedStore) -> Store:
 
 
 def restore_node(node: SwarmNode, disk: SavedNode, stores: list[Store]) -> None:
-    """Load saved state into a new node; `resume` then starts it. Raises `MalformedData`."""
+    """Load the saved state `disk` into a new node; `resume` then starts the node.
+
+    `stores` are the restored logs of all managers, in the order in which they were saved. Raises `MalformedData`.
+    """
     validate(disk)
     if disk.certificate is None:
         return

@@ -1,8 +1,8 @@
 """Strict conversion of attrs values to JSON-compatible data and back, according to their annotations (with cattrs).
 
-A value whose type differs from the annotation is an error, and so is an unknown field. Fields with their default
-value are omitted. Bytes become base64, an enumeration its value, and a union of classes an object with the class's
-name as key: `{"Replicated": {…}}`.
+A value whose type differs from the annotation is an error, and so is an unknown field. Fields that have their default
+value are omitted. Bytes become base64, a member of an enumeration becomes its value, and a member of a union of
+classes becomes an object whose only key is the class's name: `{"Replicated": {…}}`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 Read = Callable[[Any, Any], Any]
-#: The limit of numbers other than serials: they have 64 bits.
+#: Numbers other than serials must be below this limit: they have 64 bits.
 _END = 1 << 64
 
 
 class MalformedData(ValueError):
-    """Data that cannot be converted. The message contains the position and the reason."""
+    """Data that cannot be converted or is not valid. The message contains the position in the data and the reason."""
 
 
 def to_plain(kind: Any, value: Any) -> Any:
@@ -87,9 +87,9 @@ def _converter() -> Converter:
 
 
 def _require_type(kind: type, read: Read = lambda data, _: data) -> Read:
-    """Return a reader that calls `read`, but only for values of the JSON type `kind`.
+    """Return a reader that passes values of the JSON type `kind` to `read`.
 
-    It raises `MalformedData` for all other values.
+    For other values it raises `MalformedData`.
     """
 
     def read_it(data: Any, annotation: Any) -> Any:
@@ -138,9 +138,10 @@ def _is_union(kind: Any) -> bool:
 
 
 def _union_reader(kind: Any, converter: Converter) -> Read:
-    """Return a reader for a union type.
+    """Return a reader for the union type `kind`.
 
-    A union of classes is read from an object with the class's name as key, a union of JSON types by the value's type.
+    A member of a union of classes is read from an object whose only key is the class's name; a union of JSON types
+    accepts any value of one of these types.
     """
     by_name = {member.__name__: member for member in get_args(kind)}
 

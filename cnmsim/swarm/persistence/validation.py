@@ -19,7 +19,7 @@ from cnmsim.swarm.rpc import split_host_port
 
 _MAX_NS = 2**63
 _PORTS = range(2**16)
-#: Service ports have 32 bits in SwarmKit; it refuses ports that are too high only later.
+#: Service ports have 32 bits in SwarmKit, which refuses ports above 65535 only later.
 _SERVICE_PORTS = range(2**32)
 _KEY_BYTES = 16
 

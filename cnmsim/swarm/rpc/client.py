@@ -136,9 +136,10 @@ class Connection(Client):
 async def dial(
     process: Process, remote: str, certificate: Certificate | None, *, timeout_s: float = DIAL_TIMEOUT_S
 ) -> Connection:
-    """Connect to the server at `remote` (such as `"172.31.1.5:2377"`), with the given client certificate.
+    """Connect to the server at `remote`, such as `172.31.1.5:2377`, and return the connection.
 
-    Raises `RpcError` if the connection fails or the server refuses the certificate.
+    `process` owns the socket; `certificate` is the client's, or `None` if it has none yet. Raises `RpcError` if the
+    connection fails or the server refuses the certificate.
     """
     address, port = split_host_port(remote)
     socket = process.tcp(6 if len(address) == 16 else 4)

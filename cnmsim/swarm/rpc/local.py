@@ -12,7 +12,7 @@ from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, Peer, RpcError, Rpc
 
 
 class LocalClient(Client):
-    """A client for the manager on the same node. Like calls over a unix socket, its calls send no packets."""
+    """A client for the manager on the same node. Its calls send no packets, like calls over a unix socket."""
 
     def __init__(self, clock: Clock, service: RpcService, peer: Peer) -> None:
         self._clock = clock

@@ -12,13 +12,14 @@ from cnmsim.kernel.opaque_payload import payload_store
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.swarm.ca.certificates import Certificate
 
-#: Lengths of records in bytes: each end's handshake messages, a call or answer, and one message of a stream.
+#: Lengths of records in bytes: the handshake messages of the client and of the server; a call or its answer; one
+#: message of a stream.
 CLIENT_FLIGHT, SERVER_FLIGHT = 1460, 1832
 CALL_LENGTH, PUSH_LENGTH = 180, 640
 
 _APPLICATION_DATA = b"\x17\x03\x03"
 _HEADER_LENGTH = 5
-#: Encrypted contents are kept for this long: longer than TCP retransmits a segment.
+#: Encrypted contents are kept for this many seconds, which is longer than TCP retransmits a segment.
 _LIFETIME_S = 1200
 
 
@@ -31,7 +32,7 @@ class Hello:
 
 @frozen
 class Call:
-    """A call. `id` is unique on its connection; with `is_stream` the reply is a stream of messages."""
+    """A call of a method. `id` is unique on its connection. With `is_stream` the reply is a stream of messages."""
 
     id: int
     method: str
@@ -50,7 +51,7 @@ class Answer:
 
 @frozen
 class Push:
-    """One message of the stream that the call with the same id opened."""
+    """One message of a stream. `id` is that of the call that opened the stream."""
 
     id: int
     message: Any
@@ -58,7 +59,7 @@ class Push:
 
 @frozen
 class End:
-    """The end of a stream, sent by either end. `error` is the reason, if there is one."""
+    """The end of a stream, sent by either end. `error` is the reason, or `None` if the stream ended normally."""
 
     id: int
     error: Exception | None = None
@@ -75,7 +76,7 @@ class TlsRecords:
         self._buffer = b""
 
     def send(self, content: object, length: int) -> None:
-        """Send `content` as one encrypted record, whose payload is `length` bytes long. Raises `OSError`."""
+        """Send `content` as one encrypted record with `length` bytes of payload. Raises `OSError`."""
         payload = payload_store(self.clock).encrypt(content, length, lifetime_s=_LIFETIME_S)
         self.socket.send(_APPLICATION_DATA + len(payload).to_bytes(2, "big") + payload)
 

@@ -28,7 +28,7 @@ _LAST_PORT = 65535
 
 
 class RpcServer:
-    """A manager's listener."""
+    """A manager's listener, which serves the methods of an `RpcService`."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class RpcServer:
         self._process.task(self._accept(socket))
 
     def restart_after_fork(self) -> None:
-        """Listen again in a copy of the lab, without the former connections."""
+        """Listen again in a copy of the lab; the former connections do not exist there."""
         self._sockets = []
         if self._listener is not None:
             self.listen(self._listen_address)

@@ -29,7 +29,7 @@ class Peer:
 
 @define(eq=False)
 class Stream:
-    """The client's end of a stream. `ended` completes with the error that ended the stream, or with `None`."""
+    """The client's end of a stream. `ended` is a future: its result is the error that ended the stream, or `None`."""
 
     ended: Future[Exception | None]
     _cancel: Callable[[], None] = field(repr=False)
@@ -89,7 +89,8 @@ class ServerStream:
 class RpcService:
     """The methods that a node serves: unary ones, and those whose reply is a stream.
 
-    `roles` maps a method to the roles that may call it. A method without an entry may be called by anyone.
+    `roles` maps a method to the roles of the nodes that may call it. A method without an entry may be called by
+    anyone.
     """
 
     unary: dict[str, Callable[[Peer, Any], Coroutine[Any, Any, Any]]] = field(factory=dict)

@@ -52,7 +52,7 @@ def _plugins(task: Task) -> Check | None:
         plugins = info.node.description.engine.plugins
         if not all((kind, name) in plugins or (kind, f"{name}:latest") in plugins for kind, name in required):
             return False
-        # An engine that lists no log drivers is too old to list them. It may have the driver.
+        # An engine that lists no log drivers is too old to do so. It may nevertheless have the driver.
         has_log = not log_name or ("Log", log_name) in plugins or ("Log", f"{log_name}:latest") in plugins
         return has_log or all(kind != "Log" for kind, _ in plugins)
 
@@ -107,7 +107,8 @@ def _plural(text: str) -> Callable[[int], str]:
     return lambda count: text.format(f"{count} node" if count == 1 else f"{count} nodes")
 
 
-#: All filters in order of evaluation. Each has a function that formats its reason for the number of failed nodes.
+#: All filters in order of evaluation, each with a function that formats the reason for a given number of failed
+#: nodes.
 _FILTERS: tuple[tuple[Callable[[Task], Check | None], Callable[[int], str]], ...] = (
     (_ready, _plural("{} not available for new tasks")),
     (_resources, _plural("insufficient resources on {}")),
@@ -130,7 +131,10 @@ class Pipeline:
         self._failures = [0] * len(_FILTERS)
 
     def fits(self, info: NodeInfo) -> bool:
-        """Return True if a node passes all filters. In that case the failure counts for `explain` are reset."""
+        """Return True if a node passes all filters. Otherwise the failure is counted for `explain`.
+
+        A node that passes resets the counts.
+        """
         for index, check in self._checks:
             if not check(info):
                 self._failures[index] += 1
@@ -139,7 +143,7 @@ class Pipeline:
         return True
 
     def explain(self) -> str:
-        """Return the reasons why no node passed, the most frequent reason first."""
+        """Return the reasons why no node has passed, separated by semicolons, the most frequent reason first."""
         reasons = sorted(
             (index for index, count in enumerate(self._failures) if count), key=lambda index: -self._failures[index]
         )

@@ -22,7 +22,10 @@ class GenericResources:
                 self._names.setdefault(kind, []).append(value)
 
     def has(self, required: Iterable[Generic]) -> bool:
-        """Return True if the required amounts are available. A required named resource is also given as a count."""
+        """Return True if the required amounts are available.
+
+        Named resources, too, are required by number: `("gpu", 2)`.
+        """
         for kind, count in required:
             left = len(self._names[kind]) if kind in self._names else self._counts.get(kind, 0)
             if not isinstance(count, int) or count > left:
@@ -30,7 +33,10 @@ class GenericResources:
         return True
 
     def claim(self, required: Iterable[Generic]) -> tuple[Generic, ...]:
-        """Remove the required amounts from the available resources, and return the resources removed."""
+        """Remove the required amounts from the available resources.
+
+        Return what was removed, named resources by their names.
+        """
         claimed: list[Generic] = []
         for kind, count in required:
             assert isinstance(count, int)

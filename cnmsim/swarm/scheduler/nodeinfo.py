@@ -60,7 +60,7 @@ class NodeInfo:
             self._assigned_generic[task.id] = self.generic.claim(reserved.generic)
 
     def add(self, task: Task) -> None:
-        """Add a task, or update it if its desired state has changed."""
+        """Add a task. If the node has it already, only count it anew as active or not, by its desired state."""
         old = self.tasks.get(task.id)
         is_active = task.desired_state <= TaskState.COMPLETE
         if old is not None:
@@ -92,7 +92,7 @@ class NodeInfo:
         return True
 
     def assigned_generic(self, task_id: str) -> tuple[Generic, ...]:
-        """Return the generic resources claimed by a task."""
+        """Return the generic resources that the task has claimed on this node; empty for a task that is not on it."""
         return self._assigned_generic.get(task_id, ())
 
     def _count(self, service_id: str, change: int) -> None:
@@ -100,16 +100,13 @@ class NodeInfo:
         self.active_by_service[service_id] = self.active_by_service.get(service_id, 0) + change
 
     def record_failure(self, task: Task, now_ns: int) -> None:
-        """Record that a task failed on this node."""
+        """Record that a task failed on this node at the time `now_ns`."""
         key = (task.service_id, task.spec_version)
         recent = [failed_ns for failed_ns in self._failures.get(key, ()) if now_ns - failed_ns < _MONITOR_FAILURES_NS]
         self._failures[key] = [*recent, now_ns]
 
     def count_recent_failures(self, task: Task, now_ns: int) -> int:
-        """Return the number of recent failures on this node that count for `task`.
-
-        These are failures of tasks with the same service and spec version.
-        """
+        """Return the number of recent failures here of tasks with the same service and spec version as `task`."""
         if not self._failures:
             return 0
         failures = self._failures.get((task.service_id, task.spec_version), ())

@@ -1,4 +1,4 @@
-"""The scheduler's loop: follows changes of tasks and nodes, and schedules 50 ms after the last change."""
+"""The scheduler's loop: follows changes of tasks and nodes, and assigns nodes 50 ms after the last change."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Scheduler(StoreLoop):
         self._nodes: dict[str, NodeInfo] = {}
         self._tasks: dict[str, Task] = {}
         self._unassigned: dict[str, Task] = {}
-        #: Tasks that were created with a node (global services, attachments): the ids of all of them, and those for
-        #: which the scheduler has not yet checked the node.
+        #: Tasks that were created with a node (global services, attachments). The first field holds the ids of all of
+        #: them, the second those for which the scheduler has not yet checked the node.
         self._preassigned: set[str] = set()
         self._pending_preassigned: dict[str, Task] = {}
         self._is_tick_required = False
@@ -189,9 +189,9 @@ class Scheduler(StoreLoop):
                 self._unassigned[decision.old.id] = self._tasks[decision.old.id] = decision.old
 
     def _schedule_group(self, group: list[Task], decisions: list[_SchedulingDecision]) -> None:
-        """Assign nodes to tasks that have the same service and spec version.
+        """Assign nodes to tasks that have the same service and spec version. Append the decisions to `decisions`.
 
-        A task for which no node is suitable gets the explanation in its status.
+        The decision for a task for which no node is suitable sets an explanation in its status.
         """
         pipeline = Pipeline(group[0])
         tree = build_decision_tree(self._nodes.values(), group[0], pipeline.fits)
@@ -230,7 +230,7 @@ class Scheduler(StoreLoop):
     # ---- committing
 
     def _apply_decisions(self, decisions: Sequence[_SchedulingDecision]) -> list[_SchedulingDecision]:
-        """Write decisions to the store, and undo those whose task has changed or gone.
+        """Write decisions to the store, and undo those whose task has been changed or deleted meanwhile.
 
         Return the decisions that were written or needed no change.
         """
@@ -254,7 +254,7 @@ class Scheduler(StoreLoop):
         return done
 
     def _refresh_task(self, task: Task) -> None:
-        """Replace the cached task by the stored one. The event of that change, still to come, then has no effect."""
+        """Replace the cached task by the stored one. The event of this change, still to come, then has no effect."""
         self._tasks[task.id] = task
         if task.id in self._unassigned:
             self._unassigned[task.id] = task

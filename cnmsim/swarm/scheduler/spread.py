@@ -1,7 +1,7 @@
 """Spreading of tasks: evenly over the values of the placement preferences, then over nodes.
 
 Source: moby/swarmkit `scheduler/{scheduler,nodeset,decision_tree}.go`. Where the engine iterates over a Go map, in
-random order, nodes here come in the order in which they joined, and tasks in the order of their creation.
+random order, this module takes nodes in the order in which they joined, and tasks in the order of their creation.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from cnmsim.swarm.scheduler.nodeinfo import NodeInfo
 
 @define(eq=False)
 class DecisionNode:
-    """A node of the decision tree: the cluster nodes that share a value of a preference.
+    """A node of the decision tree: stands for the cluster nodes that have the same value of a placement preference.
 
-    `tasks` is the number of the service's tasks on them; `branches` are the values of the next preference.
+    `tasks` is the number of the service's tasks on these nodes. `branches` maps each value of the next preference to
+    a subtree; `nodes` are the cluster nodes of a leaf.
     """
 
     tasks: int = 0
@@ -29,9 +30,9 @@ class DecisionNode:
 
 
 def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[NodeInfo], bool]) -> DecisionNode:
-    """Return a tree of the nodes, with one level for each placement preference of `task`.
+    """Return a decision tree of `nodes`, with one level for each placement preference of `task`.
 
-    Only nodes for which `fits` returns True are in it, but the service's tasks on all nodes are counted.
+    Only nodes for which `fits` returns True are in it, but the service's tasks on the other nodes are counted too.
     """
     root = DecisionNode()
     preferences = task.spec.placement.preferences if task.spec.placement is not None else ()
@@ -51,9 +52,9 @@ def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[N
 
 @define(eq=False)
 class Spreader:
-    """Assigns nodes to tasks of the same spec.
+    """Assigns nodes to tasks that have the same spec.
 
-    `waiting` are the tasks without a node; `assign` is called with each task and the node chosen for it.
+    `waiting` are the tasks that have no node yet. `assign` is called with each task and the node chosen for it.
     """
 
     waiting: list[Task]
@@ -107,7 +108,8 @@ class Spreader:
             if placed == count or not self.waiting:
                 break
             if at + 1 < len(nodes):
-                # Level the nodes first: advance to the next node only when it has become the better choice.
+                # Level the numbers of tasks first: advance to the next node only when it has become the better
+                # choice.
                 if nodes[at + 1].rank(sample, self.now_ns) < info.rank(sample, self.now_ns):
                     at += 1
             else:

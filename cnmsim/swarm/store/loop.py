@@ -18,7 +18,7 @@ class StoreLoop(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Do the work that a former leader left undone, then follow changes of the store."""
+        """Do the work that a former leader did not finish, then follow changes of the store."""
 
     def stop(self) -> None:
         """Stop following the store, and cancel delayed work."""

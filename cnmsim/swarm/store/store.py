@@ -2,8 +2,8 @@
 
 A transaction changes the tables in place. It is undone as a whole if it raises an error, or if `propose` refuses it
 because the leader has no quorum. A *watch* receives the events of every committed transaction in order, at the same
-instant but after the work that is already queued. All loops of the leader are driven by watches, as SwarmKit's are by
-its watch queue.
+instant of virtual time but after the work that is already queued. All loops of the leader are driven by watches, as
+in SwarmKit by its watch queue.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class EventKind(Enum):
 
 @frozen(eq=False)
 class Event:
-    """A change of one object. `old` is the object before the change, or `None` if it is new."""
+    """A change of one object. `old` is the object before the change, or `None` if it has just been created."""
 
     kind: EventKind
     object: Any
@@ -116,7 +116,7 @@ class Store:
         return self.clock.epoch_s * NS_PER_S + self.clock.now_ns
 
     def _stamp(self) -> int:
-        """Return the timestamp for a change: the current time, but later than all earlier timestamps.
+        """Return the timestamp for a change: the current time, or 1 ns after the last timestamp if that is later.
 
         Objects are listed in the order of these timestamps.
         """
@@ -124,17 +124,23 @@ class Store:
         return self._stamped_ns
 
     def watch(self, call: Callable[[Sequence[Event]], None], *kinds: type) -> Watch:
-        """Call `call` once for each transaction, with the changes of objects of these `kinds` (default: all)."""
+        """Subscribe `call`: it is called once for each transaction, with the changes of objects of the types `kinds`.
+
+        Without `kinds` these are the changes of all objects.
+        """
         watch = Watch(self.guarded(call), kinds or tuple(self._tables))
         self._watches.append(watch)
         return watch
 
     def call_later(self, delay_s: float, call: Callable[..., Any], *args: Any) -> Timer:
-        """Schedule a callback of one of the leader's loops, wrapped with `guarded`."""
+        """Call `call(*args)` after `delay_s` seconds, wrapped with `guarded`. For the leader's loops."""
         return self.clock.call_later(delay_s, self.guarded(call), *args)
 
     def guarded(self, call: Callable[..., Any]) -> Callable[..., None]:
-        """Wrap a callback of a leader's loop: if it raises `NotLeader`, `on_leadership_lost` is called instead."""
+        """Return a wrapper for a callback of a leader's loop.
+
+        If it raises `NotLeader`, `on_leadership_lost` is called instead.
+        """
 
         def run(*args: Any) -> None:
             try:

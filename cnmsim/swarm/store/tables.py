@@ -28,7 +28,7 @@ Keys = Callable[[Any], tuple[object, ...]]
 
 
 class Index(Generic[O]):
-    """A secondary index: maps a key to the objects that have it. An object may have several keys or none."""
+    """A secondary index: maps each key to the objects that have this key. An object may have several keys or none."""
 
     __slots__ = ("_entries", "_keys")
 
@@ -64,7 +64,7 @@ class Index(Generic[O]):
 class Table(Generic[O]):
     """All objects of one kind.
 
-    `name_of` returns an object's name, which must be unique; without `name_of` it need not be.
+    With `name_of`, which returns an object's name, names must be unique in the table.
     """
 
     def __init__(self, kind: type[O], name_of: Callable[[O], str] | None = None, **indices: Keys) -> None:
@@ -93,11 +93,11 @@ class Table(Generic[O]):
         return None if object_id is None else self._objects[object_id]
 
     def find(self, index: str, key: object) -> list[O]:
-        """Return the objects that have `key` in an index, oldest first."""
+        """Return the objects that have `key` in the index of that name, oldest first."""
         return self._indices[index].find(key)
 
     def count(self, index: str, key: object) -> int:
-        """Return the number of objects that have `key` in an index."""
+        """Return the number of objects that have `key` in the index of that name."""
         return self._indices[index].count(key)
 
     def replace(self, object_id: str, new: O | None) -> O | None:

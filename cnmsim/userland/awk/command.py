@@ -1,6 +1,6 @@
-"""awk: the language of POSIX, with busybox's error messages.
+"""The `awk` command: awk as POSIX defines it, with busybox's error messages.
 
-The mathematical functions are refused, as in Debian's.
+The mathematical functions (`sin`, `exp` and so on) are rejected, as in Debian's build of busybox.
 """
 
 from __future__ import annotations

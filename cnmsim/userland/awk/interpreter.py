@@ -1,4 +1,4 @@
-"""The interpreter of awk: records and fields, values that are numbers and strings, functions, input and output."""
+"""The interpreter of awk: records and fields, variables, statements, functions, input and output."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _OPERATIONS: dict[str, Callable[[float, float], float]] = {
 
 
 class AwkError(Exception):
-    """A run-time error of the program."""
+    """A run-time error of the awk program, such as a division by zero."""
 
 
 class _Jump(Exception):
-    """`next`, `break`, `continue`, `return` or `exit`."""
+    """Raised to carry out `next`, `break`, `continue`, `return` or `exit`; `kind` is the name of that statement."""
 
     def __init__(self, kind: str, value: Value | None = None) -> None:
         self.kind, self.value = kind, value
 
 
 class Interpreter:
-    """Runs a program on its input."""
+    """Runs a parsed awk program on its input."""
 
     def __init__(self, process: Process, program: Program) -> None:
         self.process, self.program = process, program
@@ -63,7 +63,10 @@ class Interpreter:
     # --- running
 
     async def run(self, operands: list[str]) -> int:
-        """Run the program on the files or assignments in `operands`. Return the exit status."""
+        """Run the program and return its exit status.
+
+        Each operand is a file to read or, in the form `NAME=VALUE`, an assignment to a variable.
+        """
         self._files = list(operands)
         try:
             try:
@@ -291,7 +294,7 @@ class Interpreter:
             raise _Jump(kind)
 
     async def _loop_body(self, body: Node) -> bool:
-        """Run a loop's body. Return False after `break`."""
+        """Run a loop's body once. Return False if it executed `break`, so that the loop ends."""
         try:
             await self._execute(body)
         except _Jump as jump:
@@ -604,7 +607,7 @@ class Interpreter:
 
 
 def _arrays_in(node: Any) -> set[str]:
-    """Return the names that a function's body uses as arrays, which are passed by reference."""
+    """Return the names that the function body `node` uses as arrays. awk passes arrays to functions by reference."""
     names: set[str] = set()
     if isinstance(node, tuple):
         if node and node[0] in ("index", "delete"):

@@ -1,4 +1,6 @@
-"""The grammar of awk (POSIX XCU awk): programs as trees of tuples whose first item names the node.
+"""The parser of awk (POSIX XCU awk).
+
+It returns a program as trees of tuples, whose first item names the kind of node.
 
 Expressions: `num`, `str`, `regex`, `var`, `field`, `index`, `assign`, `cond`, `or`, `and`, `not`, `neg`, `pos`, `in`,
 `match`, `cmp`, `cat`, `math`, `incr`, `call`, `builtin`, `getline`, `group`. Statements: `block`, `expr`, `print`,
@@ -45,12 +47,17 @@ _ESCAPES = {
 
 
 class AwkSyntaxError(Exception):
-    """The program is invalid."""
+    """The text is not a valid awk program."""
 
 
 @define
 class Program:
-    """A parsed program. `rules` holds (kind, pattern, second pattern of a range, action) in order."""
+    """A parsed program.
+
+    Each item of `rules` is (first pattern, second pattern, action). Only a range such as `/a/,/b/` has a second
+    pattern. `begin` and `end` hold the actions of `BEGIN` and `END`. `functions` maps a name to its parameters and
+    its body.
+    """
 
     begin: list[Node] = field(factory=list)
     end: list[Node] = field(factory=list)
@@ -59,7 +66,7 @@ class Program:
 
 
 def unescape(text: str) -> str:
-    """Replace the escape sequences of a string constant."""
+    """Replace the backslash sequences of a string constant by the characters that they stand for."""
 
     def value(match: re.Match[str]) -> str:
         code = match[1]
@@ -137,7 +144,7 @@ class Parser:
     # --- rules
 
     def program(self) -> Program:
-        """Parse the whole program. Raises `AwkSyntaxError`."""
+        """Parse the whole program. Raises `AwkSyntaxError` if it is invalid."""
         program = Program()
         self._skip()
         while self._token.kind != "end":

@@ -1,4 +1,4 @@
-"""The values of awk: numbers, strings, and input that counts as a number if it looks like one."""
+"""The values of awk: numbers, strings, and input text, which counts as a number if it looks like one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 
 class Text(str):
-    """A string that came from outside of the program: it compares as a number if it looks like one."""
+    """A string from the program's input, as opposed to a constant. It compares as a number if it looks like one."""
 
     __slots__ = ()
 
@@ -19,7 +19,7 @@ _PREFIX = re.compile(r"\s*([-+]?(?:[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(
 
 
 def number_of(value: Value) -> float:
-    """Return the number that a value begins with, 0 if it begins with none."""
+    """Return the number at the beginning of a value, e.g. 12 for `12ab`, or 0 if there is none."""
     if isinstance(value, float):
         return value
     match = _PREFIX.match(value)
@@ -36,7 +36,7 @@ def _looks_numeric(value: Value) -> bool:
 
 
 def string_of(value: Value, form: str) -> str:
-    """Return a value as a string; a number that is not an integer is formatted with `form`."""
+    """Return a value as a string. `form`, such as `%.6g`, is the format of a number that is not an integer."""
     if isinstance(value, str):
         return str(value)
     if value == int(value) if abs(value) < 1e16 else False:
@@ -45,7 +45,7 @@ def string_of(value: Value, form: str) -> str:
 
 
 def format_number(form: str, value: float) -> str:
-    """Format a number with a format of printf(3) such as `%.6g`."""
+    """Format `value` with `form`, a format of printf(3) such as `%.6g`. An invalid format is replaced by `%.6g`."""
     try:
         return form % value
     except (TypeError, ValueError):
@@ -53,7 +53,10 @@ def format_number(form: str, value: float) -> str:
 
 
 def truth(value: Value) -> bool:
-    """Return True if a value counts as true: a number that is not 0, or a string that is not empty."""
+    """Return True if a value counts as true: a number other than 0, or a string that is not empty.
+
+    Input text that looks like a number counts as that number.
+    """
     if isinstance(value, float):
         return value != 0
     if isinstance(value, Text) and _looks_numeric(value):
@@ -62,7 +65,11 @@ def truth(value: Value) -> bool:
 
 
 def compare(operator: str, left: Value, right: Value, to_text: Callable[[Value], str]) -> bool:
-    """Compare two values: as numbers if both are or look like numbers, else as strings."""
+    """Return True if `left OPERATOR right` is true, e.g. for the operator `<`.
+
+    The values are compared as numbers if both are numbers or input that looks like one. Otherwise they are compared
+    as strings, to which `to_text` converts them.
+    """
     a: float | str
     b: float | str
     if _looks_numeric(left) and _looks_numeric(right) and (isinstance(left, (float, Text)) or left == ""):
@@ -77,7 +84,10 @@ def compare(operator: str, left: Value, right: Value, to_text: Callable[[Value],
 
 
 def sprintf(form: str, values: Sequence[Value], to_text: Callable[[Value], str]) -> str:
-    """Format values as printf(3) does. Missing values are empty."""
+    """Return `values` formatted with `form`, as printf(3) does. Missing values count as empty.
+
+    `to_text` converts a value to a string.
+    """
     rest = list(values)
 
     def take() -> Value:

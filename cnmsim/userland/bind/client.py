@@ -24,11 +24,12 @@ _PROBLEMS = {
 
 
 class Client:
-    """Sends one query to several servers in turn, with the number of tries and the timeouts of bind's tools.
+    """Sends a query to several servers in turn, as often and with the timeouts that bind's tools use.
 
-    `source` is the local address and port to send from (`None`: any). `uses_tcp` selects TCP instead of UDP.
-    `was_sent` is True once a query has been sent. `problems` holds the error text of every failed attempt. `server`
-    and `query_time_ms` describe the last answer.
+    `port`, `timeout_s` (of one attempt) and `tries` (rounds over all servers) apply to every query. `source` is the
+    local address and port to send from, `None` for any. `uses_tcp` selects TCP instead of UDP. `was_sent` is True
+    once a query was sent. `problems` holds the error text of every failed attempt. `server` and `query_time_ms`
+    describe the last answer.
     """
 
     def __init__(self, process: Process, port: int = 53, timeout_s: float = 5, tries: int = 3) -> None:
@@ -46,9 +47,10 @@ class Client:
     async def query_servers(
         self, servers: list[Address], query: dns.message.Message
     ) -> tuple[dns.message.Message, int] | None:
-        """Return the first answer and its length in bytes, or `None` if no server answers within `tries` rounds.
+        """Send `query` to each server in turn. Return the first answer and its length in bytes.
 
-        The error text of every failed attempt is appended to `problems`.
+        Return `None` if no server answered in `tries` rounds. The error text of every failed attempt is appended to
+        `problems`.
         """
         for _ in range(self.tries):
             for server in servers:
@@ -140,7 +142,7 @@ def _problem_text(error: OSError) -> str:
 
 
 async def resolve_servers(process: Process, name: str, family: int = 0) -> list[Address] | None:
-    """Return the addresses of the name server `name`, or of the servers in resolv.conf if `name` is "".
+    """Return the addresses of the DNS server `name`, or of all servers in resolv.conf if `name` is "".
 
     Return `None` if `name` cannot be resolved. `family` (4, 6, or 0 for both) restricts the addresses of `name`.
     """
@@ -153,7 +155,7 @@ async def resolve_servers(process: Process, name: str, family: int = 0) -> list[
 
 
 def type_name(number: int) -> str:
-    """Return the name of a DNS record type: `AAAA` for 28."""
+    """Return the name of the DNS record type `number`, e.g. `AAAA` for 28."""
     import dns.rdatatype
 
     return dns.rdatatype.to_text(dns.rdatatype.RdataType(number))

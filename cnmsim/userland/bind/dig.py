@@ -1,4 +1,4 @@
-"""bind's dig, version 9.20."""
+"""The dig command of bind 9.20."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _Usage(Exception):
 
 
 class _Fatal(Exception):
-    """dig exits at once: it prints `printed` on standard output, then the exception's text on standard error."""
+    """Raised to end dig at once: `printed` goes to standard output, the exception's text to standard error."""
 
     def __init__(self, text: str, printed: str = "") -> None:
         super().__init__(text)
@@ -300,9 +300,10 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
 
 
 def _columns(name: str, ttl: str, klass: str, kind: str, data: str = "") -> str:
-    """Format a record line: TTL, class, type and data start at columns 24, 32, 40 and 48, aligned with tabs.
+    """Format a line of dig's output for a record, or for the question (without TTL and data).
 
-    `name` may begin with the `;` of the question section, which counts as a column.
+    TTL, class (`klass`), type (`kind`) and data start at columns 24, 32, 40 and 48, aligned with tabs. A `name` from
+    the question section begins with `;`, which counts as one column.
     """
     text = name
     width = len(name) + (0 if ttl else 1)

@@ -1,4 +1,4 @@
-"""bind's nslookup and host, version 9.20."""
+"""The nslookup and host commands of bind 9.20."""
 
 from __future__ import annotations
 
@@ -105,9 +105,9 @@ def _nslookup_lines(rrset: dns.rrset.RRset) -> list[str]:
 
 
 def record_line(name: str, kind: str, value: str) -> str:
-    """Format a record of type `kind` as bind's and busybox's nslookup do.
+    """Format a record as nslookup prints it. `kind` is the record type, `value` the record's data.
 
-    `value` is the record's data. bind keeps the final dot of domain names in it; busybox does not.
+    bind's nslookup passes domain names in `value` with their final dot, busybox's without it.
     """
     if kind in ("A", "AAAA"):
         return f"Name:\t{name}\nAddress: {value}\n"

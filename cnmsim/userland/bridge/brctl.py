@@ -1,4 +1,4 @@
-"""bridge-utils' brctl: only `brctl show`."""
+"""The brctl command of bridge-utils. Only `brctl show` is simulated."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def _fdb_lines(process: Process, device: Device) -> list[str]:
 def _groups(device: Device) -> list[str]:
     """Return the multicast MAC addresses that a device accepts, such as `33:33:00:00:00:01` (all IPv6 nodes).
 
-    A bridge also accepts those of the all-snoopers groups (RFC 4286).
+    For a bridge they include the addresses of the all-snoopers groups (RFC 4286).
     """
     groups = ["33:33:00:00:00:01"]
     if device.is_up:
@@ -187,7 +187,9 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
 def _vxlan_change(process: Process, device: Vxlan, verb: str, mac: Mac, target: str, flags: set[str]) -> int:
     """Add, replace or delete an entry in a VXLAN device's own table. Return the exit status.
 
-    This is the table that iproute2 changes if neither `self` nor `master` is given.
+    `verb` is the command (`add`, `del` and so on), `target` the IP address of the remote VTEP ("" for none), and
+    `flags` may contain `static` or `dynamic`. iproute2 changes this table if the command has neither `self` nor
+    `master`.
     """
     try:
         vtep = parse_ip(target) if target else None

@@ -65,7 +65,8 @@ def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
 def _link_name(device: Device) -> str:
     """Return a port's name as `bridge link` prints it.
 
-    Unlike `ip link` it takes the peer's interface index for one of its own namespace (iproute2 `bridge/link.c`).
+    `bridge link` looks the peer's interface index up in its own namespace, even if the peer is in another one. So it
+    prints the name of whatever device has that index there (iproute2 `bridge/link.c`). `ip link` does not.
     """
     name, has_index, index = link_name(device).partition("@if")
     if has_index and device.namespace is not None:

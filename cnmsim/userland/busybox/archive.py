@@ -1,4 +1,4 @@
-"""tar, gzip, gunzip and zcat."""
+"""Applets that archive or compress files: tar, gzip, gunzip and zcat."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ async def main(process: Process) -> int:
 
 
 def _source(options: Options) -> Address | None:
-    """Return the address of `-s`, or `None`. Raises `UsageError`."""
+    """Return the source address of the option -s, or `None` without it. Raises `UsageError` if it is not IPv4."""
     text = options.get("s")
     if not text:
         return None
@@ -116,9 +116,10 @@ def _source(options: Options) -> Address | None:
 async def _announce(
     process: Process, options: Options, device: Device, target: Address, source: Address, count: int, limit: float
 ) -> int:
-    """Announce `target` by gratuitous ARP once a second: by ARP requests, or by ARP replies with -A.
+    """Announce `target` on `device` by broadcasting a gratuitous ARP request (with -A: reply) each second.
 
-    Stop after `count` messages or `limit` seconds (0: no limit).
+    `source` is the sender's IP address in the message. Stop after `count` messages or `limit` seconds (0: no limit).
+    Return exit status 0.
     """
     if "q" not in options:
         process.write(f"ARPING {format_ip(target)} from {format_ip(source)} {device.name}\n")

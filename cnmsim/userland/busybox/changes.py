@@ -65,7 +65,7 @@ async def rmdir(process: Process) -> int:
 
 
 async def rm(process: Process) -> int:
-    """Run `rm [-rfiv] FILE…`. With -i nothing is removed unless the input says so."""
+    """Run `rm [-rfiv] FILE…`. With -i, each removal must be confirmed on standard input."""
     options = read_options(process, "rRfiv", "[-irf] FILE...")
     if options is None:
         return 1
@@ -145,7 +145,7 @@ async def touch(process: Process) -> int:
 
 
 def _touch_form(text: str) -> str:
-    """Return the format of a date `[[CC]YY]MMDDhhmm[.ss]`."""
+    """Return the strptime(3) format of `text`, a date in the form `[[CC]YY]MMDDhhmm[.ss]`."""
     seconds = ".%S" if "." in text else ""
     year = {12: "%Y", 10: "%y"}.get(len(text.partition(".")[0]), "")
     return f"{year}%m%d%H%M{seconds}"
@@ -318,7 +318,10 @@ def _is_link_itself(options: Options) -> bool:
 
 
 def _owner(process: Process, text: str) -> tuple[int | None, int | None]:
-    """Return user and group ids of `USER[:GROUP]`, or of `GROUP` for chgrp. Raises `UsageError` for unknown names."""
+    """Parse the owner argument: `USER[:GROUP]` or, for chgrp, `GROUP`. Return the user id and the group id.
+
+    An id is `None` if it is not to be changed. Raises `UsageError` for an unknown name.
+    """
     user, colon, group = ("", ":", text) if invoked_name(process) == "chgrp" else text.partition(":")
     uid = gid = None
     if user:

@@ -1,4 +1,4 @@
-"""Applets that encode or sum data: md5sum, sha1sum, sha256sum, sha512sum, base64, cksum, crc32."""
+"""Applets that encode data or compute checksums: md5sum, sha1sum, sha256sum, sha512sum, base64, cksum, crc32."""
 
 from __future__ import annotations
 

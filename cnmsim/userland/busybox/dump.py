@@ -21,7 +21,7 @@ def _printable(data: bytes) -> str:
 
 
 async def hexdump(process: Process) -> int:
-    """Run `hexdump [-Cbcdoxv] [-n LENGTH] [-s OFFSET] [FILE]…`, or `hd` for `hexdump -C`."""
+    """Run `hexdump [-Cbcdoxv] [-n LENGTH] [-s OFFSET] [FILE]…`. The name `hd` stands for `hexdump -C`."""
     options = read_options(
         process, "Cbcdoxvn:s:e:", "[-bcdoxCv] { [-e FMT] [-f FMT_FILE] [-n LEN] [-s OFS] } [FILE]..."
     )

@@ -1,4 +1,4 @@
-"""echo and printf: backslash sequences, and printf's conversions for strings, characters and numbers."""
+"""The echo and printf commands: backslash sequences, and printf's conversions of strings, characters and numbers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|0?[0-7]{1,3}|.)", re.DOTALL)
 
 
 class FormatError(Exception):
-    """printf's format or one of its arguments is invalid."""
+    """The format of printf or one of its arguments is invalid."""
 
 
 def _byte(code: int) -> str:
-    """Return the character of a byte. A byte that is not ASCII is written unchanged, as a surrogate escape."""
+    """Return the character that stands for a byte in text: the ASCII character, or else a surrogate escape.
+
+    A surrogate escape is written as the original byte on output.
+    """
     return chr(code) if code < 0x80 else chr(0xDC00 + code)
 
 
@@ -73,9 +76,9 @@ def format_printf(
 ) -> str:
     """Return what `printf TEMPLATE ARGUMENT…` prints. The template is reused until all arguments are consumed.
 
-    Raises `FormatError` if a numeric conversion gets an argument that is not a number; if `errors` is given, the
-    message is appended there, and the number is the argument's leading digits. `quote` converts the arguments of
-    `%q`, `now_s` is the time for `%(FORMAT)T` without an argument.
+    A numeric conversion of an argument that is not a number raises `FormatError`. If `errors` is a list, the message
+    is appended to it instead, and the argument's leading digits are used. `quote` converts the arguments of `%q`.
+    `now_s` is the time that `%(FORMAT)T` prints if it has no argument.
     """
     template = unescape(template)
     remaining = list(arguments)

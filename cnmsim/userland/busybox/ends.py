@@ -1,4 +1,4 @@
-"""head and tail."""
+"""The head and tail applets, which print the first or the last lines of files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _SUFFIXES = {"": 1, "b": 512, "k": 1024, "K": 1024, "m": 1 << 20, "M": 1 << 20}
 
 
 def _signed(options: Options, letter: str, default: int) -> tuple[str, int]:
-    """Return the sign ("", "-" or "+") and the number of an option such as `-n +3` or `-c 1k`."""
+    """Parse the argument of an option such as `-n +3` or `-c 1k`. Return its sign ("", "-" or "+") and its number.
+
+    `letter` names the option. If it was not given, return "" and `default`.
+    """
     text = options.get(letter)
     if text is None:
         return "", default
@@ -33,7 +36,7 @@ def _signed(options: Options, letter: str, default: int) -> tuple[str, int]:
 
 
 def _classic_count(arguments: list[str]) -> list[str]:
-    """Rewrite the historical forms `head -5` and `tail +5` as `head -n 5` and `tail -n +5`."""
+    """Rewrite the historical form of the options: `head -5` as `head -n 5`, and `tail +5` as `tail -n +5`."""
     if arguments and re.fullmatch(r"-[0-9]+|\+[0-9]+", arguments[0]):
         return [f"-n{arguments[0].removeprefix('-')}", *arguments[1:]]
     return [
@@ -50,7 +53,7 @@ def _title(source: Input, number: int) -> str:
 
 
 async def head(process: Process) -> int:
-    """Run `head [-n N | -c N] [-qv] [FILE]…`. Reads no more of stdin than it needs."""
+    """Run `head [-n N | -c N] [-qv] [FILE]…`. From standard input only as much is read as is printed."""
     try:
         options = getopt(_classic_count(process.argv[1:]), "n:c:qv")
         sign, count = _signed(options, "n", 10)
@@ -89,7 +92,10 @@ async def _read_enough(pipe: Pipe, lines: int, octets: int) -> bytes:
 
 
 async def tail(process: Process) -> int:
-    """Run `tail [-n N | -c N] [-fFqv] [-s SECONDS] [FILE]…`. With -f the file is read again every second."""
+    """Run `tail [-n N | -c N] [-fFqv] [-s SECONDS] [FILE]…`.
+
+    With -f the files are read again every second, or as often as -s says.
+    """
     try:
         options = getopt(_classic_count(process.argv[1:]), "n:c:fFqvs:")
         sign, count = _signed(options, "n", 10)
@@ -119,7 +125,7 @@ async def tail(process: Process) -> int:
 
 
 def _is_endless(process: Process, operand: str) -> bool:
-    """Return True if a file is a device whose reads never end and have no line ends, such as /dev/zero."""
+    """Return True if `operand` names a device that can be read without end, such as /dev/zero."""
     path = absolute_path(process, operand)
     try:
         file = process.files.file(path)
@@ -129,7 +135,7 @@ def _is_endless(process: Process, operand: str) -> bool:
 
 
 async def _exhaust_memory(process: Process) -> None:
-    """Keep a line that never ends, as tail does, until no memory is left."""
+    """Allocate memory until none is left, as tail does when it stores a line that never ends."""
     while process.allocated <= process.machine.memory_bytes:
         process.allocate(process.allocated + _GROWTH)
         await process.compute(_GROWTH)  # a byte takes about a nanosecond

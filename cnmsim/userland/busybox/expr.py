@@ -1,4 +1,4 @@
-"""expr."""
+"""The expr applet: evaluates an expression of integers and strings, and prints the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _ExprError(Exception):
 
 
 class _Expr:
-    """expr's own expressions: every operator and operand is an argument (POSIX XCU expr)."""
+    """Evaluates an expression whose operators and operands are separate arguments (POSIX XCU expr)."""
 
     def __init__(self, words: list[str]) -> None:
         self.words = words

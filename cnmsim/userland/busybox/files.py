@@ -1,4 +1,4 @@
-"""Applets about paths: test, pwd, basename, dirname."""
+"""Applets that work on paths: test, pwd, basename, dirname."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class _TestError(Exception):
 
 
 def evaluate_test(arguments: list[str], locate: Locate) -> tuple[int, str]:
-    """Evaluate `test ARGUMENT…`.
+    """Evaluate `test ARGUMENT…`. Return the exit status and an error text.
 
-    Return the exit status and an error text, which is "" unless the status is 2 (invalid).
+    The error text is "" unless the status is 2 (invalid expression). `locate` maps a path in the arguments to its
+    file system and absolute path.
     """
     try:
         value, rest = _or(arguments, locate)
@@ -151,7 +152,7 @@ async def test(process: Process) -> int:
 
 
 async def pwd(process: Process) -> int:
-    """Run `pwd`."""
+    """Run `pwd`: print the working directory."""
     process.write(f"{process.env.get('PWD', '/')}\n")
     return 0
 
@@ -175,7 +176,7 @@ async def basename(process: Process) -> int:
 
 
 async def dirname(process: Process) -> int:
-    """Run `dirname PATH`."""
+    """Run `dirname PATH`: print the path without its last component."""
     if len(process.argv) != 2:
         return show_usage(process, "FILENAME")
     process.write(

@@ -1,4 +1,4 @@
-"""find and xargs."""
+"""The find and xargs applets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,11 @@ _Test = Callable[[_Entry], "bool"]
 
 @define
 class _Expression:
-    """A parsed expression: alternatives of conjunctions, and the commands of `-exec … +`."""
+    """A find expression: the parser of its `words`, and the options found while parsing.
+
+    `collected` holds the commands of `-exec … +` with the paths to append to them. `acts` is True if the expression
+    contains an action such as -print.
+    """
 
     process: Process
     words: list[str]
@@ -57,7 +61,10 @@ class _Expression:
     pending: list[list[str]] = field(factory=list)
 
     def alternatives(self) -> list[list[tuple[bool, object]]]:
-        """Parse `A B -o C …` up to a closing parenthesis."""
+        """Parse `A B -o C …`, up to the end or a closing parenthesis.
+
+        Return one list for each alternative of `-o`. It holds the pairs (is negated, test) that must all be true.
+        """
         found: list[list[tuple[bool, object]]] = [[]]
         while self.at < len(self.words) and self.words[self.at] != ")":
             word = self.words[self.at]
@@ -244,7 +251,10 @@ async def find(process: Process) -> int:
 async def _visit(
     process: Process, expression: _Expression, tests: list[list[tuple[bool, object]]], entry: _Entry, depth: int
 ) -> int:
-    """Visit a path and what is below it. Return the exit status."""
+    """Apply the parsed expression `tests` to a path and to everything below it. Return the exit status.
+
+    `depth` is 0 for a path of the command line, and 1 more for each level of directories below it.
+    """
     status = 0
     if not expression.is_depth_first and depth >= expression.min_depth:
         await _apply(process, expression, tests, entry)
@@ -345,7 +355,7 @@ async def xargs(process: Process) -> int:
 
 
 def _items(text: str) -> list[str]:
-    """Split text at blanks and newlines; quotes and backslashes protect them."""
+    """Split text into words at blanks and newlines that are not quoted or escaped with a backslash."""
     quoted = re.compile(r"\"([^\"]*)\"|'([^']*)'|\\(.)", re.DOTALL)
     words = re.findall(r"(?:\"[^\"\n]*\"|'[^'\n]*'|\\.|[^\s\"'\\])+", text, re.DOTALL)
     return [quoted.sub(lambda part: "".join(filter(None, part.groups())), word) for word in words]

@@ -1,4 +1,4 @@
-"""busybox grep."""
+"""The grep applet of busybox."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ _LONG = {
 
 
 def _files_below(process: Process, operands: list[str]) -> list[str]:
-    """Return the files in and below the operands. An operand that does not exist is kept."""
+    """Return the paths of all files in and below `operands`, for -r. An operand that does not exist is included."""
     files: list[str] = []
     for operand in operands:
         try:
@@ -105,9 +105,11 @@ def _files_below(process: Process, operands: list[str]) -> list[str]:
 def _with_context(
     lines: list[str], matching: dict[int, str], context: list[int], prefix: str, options: Options
 ) -> list[str]:
-    """Return the matching lines and the `context` = [before, after] lines around them, formatted for output.
+    """Return the output lines: the matching lines and the lines of context around them.
 
-    `matching` has the matching lines by line number. `--` separates groups of lines that are not adjacent.
+    `matching` maps line numbers, counted from 1, to the matching lines. `context` is the number of lines to print
+    before and after each match. `prefix` is the file name with a colon, or "". A line `--` separates groups that are
+    not adjacent.
     """
     before, after = context
     numbers = {at for number in matching for at in range(number - before, number + after + 1)}

@@ -1,4 +1,4 @@
-"""What the file applets share: inodes with type and attributes, symbolic modes, owners, errors per operand."""
+"""Functions that the file applets share: inodes, file types, modes, owners, and a loop over operands."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ _BITS = {"u": 6, "g": 3, "o": 0}
 
 
 def inode_of(process: Process, path: str, *, follows: bool = True) -> Inode:
-    """Return the inode at a path as typed. Raises `OSError`."""
+    """Return the inode at `path` as the user typed it; `follows` selects whether to follow a symbolic link.
+
+    Raises `OSError` if there is no such file.
+    """
     return process.files.inode(absolute_path(process, path), follows=follows)
 
 
 def type_letter(inode: Inode) -> str:
-    """Return the letter of an inode's type in `ls -l`."""
+    """Return the letter for an inode's type that `ls -l` prints first, e.g. `d` for a directory."""
     if isinstance(inode, Directory):
         return "d"
     if isinstance(inode, Symlink):
@@ -37,7 +40,7 @@ def type_letter(inode: Inode) -> str:
 
 
 def type_name(inode: Inode) -> str:
-    """Return the name of an inode's type in `stat`."""
+    """Return the name of an inode's type as stat prints it, e.g. `regular file`."""
     names = {
         "d": "directory", "l": "symbolic link", "s": "socket", "c": "character special file",
         "-": "regular file" if inode.size else "regular empty file",
@@ -56,7 +59,7 @@ def mode_text(inode: Inode) -> str:
 
 
 def link_count(inode: Inode) -> int:
-    """Return the number of links of an inode: for a directory, its subdirectories and two."""
+    """Return an inode's number of hard links: for a directory 2 plus its number of subdirectories, else 1."""
     if isinstance(inode, Directory):
         return 2 + sum(isinstance(inode.get(name), Directory) for name in inode.names())
     return 1
@@ -70,7 +73,11 @@ def owner_names(process: Process, inode: Inode) -> tuple[str, str]:
 
 
 def parse_mode(text: str, mode: int, *, is_directory: bool = False, umask: int = 0o022) -> int | None:
-    """Return `mode` after a change such as `755`, `u+x` or `go=r,+X`, or `None` if the text is invalid."""
+    """Apply chmod's argument `text` to `mode` and return the new mode. Return `None` if the text is invalid.
+
+    The text is a number such as `755`, or changes such as `u+x` or `go=r,+X`. `X` sets execute permission on a
+    directory, or if any is set already. `umask` limits changes that name no user class, such as `+w`.
+    """
     if re.fullmatch(r"[0-7]{1,4}", text):
         return int(text, 8)
     for clause in text.split(","):
@@ -106,9 +113,9 @@ def _clause_bits(who: str, permissions: str, mode: int, *, is_directory: bool) -
 def for_each_operand(
     process: Process, operands: list[str], action: Callable[[str], None], message: str = "{}: {}"
 ) -> int:
-    """Call `action` with each operand. Return the exit status.
+    """Call `action` with each operand. Return exit status 1 if any call raised `OSError`, else 0.
 
-    If `action` raises `OSError`, print `message`, a format string for the operand and the reason, and continue.
+    On such an error, print `message` and continue. Its two `{}` are replaced by the operand and the reason.
     """
     status = 0
     for operand in operands:
@@ -120,7 +127,11 @@ def for_each_operand(
 
 
 def walk(process: Process, path: str, *, follows: bool = False) -> Iterator[tuple[str, Inode]]:
-    """Yield a path as typed and everything below it, with the inodes, parents first. Raises `OSError`."""
+    """Yield (path, inode) for `path` and everything below it, a directory before its content.
+
+    The paths begin with `path` as the user typed it. `follows` applies to `path` only: follow it if it is a symbolic
+    link. Raises `OSError` if a file cannot be accessed.
+    """
     inode = inode_of(process, path, follows=follows)
     yield path, inode
     if isinstance(inode, Directory):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def tac(process: Process) -> int:
-    """Run `tac [FILE]…`."""
+    """Run `tac [FILE]…`: print the lines in reverse order."""
     inputs, status = await read_inputs(process, process.argv[1:])
     for source in inputs:
         print_lines(process, lines_of(source.data)[::-1])
@@ -24,7 +24,7 @@ async def tac(process: Process) -> int:
 
 
 async def rev(process: Process) -> int:
-    """Run `rev [FILE]…`."""
+    """Run `rev [FILE]…`: print each line with its characters in reverse order."""
     inputs, status = await read_inputs(process, process.argv[1:])
     for source in inputs:
         print_lines(process, [line[::-1] for line in lines_of(source.data)])
@@ -32,7 +32,7 @@ async def rev(process: Process) -> int:
 
 
 async def paste(process: Process) -> int:
-    """Run `paste [-s] [-d LIST] [FILE]…`."""
+    """Run `paste [-s] [-d LIST] [FILE]…`: join corresponding lines of the files."""
     options = read_options(process, "sd:", "[-d LIST] [-s] [FILE]...")
     if options is None:
         return 1
@@ -51,7 +51,7 @@ async def paste(process: Process) -> int:
 
 
 async def nl(process: Process) -> int:
-    """Run `nl [-b a|t|n] [-s TEXT] [-w WIDTH] [-v N] [FILE]…`."""
+    """Run `nl [-b a|t|n] [-s TEXT] [-w WIDTH] [-v N] [FILE]…`: print the lines with line numbers."""
     options = read_options(process, "b:s:w:v:i:pl:n:", "[OPTIONS] [FILE]...")
     if options is None:
         return 1
@@ -67,7 +67,7 @@ async def nl(process: Process) -> int:
 
 
 async def fold(process: Process) -> int:
-    """Run `fold [-bs] [-w WIDTH] [FILE]…`."""
+    """Run `fold [-bs] [-w WIDTH] [FILE]…`: break long lines."""
     options = read_options(process, "bsw:", "[-bs] [-w WIDTH] [FILE]...")
     if options is None:
         return 1
@@ -85,7 +85,7 @@ async def fold(process: Process) -> int:
 
 
 async def strings(process: Process) -> int:
-    """Run `strings [-n LENGTH] [FILE]…`."""
+    """Run `strings [-n LENGTH] [FILE]…`: print the sequences of printable characters in files."""
     options = read_options(process, "afon:t:", "[-fo] [-t o|d|x] [-n LEN] [FILE]...")
     if options is None:
         return 1
@@ -97,7 +97,7 @@ async def strings(process: Process) -> int:
 
 
 async def shuf(process: Process) -> int:
-    """Run `shuf [-n COUNT] [-e ARGUMENT… | -i LOW-HIGH | FILE]`."""
+    """Run `shuf [-n COUNT] [-e ARGUMENT… | -i LOW-HIGH | FILE]`: print lines in random order."""
     synopsis = "[-n NUM] [-o FILE] [-z] [FILE | -e [ARG...] | -i L-H]"
     options = read_options(process, "en:i:zo:", synopsis)
     if options is None:
@@ -119,7 +119,7 @@ async def shuf(process: Process) -> int:
 
 
 async def dos2unix(process: Process) -> int:
-    """Run `dos2unix` or `unix2dos [-ud] [FILE]`."""
+    """Run `dos2unix` or `unix2dos [-ud] [FILE]`: convert line ends between CRLF and LF."""
     options = read_options(process, "ud", "[-ud] [FILE]")
     if options is None:
         return 1
@@ -140,7 +140,7 @@ async def dos2unix(process: Process) -> int:
 
 
 async def cmp(process: Process) -> int:
-    """Run `cmp [-ls] FILE1 [FILE2]`."""
+    """Run `cmp [-ls] FILE1 [FILE2]`: compare two files byte by byte."""
     options = read_options(process, "lsn:", "[-ls] [-n NUM] FILE1 [FILE2]", needs_operand=True)
     if options is None:
         return 1
@@ -198,7 +198,10 @@ def _key(line: str, *, is_lower: bool, ignores: bool) -> str:
 
 
 async def comm(process: Process) -> int:
-    """Run `comm [-123] FILE1 FILE2`: print the lines that only one or both of two sorted files have."""
+    """Run `comm [-123] FILE1 FILE2`: compare two sorted files.
+
+    Lines that only FILE1 has, that only FILE2 has, and that both have are printed in three columns.
+    """
     options = read_options(process, "123", "[-123] FILE1 FILE2")
     if options is None:
         return 1
@@ -235,7 +238,10 @@ async def which(process: Process) -> int:
 
 
 def program_path(process: Process, name: str) -> str | None:
-    """Return the path of a program or executable script on PATH, or `None` if there is none."""
+    """Return the path of the program or executable script `name`, or `None` if there is none.
+
+    A `name` without a slash is looked up in the folders of PATH.
+    """
     files = process.files
     folders = [""] if "/" in name else process.env.get("PATH", "/bin").split(":")
     for folder in folders:

@@ -72,7 +72,10 @@ async def ls(process: Process) -> int:
 
 
 def _list_folder(process: Process, operand: str, options: Options, *, has_title: bool, is_first: bool) -> int:
-    """List a directory. Return the exit status."""
+    """Print the entries of the directory `operand`, with -R also those below it. Return the exit status.
+
+    `has_title` prints the directory's name first, preceded by an empty line unless `is_first` is set.
+    """
     if has_title:
         process.write(f"{'' if is_first else chr(10)}{operand}:\n")
     try:
@@ -112,7 +115,7 @@ def _sorted(entries: list[tuple[str, Inode]], options: Options) -> list[tuple[st
 
 
 def _blocks(inode: Inode) -> int:
-    """Return the size of an inode on the disk in blocks of 512 bytes."""
+    """Return the disk space that an inode occupies, in blocks of 512 bytes."""
     if isinstance(inode, (Symlink, Device)):
         return 0
     return -(-inode.size // _BLOCK) * 8
@@ -234,7 +237,7 @@ def _fill(form: str, fields: dict[str, str]) -> str:
 
 
 async def readlink(process: Process) -> int:
-    """Run `readlink [-fnv] FILE…`."""
+    """Run `readlink [-fnv] FILE…`: print the target of symbolic links, with -f the canonical path."""
     options = read_options(process, "fnvmeqs", "[-fnv] FILE", needs_operand=True)
     if options is None:
         return 1
@@ -251,7 +254,7 @@ async def readlink(process: Process) -> int:
 
 
 def _canonical(process: Process, path: str) -> str:
-    """Return the canonical path; the last name need not exist."""
+    """Return `path` with all symbolic links resolved. Its last component need not exist."""
     try:
         return process.files.realpath(path)
     except FileNotFoundError:
@@ -260,7 +263,7 @@ def _canonical(process: Process, path: str) -> str:
 
 
 async def realpath(process: Process) -> int:
-    """Run `realpath FILE…`."""
+    """Run `realpath FILE…`: print the absolute paths without symbolic links."""
     options = read_options(process, "", "FILE...", needs_operand=True)
     if options is None:
         return 1
@@ -364,7 +367,7 @@ def _tmpfs_kib(process: Process, path: str) -> int:
 async def mount(process: Process) -> int:
     """Run `mount`: list the mounted file systems.
 
-    Mounting one is refused: it needs CAP_SYS_ADMIN, or is not simulated.
+    To mount a file system is refused: it needs CAP_SYS_ADMIN, and with that it is not simulated.
     """
     if len(process.argv) == 1:
         lines = (

@@ -1,4 +1,4 @@
-"""busybox nc, with the options -z, -u, -v, -n and -k of OpenBSD's nc added."""
+"""The nc applet of busybox, extended by the options -z, -u, -v, -n and -k of OpenBSD's nc."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ async def _pump_in(process: Process, socket: TcpSocket) -> None:
 
 
 async def relay(process: Process, socket: TcpSocket) -> int:
-    """Copy stdin to a connection and the connection to stdout until the peer closes it. Return the exit status."""
+    """Copy stdin to a connection, and the connection to stdout, until the peer closes. Return the exit status."""
     sender: Task[None] = process.task(_pump_in(process, socket))
     status = 0
     try:
@@ -208,7 +208,7 @@ async def _listen(process: Process, options: Options, port: int, program: list[s
 
 
 async def _run_on(process: Process, socket: TcpSocket, argv: list[str]) -> int:
-    """Run a program whose stdin and stdout are the connection. Return the program's exit status."""
+    """Run the program `argv[0]` with the connection as its stdin and stdout. Return its exit status."""
     program = find_program(process, argv[0])
     if program is None:
         socket.close()

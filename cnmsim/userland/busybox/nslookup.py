@@ -1,6 +1,6 @@
-"""busybox nslookup.
+"""The nslookup applet of busybox.
 
-Queries the name servers one after the other, for A and AAAA by default.
+It queries the name servers one after the other. Unless -type is given, it queries for A and AAAA records.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ async def _query_server(
 ) -> None:
     """Send the queries to one server and store each answer in its query.
 
-    Unanswered queries are sent again every `interval_s` until all are answered or `timeout_s` is over. Raises
-    `OSError` if there is no route to the server.
+    A query without an answer is sent again every `interval_s`, until all are answered or `timeout_s` has passed.
+    Raises `OSError` if there is no route to the server.
     """
     socket = process.udp(family_of(server.address))
     socket.connect((server.address, server.port))
@@ -243,9 +243,9 @@ def _record_lines(rrset: dns.rrset.RRset) -> list[str]:
 
 
 def _value(kind: str, record: Any) -> str:
-    """Format a record's data as busybox prints it.
+    """Format the data of `record`, whose type is `kind`, as busybox prints it.
 
-    Domain names without the final dot, TXT strings joined into one.
+    Domain names have no final dot, and the strings of a TXT record are joined into one.
     """
     if kind == "TXT":
         return f'"{b"".join(record.strings).decode(errors="replace")}"'

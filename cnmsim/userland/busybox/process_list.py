@@ -16,7 +16,7 @@ from cnmsim.userland.libc.signals import signal_list, signal_number, take_signal
 
 
 def visible(process: Process) -> list[tuple[int, Process]]:
-    """Return the id and process of all processes of the PID namespace, in the order of their ids."""
+    """Return (process id, process) for every process in the PID namespace of `process`, in ascending order."""
     return sorted(process.pid_namespace.processes.items())
 
 
@@ -55,7 +55,7 @@ _DEFAULT = ("pid", "user", "time", "args")
 
 
 async def ps(process: Process) -> int:
-    """Run `ps [-o COLUMN[=TITLE],…]`: list the processes of the same container or host."""
+    """Run `ps [-o COLUMN[=TITLE],…]`: list the processes of the container or host on which ps runs."""
     try:
         options = getopt(process.argv[1:], "o:aAdefFlTwxu")
     except UsageError as error:
@@ -120,7 +120,7 @@ def _top_page(process: Process) -> str:
 
 
 async def kill(process: Process) -> int:
-    """Run `kill [-SIGNAL] PID…` or `kill -l [SIGNAL]…`."""
+    """Run `kill [-SIGNAL] PID…`: send a signal. `kill -l [SIGNAL]…` prints signal names and numbers."""
     arguments = process.argv[1:]
     signal: int | None = 15
     if arguments[:1] == ["-l"]:
@@ -149,7 +149,10 @@ async def kill(process: Process) -> int:
 
 
 def _targets(process: Process, number: int) -> list[Process]:
-    """Return the processes that kill(2) with this number refers to; -1 means all but the caller and the first."""
+    """Return the processes to which kill(2) sends a signal for this process id; the list is empty if there is none.
+
+    -1 stands for all processes but the caller and the init process.
+    """
     if number == -1:
         return [other for _, other in visible(process) if other is not process and not other.is_init]
     target = process.pid_namespace.processes.get(abs(number))
@@ -157,7 +160,7 @@ def _targets(process: Process, number: int) -> list[Process]:
 
 
 async def killall(process: Process) -> int:
-    """Run `killall [-lq] [-SIGNAL] NAME…`."""
+    """Run `killall [-lq] [-SIGNAL] NAME…`: send a signal to all processes with these names."""
     arguments = process.argv[1:]
     signal: int | None = 15
     is_quiet = arguments[:1] == ["-q"]

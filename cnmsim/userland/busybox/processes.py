@@ -1,4 +1,4 @@
-"""Applets that wait or run programs: sleep, timeout, env, nohup, setsid, nice, time, watch, yes, busybox."""
+"""Applets that wait, exit or run another program: sleep, timeout, env, nohup, setsid, nice, time, watch, busybox."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _DECIMAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 
 
 def duration(text: str) -> float:
-    """Parse `2`, `1.5m`, `1d` or `infinity` as seconds. Raises `UsageError` for anything else."""
+    """Parse a duration such as `2`, `1.5m`, `1d` or `infinity`. Return seconds.
+
+    Raises `UsageError` if it is invalid.
+    """
     if text in ("inf", "infinity"):
         return inf
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
@@ -31,12 +34,12 @@ def duration(text: str) -> float:
 
 
 async def true(_: Process) -> int:
-    """Run `true`."""
+    """Return exit status 0, as the program `true` does."""
     return 0
 
 
 async def false(_: Process) -> int:
-    """Run `false`."""
+    """Return exit status 1, as the program `false` does."""
     return 1
 
 
@@ -63,7 +66,10 @@ async def usleep(process: Process) -> int:
 
 
 async def env(process: Process) -> int:
-    """Run `env [-i] [-0] [-u NAME]… [NAME=VALUE]… [PROGRAM ARGUMENT…]`."""
+    """Run `env [-i] [-0] [-u NAME]… [NAME=VALUE]… [PROGRAM ARGUMENT…]`.
+
+    The program runs in the changed environment. Without a program, the environment is printed.
+    """
     synopsis = "[-iu0] [-] [-u NAME]... [NAME=VALUE]... [PROG ARGS]"
     try:
         options = getopt(process.argv[1:], "iu:0", ("ignore-environment", "unset="), stop_at_operand=True)
@@ -89,7 +95,7 @@ async def env(process: Process) -> int:
 async def run_program(process: Process, argv: list[str], *, env: dict[str, str] | None = None) -> int:
     """Execute the program `argv[0]` in this process. Return its exit status, or 127 if there is no such program.
 
-    `env` replaces the environment.
+    `env` is the program's environment; `None` keeps that of the process.
     """
     program = find_program(process, argv[0])
     if program is None:
@@ -100,7 +106,7 @@ async def run_program(process: Process, argv: list[str], *, env: dict[str, str] 
 
 
 async def printenv(process: Process) -> int:
-    """Run `printenv [NAME]…`."""
+    """Run `printenv [NAME]…`: print the values of the named environment variables, or all variables."""
     names = process.argv[1:]
     if not names:
         process.write("".join(f"{name}={value}\n" for name, value in process.env.items()))
@@ -113,7 +119,8 @@ async def printenv(process: Process) -> int:
 async def timeout(process: Process) -> int:
     """Run `timeout [-s SIGNAL] [-k SECONDS] SECONDS PROGRAM ARGUMENT…`.
 
-    The program runs in this process. It is sent the signal after that time, and with `-k` SIGKILL later.
+    The program runs in timeout's own process. If it still runs after SECONDS, it gets the signal, and with -k SIGKILL
+    after the further seconds.
     """
     synopsis = "[-s SIG] [-k KILL_SECS] SECS PROG ARGS"
     try:
@@ -139,7 +146,7 @@ async def timeout(process: Process) -> int:
 
 
 async def nohup(process: Process) -> int:
-    """Run `nohup PROGRAM ARGUMENT…`: run it with SIGHUP ignored."""
+    """Run `nohup PROGRAM ARGUMENT…`: run a program that ignores SIGHUP."""
     if len(process.argv) < 2:
         return show_usage(process, "PROG ARGS")
     process.ignored_signals |= {SIGHUP}
@@ -147,12 +154,12 @@ async def nohup(process: Process) -> int:
 
 
 async def setsid(process: Process) -> int:
-    """Run `setsid [-c] PROGRAM ARGUMENT…`."""
+    """Run `setsid [-c] PROGRAM ARGUMENT…`: run a program. No new session is created."""
     return await _run_after_options(process, "c", "[-c] PROG ARGS")
 
 
 async def nice(process: Process) -> int:
-    """Run `nice [-n N] [PROGRAM ARGUMENT…]`. All programs have the same priority."""
+    """Run `nice [-n N] [PROGRAM ARGUMENT…]`: run a program. N has no effect: all programs have the same priority."""
     if len(process.argv) == 1:
         process.write("0\n")
         return 0
@@ -170,7 +177,7 @@ async def _run_after_options(process: Process, short: str, synopsis: str) -> int
 
 
 async def time_(process: Process) -> int:
-    """Run `time [-v] PROGRAM ARGUMENT…`: print how long it ran."""
+    """Run `time [-v] PROGRAM ARGUMENT…`: run a program, then print how long it ran."""
     try:
         options = getopt(process.argv[1:], "vpao:f:", stop_at_operand=True)
     except UsageError as error:
@@ -197,7 +204,10 @@ async def yes(process: Process) -> int:
 
 
 async def watch(process: Process) -> int:
-    """Run `watch [-n SECONDS] [-t] PROGRAM ARGUMENT…` until killed: run it again and again on a cleared screen."""
+    """Run `watch [-n SECONDS] [-t] PROGRAM ARGUMENT…`.
+
+    The program is run every few seconds on a cleared screen, until watch is killed.
+    """
     synopsis = "[-n SEC] [-t] PROG ARGS"
     try:
         options = getopt(process.argv[1:], "n:t", stop_at_operand=True)
@@ -220,7 +230,7 @@ async def watch(process: Process) -> int:
 
 
 async def busybox(process: Process) -> int:
-    """Run `busybox [APPLET ARGUMENT…]`."""
+    """Run `busybox [APPLET ARGUMENT…]`: run an applet by its name."""
     applets = sorted(process.programs)
     if len(process.argv) == 1 or process.argv[1] == "--help":
         process.write(f"{BANNER}\n\nCurrently defined functions:\n\t{', '.join(applets)}\n")

@@ -1,4 +1,4 @@
-"""busybox sed: all commands of POSIX, with the address `,+N`, and `-i`, `-E`, `-s` and `-z`."""
+"""The sed applet: all commands of POSIX, busybox's address `,+N`, and the options -i, -E, -s and -z."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Branch(Exception):
 
 
 class _Editor:
-    """Runs the commands on lines, and collects the output."""
+    """Runs a sed script on lines and collects its output."""
 
     def __init__(self, process: Process, commands: list[Command], lines: list[str], *, is_quiet: bool) -> None:
         self.process, self.commands, self.is_quiet = process, commands, is_quiet
@@ -50,7 +50,7 @@ class _Editor:
         self.is_over = False
 
     def run(self) -> list[str]:
-        """Run the script for every line. Return the output lines."""
+        """Run the script once for each input line. Return the output lines."""
         while self._restarts or self._next_line():
             self._restarts = False
             try:
@@ -240,7 +240,7 @@ def _replacement(text: str, match: re.Match[str]) -> str:
 
 
 def _after(commands: list[Command], label: str) -> list[Command]:
-    """Return the commands after a label."""
+    """Return the commands that follow the label `label`. Raises `UsageError` if there is no such label."""
     for number, command in enumerate(commands):
         if command.letter == ":" and command.text == label:
             return commands[number + 1 :]

@@ -1,4 +1,4 @@
-"""The scripts of sed: addresses and commands (POSIX XCU sed)."""
+"""The parser of sed scripts: addresses and commands (POSIX XCU sed)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a"}
 
 @frozen
 class Address:
-    """A line number, `$` (line -1), a regular expression, or a number of further lines."""
+    """An address of a command.
+
+    `line` is a line number (-1 for `$`, the last line), `pattern` a regular expression, and `more` the N of `,+N`,
+    i.e. a number of further lines.
+    """
 
     line: int = 0
     more: int = 0
@@ -24,7 +28,11 @@ class Address:
 
 @define(eq=False)
 class Command:
-    """One command with its addresses and arguments."""
+    """One command with its addresses and arguments.
+
+    `first` and `second` are the addresses (`None` if missing). `letter` is the name of the command, `body` the
+    commands of a block `{ … }`.
+    """
 
     letter: str
     first: Address | None = None
@@ -40,14 +48,14 @@ class Command:
 
 
 class Parser:
-    """Parses a script. Raises `UsageError` with busybox's error text."""
+    """Parses a sed script. Raises `UsageError` with busybox's error text if the script is invalid."""
 
     def __init__(self, source: str, *, is_extended: bool) -> None:
         self.source, self.is_extended = source, is_extended
         self.at = 0
 
     def commands(self, *, is_block: bool = False) -> list[Command]:
-        """Parse commands, up to a closing brace if `is_block` is set."""
+        """Parse commands up to the end of the script or, if `is_block` is set, up to a closing brace."""
         found: list[Command] = []
         while True:
             self._skip("; \n\t")

@@ -1,4 +1,4 @@
-"""sort and uniq."""
+"""The sort and uniq applets."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ async def sort(process: Process) -> int:
 
 
 def complain_plainly(process: Process, message: str) -> int:
-    """Print a message without the program's name on standard error. Return exit status 1."""
+    """Print `message` on standard error, without the program's name before it. Return exit status 1."""
     process.error(f"{message}\n")
     return 1
 
 
 @total_ordering
 class _SortKey:
-    """A value that compares in the opposite order if `is_reversed` is set."""
+    """A sort key that wraps a value. If `is_reversed` is set, greater values sort first."""
 
     __slots__ = ("is_reversed", "value")
 
@@ -89,7 +89,11 @@ def _sort_spec(text: str, letters: str) -> tuple[int, int, int, int, str]:
 
 
 def _extract(line: str, spec: tuple[int, int, int, int, str], separator: str | None) -> str:
-    """Return the part of a line that a key compares. Without a separator, fields include the blanks before them."""
+    """Return the part of `line` that a key (option -k) compares.
+
+    `spec` holds the key's first field and character, last field and character, and option letters; 0 means missing.
+    `separator` separates the fields. If it is `None`, blanks do, and a field includes the blanks before it.
+    """
     first, offset, last, end, _ = spec
     if not first:
         return line

@@ -47,12 +47,12 @@ async def id_(process: Process) -> int:
 
 
 def user_names(process: Process) -> dict[int, str]:
-    """Return the user name of each user id in /etc/passwd. If an id has several names, the first is used."""
+    """Return the user names of /etc/passwd by user id. If an id has several names, the first is used."""
     return {user.uid: user.name for user in reversed(tuple(users(process.files)))}
 
 
 def group_names(process: Process) -> dict[int, str]:
-    """Return the group name of each group id in /etc/group. If an id has several names, the first is used."""
+    """Return the group names of /etc/group by group id. If an id has several names, the first is used."""
     return {group.gid: group.name for group in reversed(tuple(groups(process.files)))}
 
 
@@ -71,7 +71,7 @@ async def whoami(process: Process) -> int:
 
 
 def format_date(process: Process, form: str) -> str:
-    """Format the lab's time of day as strftime(3) does, with `%N` for nanoseconds."""
+    """Format the lab's current time with `form`, a format of strftime(3) in which `%N` stands for nanoseconds."""
     now = time.gmtime(time_of_day_s(process))
     form = form.replace("%s", str(time_of_day_s(process))).replace("%N", f"{process.clock.now_ns % 10**9:09d}")
     form = form.replace("%e", f"{now.tm_mday:2d}").replace("%Z", "UTC").replace("%z", "+0000")
@@ -124,7 +124,7 @@ _DATE_FORMS = (
 
 
 def _with_iso_format(arguments: list[str]) -> list[str]:
-    """Rewrite `-I`, whose argument is optional, for getopt."""
+    """Rewrite `-I`, whose argument is optional, as `-Idate`, because getopt requires an argument."""
     return ["-Idate" if argument == "-I" else argument for argument in arguments]
 
 
@@ -135,9 +135,12 @@ def _strftime(form: str, seconds: int, nanoseconds: int) -> str:
 
 
 def parse_date(text: str, now_s: int, form: str | None = None) -> int | None:
-    """Return the seconds since 1970 for a date as busybox accepts it, `None` if it is invalid. UTC is used.
+    """Parse a date in one of the forms that busybox accepts.
 
-    A time without a date is one of the day of `now_s`. `form` is a format of strptime(3).
+    Return UTC seconds since 1970, or `None` if it is invalid.
+
+    `form`, if given, is the only accepted form, as a format of strptime(3). A time without a date belongs to the day
+    of `now_s`.
     """
     if re.fullmatch(r"@-?[0-9]+", text):
         return int(text[1:])
@@ -175,7 +178,7 @@ async def arch(process: Process) -> int:
 
 
 async def uptime(process: Process) -> int:
-    """Run `uptime`."""
+    """Run `uptime`: print how long the machine has been running."""
     minutes = process.clock.now_ns // (60 * NS_PER_S)
     days, rest = divmod(minutes, 24 * 60)
     since = f"{days} day{'s' if days > 1 else ''}, " if days else ""
@@ -192,7 +195,7 @@ async def nproc(process: Process) -> int:
 
 
 async def free(process: Process) -> int:
-    """Run `free [-bkmgh]`: print the memory of the machine, of which programs use none."""
+    """Run `free [-bkmgh]`: print the machine's memory. Programs are shown as using none of it."""
     options = read_options(process, "bkmgh", "[-bkmgh]")
     if options is None:
         return 1
@@ -207,13 +210,13 @@ async def free(process: Process) -> int:
 
 
 async def tty(process: Process) -> int:
-    """Run `tty`. The standard input of a simulated program is never a terminal."""
+    """Run `tty`: print `not a tty`. The standard input of a simulated program is never a terminal."""
     process.write("not a tty\n")
     return 1
 
 
 async def stty(process: Process) -> int:
-    """Run `stty`. The standard input of a simulated program is never a terminal."""
+    """Run `stty`, which fails: the standard input of a simulated program is never a terminal."""
     return complain(process, "standard input: Inappropriate ioctl for device")
 
 
@@ -229,11 +232,11 @@ async def sync(_: Process) -> int:
 
 
 async def logname(process: Process) -> int:
-    """Run `logname`. No user is logged in."""
+    """Run `logname`, which fails: no user is logged in."""
     return complain(process, "getlogin: No such file or directory")
 
 
 async def groups_(process: Process) -> int:
-    """Run `groups [USER]`: print the names of the groups."""
+    """Run `groups [USER]`: print the names of the groups that the user belongs to."""
     process.argv = ["id", "-Gn", *process.argv[1:]]
     return await id_(process)

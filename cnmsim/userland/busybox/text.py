@@ -1,4 +1,4 @@
-"""Applets for text: cat, cut, seq, tee, tr, wc."""
+"""Applets that print or change text: cat, cut, seq, tee, tr, wc."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ async def cat(process: Process) -> int:
 
 
 class _Rewriting:
-    """Rewrites the output of `cat` for its options.
+    """Rewrites the output of `cat` as its options require.
 
-    Line numbers (-n, -b), visible control characters (-v, -e, -t, -A).
+    -n and -b number the lines; -v, -e, -t and -A make control characters visible.
     """
 
     def __init__(self, options: Options) -> None:
@@ -79,7 +79,7 @@ class _Rewriting:
 
 
 async def wc(process: Process) -> int:
-    """Run `wc [-lwcmL] [FILE]…`."""
+    """Run `wc [-lwcmL] [FILE]…`: count lines, words and bytes."""
     options = read_options(process, "clwmL", "[-cmlwL] [FILE]...")
     if options is None:
         return 1
@@ -115,7 +115,7 @@ def _ranges(text: str) -> list[tuple[int, int]]:
 
 
 async def cut(process: Process) -> int:
-    """Run `cut -f LIST [-d C] [-s] | -c LIST [FILE]…`."""
+    """Run `cut -f LIST [-d C] [-s] | -c LIST [FILE]…`: print parts of each line."""
     synopsis = "{-b|c LIST | -f LIST [-d SEP] [-s]} [-D] [-O SEP] [FILE]..."
     try:
         options = getopt(process.argv[1:], "b:c:f:d:s")
@@ -151,7 +151,7 @@ def _character_set(text: str) -> str:
 
 
 async def tr(process: Process) -> int:
-    """Run `tr [-ds] SET1 [SET2]`."""
+    """Run `tr [-ds] SET1 [SET2]`: replace or delete characters."""
     options = read_options(process, "cds", "[-cds] STRING1 [STRING2]")
     if options is None or not options.operands:
         return 1 if options is None else show_usage(process, "[-cds] STRING1 [STRING2]")
@@ -171,7 +171,7 @@ async def tr(process: Process) -> int:
 
 
 async def tee(process: Process) -> int:
-    """Run `tee [-a] [FILE]…`."""
+    """Run `tee [-a] [FILE]…`: copy standard input to standard output and to files."""
     options = read_options(process, "ai", "[-ai] [FILE]...")
     if options is None:
         return 1
@@ -210,7 +210,7 @@ _SEQ = "[-w] [-s SEP] [FIRST [INC]] LAST"
 
 
 async def seq(process: Process) -> int:
-    """Run `seq [-w] [-s SEPARATOR] [FIRST [STEP]] LAST`."""
+    """Run `seq [-w] [-s SEPARATOR] [FIRST [STEP]] LAST`: print a sequence of numbers."""
     arguments = process.argv[1:]
     at = next((n for n, word in enumerate(arguments) if re.fullmatch(r"-?\.?[0-9].*", word)), len(arguments))
     try:

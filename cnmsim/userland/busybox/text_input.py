@@ -1,4 +1,4 @@
-"""Input and output of the text applets: whole files or stdin, or their lines."""
+"""Functions with which the text applets read files or stdin, whole or as lines, and print lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Input:
-    """The content of one operand. `name` is the operand as typed, `-` for stdin."""
+    """The content of one operand. `name` is the operand as the user typed it, or `-` for stdin."""
 
     name: str
     data: bytes
@@ -32,10 +32,13 @@ async def read_inputs(
     is_open: bool = False,
     is_silent: bool = False,
 ) -> tuple[list[Input], int]:
-    """Read every operand, or stdin if there is no operand. Return the contents and the exit status.
+    """Read every operand, or stdin if there are none.
 
-    If a file cannot be read, print `message`, a format string for the operand and the reason, unless `is_silent` is
-    set. At most `size` bytes of a device are read, none with `is_open`.
+    Return the contents, and exit status 1 if a file was unreadable.
+
+    For an unreadable file, print `message`, whose two `{}` are replaced by the operand and the reason; with
+    `is_silent` print nothing. At most `size` bytes of a device are read. With `is_open` and no `size`, a device is
+    opened but not read.
     """
     inputs: list[Input] = []
     status = 0
@@ -55,7 +58,10 @@ async def read_inputs(
 
 
 def lines_of(data: bytes) -> list[str]:
-    """Split `data` into lines without their newlines. `print_lines` prints bytes that are not UTF-8 unchanged."""
+    """Split `data` into lines without their newlines.
+
+    Bytes that are not UTF-8 become surrogate escapes, which `print_lines` prints as the original bytes.
+    """
     text = data.decode(errors="surrogateescape")
     lines = text.split("\n")
     return lines[:-1] if lines[-1] == "" else lines

@@ -1,4 +1,4 @@
-"""busybox traceroute and traceroute6: probes with increasing TTL, by UDP, or by ICMP echo requests with -I."""
+"""busybox traceroute and traceroute6: send UDP probes, or ICMP echo requests with -I, with increasing TTL."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _MARKS6 = {0: "!N", 1: "!P", 2: "!S", 3: "!A"}
 
 @frozen
 class _Answer:
-    """The response to a probe. `is_last` is True if the destination sent it; `mark` is an annotation such as `!H`."""
+    """The response to a probe. `reporter` is the sender's address, `mark` an annotation such as `!H` or "".
+
+    `is_last` is True if the destination itself sent the response.
+    """
 
     reporter: Address
     time_ns: int
@@ -53,7 +56,7 @@ class _Tracer:
     names: dict[Address, str] = field(factory=dict)
 
     async def probe(self, ttl: int) -> _Answer | None:
-        """Send one probe and return the response, or `None` after a timeout.
+        """Send one probe with this TTL. Return the response, or `None` after a timeout.
 
         Raises `OSError` if the probe cannot be sent.
         """
@@ -65,7 +68,7 @@ class _Tracer:
         return await self._datagram(ttl)
 
     def prepare(self, socket: UdpSocket | IcmpSocket) -> None:
-        """Set the socket options that the command line requests: TOS, don't-fragment, device."""
+        """Set on `socket` the options that the command line requests: TOS, don't-fragment, device."""
         socket.tos = self.tos
         socket.dont_fragment = True if "F" in self.options else socket.dont_fragment
         if self.options.get("i"):
@@ -189,7 +192,7 @@ def _is_foreign(process: Process, source: str) -> bool:
 
 
 async def _hop(tracer: _Tracer, ttl: int, probes: int) -> bool:
-    """Send the probes of one TTL and print the line for that hop. Return True if it is the last hop."""
+    """Send `probes` probes with one TTL and print the line for that hop. Return True if traceroute ends with it."""
     process = tracer.process
     process.write(f"{ttl:2d}")
     last: Address | None = None

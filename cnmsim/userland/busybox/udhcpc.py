@@ -69,7 +69,7 @@ class _Client:
     # --- frames
 
     def listen(self, _time_ns: int, direction: str, frame: bytes) -> None:
-        """Queue a frame's DHCP message if it is a reply to this client. Installed as a tap on the interface."""
+        """Queue a received frame's DHCP message if it is a reply to this client. Called as a tap on the interface."""
         if direction != "in" or frame[12:14] != b"\x08\x00":
             return
         try:
@@ -111,7 +111,7 @@ class _Client:
     # --- states (RFC 2131 figure 5)
 
     async def obtain(self) -> bool:
-        """Try `tries` times to obtain a lease. Return True on success."""
+        """Try up to `tries` times to obtain a lease. Return True on success."""
         started_ns = self.process.clock.now_ns
         self.transaction = self.process.machine.random.randbytes(4)
         for _ in range(self.tries):
@@ -181,7 +181,7 @@ class _Client:
     # --- what the default script does
 
     def deconfigure(self) -> None:
-        """Set the interface up and remove its IPv4 addresses (the script's `deconfig`)."""
+        """Set the interface up and remove its IPv4 addresses, as udhcpc's script does for `deconfig`."""
         namespace = self.process.namespace
         self.device.set_up()
         for address in [item for item in self.device.addresses if item.family == 4]:
@@ -209,9 +209,9 @@ class _Client:
     # --- renewal
 
     async def keep(self) -> int:
-        """Renew the lease after half of the remaining time.
+        """Renew the lease whenever half of the remaining time has passed (RFC 2131 §4.4.5). Return exit status 0.
 
-        After it has expired, obtain a new one (RFC 2131 §4.4.5).
+        After the lease has expired, obtain a new one.
         """
         while self.lease is not None:
             left = float(self.lease.lease_s or _LEASE_S)

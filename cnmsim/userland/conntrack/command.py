@@ -114,7 +114,7 @@ def _text(connection: Connection, seconds: int, request: Request) -> str:
 
 
 def _update(table: Conntrack, connection: Connection, request: Request) -> bool:
-    """Set a connection's mark and timeout as requested. Return False if the request would change nothing."""
+    """Set a connection's mark and timeout as requested. Return False if the request changes neither."""
     value, mask = request.mark or (0, 0)
     mark = connection.mark & ~mask ^ value
     text = request.options.get("t", "")
@@ -126,7 +126,10 @@ def _update(table: Conntrack, connection: Connection, request: Request) -> bool:
 
 
 def _run_on_empty_table(process: Process, request: Request) -> int:
-    """Run a command on the table `expect`, `dying` or `unconfirmed`. These tables are always empty here."""
+    """Run a command on the table `expect`, `dying` or `unconfirmed`. These tables are always empty here.
+
+    Return the exit status. Raises `ConntrackError` if the command does not support that table.
+    """
     if request.command == "C":
         process.write("0\n")
     elif request.command == "F" and request.table == "expect":
@@ -147,7 +150,7 @@ def _statistics(process: Process, table: Conntrack) -> None:
 
 
 async def _events(process: Process, request: Request, table: Conntrack) -> int:
-    """Print connection events until interrupted."""
+    """Print the connection events that match `request` until the process is interrupted."""
     lines: Queue[str] = Queue(process.clock)
     shown = 0
 

@@ -1,7 +1,4 @@
-"""conntrack's command line.
-
-Each command's options, and the selection of entries (conntrack-tools 1.4.8 conntrack.c).
-"""
+"""The parser of conntrack's command line: options, and criteria for entries (conntrack-tools 1.4.8 conntrack.c)."""
 
 from __future__ import annotations
 
@@ -52,7 +49,12 @@ _TABLES = ("conntrack", "expect", "dying", "unconfirmed")
 
 
 class ConntrackError(Exception):
-    """conntrack exits with this error text. `status` is 2 for an invalid command line, 1 if the kernel refuses."""
+    """Raised to end conntrack with this error text.
+
+    `status` is 1 if the kernel refused, 2 for an invalid command line.
+
+    `warning` is printed before the error.
+    """
 
     def __init__(self, text: str, status: int = 2, warning: str = "") -> None:
         super().__init__(text)
@@ -62,7 +64,7 @@ class ConntrackError(Exception):
 
 @define
 class Request:
-    """A parsed command line. It selects the entries that match every criterion that is set."""
+    """A parsed command line. It selects the entries that match all of its criteria."""
 
     command: str = ""
     table: str = "conntrack"
@@ -82,7 +84,7 @@ class Request:
     events: set[str] = field(factory=lambda: {"new", "update", "destroy"})
 
     def matches(self, connection: Connection) -> bool:
-        """Return True if a connection matches all criteria of the request."""
+        """Return True if a connection matches all criteria of this request."""
         tuples = (connection.original, connection.reply)
         if self.family not in {None, connection.family} or self.protocol not in {None, connection.protocol}:
             return False
@@ -175,8 +177,9 @@ def parse_command_line(arguments: list[str]) -> Request:
 
 
 def _long_name(request: Request, name: str) -> str:
-    """Return the letter of a long option (`s` for `src`), or `name` itself if the request's protocol adds the option.
+    """Return the short option of the long option `name`, e.g. `s` for `src`.
 
+    Options that the requested protocol adds, such as `state` for TCP, have no short form: return `name` itself.
     Raises `ConntrackError` for an unknown option.
     """
     protocol = PROTOCOL_NAMES.get(request.protocol or 0, "")
@@ -230,7 +233,7 @@ def _apply_option(request: Request, short: str, value: str) -> None:
 
 
 def _parameters(text: str, names: tuple[str, ...]) -> list[str]:
-    """Parse a comma-separated list of abbreviations of `names`. Return the full names.
+    """Parse a comma-separated list of words, each an abbreviation of one of `names`. Return the full names.
 
     Raises `ConntrackError` for a word that abbreviates none of them.
     """
@@ -257,7 +260,10 @@ def _protocol(text: str) -> int:
 
 
 def _leading_number(text: str) -> int:
-    """Parse the leading digits of a text as a number, as strtoul(3) does: 12 for `12ab`, 0 if there are none."""
+    """Parse the number at the beginning of a text, as strtoul(3) does.
+
+    It is 12 for `12ab`, 16 for `0x10`, and 0 if the text begins with no number.
+    """
     match = re.match(r"0[xX][0-9a-fA-F]+|[0-9]+", text)
     if match is None:
         return 0
@@ -290,9 +296,9 @@ def _add_address(request: Request, short: str, value: str) -> None:
 
 
 def _check(request: Request, names: list[str]) -> None:
-    """Check the options against the command, and apply `--mask-src` and `--mask-dst`.
+    """Check that the options fit the command, then apply `--mask-src` and `--mask-dst` to the request.
 
-    `names` are the options that were given. Raises `ConntrackError` if one is not allowed or a required one is
+    `names` are the options that were given. Raises `ConntrackError` if one is not allowed, or a required one is
     missing.
     """
     if request.command in ("", "h", "V"):

@@ -97,7 +97,10 @@ class _Transfer:
         return remaining_s(self.process.clock, self.started_ns + min(limits)) if limits else None
 
     async def run(self) -> bytes:
-        """Fetch the URL and return the body. Follow redirections if -L was given. Raises `_CurlError`."""
+        """Fetch the URL and return the body. Follow redirections if -L was given.
+
+        Raises `_CurlError` if that fails.
+        """
         while True:
             body = await self._transfer_once()
             location = self.answer.header("Location") if self.answer else None
@@ -316,9 +319,9 @@ class _Transfer:
             raise _CurlError(26, f"Failed to open {text[1:]}") from None
 
     def format_write_out(self, template: str, code: int, message: str) -> str:
-        """Return what `-w FORMAT` prints.
+        """Return what `-w FORMAT` prints: `template` with variables such as `%{http_code}` replaced by their values.
 
-        Variables in `template`, such as `%{http_code}`, are replaced by their values.
+        `code` is curl's exit status, `message` its error text.
         """
         now_ns = self.process.clock.now_ns
 
@@ -383,7 +386,7 @@ async def main(process: Process) -> int:
 
 
 def _curl_usage_text(text: str) -> str:
-    """Convert an error text of getopt to curl's wording. Other texts are returned unchanged."""
+    """Convert getopt's error text to curl's wording. Return a text that getopt does not produce unchanged."""
     for pattern, wording in _USAGE_TEXTS.items():
         if re.fullmatch(pattern, text):
             return re.sub(pattern, wording, text)

@@ -1,7 +1,7 @@
-"""busybox httpd: serves the files of a folder and runs the scripts in its /cgi-bin.
+"""The httpd applet of busybox: serves the files of a folder and runs the scripts in its /cgi-bin.
 
-`/cgi-bin/whoami` exists without a file: it prints the server's host name and the client's address, as the script of
-that name does in the images of the test labs.
+`/cgi-bin/whoami` is built in and needs no script: it prints the server's host name and the client's address, as the
+script of that name does in the images of the test labs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Server:
     port: int
 
     async def serve(self, listener: TcpSocket) -> int:
-        """Accept connections until the program is killed, and answer each in a task of its own."""
+        """Accept connections until the program is killed, and serve each of them in a separate task."""
         while True:
             connection = await listener.accept()
             self.process.task(self._converse(connection))

@@ -1,4 +1,4 @@
-"""HTTP/1.1 (RFC 9112) over a simulated TCP socket, as far as wget, curl, httpd and health checks need it."""
+"""HTTP/1.1 (RFC 9112) over a simulated TCP socket, in the extent that wget, curl, httpd and health checks need."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class Url:
         return cls(scheme, host, port or (443 if scheme == "https" else 80), target, port is not None)
 
     def redirected(self, location: str) -> Url:
-        """Return the URL that a `Location` header of this URL's response refers to.
+        """Return the URL to which a response redirects. `location` is the value of the response's `Location` header.
 
-        `location` is an absolute URL or a path on the same server. Raises `UrlError` if it is invalid.
+        It is an absolute URL, or a path on the server of this URL. Raises `UrlError` if it is invalid.
         """
         return Url.parse(f"{self.scheme}://{self.host_header}{location}" if location.startswith("/") else location)
 
@@ -114,15 +114,15 @@ class Message:
 
     @property
     def head_text(self) -> str:
-        """The first line and the headers, each line followed by CRLF."""
+        """The first line and the headers as they are sent, each line followed by CRLF."""
         return "".join(f"{line}\r\n" for line in [self.start, *(f"{key}: {value}" for key, value in self.headers)])
 
 
 class Stream:
     """A buffered reader of a TCP or Unix stream socket.
 
-    A read times out at the virtual time `until_ns`, or when nothing has arrived for `idle_timeout_s`; `None` is no
-    limit.
+    A read times out at the virtual time `until_ns`, or when no data has arrived for `idle_timeout_s`. `None` disables
+    the respective timeout.
     """
 
     def __init__(self, socket: TcpSocket | UnixStream, clock: Clock) -> None:
@@ -134,7 +134,7 @@ class Stream:
         self.received = 0
 
     async def fill(self) -> bool:
-        """Wait for more bytes and append them to the buffer. Return False if the peer has closed the connection.
+        """Wait for more data and append it to the buffer. Return False if the peer has closed the connection instead.
 
         Raises the errors of `TcpSocket.recv`, among them `TimeoutError`.
         """
@@ -153,9 +153,10 @@ class Stream:
         return data
 
     async def head(self) -> Message | None:
-        """Read the first line and the headers. Return `None` if the connection ends before the first byte.
+        """Read the first line and the headers of a message, without its body.
 
-        Raises `HttpError` if the headers are too long or malformed.
+        Return `None` if the connection ends before the first byte. Raises `HttpError` if the headers are too long or
+        malformed.
         """
         while b"\n\r\n" not in self.buffer and b"\n\n" not in self.buffer:
             if len(self.buffer) > _MAX_HEAD:
@@ -177,10 +178,11 @@ class Stream:
     async def body(
         self, message: Message, *, has_none: bool = False, on_data: Callable[[bytes], None] | None = None
     ) -> bytes:
-        """Read the body of `message`: chunked, by Content-Length, or to the end of the connection.
+        """Read the body that follows the headers `message`: chunked, of the given Content-Length, or up to the end.
 
-        `has_none` is set if there is no body, as in a response to HEAD. A body whose length the head does not state
-        is passed to `on_data` as it arrives, and not returned. Raises `HttpError` if the body ends too early.
+        With `has_none`, nothing is read: there is no body, as in a response to HEAD. If `on_data` is given, a body
+        without Content-Length is passed to it piece by piece instead of being returned. Raises `HttpError` if the
+        body is incomplete.
         """
         if has_none:
             return b""
@@ -225,5 +227,5 @@ def http_date(seconds: int) -> str:
 
 
 def peer_text(address: Address, port: int) -> str:
-    """Format an address and a port: `10.0.0.1:80` or `[fd00::1]:80`."""
+    """Format an address and a port, e.g. `10.0.0.1:80` or `[fd00::1]:80`."""
     return f"[{format_ip(address)}]:{port}" if len(address) == 16 else f"{format_ip(address)}:{port}"

@@ -30,7 +30,7 @@ _TIMEOUT_S = 900
 
 
 class _Failure(Exception):
-    """wget exits with this error text and a non-zero status."""
+    """Raised to end wget with this error text and a non-zero exit status."""
 
 
 @define(eq=False)
@@ -49,7 +49,7 @@ class _Download:
             self.process.error(text)
 
     async def run(self) -> None:
-        """Fetch the URL and save the body. Raises `_Failure`."""
+        """Fetch the URL and save the body. Raises `_Failure` if that fails."""
         name = posixpath.basename(self.url.target.partition("?")[0]) or "index.html"
         for _ in range(_MAX_REDIRECTIONS + 1):
             stream, answer = await self._request()

@@ -1,6 +1,6 @@
 """The arguments of `ip` and `bridge`: the words of a command line, and parsers of prefixes, addresses and numbers.
 
-The parsers raise `IpCommandError` with iproute2's error text.
+Each parser raises `IpCommandError` with iproute2's error text for an invalid argument.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _NAMESPACE_FOLDERS = ("/var/run/netns/", "/run/netns/", "/var/run/docker/netns/"
 
 
 class IpCommandError(Exception):
-    """The command line is invalid. `is_usage` is set if the program prints its usage in response."""
+    """The command line is invalid.
+
+    `status` is the exit status; `is_usage` makes the program print its usage as well.
+    """
 
     def __init__(self, message: str, status: int = 1, *, is_usage: bool = False) -> None:
         super().__init__(message)
@@ -33,7 +36,7 @@ class IpCommandError(Exception):
 class NoDeviceError(Exception):
     """The command line names a device that does not exist.
 
-    `is_change` selects the error text of changing commands.
+    The error text of commands that change something differs; `is_change` selects it.
     """
 
     def __init__(self, name: str, *, is_change: bool) -> None:
@@ -63,7 +66,10 @@ class Words:
         return self.rest.pop(0)
 
     def match_keyword(self, names: Iterable[str]) -> str | None:
-        """Return the name in `names` that the next word equals or abbreviates, or `None`. The word is not removed."""
+        """Return the first of `names` that the next word equals or, failing that, abbreviates.
+
+        Return `None` if there is none. The word is not removed.
+        """
         word = self.first
         if not word:
             return None
@@ -73,7 +79,7 @@ class Words:
 
 
 def find_device(namespace: NetworkNamespace, name: str, *, is_change: bool = True) -> Device:
-    """Return the device called `name`. Raises `NoDeviceError`, to which `is_change` is passed, if there is none."""
+    """Return the device called `name`. If there is none, raise `NoDeviceError` with this `is_change`."""
     device = namespace.devices.get(name)
     if device is None:
         raise NoDeviceError(name, is_change=is_change)
@@ -83,7 +89,7 @@ def find_device(namespace: NetworkNamespace, name: str, *, is_change: bool = Tru
 def parse_prefix_argument(text: str, family: int) -> Prefix:
     """Parse a prefix such as `10.0.0.0/8`. Raises `IpCommandError` if it is invalid.
 
-    `default`, `any` and `all` are prefixes of length 0.
+    `default`, `any` and `all` stand for the prefix of length 0 of the address family `family`.
     """
     if text in ("default", "any", "all", "0/0", "::/0"):
         return Prefix(bytes(16 if family == 6 or text == "::/0" else 4), 0)
@@ -110,9 +116,9 @@ def parse_ip_argument(text: str) -> Address:
 
 
 def parse_interface_argument(text: str) -> tuple[Address, int]:
-    """Parse an address such as `10.0.0.1/24`; the prefix length is optional.
+    """Parse an address such as `10.0.0.1/24`. Return the address and its prefix length.
 
-    Raises `IpCommandError` if it is invalid.
+    Without a prefix length it is that of a single address. Raises `IpCommandError` if the text is invalid.
     """
     try:
         return parse_interface(text)
@@ -136,7 +142,7 @@ def parse_mac_argument(text: str) -> Mac:
 
 
 def find_namespace(process: Process, name: str) -> NetworkNamespace:
-    """Return a network namespace by its path, or by its name in the folders of `ip netns` and Docker.
+    """Return the network namespace with this path, or with this name in the folders of `ip netns` and Docker.
 
     `1` and the machine's name stand for the machine's own namespace. Raises `IpCommandError` if there is no such
     namespace.

@@ -76,12 +76,12 @@ def slave_text(device: Device) -> str:
 
 
 def port_state(device: Device) -> str:
-    """Return a port's state. Without spanning tree a port forwards whenever it has carrier."""
+    """Return a port's state: `forwarding` if it has carrier, else `disabled`. There is no spanning tree."""
     return "forwarding" if device.has_carrier else "disabled"
 
 
 def switches(port: BridgePort) -> str:
-    """Format a port's first settings, `hairpin` to `flood`, as `ip -d link` and `bridge -d link` print them."""
+    """Format a bridge port's first settings, from `hairpin` to `flood`, for `ip -d link` and `bridge -d link`."""
     return (
         f"hairpin {_on(port.hairpin)} guard off root_block off fastleave off "
         f"learning {_on(port.learning)} flood {_on(port.flood)} "
@@ -93,5 +93,8 @@ def _on(is_on: bool) -> str:
 
 
 def _identity(mac: Mac) -> str:
-    """Format a bridge identifier such as `8000.2:42:ac:11:0:2`: priority, and MAC address without leading zeros."""
+    """Format a bridge identifier such as `8000.2:42:ac:11:0:2`.
+
+    It consists of the priority, and the MAC address without leading zeros.
+    """
     return f"{_PRIORITY >> 4:x}0.{':'.join(f'{byte:x}' for byte in mac)}"

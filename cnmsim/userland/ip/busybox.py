@@ -77,9 +77,10 @@ async def main(process: Process) -> int:
 
 
 def _request_name(name: str, argv: list[str]) -> str:
-    """Return the beginning of a kernel error's text: the ioctl that `ip link set` uses, else `RTNETLINK answers`.
+    """Return the text with which busybox begins the error message for a failed kernel call.
 
-    `name` is the object, such as `link`.
+    It is the name of an ioctl for settings such as `ip link set DEV up`, and `RTNETLINK answers` otherwise. `name` is
+    the command's object, such as `link`, and `argv` the whole command line.
     """
     if name == "link" and "set" in argv:
         return next((call for word, call in _IOCTLS.items() if word in argv), "RTNETLINK answers")
@@ -230,8 +231,8 @@ def _error_text(text: str) -> str:
 def route_text(route: Route, chosen: Selection | None = None, table: str = "") -> str:
     """Format a route as busybox does, including its double spaces.
 
-    `table` is the table's name to print, "" for none. `chosen` is the selection of `ip route show`: if it names a
-    device, the device is not printed.
+    `table` is the name of the routing table to print, "" to print none. `chosen` is the selection of `ip route show`:
+    if it selects a device, the route's device is not printed.
     """
     words = [] if route.kind == "unicast" else [f"{route.kind} "]
     bits = 128 if route.prefix.family == 6 else 32

@@ -1,7 +1,7 @@
 """The commands of `ip` that change addresses, links, routes or neighbours, shared by iproute2 and busybox.
 
-Errors of the kernel are raised as `OSError`, errors in the command line as `IpCommandError`. The callers, iproute2
-and busybox, word them differently.
+Errors of the kernel are raised as `OSError`, errors in the command line as `IpCommandError`. iproute2 and busybox,
+the callers, convert them to error texts of their own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _OTHER_KINDS = ("local", "broadcast", "anycast", "multicast", "nat")
 
 
 class IpChanges:
-    """The commands that change something in one namespace, run by one process. `family` is 4, 6, or 0 for both."""
+    """The changing commands of `ip`, run by `process` in one namespace. `family` is 4, 6, or 0 for both."""
 
     def __init__(self, process: Process, namespace: NetworkNamespace, family: int) -> None:
         self.process = process
@@ -90,7 +90,7 @@ class IpChanges:
         self.namespace.remove_address(device, f"{format_ip(address)}/{length}")
 
     def address_flush(self, chosen: Selection) -> None:
-        """Run `addr flush dev DEV`."""
+        """Run `addr flush dev DEV`: delete the addresses that match `chosen`."""
         self._require_net_admin()
         name = chosen.device or (chosen.rest[0] if chosen.rest else "")
         if not name:
@@ -224,8 +224,8 @@ class IpChanges:
     def read_route(self, words: Words) -> tuple[Route, str]:
         """Parse a route: `[KIND] PREFIX [via X] [dev D] [metric N] [src X] [proto P] [scope S] [mtu N] [table T]`.
 
-        Return the route and its table as typed, "" if no table is given. Raises `IpCommandError` for an invalid
-        route, and `OSError(EOPNOTSUPP)` for a kind of route that is not modelled.
+        Return the route, and its table as the user typed it ("" if no table is given). Raises `IpCommandError` for an
+        invalid route, and `OSError(EOPNOTSUPP)` for a kind of route that is not modelled.
         """
         if words.first in _OTHER_KINDS:
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
@@ -325,7 +325,7 @@ class IpChanges:
             raise
 
     def route_flush(self, chosen: Selection) -> None:
-        """Run `route flush …` for the selected routes. `route flush cache` does nothing."""
+        """Run `route flush …`: delete the routes that match `chosen`. `route flush cache` does nothing."""
         self._require_net_admin()
         if chosen.table == "cache" or "cache" in chosen.flags or chosen.rest[:1] == ["cache"]:
             return
@@ -351,9 +351,9 @@ class IpChanges:
         self.namespace.neighbours.remove(find_device(self.namespace, name), address)
 
     def neighbour_flush(self, chosen: Selection) -> None:
-        """Run `neigh flush [dev DEV] [ADDRESS]`.
+        """Run `neigh flush [dev DEV] [ADDRESS]`: delete the entries that match `chosen`.
 
-        Permanent entries are kept unless the selection names their state.
+        Permanent entries are kept unless `chosen` selects the state PERMANENT.
         """
         self._require_net_admin()
         for entry in self.select_neighbours(chosen):

@@ -1,4 +1,4 @@
-"""What `ip -d link` adds: MTU limits, the settings of the link's kind and of its bridge port, queue limits."""
+"""The details that `ip -d link` adds: MTU limits, settings of the link kind and the bridge port, queue limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def mtu_limits(device: Device) -> str:
 
 
 def details(device: Device) -> list[str]:
-    """Return the lines of `ip -d link` on the settings of the device's kind and of its bridge port, if it is one."""
+    """Return the lines of `ip -d link` with the settings of the device kind and, if any, of the bridge port."""
     lines = [] if device.kind in ("loopback", "nic") else [_kind_text(device)]
     return lines if device.master is None else [*lines, slave_text(device)]
 
@@ -44,10 +44,10 @@ def _kind_text(device: Device) -> str:
 
 
 def with_details(device: Device, hardware: str, *, has_mode: bool) -> list[str]:
-    """Return the lines of `ip -d link` or `ip -d addr` from the hardware address to the queue limits.
+    """Return the lines of `ip -d link` or `ip -d addr` from the hardware address up to the queue limits.
 
-    `hardware` is the text of the hardware address. `has_mode` adds the IPv6 address generation mode, which only
-    `link` prints.
+    `hardware` is the formatted hardware address. `has_mode` adds the IPv6 address generation mode, which only `link`
+    prints.
     """
     counters = f"promiscuity {device.promiscuity} allmulti {device.all_multicast}"
     lines = [f"{hardware} {counters} {mtu_limits(device)} ", *(f"    {part}" for part in details(device))]
@@ -56,7 +56,7 @@ def with_details(device: Device, hardware: str, *, has_mode: bool) -> list[str]:
 
 
 def queues(device: Device) -> str:
-    """Return the queue and offload limits, with which every device's detail lines end."""
+    """Format the queue and offload limits that end the detail lines of every device."""
     segments = 65536 if device.kind in _SMALL_SEGMENTS else 524280
     return (
         f"numtxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size {segments} tso_max_segs 65535 "

@@ -7,9 +7,9 @@ from cnmsim.kernel.sysfs import operational_state
 
 
 def flags_of(device: Device, *, shows_peer: bool = True) -> str:
-    """Return the flags that `ip` prints in angle brackets: `BROADCAST,MULTICAST,UP,LOWER_UP`.
+    """Return the flags that `ip` prints in angle brackets, e.g. `BROADCAST,MULTICAST,UP,LOWER_UP`.
 
-    `shows_peer` adds M-DOWN if the peer or the lower device is down.
+    With `shows_peer`, they include M-DOWN if the peer or the lower device is down.
     """
     flags: list[str] = []
     if device.is_up and not device.has_carrier:
@@ -35,8 +35,8 @@ def _has_down_peer(device: Device) -> bool:
 def link_name(device: Device) -> str:
     """Return a device's name as `ip` prints it, such as `eth0@if7` or `eth0.5@eth0`.
 
-    The part after `@` is the device's peer, or the device it is stacked on. A host's physical NIC has a peer, too,
-    because the hosts of a lab look like virtual machines.
+    After `@` follows the device's peer, or the device on which it is stacked. A host's physical NIC has a peer as
+    well, because the hosts of a lab look like virtual machines.
     """
     lower = getattr(device, "peer", None) or getattr(device, "lower", None) or getattr(device, "parent", None)
     if isinstance(lower, Device):
@@ -49,7 +49,7 @@ def link_name(device: Device) -> str:
 
 
 def state_of(device: Device) -> str:
-    """Return the operational state in iproute2's spelling: `UP`, `DOWN` or `UNKNOWN`, for example."""
+    """Return the device's operational state in iproute2's spelling, e.g. `UP`, `DOWN` or `UNKNOWN`."""
     return operational_state(device).upper()
 
 

@@ -42,7 +42,7 @@ _VERSION = "ip utility, iproute2-6.15.0, libbpf 1.5.0\n"
 _USAGE = "Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }\n       ip [ -force ] -batch filename\n"
 
 
-#: The text of errors for which the kernel sends an extended acknowledgement, by object and error number.
+#: The error texts that the kernel sends in an extended acknowledgement, by object and error number.
 _ERRORS = {
     ("address", errno.EEXIST): "ipv4: Address already assigned",
     ("address", errno.EADDRINUSE): "Address already assigned to an ipvlan device",
@@ -172,7 +172,10 @@ class _Ip(IpProgram):
         self.routes = RouteQueries(process, namespace, style.family, self.changes.rules)
 
     def guarded(self, name: str, words: Words) -> int:
-        """Run a command of the object `name`, and print errors in iproute2's wording. Return the exit status."""
+        """Run a command of the object `name`, e.g. `link`, and print errors as iproute2 does.
+
+        Return the exit status.
+        """
         process = self.process
         try:
             return self.run(name, words)
@@ -193,9 +196,9 @@ class _Ip(IpProgram):
             return 2
 
     def run(self, name: str, words: Words) -> int:
-        """Run the command of the object `name` that `words` begin with, possibly abbreviated.
+        """Run a command of the object `name`, e.g. `link`. Return the exit status.
 
-        Return the exit status.
+        The first of `words` is the command, possibly abbreviated; the others are its arguments.
         """
         if name == "xfrm":
             return xfrm.run(self.process, self.namespace, words)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @frozen
 class LinkRequest:
-    """What `ip link add` specifies before `type KIND`, and the unparsed `words` after it.
+    """A parsed `ip link add` up to `type KIND`, and the unparsed `words` that follow.
 
-    `mac` is the hardware address to use; `has_mac` is True if the command specified it. `lower` is the device after
-    the keyword `link`.
+    `mac` is the hardware address to use; `has_mac` is True if the command line contained it. `lower` is the device
+    that follows the keyword `link`.
     """
 
     process: Process
@@ -31,7 +31,7 @@ class LinkRequest:
     has_mac: bool = False
 
     def name_or(self, stem: str) -> str:
-        """Return the requested name, or else the first free name of `stem` and a number, e.g. `dummy0`."""
+        """Return the requested name or, if there is none, the first free one of `STEM0`, `STEM1` and so on."""
         return self.name or new_name(self.namespace, stem)
 
 
@@ -43,5 +43,5 @@ def new_mac(process: Process) -> bytes:
 
 
 def new_name(namespace: NetworkNamespace, stem: str) -> str:
-    """Return the first device name that is free in the namespace, of `veth0`, `veth1`, … for the stem `veth`."""
+    """Return the first of the names `STEM0`, `STEM1` and so on that no device in the namespace has."""
     return next(name for name in (f"{stem}{number}" for number in count()) if name not in namespace.devices)

@@ -69,7 +69,7 @@ def _mark(text: str) -> int:
 
 
 def _with_table(text: str, route: Route, table: str) -> str:
-    """Insert ` table TABLE` into a route's text: after the device, or after the prefix if there is no device."""
+    """Insert `table TABLE` into the text of a route: after the device, or after the prefix if there is no device."""
     if route.device is None:
         head, space, tail = text.partition(f" {route.prefix}" if route.prefix.length else " default")
         return f"{head}{space} table {table}{tail}" if space else f"{text} table {table}"
@@ -158,7 +158,7 @@ class RouteQueries:
         )
 
     def _learned(self, address: Address) -> str:
-        """Return `expires 590sec mtu 1400 ` if a path MTU has been learned for an address, else ""."""
+        """Return the learned path MTU as `expires 590sec mtu 1400 `, or "" if none is known for the address."""
         mtu = self.namespace.path_mtu.to(address)
         return f"expires {self.namespace.path_mtu.remaining_s(address)}sec mtu {mtu} " if mtu != UNKNOWN else ""
 
@@ -195,9 +195,9 @@ class RouteQueries:
         self.process.write(f"{' '.join(fields)} \n    cache {redirect}iif {options.indev.name} \n")
 
     def _table_words(self, address: Address, options: _GetOptions) -> list[str]:
-        """Return `["table", NAME]` for the table in which the rules look up an address.
+        """Return `["table", NAME]` for the table in which the routing rules look up `address`.
 
-        Return [] if that is the main table or no rule matches.
+        Return an empty list if that is the main table or no rule matches.
         """
         rules = self.namespace.rules4 if len(address) == 4 else self.namespace.rules6
         if rules is None:

@@ -24,7 +24,7 @@ _NOT_MODELLED = (
 
 
 class IpRules:
-    """The rules and routing tables of one namespace. `family` is 4 or 6; 0 means IPv4."""
+    """The routing rules and tables of one namespace, for the address family `family`: 4 or 6, or 0 for IPv4."""
 
     def __init__(self, process: Process, namespace: NetworkNamespace, family: int) -> None:
         self.process = process
@@ -34,7 +34,10 @@ class IpRules:
     # ---- tables
 
     def names(self) -> dict[int, str]:
-        """Return the table names by table number: the kernel's own, and those in `/etc/iproute2/rt_tables`."""
+        """Return the names of routing tables by number.
+
+        They are those that Linux predefines, and those in /etc/iproute2/rt_tables.
+        """
         try:
             text = self.process.files.read(_NAMES_FILE).decode(errors="replace")
         except OSError:
@@ -47,7 +50,10 @@ class IpRules:
         return names
 
     def number(self, text: str) -> int:
-        """Return the number of a table given by name or number. Raises `IpCommandError` if it is invalid."""
+        """Return the number of the table that `text` gives as a name or number.
+
+        Raises `IpCommandError` if it is invalid.
+        """
         known = next((number for number, name in self.names().items() if name == text), None)
         if known is not None:
             return known
@@ -56,9 +62,9 @@ class IpRules:
         return int(text)
 
     def table(self, text: str, family: int, *, create: bool = False) -> RoutingTable:
-        """Return the table with a name or number, or the main table for "".
+        """Return the routing table with this name or number; "" stands for the main table.
 
-        If the table does not exist, create it if `create` is set; otherwise raise `OSError(ENOENT)`. Raises
+        If there is no such table, it is created if `create` is set; otherwise `OSError(ENOENT)` is raised. Raises
         `IpCommandError` for an invalid name.
         """
         number = self.number(text) if text else MAIN
@@ -80,7 +86,7 @@ class IpRules:
     def show(self, end: str = "", words: Words | None = None) -> None:
         """Run `rule show [table T] [priority N] [from P] [to P] [iif D] [oif D] [fwmark M]`.
 
-        `end` is appended to the line of each `lookup` rule.
+        `end` is appended to the line of each rule with the action `lookup`.
         """
         names = self.names()
         parts = self._selection_texts(words or Words([]), names)
@@ -98,9 +104,9 @@ class IpRules:
             self.process.write(f"{text}{end if rule.action == 'lookup' else ''}\n")
 
     def _selection_texts(self, words: Words, names: dict[int, str]) -> list[str]:
-        """Parse the criteria of `rule show`.
+        """Parse the criteria of `rule show`. Return texts such as ` lookup main ` that a rule's line must contain.
 
-        Return texts such as ` lookup main `: a rule is shown if its line contains them all.
+        A rule is shown if its line contains all of them.
         """
         parts = []
         while words:
@@ -132,9 +138,8 @@ class IpRules:
     def delete(self, words: Words) -> None:
         """Run `rule del SELECTOR ACTION`: delete the first matching rule (rule_find).
 
-        Raises `OSError(ENOENT)` if none matches.
-
-        The local table's rule cannot be deleted: `OSError(EOPNOTSUPP)`.
+        Raises `OSError(ENOENT)` if none matches, and `OSError(EOPNOTSUPP)` if it is the local table's rule, which
+        cannot be deleted.
         """
         if not words:
             raise IpCommandError('"ip rule del" requires arguments.')
@@ -158,7 +163,7 @@ class IpRules:
             rules.remove(rule)
 
     def _read(self, words: Words) -> dict[str, Any]:
-        """Parse a rule. Return the fields of `FibRule` that the command line sets."""
+        """Parse the description of a rule. Return the arguments for `FibRule` that the words specify."""
         fields: dict[str, Any] = {}
         while words:
             word = words.take()
@@ -210,7 +215,10 @@ class IpRules:
 
 
 def _is_condition(key: str, value: Any) -> bool:
-    """Return True if the kernel compares this field of a `rule del` request with the existing rules."""
+    """Return True if a rule must have this value to be deleted by `rule del`. The kernel ignores some fields.
+
+    `key` and `value` are a field of `FibRule` and the value that the command line gives it.
+    """
     if key == "is_inverted" or value is None:
         return False
     return bool(value) or key not in ("mark", "mask")

@@ -101,9 +101,9 @@ def parse_selection(words: Words, family: int, kind: str = "") -> Selection:
 
 
 def _add_operand(chosen: Selection, word: str, family: int, kind: str) -> None:
-    """Add a word that is not a keyword to the selection.
+    """Add `word`, which is not a keyword, to the selection `chosen`.
 
-    As a device name for links and addresses, else as a prefix.
+    It names a device if the object `kind` is `link` or `address`, and is a prefix otherwise.
     """
     if kind in ("link", "address"):
         if chosen.device:
@@ -166,7 +166,10 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
 
 
 def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]:
-    """Return the devices that match a selection, in order of their index. Raises `NoDeviceError`."""
+    """Return the devices that match a selection, sorted by their index.
+
+    Raises `NoDeviceError` if the selected device does not exist.
+    """
     name = chosen.device or (chosen.rest[0] if chosen.rest else "")
     if name:
         devices = [find_device(namespace, name, is_change=False)]
@@ -187,7 +190,7 @@ def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]
 
 
 def select_addresses(device: Device, family: int, chosen: Selection) -> list[InterfaceAddress]:
-    """Return the addresses of a device that match a selection: IPv4 before IPv6, as the kernel dumps them."""
+    """Return a device's addresses that match a selection, IPv4 before IPv6, as the kernel dumps them."""
     addresses = [item for item in device.addresses if not family or item.family == family]
     if chosen.scope and chosen.scope != "all":
         addresses = [item for item in addresses if item.scope == chosen.scope]
@@ -214,7 +217,7 @@ def _sorted(addresses: list[InterfaceAddress]) -> list[InterfaceAddress]:
 
 
 def is_secondary(device: Device, item: InterfaceAddress) -> bool:
-    """Return True if the device has an earlier IPv4 address in the same subnet, which makes `item` secondary."""
+    """Return True if `item` is secondary, i.e. the device has an earlier IPv4 address in the same subnet."""
     if item.family == 6:
         return False
     earlier = device.addresses[: device.addresses.index(item)]
@@ -224,9 +227,9 @@ def is_secondary(device: Device, item: InterfaceAddress) -> bool:
 def select_routes(
     namespace: NetworkNamespace, family: int, chosen: Selection, rules: IpRules
 ) -> list[tuple[int, Route]]:
-    """Return the routes of one family that match a selection, as (table number, route).
+    """Return the routes of one address family that match a selection, as (table number, route).
 
-    Raises `NoDeviceError`, and `OSError(ENOENT)` for a table that does not exist.
+    Raises `NoDeviceError` if the selected device does not exist, and `OSError(ENOENT)` if the table does not.
     """
     selected: list[tuple[int, Route]] = []
     for number, routes in _tables(namespace, family, chosen, rules):
@@ -287,7 +290,7 @@ def _chosen_of(routes: list[Route], namespace: NetworkNamespace, family: int, ch
 
 
 def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
-    """Return the routes of the local table, which follow from the namespace's addresses."""
+    """Return the routes of the local table, which are derived from the addresses in the namespace."""
     routes: list[Route] = []
     for device in namespace.devices.values():
         for item in device.addresses if device.is_up else ():
@@ -312,5 +315,5 @@ def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
 
 
 def has_linkdown(route: Route) -> bool:
-    """Return True if a route's device is up but has no carrier."""
+    """Return True if a route's device is up but has no carrier, for which iproute2 prints `linkdown`."""
     return route.device is not None and route.device.is_up and not route.device.has_carrier

@@ -33,11 +33,14 @@ class IpProgram(ABC):
 
     @abstractmethod
     def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
-        """Return the lines that precede a link's addresses. `is_alone` is True if the command names this link."""
+        """Return the lines that precede a link's addresses.
+
+        `is_alone` is True if the command line names this link.
+        """
 
     @abstractmethod
     def address_line(self, device: Device, item: InterfaceAddress) -> str:
-        """Return the line for an address. Its lifetime is printed on a line of its own."""
+        """Return the line for an address, without its lifetime, which is printed on the next line."""
 
     def hardware_line(self, device: Device) -> str:
         """Return the line with a link's type and hardware address."""
@@ -64,7 +67,10 @@ class IpProgram(ABC):
                 self.show_addresses(device, addresses, is_alone=bool(chosen.device or chosen.rest))
 
     def show_addresses(self, device: Device, addresses: list[InterfaceAddress], *, is_alone: bool) -> None:
-        """Print a link and the given addresses of it. `is_alone` is True if the command names this link."""
+        """Print a link and `addresses`, those of its addresses to show.
+
+        `is_alone` is True if the command line names this link.
+        """
         if self.is_oneline:
             for item in addresses:
                 self.print_lines(f"{device.index}: {device.name}{self.address_line(device, item)}", _LIFETIME)

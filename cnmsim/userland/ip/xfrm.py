@@ -55,7 +55,10 @@ def _mark(words: Words) -> Mark:
 
 
 class _Id:
-    """The fields that identify an IPsec state (SA): `src A dst A proto esp spi N`, with `reqid` and `mode`."""
+    """The fields that identify an IPsec state (SA).
+
+    On the command line they are `src A dst A proto esp spi N`, optionally with `reqid` and `mode`.
+    """
 
     def __init__(self) -> None:
         self.src: Address | None = None
@@ -66,7 +69,7 @@ class _Id:
         self.mode = "transport"
 
     def take(self, word: str, words: Words) -> bool:
-        """If `word` is the keyword of an identifying field, parse the field's value from `words`.
+        """If `word` is the keyword of an identifying field, parse the field's value from `words` and return True.
 
         Otherwise return False.
         """
@@ -92,9 +95,9 @@ class _Id:
         return True
 
     def ends(self) -> tuple[Address, Address]:
-        """Return the source and destination address.
+        """Return the source and the destination address.
 
-        One that was not given is the unspecified address, `0.0.0.0` or `::`.
+        An address that was not given is returned as the unspecified address, `0.0.0.0` or `::`.
         """
         wildcard = IPV6_ANY if 16 in (len(self.src or b""), len(self.dst or b"")) else IPV4_ANY
         return self.src or wildcard, self.dst or wildcard

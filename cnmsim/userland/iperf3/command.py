@@ -78,7 +78,7 @@ async def main(process: Process) -> int:
 
 
 def _short(arguments: list[str]) -> list[str]:
-    """Return the arguments with long options replaced by short ones."""
+    """Replace the long options in `arguments` by the short ones."""
     result = []
     for argument in arguments:
         name, equals, value = argument.removeprefix("--").partition("=")
@@ -114,7 +114,10 @@ def _problem(options: Options) -> str:
 
 
 def _amount(text: str, step: int = 1000) -> float | None:
-    """Return a number with a suffix K, M, G or T, `None` if it is none."""
+    """Parse a number with an optional suffix K, M, G or T, each a further factor of `step`.
+
+    Return `None` if the text is invalid.
+    """
     power = "kmgt".find(text[-1:].lower()) + 1 if text else 0
     try:
         value = float(text[:-1] if power else text)
@@ -129,12 +132,15 @@ def _error(process: Process, text: str) -> int:
 
 
 def _ids(is_server: bool) -> list[int]:
-    """Return the numbers of a test's streams: their file descriptors in the real program."""
+    """Return the numbers with which iperf3 labels the streams of a test, in order.
+
+    In the real program they are file descriptors, so they differ between server and client.
+    """
     return [5, *range(8 if is_server else 7, 300, 2)]
 
 
 def _connected(process: Process, stream: Stream) -> None:
-    """Print the addresses of a stream."""
+    """Print the line about a connected stream: its local and remote address and port."""
     (local, port), (remote, remote_port) = stream.socket.getsockname(), stream.socket.getpeername()
     process.write(
         f"[{stream.number:3d}] local {format_ip(unmapped(local))} port {port} "
@@ -323,7 +329,7 @@ def _stream(
 
 
 async def _accept_tcp(process: Process, listener: TcpSocket, cookie: bytes) -> TcpSocket:
-    """Return the next connection that begins with the test's cookie; refuse others."""
+    """Return the next TCP connection that begins with `cookie`, which identifies the test. Refuse all others."""
     while True:
         data = await listener.accept()
         stream = Control(data)
@@ -335,7 +341,7 @@ async def _accept_tcp(process: Process, listener: TcpSocket, cookie: bytes) -> T
 
 
 async def _refuse_others(listener: TcpSocket, over: Future[None]) -> None:
-    """Refuse connections while a test runs."""
+    """Refuse new connections until `over` is done, because a server runs only one test at a time."""
     while not over.is_done:
         other = await listener.accept()
         other.send(bytes([ACCESS_DENIED]))
@@ -350,7 +356,10 @@ def _udp_listener(process: Process, family: int, port: int) -> UdpSocket:
 
 
 async def _accept_udp(process: Process, waiting: UdpSocket, family: int, port: int) -> tuple[UdpSocket, UdpSocket]:
-    """Connect the waiting socket to the next client, and return it with a new waiting socket."""
+    """Wait for a datagram of the next client, and connect the socket `waiting` to that client.
+
+    Return the connected socket and a new socket that waits for further clients on the same port.
+    """
     _, peer = await waiting.recvfrom(30)
     waiting.connect(peer)
     following = _udp_listener(process, family, port)

@@ -25,7 +25,7 @@ def _scaled(value: float, step: int, units: tuple[str, ...]) -> str:
 
 
 def size_text(count: float) -> str:
-    """Format a number of bytes: `6.00 MBytes`."""
+    """Format a number of bytes, e.g. `6.00 MBytes`."""
     return _scaled(count, 1024, _BYTES)
 
 
@@ -35,14 +35,22 @@ def _head(name: str, start_s: float, end_s: float, count: float) -> str:
 
 
 def plain_line(name: str, start_s: float, end_s: float, count: float, role: str = "") -> str:
-    """Return the line of a TCP receiver."""
+    """Return the line of a TCP receiver.
+
+    `name` is the number of the stream, or `SUM`. `start_s` and `end_s` are the interval, `count` the bytes in it.
+    `role` is `sender` or `receiver` in the summary, "" in interval reports. The other lines have the same parameters.
+    """
     return f"{_head(name, start_s, end_s, count)}                  {role}"
 
 
 def sender_line(
     name: str, start_s: float, end_s: float, count: float, retransmitted: int, window: int | None, role: str = ""
 ) -> str:
-    """Return the line of a TCP sender; `window` is the congestion window in bytes, `None` in summaries."""
+    """Return the line of a TCP sender.
+
+    `retransmitted` is the number of TCP retransmissions, `window` the congestion window in bytes. `None` leaves the
+    window out, as in sums and summaries. The other parameters are those of `plain_line`.
+    """
     head = _head(name, start_s, end_s, count)
     if window is not None:
         return f"{head}  {retransmitted:3d}   {size_text(window)}       {role}"
@@ -50,13 +58,19 @@ def sender_line(
 
 
 def datagrams_line(name: str, start_s: float, end_s: float, count: float, packets: int) -> str:
-    """Return the interval line of a UDP sender."""
+    """Return the line of a UDP sender in an interval report. The parameters are those of `plain_line`.
+
+    `packets` is the number of datagrams sent in the interval.
+    """
     return f"{_head(name, start_s, end_s, count)}  {packets}  "
 
 
 def jitter_line(
     name: str, start_s: float, end_s: float, count: float, jitter_s: float, lost: int, total: int, role: str = ""
 ) -> str:
-    """Return the line of a UDP receiver, and of both ends in summaries."""
+    """Return the line of a UDP receiver, or of either end in the summary.
+
+    `lost` of `total` datagrams were lost. The other parameters are those of `plain_line`.
+    """
     share = "%.2g" % (100 * lost / total if total else 0)
     return f"{_head(name, start_s, end_s, count)}  {jitter_s * 1000:5.3f} ms  {lost}/{total} ({share}%)  {role}"

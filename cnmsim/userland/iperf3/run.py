@@ -1,4 +1,4 @@
-"""What iperf3's client and server have in common: a test's streams, interval reports and results."""
+"""The part that iperf3's client and server share: a test's streams, interval reports and results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Run:
-    """A running test at one end. `is_sender` is whether this end sends."""
+    """A running test as seen by one end, client or server. `is_sender` is True if this end sends the data."""
 
     process: Process
     protocol: str
@@ -41,7 +41,7 @@ class Run:
         return (self.process.clock.now_ns - self._begun_ns) / NS_PER_S
 
     def begin(self) -> None:
-        """Start the streams and the interval reports."""
+        """Print the header, then start the streams and the interval reports."""
         self._begun_ns = self.process.clock.now_ns
         self.process.write(f"{HEADERS[self.protocol, self.is_sender]}\n")
         for stream in self.streams:
@@ -88,7 +88,10 @@ class Run:
             self.process.write(f"{line}\n")
 
     def end(self) -> None:
-        """Stop the streams, and report the last interval if it is long or has data (iperf_print_intermediate)."""
+        """Stop the streams.
+
+        Report the last interval unless it is short and without data (iperf_print_intermediate).
+        """
         self.duration_s = max(self.elapsed_s, 1e-9)
         for stream in self.streams:
             stream.is_over = True
@@ -98,7 +101,7 @@ class Run:
             self._report()
 
     def results(self) -> list[dict[str, Any]]:
-        """Return this end's figures for the exchange of results."""
+        """Return the figures that this end sends to the other after the test, one dict per stream."""
         return [
             {
                 "id": at, "bytes": stream.total_bytes, "retransmits": stream.retransmitted if self.is_sender else -1,
@@ -109,7 +112,10 @@ class Run:
         ]  # fmt: skip
 
     def summarise(self, sent: list[dict[str, Any]] | None, received: list[dict[str, Any]] | None) -> None:
-        """Print the summary of what was sent and received, each if given."""
+        """Print the summary of the test. `sent` and `received` are the results of the sender and of the receiver.
+
+        `None` omits the lines of that end.
+        """
         is_retr = self.protocol == "tcp" and sent is not None
         self.process.write(f"{RULER}\n{SENDER_SUMMARY if is_retr else HEADERS[self.protocol, False]}\n")
         names = [str(stream.number) for stream in self.streams]

@@ -27,12 +27,15 @@ _HEADER = Struct("!III")
 
 
 class ControlError(Exception):
-    """The control connection was closed, or the peer refused the test; the text is that after `error - `."""
+    """The control connection was closed, or the peer refused the test.
+
+    The text is what iperf3 prints after `error - `.
+    """
 
 
 @define(eq=False)
 class Control:
-    """The control connection."""
+    """The control connection of a test, over which the two ends exchange states and parameters."""
 
     socket: TcpSocket
     _buffer: bytearray = field(factory=bytearray)
@@ -51,29 +54,33 @@ class Control:
         return data
 
     async def expect(self, state: int) -> None:
-        """Read states until `state`. Raises `ControlError` if the server is busy."""
+        """Read states until `state` is received; ignore all others. Raises `ControlError` if the server is busy."""
         while (received := (await self.read(1))[0]) != state:
             if received == ACCESS_DENIED:
                 raise ControlError("the server is busy running a test. try again later")
 
     def state(self, state: int) -> None:
-        """Send a state."""
+        """Send `state`, one byte such as `TEST_START`, to the peer."""
         self.socket.send(bytes([state]))
 
     async def read_json(self) -> dict[str, Any]:
-        """Read a JSON object with its length before it."""
+        """Read a JSON object that is preceded by its length."""
         value: dict[str, Any] = json.loads(await self.read(int.from_bytes(await self.read(4))))
         return value
 
     def write_json(self, value: dict[str, Any]) -> None:
-        """Send a JSON object with its length before it."""
+        """Send a JSON object preceded by its length."""
         data = json.dumps(value).encode()
         self.socket.send(len(data).to_bytes(4) + data)
 
 
 @define(eq=False)
 class Stream:
-    """One stream: bytes and packets sent or received so far, for UDP also loss and jitter."""
+    """One data stream of a test, and its counters so far.
+
+    `packets` counts blocks or datagrams; `lost` and `jitter_s` are counted by UDP receivers only. `is_over` ends the
+    stream.
+    """
 
     number: int
     socket: TcpSocket | UdpSocket
@@ -92,29 +99,29 @@ class Stream:
 
     @property
     def is_udp(self) -> bool:
-        """Whether the stream sends datagrams."""
+        """Whether the stream uses UDP."""
         return isinstance(self.socket, UdpSocket)
 
     @property
     def retransmitted(self) -> int:
-        """The number of TCP segments sent again."""
+        """The number of TCP retransmissions; 0 for UDP."""
         connection = self.socket._connection if isinstance(self.socket, TcpSocket) else None
         return connection.retransmitted if connection is not None else 0
 
     @property
     def window(self) -> int:
-        """The TCP congestion window in bytes."""
+        """The TCP congestion window in bytes; 0 for UDP."""
         connection = self.socket._connection if isinstance(self.socket, TcpSocket) else None
         return connection._cwnd.size if connection is not None else 0
 
     def next_interval(self) -> tuple[int, int, int, int]:
-        """Return bytes, packets, lost and retransmissions since the last call."""
+        """Return the bytes, packets, lost packets and retransmissions since the last call."""
         now = (self.total_bytes, self.packets, self.lost, self.retransmitted)
         before, self.mark = self.mark, now
         return now[0] - before[0], now[1] - before[1], now[2] - before[2], now[3] - before[3]
 
     async def send(self, process: Process) -> None:
-        """Send blocks at the stream's rate until `is_over` or `limit_bytes`."""
+        """Send blocks at the stream's rate until `is_over` is set or `limit_bytes` (0: no limit) have been sent."""
         clock, begun_ns = process.clock, process.clock.now_ns
         filler = bytes(self.block)
         rate = self.rate_bps or UNLIMITED_BPS
@@ -135,7 +142,7 @@ class Stream:
                 await process.sleep((due_ns - clock.now_ns) / NS_PER_S)
 
     async def receive(self, process: Process) -> None:
-        """Receive until the end of the connection."""
+        """Receive data until `is_over` is set or the connection ends."""
         try:
             while not self.is_over:
                 if isinstance(self.socket, UdpSocket):
@@ -149,7 +156,10 @@ class Stream:
             return
 
     def _count(self, data: bytes, now_s: float) -> None:
-        """Count a datagram, its loss and jitter (iperf_udp_recv, RFC 1889 §6.3.1)."""
+        """Count a received UDP datagram, and update loss and jitter (iperf_udp_recv, RFC 1889 §6.3.1).
+
+        `now_s` is the time of arrival.
+        """
         if len(data) < _HEADER.size or self.is_over:
             return
         self.total_bytes += len(data)

@@ -72,8 +72,8 @@ _STATUS_NO_SERVICE, _STATUS_USAGE, _STATUS_REFUSED = 1, 2, 255
 class _Command:
     """A parsed command line.
 
-    `command` is the letter of the command. `service` identifies the virtual service, as keyword arguments of
-    `Ipvs.find_service`. `options` holds all options.
+    `command` is the letter of the command, `options` holds all options. `service` holds the keyword arguments with
+    which `Ipvs.find_service` finds the virtual service.
     """
 
     command: str
@@ -82,7 +82,7 @@ class _Command:
 
     @property
     def server(self) -> dict[str, Any]:
-        """The real server that the options describe, as keyword arguments of `Ipvs.add_destination`."""
+        """The real server that the options describe, as keyword arguments for `Ipvs.add_destination`."""
         address, port = _host_and_port(self.options.get("r") or "", "illegal real server address[:port] specified")
         method = next((_METHODS[letter] for letter in "mig" if letter in self.options), "dr")
         return {"address": address, "port": port, "weight": self._weight(), "method": method}
@@ -95,7 +95,7 @@ class _Command:
 
 
 async def main(process: Process) -> int:
-    """Run `ipvsadm COMMAND OPTION…`. Without a command, list the services."""
+    """Run `ipvsadm COMMAND OPTION…`. If no command is given, list the services."""
     try:
         arguments = process.argv[1:] or ["-L"]
         command_line = _read(arguments)
@@ -151,7 +151,7 @@ def _check(command: str, options: Options) -> None:
 
 
 def _service(options: Options) -> dict[str, Any]:
-    """Return the options that identify a service as keyword arguments of `Ipvs.find_service`, {} if none are given.
+    """Return the keyword arguments for `Ipvs.find_service` that identify the service, {} if the options name none.
 
     Raises `UsageError` if an option is invalid.
     """
@@ -169,9 +169,9 @@ def _service(options: Options) -> dict[str, Any]:
 
 
 def _host_and_port(text: str, complaint: str) -> tuple[str, int]:
-    """Parse `10.0.1.4:80`, `10.0.1.4`, `[fd01::4]:80` or `fd01::4`. Return the host and the port (0: none).
+    """Parse `10.0.1.4:80`, `10.0.1.4`, `[fd01::4]:80` or `fd01::4`. Return the host and the port, 0 if there is none.
 
-    Raises `UsageError` with the text `complaint` if the address is invalid.
+    `complaint` is the text of the `UsageError` that is raised if the address is invalid.
     """
     if text.startswith("["):
         host, bracket, port = text[1:].partition("]:")

@@ -17,7 +17,10 @@ _METHOD_OPTIONS = {"masq": "-m", "dr": "-g", "tunnel": "-i"}
 
 @frozen
 class Format:
-    """The options of a listing: print ports as numbers, sort the entries, print counters exactly."""
+    """The options of a listing.
+
+    `is_numeric` prints ports as numbers, `is_sorted` sorts the entries, `is_exact` prints counters without K, M or G.
+    """
 
     is_numeric: bool = False
     is_sorted: bool = True
@@ -56,7 +59,7 @@ def _name(service: Service, style: Format) -> str:
 def _number(value: int, style: Format) -> str:
     """Format a counter in nine columns.
 
-    A longer counter is abbreviated with K, M, G or T, unless `style.is_exact` is set.
+    A counter that does not fit is abbreviated with K, M, G or T, unless `style.is_exact` is set.
     """
     if style.is_exact:
         return f"{value:>{max(9, len(str(value)) + 2)}}"
@@ -93,7 +96,7 @@ def header(kind: str) -> str:
 
 
 def service_text(service: Service, kind: str, style: Format) -> str:
-    """Format a service and its destinations, a line each. `kind` is the kind of listing, as for `header`."""
+    """Format a service and its destinations, one line each. `kind` is the kind of listing, as for `header`."""
     name = _name(service, style)
     if kind == "stats":
         rows = [_counters(name, service.counters, style)]

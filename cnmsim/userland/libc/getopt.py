@@ -32,7 +32,7 @@ class Options:
         return arguments[-1] if arguments else default
 
     def every(self, name: str) -> list[str]:
-        """Return the arguments of all occurrences of an option, in order."""
+        """Return the arguments of all occurrences of an option, in the order of the command line."""
         return self.values.get(name, [])
 
     def count(self, name: str) -> int:
@@ -41,7 +41,7 @@ class Options:
 
     @property
     def family(self) -> int:
-        """The address family to which `-4` or `-6` restricts the program: 4, 6, or 0 for both."""
+        """The address family that `-4` or `-6` selects: 4, 6, or 0 for both."""
         return 6 if "6" in self.values else 4 if "4" in self.values else 0
 
     def number(self, name: str, default: int, *, low: int = 0, high: int = 2**31 - 1) -> int:

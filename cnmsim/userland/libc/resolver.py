@@ -24,9 +24,9 @@ _MAX_SERVERS = 3
 
 
 class ResolveError(Exception):
-    """A name could not be resolved. The text is gai_strerror(3)'s.
+    """A name could not be resolved. The text is that of gai_strerror(3).
 
-    `is_temporary` is True if no name server answered.
+    `is_temporary` is True if the reason is that no name server answered.
     """
 
     def __init__(self, message: str, *, is_temporary: bool = False) -> None:
@@ -48,7 +48,7 @@ class ResolverConfig:
     def parse(cls, text: str, *, domain: str = "") -> ResolverConfig:
         """Parse the text of a resolv.conf(5). Unknown lines are ignored.
 
-        `domain` is the search list if the file does not contain one.
+        If the text contains no search list, `domain` is used as the search list.
         """
         servers: list[str] = []
         search: tuple[str, ...] = (domain,) if domain else ()
@@ -77,7 +77,7 @@ class ResolverConfig:
         return cls(tuple(servers[:_MAX_SERVERS]) or ("127.0.0.1",), search, ndots, timeout_s, attempts)
 
     def candidates(self, name: str) -> list[str]:
-        """Return the absolute names to query for `name`, in order (resolv.conf(5): `search`, `ndots`)."""
+        """Return the absolute names to try in turn for `name`, as `search` and `ndots` determine (resolv.conf(5))."""
         if name.endswith("."):
             return [name]
         searched = [f"{name}.{domain.strip('.')}." for domain in self.search]
@@ -97,7 +97,7 @@ def read_config(process: Process) -> ResolverConfig:
 
 
 def lookup_hosts(text: str, name: str, family: int = 0) -> list[Address]:
-    """Return the addresses of `name` in `text`, the content of /etc/hosts, in file order.
+    """Return the addresses of `name` in the text of /etc/hosts, in the order of the file.
 
     `family` is 4, 6, or 0 for both.
     """
@@ -117,10 +117,7 @@ def lookup_hosts(text: str, name: str, family: int = 0) -> list[Address]:
 
 
 def reverse_hosts(text: str, address: Address) -> str | None:
-    """Return the first name of an address in `text`, the content of /etc/hosts.
-
-    Return `None` if the address is not in it.
-    """
+    """Return the first name of an address in the text of /etc/hosts, or `None` if the address is not in it."""
     for line in text.splitlines():
         words = line.partition("#")[0].split()
         try:
@@ -140,7 +137,7 @@ def reverse_name(address: Address) -> str:
 
 @define
 class _Exchange:
-    """One attempt at one server: the queries sent, and the answers received so far, by query identifier."""
+    """One attempt to query one server: the queries sent, and the answers received so far by query identifier."""
 
     queries: list[dns.message.Message]
     answers: dict[int, dns.message.Message] = field(factory=dict)
@@ -151,7 +148,7 @@ class _Exchange:
 
 
 class Resolver:
-    """The stub resolver of one process."""
+    """The stub resolver that a process uses. `config` defaults to the settings of its /etc/resolv.conf."""
 
     def __init__(self, process: Process, config: ResolverConfig | None = None) -> None:
         self.process = process
@@ -164,10 +161,10 @@ class Resolver:
             return ""
 
     async def addresses(self, name: str, family: int = 0) -> list[Address]:
-        """Return the addresses of a name in order of preference (getaddrinfo(3)).
+        """Return the addresses of a name in order of preference, as getaddrinfo(3) does.
 
-        If `name` is an IP address, return just that. `family` is 4, 6, or 0 for both. Raises `ResolveError` if there
-        are no addresses.
+        If `name` is itself an IP address, only that is returned. `family` is 4, 6, or 0 for both. Raises
+        `ResolveError` if there are no addresses.
         """
         literal = literal_address(name.partition("%")[0])
         if literal is not None:
@@ -227,10 +224,10 @@ class Resolver:
         return None
 
     async def query(self, name: str, kinds: list[str]) -> list[dns.message.Message] | None:
-        """Query the name servers in turn, for all record types `kinds` at once. Return one answer per type.
+        """Query the name servers for all record types `kinds` of `name`. Return one answer per type.
 
-        Return `None` if no server answers. If a server answers with an error such as SERVFAIL or REFUSED, the next
-        one is queried. If all servers do so, the answers of the last one are returned.
+        The servers are tried in turn. After an error such as SERVFAIL or REFUSED the next one is tried; if all
+        servers fail so, the last one's answers are returned. Return `None` if no server answers.
         """
         import dns.exception
         import dns.message
@@ -300,7 +297,7 @@ def _addresses_in(answer: dns.message.Message) -> list[Address]:
 
 
 def literal_address(text: str) -> Address | None:
-    """Parse an IP address. Return `None` if the text is not one, i.e. a host name."""
+    """Parse an IP address. Return `None` if the text is something else, e.g. a host name."""
     try:
         return parse_ip(text)
     except ValueError:
@@ -330,8 +327,8 @@ def _precedence(address: Address) -> int:
 def sort_addresses(process: Process, addresses: list[Address]) -> list[Address]:
     """Sort destination addresses as getaddrinfo(3) does (RFC 6724 §6).
 
-    Reachable addresses come first, then those whose scope and then whose label equal the source address's. Ties are
-    broken by precedence, then by scope, then by the original order.
+    Reachable addresses come first. Then come those with the scope of their source address, and then those with its
+    label. The remaining order is that of precedence, then scope, then the original order.
     """
     if len(addresses) < 2:
         return addresses
@@ -353,5 +350,5 @@ def sort_addresses(process: Process, addresses: list[Address]) -> list[Address]:
 
 
 def bracketed(address: Address) -> str:
-    """Format an address for a URL: an IPv6 address in brackets."""
+    """Format an address as in a URL: IPv6 addresses are enclosed in brackets."""
     return f"[{format_ip(address)}]" if len(address) == 16 else format_ip(address)

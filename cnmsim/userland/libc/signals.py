@@ -35,12 +35,15 @@ def signal_name(number: int) -> str:
 
 
 def signal_description(number: int) -> str:
-    """Return the text of strsignal(3) for a signal."""
+    """Return the description of a signal that strsignal(3) returns, e.g. `Killed`."""
     return _DESCRIPTIONS[number - 1] if 0 < number <= len(NAMES) else f"Unknown signal {number}"
 
 
 def signal_list(texts: list[str]) -> str:
-    """Return what `kill -l [SIGNAL]…` prints in busybox."""
+    """Return what busybox's `kill -l` prints.
+
+    That is a list of all signals or, if `texts` is not empty, of the signals named in it.
+    """
     if not texts:
         return "".join(f"{number:2d}) {name}\n" for number, name in enumerate(NAMES, 1))
     lines: list[str] = []
@@ -52,9 +55,9 @@ def signal_list(texts: list[str]) -> str:
 
 
 def take_signal(arguments: list[str]) -> tuple[str, int | None]:
-    """Remove `-SIGNAL` or `-s SIGNAL` from the front of kill's arguments.
+    """Remove `-SIGNAL` or `-s SIGNAL` from the beginning of kill's arguments.
 
-    Return the signal as it was typed, and its number (`None` if there is no such signal).
+    Return the signal as the user typed it, and its number (`None` if there is no such signal).
     """
     text = arguments.pop(0)[1:]
     if text == "s" and arguments:

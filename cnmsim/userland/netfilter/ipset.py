@@ -68,7 +68,7 @@ def _run(process: Process, command: str, words: list[str], *, is_lenient: bool) 
 
 
 def _check_create(words: list[str]) -> None:
-    """Reject options of `create` that are not modelled: timeouts, counters, comments, other sizes."""
+    """Raise `_Failure` if `ipset create` has options that are not modelled, such as timeouts or counters."""
     fine = {"family": ("inet", "inet6"), "hashsize": ("1024",), "maxelem": ("65536",)}
     rest = [word for word in words if word not in ("inet", "inet6")]
     while rest:

@@ -1,7 +1,7 @@
-"""iptables, ip6tables, and their -save and -restore programs (1.8.11). The kernel package parses and lists the rules.
+"""The iptables and ip6tables commands, with their -save and -restore programs (1.8.11).
 
-The plain names are the nf_tables variant, as on Debian. Each variant also has names of its own, such as
-`iptables-legacy` or `iptables-nft`.
+The kernel package parses and lists the rules. A plain name such as `iptables` is the nf_tables variant, as on Debian.
+Each variant also has names of its own, such as `iptables-legacy` or `iptables-nft`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def _variant(name: str) -> Variant:
 
 
 def _warn(process: Process, tables: IpTables, suffix: str = "") -> None:
-    """Print iptables-nft's warning that tables of the legacy variant exist (nft_check_xt_legacy).
+    """Print iptables-nft's warning that tables of the legacy variant exist, if there are any (nft_check_xt_legacy).
 
-    `suffix` is the suffix of the program to use instead, such as `-save`.
+    The warning names the legacy program that shows them; `suffix`, such as `-save`, is the end of its name.
     """
     if tables.variant is NFT and process.namespace.netfilter.has_legacy_tables(tables.family):
         other = f"{program_name(tables.family)}-legacy"
@@ -52,7 +52,7 @@ def _lists_rules(arguments: list[str]) -> bool:
 
 
 def _program(process: Process) -> str:
-    """Return the program's name as its messages print it, without `-legacy` or `-nft`."""
+    """Return the program's name as it appears in its messages, i.e. without `-legacy` or `-nft`."""
     return invoked_name(process).replace("-legacy", "").replace("-nft", "")
 
 

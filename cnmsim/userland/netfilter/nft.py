@@ -1,4 +1,4 @@
-"""nft (nftables 1.1.3): its options and its input. The kernel package executes the commands."""
+"""The nft command (nftables 1.1.3): reads options and input. The kernel package executes the commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONG = {
 
 
 async def main(process: Process) -> int:
-    """Run `nft [-a] COMMAND…` or `nft -f FILE`. If any command is invalid, none takes effect."""
+    """Run `nft [-a] COMMAND…` or `nft -f FILE`. If one command is invalid, none of them takes effect."""
     try:
         options = getopt(process.argv[1:], "af:vnstj", _LONG)
     except UsageError as error:

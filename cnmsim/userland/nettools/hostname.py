@@ -1,4 +1,4 @@
-"""hostname: busybox's version for containers, Debian's for hosts."""
+"""The hostname command: busybox's version for containers, Debian's for hosts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Show or set hostname or DNS domain name
 
 
 async def busybox(process: Process) -> int:
-    """Run `hostname [-sidf] [HOSTNAME | -F FILE]`. With -i, -d and -f it queries the resolver."""
+    """Run busybox `hostname [-sidf] [HOSTNAME | -F FILE]`. With -i, -d and -f the resolver is queried."""
     options = read_options(process, "sfidF:", _USAGE)
     if options is None:
         return 1
@@ -42,7 +42,7 @@ async def busybox(process: Process) -> int:
 
 
 async def debian(process: Process) -> int:
-    """Run `hostname [-sfdiIA] [HOSTNAME | -F FILE]`."""
+    """Run Debian's `hostname [-sfdiIA] [HOSTNAME | -F FILE]`."""
     long = {
         "short": "s", "fqdn": "f", "long": "f", "domain": "d", "ip-address": "i", "all-ip-addresses": "I",
         "file=": "F",

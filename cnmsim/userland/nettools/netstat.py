@@ -136,7 +136,7 @@ def _line(info: SocketInfo, width: int, *, is_nettools: bool, has_owner: bool, u
 
 
 def _user(process: Process, info: SocketInfo, options: Options) -> str:
-    """Return the owner column of a socket: the user name with -e, the user id with -e and -n, "" without -e."""
+    """Return the owner column of a socket: the user name with -e, the user id with -e and -n, and "" without -e."""
     if "e" not in options:
         return ""
     owner = process.machine.processes.get(info.pid)

@@ -26,10 +26,10 @@ def netmask(prefix: Prefix) -> str:
 def table_lines(
     namespace: NetworkNamespace, *, is_numeric: bool, is_netstat: bool = False, is_nettools: bool = False
 ) -> list[str]:
-    """Return the lines of the IPv4 routing table without the header.
+    """Return the lines of the IPv4 routing table, without the header.
 
-    `is_numeric` suppresses names. `is_netstat` selects the columns of `netstat -r`, `is_nettools` the format of
-    net-tools.
+    `is_numeric` prints `0.0.0.0` instead of `default` and `*`. `is_netstat` selects the columns of `netstat -r`,
+    `is_nettools` the format of net-tools instead of busybox's.
     """
     lines: list[str] = []
     for route in namespace.routes4.routes:
@@ -80,7 +80,7 @@ async def main(process: Process) -> int:
 
 
 def _translate(words: list[str]) -> list[str]:
-    """Translate the arguments of `route add` or `route del` to those of `ip route add`."""
+    """Translate the arguments of `route add` or `route del` to those of `ip route add`, e.g. `gw` to `via`."""
     is_host = "-host" in words
     rest = [word for word in words if word not in ("-net", "-host")]
     target, rest = rest[0], rest[1:]

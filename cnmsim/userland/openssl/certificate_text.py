@@ -42,7 +42,7 @@ _CURVES = {
 
 
 def name_text(name: x509.Name) -> str:
-    """Return a distinguished name in the form `C=DE, O=Example, CN=host`."""
+    """Format a distinguished name, e.g. `C=DE, O=Example, CN=host`."""
     return ", ".join(
         " + ".join(
             f"{_ATTRIBUTES.get(part.oid.dotted_string, part.oid.dotted_string)}={part.value!s}"
@@ -53,20 +53,20 @@ def name_text(name: x509.Name) -> str:
 
 
 def date_text(moment: datetime, *, is_iso: bool = False) -> str:
-    """Return a time in the form `Dec  1 20:51:00 2026 GMT`, or as ISO 8601."""
+    """Format a time, e.g. `Dec  1 20:51:00 2026 GMT`, or with `is_iso` e.g. `2026-12-01 20:51:00Z`."""
     if is_iso:
         return f"{moment:%Y-%m-%d %H:%M:%SZ}"
     return f"{moment:%b} {moment.day:2d} {moment:%H:%M:%S %Y} GMT"
 
 
 def colons(data: bytes, *, upper: bool = True) -> str:
-    """Return bytes in hexadecimal, separated by colons."""
+    """Format bytes in hexadecimal, separated by colons; `upper` selects upper-case digits."""
     text = data.hex(":")
     return text.upper() if upper else text
 
 
 def certificate_text(certificate: x509.Certificate) -> str:
-    """Return the whole certificate as text (-text)."""
+    """Format a whole certificate as the option -text does."""
     serial = certificate.serial_number
     algorithm = certificate.signature_algorithm_oid._name
     lines = [

@@ -1,4 +1,4 @@
-"""openssl of OpenSSL 3.5: `openssl x509` and `openssl version`."""
+"""The `openssl` command of OpenSSL 3.5: `openssl x509` and `openssl version`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def _x509(process: Process, arguments: list[str]) -> int:
             return 1
         flags.add(option)
         for item in ("startdate", "enddate") if option == "dates" else (option,):
-            if item in _PRINTED:  # the last place of an option counts
+            if item in _PRINTED:  # a repeated option is printed at its last place
                 printed = [*(other for other in printed if other != item), item]
     if "checkend" in values and not is_number(values["checkend"].lstrip("-")):
         process.error(f'x509: Can\'t parse "{values["checkend"]}" as a number\nx509: Use -help for summary.\n')

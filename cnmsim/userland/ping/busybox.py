@@ -1,4 +1,4 @@
-"""busybox ping and ping6. They ignore ICMP errors, as in busybox."""
+"""busybox ping and ping6. Like the real programs, they ignore ICMP errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Session(EchoSession):
     options: Options
 
     def take(self, packet: Packet) -> None:
-        """Process a received packet: if it is a reply to this program, count it and, without -q, print it."""
+        """Process a received packet. If it is a reply to this ping, count it and, without -q, print it."""
         reply = self.count_reply(packet) if is_echo_reply(packet) else None
         if reply is not None and "q" not in self.options:
             self.process.write(

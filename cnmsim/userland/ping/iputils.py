@@ -42,7 +42,7 @@ _ERRORS6 = {
 
 
 def round_trip(time_ns: int) -> str:
-    """Format a round-trip time in ms with the number of digits that iputils prints."""
+    """Format a round-trip time in nanoseconds as milliseconds, with as many digits as iputils prints."""
     micros = time_ns // 1000
     if micros >= 100_000:
         return f"{(micros + 500) // 1000}"
@@ -54,7 +54,7 @@ def round_trip(time_ns: int) -> str:
 
 
 def error_text(packet: Packet) -> str:
-    """Return iputils' description of an ICMP or ICMPv6 error, e.g. `Destination Host Unreachable`."""
+    """Return iputils' text for an ICMP or ICMPv6 error, e.g. `Destination Host Unreachable`."""
     names = _ERRORS6 if packet.family == 6 else _ERRORS4
     mtu = int.from_bytes(packet.payload[4:8]) if packet.family == 6 else int.from_bytes(packet.payload[6:8])
     code = 0 if (packet.family, packet.icmp_type) == (6, 2) else packet.icmp_code
@@ -65,7 +65,7 @@ def error_text(packet: Packet) -> str:
 
 
 def quoted_sequence(packet: Packet) -> int:
-    """Return the sequence number of the echo request that an ICMP error quotes."""
+    """Return the sequence number of the echo request that is quoted in an ICMP error."""
     quoted = packet.payload[8:]
     at = 40 if packet.family == 6 else (quoted[0] & 0xF) * 4
     return int.from_bytes(quoted[at + 6 : at + 8])
@@ -98,7 +98,7 @@ class _Session(EchoSession):
         return self.names[address]
 
     def stamp(self) -> str:
-        """Return the time stamp that -D prints before a line, or "" without -D."""
+        """Return the time stamp that -D prints at the beginning of a line, or "" without -D."""
         if not self.has_stamps:
             return ""
         seconds, nanos = divmod(self.process.clock.now_ns, NS_PER_S)
@@ -286,7 +286,7 @@ def _send(session: _Session, socket: IcmpSocket) -> None:
 
 
 def _tos(text: str | None) -> int:
-    """Parse a type-of-service value, decimal or hexadecimal. Raises `UsageError` if it is invalid."""
+    """Parse a type-of-service value, decimal or hexadecimal; `None` means 0. Raises `UsageError` if it is invalid."""
     try:
         value = int(text or "0", 16 if (text or "").lower().startswith("0x") else 10)
     except ValueError:
@@ -297,7 +297,10 @@ def _tos(text: str | None) -> int:
 
 
 def _pattern(text: str | None) -> bytes:
-    """Parse the pattern that fills the payload, up to 16 bytes in hexadecimal. Raises `UsageError` if invalid."""
+    """Parse the pattern that fills the payload, up to 16 bytes in hexadecimal; `None` means no pattern.
+
+    Raises `UsageError` if it is invalid.
+    """
     digits = text or ""
     if any(digit not in "0123456789abcdefABCDEF" for digit in digits):
         raise UsageError(f"invalid argument: '{text}': patterns must be specified as hex digits")

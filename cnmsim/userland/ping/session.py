@@ -1,4 +1,4 @@
-"""The bookkeeping of echo requests and replies that busybox' and iputils' ping share."""
+"""The echo requests and replies of one run of ping, shared by the ping commands of busybox and iputils."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class EchoSession:
     repeated: int = field(default=0, init=False)
 
     def count_reply(self, packet: Packet) -> EchoReply | None:
-        """Count an echo reply. Return `None` if its sequence number is that of no request sent before."""
+        """Count an echo reply and return it. Return `None` if no request with its sequence number has been sent."""
         sequence = echo_sequence(packet)
         sent = self.sent_ns.get(sequence)
         if sent is None:

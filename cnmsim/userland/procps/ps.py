@@ -1,4 +1,4 @@
-"""ps of procps-ng, for hosts."""
+"""The ps command of procps-ng, for hosts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SELECTING = ("p", "C", "u", "U")
 async def main(process: Process) -> int:
     """Run `ps [-e] [-f] [aux] [-o COLUMNS] [-p PID,…] [-C NAME,…] [--no-headers]`: list the host's processes.
 
-    Without a selection all processes are listed: none belongs to a terminal.
+    Even without -e, all processes are listed: none belongs to a terminal.
     """
     arguments, selection = _selection(process.argv[1:])
     try:
@@ -44,7 +44,10 @@ async def main(process: Process) -> int:
 
 
 def _selection(arguments: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Split `-p`, `-C` and `-u` with their values from the other arguments."""
+    """Separate the options `-p`, `-C` and `-u` from the other arguments.
+
+    Return the other arguments, and the selecting options as (letter, value).
+    """
     others: list[str] = []
     selection: list[tuple[str, str]] = []
     at = 0

@@ -1,4 +1,4 @@
-"""sysctl: procps' for hosts, busybox's for containers. Reads and writes the namespace's network settings."""
+"""The sysctl command: reads and writes the namespace's network settings. Hosts have procps', containers busybox's."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def _key(text: str) -> str:
-    """Convert a key to the form with dots: `net/ipv4/conf/eth0.5/forwarding` → `net.ipv4.conf.eth0/5.forwarding`.
+    """Convert a key to the form with dots, e.g. `net/ipv4/conf/eth0.5/mtu` to `net.ipv4.conf.eth0/5.mtu`.
 
-    In a key written with slashes a dot is part of a name, and becomes a slash.
+    In the form with slashes, a dot is part of a name; in the form with dots it is written as a slash.
     """
     if "/" in text and ("." not in text or text.index("/") < text.index(".")):
         return text.replace(".", "\0").replace("/", ".").replace("\0", "/")
@@ -105,9 +105,9 @@ async def busybox(process: Process) -> int:
 
 
 def _show_or_set(process: Process, operand: str, options: Options) -> None:
-    """Show or set one key: `operand` is `KEY` or `KEY=VALUE`.
+    """Show or set one key. `operand` is `KEY` or `KEY=VALUE`.
 
-    Raises `OSError` where the file in /proc/sys would, and `ValueError` for a malformed operand.
+    Raises `OSError` if reading or writing the file in /proc/sys would fail, and `ValueError` for a malformed operand.
     """
     name, equals, value = operand.partition("=")
     key = name.replace("/", ".")

@@ -1,4 +1,4 @@
-"""Apache httpd: serves the files of htdocs, with Apache's log lines (image httpd:2.4)."""
+"""Apache httpd: serves the files of htdocs, and writes log lines as the image httpd:2.4 does."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def answer(process: Process, request: Request) -> Response:
 
 
 def log(process: Process, request: Request, response: Response) -> None:
-    """Write Apache's line about a request, in the common log format."""
+    """Write Apache's log line about a request, in the common log format."""
     process.write(
         f'{request.client} - - [{stamp(process, "%d/%b/%Y:%H:%M:%S +0000")}] "{request.message.start}" '
         f"{response.status} {0 if request.method == 'HEAD' else len(response.body)}\n"
@@ -61,7 +61,7 @@ def log(process: Process, request: Request, response: Response) -> None:
 
 
 async def main(process: Process) -> int:
-    """Run `httpd-foreground` or `apache2-foreground`: serve port 80 until a signal ends it."""
+    """Run `httpd-foreground` or `apache2-foreground`: serve port 80 until a signal ends the process."""
     server = HttpServer(
         process, lambda request: answer(process, request), lambda request, response: log(process, request, response)
     )

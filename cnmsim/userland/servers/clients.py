@@ -1,4 +1,4 @@
-"""The clients that health checks use: each connects to the server and reports as the real program does."""
+"""The client programs that health checks run: each connects to the server and prints what the real program does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ _MONGO_ADDRESS = re.compile(r"(?:mongodb://)?(?:[^@/\s]*@)?([\w.-]+):([0-9]+)")
 
 
 def _option(process: Process, *names: str) -> str:
-    """Return the value of an option in any of its forms (`-p 1`, `-p1`, `--port 1`, `--port=1`), or ""."""
+    """Return the value of an option, or "" if it was not given.
+
+    `names` are the option's spellings, e.g. `-p` and `--port`. The forms `-p 1`, `-p1`, `--port 1` and `--port=1` are
+    accepted.
+    """
     words = process.argv[1:]
     for number, word in enumerate(words):
         for name in names:
@@ -33,7 +37,7 @@ def _option(process: Process, *names: str) -> str:
 
 
 def _operands(process: Process, with_value: str) -> list[str]:
-    """Return the arguments that are no options. `with_value` holds the short options that take a value."""
+    """Return the arguments that are not options. `with_value` holds the letters of options that take a value."""
     words, operands = process.argv[1:], []
     while words:
         word = words.pop(0)
@@ -45,7 +49,7 @@ def _operands(process: Process, with_value: str) -> list[str]:
 
 
 async def _connect(process: Process, host: str, port: int) -> TcpSocket | str:
-    """Return a connection to the server, or the text of the error."""
+    """Connect to the server. Return the connection, or the text of the error as a string."""
     try:
         addresses = await Resolver(process).addresses(host)
     except ResolveError:

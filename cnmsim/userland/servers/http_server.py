@@ -1,4 +1,4 @@
-"""The part that web servers share: accept connections, read requests, answer each, and log it."""
+"""The part that all simulated web servers share: accept connections, read requests, respond, and log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIGQUIT, _SIGUSR1, _SIGWINCH = 3, 10, 28
 
 @frozen
 class Request:
-    """One request: the message, its method and target, and the peer's and the server's address and port."""
+    """One request: its message, method and target, and the address and port of both the client and the server."""
 
     message: Message
     method: str
@@ -38,17 +38,17 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The target without the query."""
+        """The path of the requested URL: the target without the query."""
         return self.target.partition("?")[0]
 
     def header(self, name: str, default: str = "-") -> str:
-        """Return a header of the request, `default` if it has none."""
+        """Return the value of the header `name`, or `default` if the request does not have it."""
         return self.message.header(name) or default
 
 
 @frozen
 class Response:
-    """A response: status, headers in order (without Content-Length) and body."""
+    """A response: status code, header lines in order (without Content-Length), and body."""
 
     status: int
     headers: tuple[str, ...]
@@ -57,9 +57,9 @@ class Response:
 
 @define(eq=False)
 class HttpServer:
-    """A web server: `answer` returns the response to a request, `log` writes the line about it.
+    """A web server. `answer` returns the response to a request; `log` writes the log line about both.
 
-    Connections are kept alive, as HTTP/1.1 has it (RFC 9112, section 9.3).
+    Connections stay open for further requests as in HTTP/1.1 (RFC 9112, section 9.3).
     """
 
     process: Process
@@ -67,7 +67,7 @@ class HttpServer:
     log: Callable[[Request, Response], None] = field(default=lambda _request, _response: None)
 
     def listen(self, port: int) -> str:
-        """Listen on a port of all addresses. Return the error text if that fails, else ""."""
+        """Listen on `port` of all addresses. Return "" on success, else the text of the error."""
         listener = self.process.tcp(6)
         listener.reuse_address = True
         try:
@@ -96,7 +96,7 @@ class HttpServer:
             connection.close()
 
     async def _serve_one(self, stream: Stream, connection: TcpSocket) -> bool:
-        """Serve one request. Return True if the connection stays open."""
+        """Read one request and respond to it. Return True if the connection stays open."""
         message = await stream.head()
         if message is None:
             return False
@@ -122,12 +122,12 @@ class HttpServer:
 
 
 def address_text(address: bytes) -> str:
-    """Return an address as servers print it: an IPv4 address that arrived on an IPv6 socket as IPv4."""
+    """Format an address as servers print it. An IPv4 client of an IPv6 socket is printed as an IPv4 address."""
     return format_ip(address[12:] if len(address) == 16 and address[:12] == bytes(10) + b"\xff\xff" else address)
 
 
 async def until_signal(process: Process) -> int:
-    """Wait for a signal that ends a server (SIGTERM, SIGINT, SIGQUIT, SIGWINCH). Return exit status 0."""
+    """Wait for a signal that ends a server, such as SIGTERM or SIGINT. Return exit status 0."""
     for signal in (SIGINT, SIGTERM, _SIGQUIT, _SIGUSR1, _SIGWINCH):
         process.handlers[signal] = lambda: process.exit(0)
     await process.sleep(inf)
@@ -135,10 +135,10 @@ async def until_signal(process: Process) -> int:
 
 
 def stamp(process: Process, form: str) -> str:
-    """Return the time of day in UTC, in the format of strftime(3)."""
+    """Return the current UTC time in `form`, a format of strftime(3)."""
     return time.strftime(form, time.gmtime(time_of_day_s(process)))
 
 
 def date_header(process: Process) -> str:
-    """Return the `Date` header."""
+    """Return the `Date` header with the current time, as a header line."""
     return f"Date: {http_date(time_of_day_s(process))}"

@@ -1,4 +1,4 @@
-"""nginx: serves the files of /usr/share/nginx/html, with nginx's log lines.
+"""nginx: serves the files of /usr/share/nginx/html, and writes log lines as nginx does.
 
 The formats are those of the image nginx:1.29 (`docker-entrypoint.sh`, `nginx.conf`).
 """
@@ -42,7 +42,7 @@ _TYPES = {
 
 
 def start_lines(process: Process) -> str:
-    """Return what the image writes at the start: the entrypoint's lines and nginx's notices."""
+    """Return the text that the image writes when it starts: the lines of its entrypoint and nginx's notices."""
     now = stamp(process, "%Y/%m/%d %H:%M:%S")
     return _ENTRYPOINT + "".join(f"{now} [notice] 1#1: {text}\n" for text in _NOTICES)
 
@@ -94,7 +94,7 @@ def _log_error(process: Process, request: Request, name: str) -> None:
 
 
 def log(process: Process, request: Request, response: Response) -> None:
-    """Write nginx's line about a request, in the image's log format `main`."""
+    """Write nginx's log line about a request, in the image's log format `main`."""
     process.write(
         f'{request.client} - - [{stamp(process, "%d/%b/%Y:%H:%M:%S +0000")}] "{request.message.start}" '
         f'{response.status} {0 if request.method == "HEAD" else len(response.body)} "{request.header("Referer")}" '

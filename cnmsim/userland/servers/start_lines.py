@@ -1,6 +1,6 @@
 """The lines that well-known servers write to their log when they are ready, and their access log lines.
 
-A client that waits for such a line (`database system is ready to accept connections`) thus finds it. The texts are
+They are for clients that wait for such a line, e.g. `database system is ready to accept connections`. The texts are
 those of the servers' images.
 """
 
@@ -132,13 +132,16 @@ _ACCESS: dict[str, tuple[str, str]] = {
 
 
 def start_lines(process: Process, server: str, port: int) -> str:
-    """Return the lines that a server writes when it is ready, "" if they are not known."""
+    """Return the lines that the program `server` writes when it is ready to serve `port`, "" if unknown."""
     form, lines = _LINES.get(server, ("", ""))
     return lines.format(t=stamp(process, form), port=port)
 
 
 def access_line(process: Process, server: str, request: bytes, client: str, client_port: int, size: int) -> str:
-    """Return the line that a server writes about an HTTP request, "" if it writes none."""
+    """Return the access log line that the program `server` writes about an HTTP request, "" if it writes none.
+
+    `request` is the received text of the request, `size` the number of bytes in the response's body.
+    """
     form, line = _ACCESS.get(server, ("", ""))
     head = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     agent = next((item.partition(":")[2].strip() for item in head if item.lower().startswith("user-agent:")), "-")

@@ -1,4 +1,4 @@
-"""traefik/whoami: answers with the host name, the addresses, and the request (traefik/whoami `app.go`)."""
+"""traefik/whoami: responds with its host name, its addresses, and the request it received (`app.go`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def answer(process: Process, request: Request) -> Response:
-    """Return the page of whoami for a request; `/health` is empty."""
+    """Return whoami's response to a request. The response to `/health` has no body."""
     headers = (date_header(process), "Content-Type: text/plain; charset=utf-8")
     if request.path == "/health":
         return Response(200, headers)
@@ -38,7 +38,7 @@ def _headers(message: Message) -> list[tuple[str, str]]:
 
 
 async def main(process: Process) -> int:
-    """Run `whoami [--port PORT] [--name NAME] [--verbose]`: serve the port until a signal ends it."""
+    """Run `whoami [--port PORT] [--name NAME] [--verbose]`: serve the port until a signal ends the process."""
     words = process.argv[1:]
     options = dict(zip(words, [*words[1:], ""], strict=False)) | dict(
         word.split("=", 1) for word in words if "=" in word

@@ -18,7 +18,7 @@ _MAX_DEPTH = 64
 
 
 class ShellArithmeticError(Exception):
-    """The expression cannot be evaluated. The text is ash's error message, `bash_text` bash's.
+    """The expression cannot be evaluated. The exception's text is ash's error message, `bash_text` is bash's.
 
     `rest` is the part of the expression at which bash found the error.
     """
@@ -70,9 +70,10 @@ class _Evaluator:
     def __init__(self, text: str, variables: MutableMapping[str, str], depth: int) -> None:
         self.text, self.variables, self.depth = text, variables, depth
         self.tokens: list[str] = []
-        #: Where each token starts in the text.
+        #: The index in the text at which each token starts.
         self.starts: list[int] = []
-        #: Whether the operand being read is evaluated: not after `0 &&`, `1 ||` and in the other half of `?:`.
+        #: Whether the operand being read is evaluated. It is not after `0 &&` or `1 ||`, nor in the unused branch of
+        #: `?:`.
         self.is_needed = True
         self.at = at = 0
         while at < len(text.rstrip()):

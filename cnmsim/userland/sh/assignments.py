@@ -17,7 +17,10 @@ _ASSIGNMENT_WORD = re.compile(r"([A-Za-z_]\w*(?:\[.*\])?\+?)=", re.DOTALL)
 
 
 class ArrayArgument(str):
-    """An argument `NAME=(…)` of a declaration builtin: its name with `=` or `+=`, and the values."""
+    """An argument `NAME=(…)` of a builtin such as `declare`. The string is `NAME=` or `NAME+=`.
+
+    `elements` holds the values, as `expand_elements` returns them.
+    """
 
     __slots__ = ("elements",)
 
@@ -25,7 +28,10 @@ class ArrayArgument(str):
 
 
 async def command_words(shell: ShellState, node: Simple) -> list[str]:
-    """Expand the words of a simple command. In bash, the assignments of `declare` and its like are not split."""
+    """Expand the words of a simple command. Return the resulting arguments.
+
+    In bash, an argument `NAME=VALUE` of `declare`, `export` and similar builtins is not split into several arguments.
+    """
     first = node.words[0] if node.words else ()
     name = first[0].text if len(first) == 1 and isinstance(first[0], Text) else ""
     if not shell.is_bash or name not in _DECLARATIONS:
@@ -48,9 +54,9 @@ async def command_words(shell: ShellState, node: Simple) -> list[str]:
 
 
 async def assign(shell: ShellState, name: str, word: Word) -> str:
-    """Assign a word to a variable, an element or an array. Return the assignment as `set -x` shows it.
+    """Assign a word to a variable, an array element or an array. Return the assignment as `set -x` prints it.
 
-    A `+` at the end of the name appends.
+    If `name` ends with `+`, the word is appended.
     """
     appends = name.endswith("+")
     name = await expand_reference(shell, name.removesuffix("+")) if shell.is_bash else name

@@ -13,7 +13,7 @@ _LETTERS = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?[0-9]+))?")
 
 
 def expand_braces(word: Word) -> list[Word]:
-    """Return the words that a word stands for: itself if it has no braces to expand."""
+    """Return the words to which brace expansion expands `word`: `[word]` if it contains no braces to expand."""
     if not any(isinstance(part, Text) and not part.is_quoted and "{" in part.text for part in word):
         return [word]
     items: _Items = []
@@ -62,7 +62,10 @@ def _closing(items: _Items, start: int) -> int | None:
 
 
 def _choices(items: _Items) -> list[_Items] | None:
-    """Return what the content of braces stands for, or `None` if it is neither a list nor a sequence."""
+    """Return the alternatives for the content of a pair of braces, e.g. `a` and `b` for `a,b`.
+
+    Return `None` if the content is neither a list nor a sequence such as `1..3`.
+    """
     text = "".join(item if isinstance(item, str) else "\0" for item in items)
     numbers, letters = _NUMBERS.fullmatch(text), _LETTERS.fullmatch(text)
     if numbers is not None or letters is not None:

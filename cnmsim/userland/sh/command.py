@@ -1,4 +1,4 @@
-"""`sh`, a POSIX shell for the commands that containers run, with busybox ash's error messages, and `bash`.
+"""The command `sh`, a POSIX shell with busybox ash's error messages, and `bash` with bash's own syntax.
 
 Not supported: job control, coprocesses, and the expansion of aliases. At a terminal Ctrl-C returns to the prompt.
 """
@@ -95,7 +95,10 @@ def _set_flags(shell: Shell, values: dict[str, list[str]]) -> None:
 async def run_script(
     process: Process, path: str, arguments: list[str], options: dict[str, list[str]] | None = None
 ) -> int:
-    """Run a script file as `sh [OPTIONS] PATH ARGUMENT…` does. Return its exit status."""
+    """Run a script file as `sh [OPTIONS] PATH ARGUMENT…` does. Return its exit status.
+
+    `options` maps each option letter to its arguments.
+    """
     shell = Shell(process, _builtins(process), name=path, arguments=arguments)
     _set_flags(shell, options or {})
     return await run_script_file(shell, path)

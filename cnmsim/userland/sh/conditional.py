@@ -1,4 +1,4 @@
-"""The `[[ … ]]` command: string patterns, regular expressions, numbers, files, `&&`, `||`, `!` and parentheses."""
+"""The `[[ … ]]` command: tests of strings, patterns, numbers and files, with `&&`, `||`, `!` and parentheses."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _BINARY = ("==", "=", "!=", "=~", "<", ">", "-eq", "-ne", "-lt", "-le", "-gt", "
 
 
 class ConditionalError(Exception):
-    """The expression is invalid."""
+    """The expression in `[[ … ]]` is invalid."""
 
 
 class Conditional:
-    """Evaluates the words between `[[` and `]]`."""
+    """Evaluates the expression that the words between `[[` and `]]` form."""
 
     def __init__(self, shell: ShellState, words: tuple[Word, ...]) -> None:
         self._shell, self._words, self._at = shell, words, 0
 
     async def value(self) -> bool:
-        """Return the value of the expression. Raises `ConditionalError` if it is invalid."""
+        """Evaluate the expression. Return its truth value. Raises `ConditionalError` if it is invalid."""
         result = await self._or(is_needed=True)
         if self._at < len(self._words):
             raise ConditionalError(f"{self._plain()}: unknown operand")
         return result
 
     def _plain(self) -> str:
-        """Return the next word if it is unquoted text, else ""."""
+        """Return the next word if it is unquoted text, else "". The word is not consumed."""
         if self._at >= len(self._words):
             return ""
         word = self._words[self._at]

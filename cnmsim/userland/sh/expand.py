@@ -36,26 +36,26 @@ _EXTENDED_GLOB = re.compile(r"[*?\[]|[@+!]\(")
 
 
 class ExpansionError(Exception):
-    """A required parameter is unset, or a substitution is invalid."""
+    """A word cannot be expanded: a required parameter is unset, or a substitution is invalid."""
 
 
 class UnboundError(ExpansionError):
-    """A parameter is unset, under `set -u`."""
+    """A parameter is unset although `set -u` requires all parameters to be set."""
 
 
 @define
 class _Piece:
-    """A part of an expanded word. Quoted parts are not split; `breaks` ends the field after this part."""
+    """A part of an expanded word. Quoted text is not split into fields; `breaks` ends the field after this part."""
 
     text: str
     is_quoted: bool
     breaks: bool = False
-    #: Whether it stands in the command itself. Only results of expansions are split.
+    #: Whether the text stands in the command itself. Only results of expansions are split into fields.
     is_literal: bool = False
 
 
 async def expand_words(shell: ShellState, words: tuple[Word, ...]) -> list[str]:
-    """Expand the words of a command, including field splitting and pathnames. Return the resulting fields."""
+    """Expand the words of a command, with field splitting and pathname expansion. Return the resulting fields."""
     fields: list[str] = []
     if shell.is_bash:
         words = tuple(expanded for word in words for expanded in expand_braces(word))
@@ -77,13 +77,16 @@ async def expand_pattern(shell: ShellState, word: Word) -> str:
 
 
 async def expand_regex(shell: ShellState, word: Word) -> str:
-    """Expand a word to a regular expression, whose quoted characters match only themselves."""
+    """Expand a word to a regular expression. Quoted characters are escaped, so that they match only themselves."""
     pieces = await _pieces(shell, word)
     return "".join(re.escape(piece.text) if piece.is_quoted else piece.text for piece in pieces)
 
 
 async def expand_elements(shell: ShellState, literal: ArrayLiteral) -> list[tuple[str | None, str, bool]]:
-    """Expand the values of `NAME=(…)`: for each its subscript or `None`, its text, and whether it is appended."""
+    """Expand the values of `NAME=(…)`. Return one tuple (subscript, text, is appended) for each value.
+
+    The subscript is `None` for a value without one. The third item is True for `[SUBSCRIPT]+=VALUE`.
+    """
     elements: list[tuple[str | None, str, bool]] = []
     for word in literal.words:
         keyed = await _keyed_element(shell, word)
@@ -95,7 +98,10 @@ async def expand_elements(shell: ShellState, literal: ArrayLiteral) -> list[tupl
 
 
 async def _keyed_element(shell: ShellState, word: Word) -> tuple[str, str, bool] | None:
-    """Expand `[SUBSCRIPT]=VALUE` or `[SUBSCRIPT]+=VALUE`. Return `None` for another word."""
+    """Expand `[SUBSCRIPT]=VALUE` or `[SUBSCRIPT]+=VALUE`. Return (subscript, value, True for `+=`).
+
+    Return `None` if the word has neither form.
+    """
     first = word[0] if word else None
     if not isinstance(first, Text) or first.is_quoted or not first.text.startswith("["):
         return None
@@ -113,7 +119,7 @@ async def _keyed_element(shell: ShellState, word: Word) -> tuple[str, str, bool]
 
 
 async def expand_reference(shell: ShellState, name: str) -> str:
-    """Return the name in an assignment with its subscript expanded: `a[$i]` becomes `a[3]`."""
+    """Expand the subscript in the name of an assignment: `a[$i]` becomes `a[3]`."""
     base, bracket, rest = name.partition("[")
     if not bracket:
         return name
@@ -184,7 +190,10 @@ async def _parameter(shell: ShellState, part: Parameter) -> list[_Piece]:
 
 
 def _list_pieces(shell: ShellState, part: Parameter, values: list[str], *, is_joined: bool) -> list[_Piece]:
-    """Return the pieces of a list: one field each, or, quoted and with `*`, one field in all."""
+    """Return the pieces of a list of values: one field for each value.
+
+    If the list is quoted and `is_joined` (by `*` instead of `@`), all values are joined into one field.
+    """
     if is_joined and part.is_quoted:
         return [_Piece(shell.variables.get("IFS", " ")[:1].join(values), True)]
     return [_Piece(text, part.is_quoted, number + 1 < len(values)) for number, text in enumerate(values)]
@@ -193,7 +202,10 @@ def _list_pieces(shell: ShellState, part: Parameter, values: list[str], *, is_jo
 async def _values_pieces(
     shell: ShellState, part: Parameter, name: str, values: list[str], *, is_joined: bool
 ) -> list[_Piece]:
-    """Expand all positional parameters, or all elements of an array."""
+    """Expand all positional parameters, or all elements of an array, whose `values` are given.
+
+    `part` is the expansion and `name` the name of the parameter. `is_joined` is True for `*`, False for `@`.
+    """
     operator = part.operator
     kind = operator.lstrip(":")
     if operator == "#len":
@@ -210,7 +222,10 @@ async def _values_pieces(
 
 
 async def _slice(shell: ShellState, part: Parameter, name: str, values: list[str]) -> list[str]:
-    """Return the values at `OFFSET[:LENGTH]`. Positional parameters count from `$0`, elements by their number."""
+    """Return the values that `${name[@]:OFFSET:LENGTH}` or `${@:OFFSET:LENGTH}` selects.
+
+    OFFSET is a subscript of the array. For the positional parameters, 0 means `$0`.
+    """
     first, colon, last = (await expand_text(shell, part.word)).partition(":")
     start = evaluate(first, shell.variables)
     numbers = list(range(len(values)))
@@ -227,7 +242,7 @@ async def _slice(shell: ShellState, part: Parameter, name: str, values: list[str
 
 
 async def _value_pieces(shell: ShellState, part: Parameter, name: str, value: str | None) -> list[_Piece]:
-    """Expand one value; `None` if the parameter is unset."""
+    """Expand one parameter with the name `name` and this value, which is `None` if the parameter is unset."""
     operator = part.operator
     is_set = value is not None and (bool(value) or not operator.startswith(":"))
     kind = operator.lstrip(":")
@@ -254,7 +269,7 @@ async def _value_pieces(shell: ShellState, part: Parameter, name: str, value: st
 
 
 async def _changed(shell: ShellState, part: Parameter, value: str, name: str) -> str:
-    """Apply an expansion's operator to a value."""
+    """Apply the operator of the expansion `part`, e.g. `%` or `/`, to a value. Return the result."""
     operator = part.operator
     if operator == ":":
         return _substring(value, await expand_text(shell, part.word), shell)
@@ -275,7 +290,7 @@ async def _changed(shell: ShellState, part: Parameter, value: str, name: str) ->
 
 
 def _transformed(shell: ShellState, value: str, kind: str, name: str) -> str:
-    """Apply bash's `${NAME@KIND}`."""
+    """Return the result of bash's `${NAME@KIND}`, where `value` is the value of NAME."""
     variable = shell.variables.variable(name)
     if kind in "QK":
         return quoted(value)
@@ -292,7 +307,7 @@ def _transformed(shell: ShellState, value: str, kind: str, name: str) -> str:
 
 
 def declared_flags(shell: ShellState, name: str) -> str:
-    """Return the letters of a variable's attributes in the order in which `declare -p` prints them."""
+    """Return the letters of a variable's attributes, e.g. `rx`, in the order in which `declare -p` prints them."""
     variable = shell.variables.table[name]
     kind = "" if variable.elements is None else "A" if variable.is_associative else "a"
     flags = kind + "".join(letter for letter in "i" if letter in variable.attributes)
@@ -301,7 +316,10 @@ def declared_flags(shell: ShellState, name: str) -> str:
 
 
 def _substring(value: str, text: str, shell: ShellState) -> str:
-    """Return the part of `value` at `OFFSET[:LENGTH]`. A negative offset or length counts from the end."""
+    """Return the part of `value` that `text`, `OFFSET[:LENGTH]`, selects.
+
+    A negative offset or length counts from the end of the value.
+    """
     first, colon, last = text.partition(":")
     start = evaluate(first, shell.variables)
     if start < 0 and shell.is_bash and -start > len(value):
@@ -316,7 +334,11 @@ def _substring(value: str, text: str, shell: ShellState) -> str:
 def _replaced(
     value: str, pattern: str, text: str, operator: str, *, has_anchors: bool, is_extended: bool = False
 ) -> str:
-    """Replace the first match (`/`), or all (`//`), of a shell pattern. In bash, `#` and `%` anchor it to an end."""
+    """Replace matches of a shell pattern in `value` by `text`: the first for the operator `/`, all for `//`.
+
+    With `has_anchors` (bash), a leading `#` or `%` in the pattern means that only the beginning or the end may match.
+    `is_extended` allows extended patterns.
+    """
     if not pattern:
         return value
     is_global = operator == "//"
@@ -386,9 +408,10 @@ def _pathnames(shell: ShellState, pieces: list[_Piece]) -> list[str]:
 def glob(
     files: FileSystem, folder: str, pattern: str, *, is_extended: bool = False, shows_hidden: bool = False
 ) -> list[str]:
-    """Return the sorted paths that match a pattern. A relative pattern starts at `folder`.
+    """Return the paths that match a pattern, sorted. A relative pattern starts at `folder`.
 
-    Names with a leading dot are included if the pattern has one, or with `shows_hidden`.
+    `is_extended` allows extended patterns. Names with a leading dot match only if the pattern has one as well, or if
+    `shows_hidden` is set.
     """
     wild = _EXTENDED_GLOB if is_extended else _GLOB
     paths = ["/" if pattern.startswith("/") else ""]

@@ -82,7 +82,7 @@ class Shell(SubshellStarter):
         self._conditions = 0
 
     def clone(self, process: Process) -> Shell:
-        """Return a copy of this shell, to run as a subshell in the process `process`."""
+        """Return a copy of this shell that runs as a subshell in the process `process`."""
         copy = Shell(process, self.builtins, name=self.name, arguments=list(self.arguments))
         self.copy_to(copy)
         return copy
@@ -90,7 +90,7 @@ class Shell(SubshellStarter):
     async def run(self, sequence: Sequence, streams: Streams, *, is_last: bool = False) -> int:
         """Run a sequence of commands. Return the exit status of the last one.
 
-        With `is_last`, the last command may replace the shell (ash's EV_EXIT).
+        With `is_last`, nothing follows in this shell, so that the last command may replace it (ash's EV_EXIT).
         """
         try:
             return await self._run_items(sequence, streams, is_last=is_last)
@@ -100,7 +100,7 @@ class Shell(SubshellStarter):
             raise (DiscardLine if self.is_interactive else ExitShell)(254 if self.is_bash else 2) from None
 
     async def run_node(self, node: Command | Sequence | AndOr, streams: Streams) -> int:
-        """Run the commands of a subshell. The last one may replace the shell. Return the exit status."""
+        """Run the commands of a subshell. Return the exit status. The last command may replace the shell."""
         if isinstance(node, Sequence):
             return await self.run(node, streams, is_last=True)
         if isinstance(node, AndOr):
@@ -234,7 +234,7 @@ class Shell(SubshellStarter):
             raise (ExitShell(127 if self.is_command_string else 1) if is_required else DiscardLine(1)) from None
 
     def _is_required(self, node: Command) -> bool:
-        """Return True if a simple command has an expansion `${NAME?}`, after whose failure bash exits."""
+        """Return True if a simple command contains an expansion `${NAME?}`, whose failure makes bash exit."""
         words = node.words + tuple(word for _, word in node.assignments) if isinstance(node, Simple) else ()
         return any(getattr(part, "operator", "").endswith("?") for word in words for part in word)
 
@@ -273,7 +273,10 @@ class Shell(SubshellStarter):
         return status
 
     async def _select(self, node: For, streams: Streams) -> int:
-        """Run bash's `select`: print the menu and read answers until the input ends."""
+        """Run bash's `select`. Return the exit status.
+
+        It prints the menu, reads an answer and runs the body, again and again until the input ends.
+        """
         values = list(self.arguments) if node.words is None else await expand_words(self, node.words)
         menu = "".join(f"{number}) {value}\n" for number, value in enumerate(values, 1))
         status, goes_on, shows_menu = 0, True, True
@@ -317,7 +320,7 @@ class Shell(SubshellStarter):
         return status
 
     async def _loop_body(self, body: Sequence, streams: Streams, status: int) -> tuple[int, bool]:
-        """Run a loop's body once. Return the loop's exit status so far, and whether the loop continues.
+        """Run a loop's body once. Return the loop's exit status so far, and True if the loop continues.
 
         `status` is the exit status of the previous iteration.
         """
@@ -402,8 +405,9 @@ class Shell(SubshellStarter):
     ) -> int:
         """Run a command that is a function, a builtin or a program. Return its exit status.
 
-        `words` are the command's name and arguments, `assigned` the variables set for it, as in `A=1 env`. With
-        `is_last` a program replaces the shell, unless there are traps.
+        `words` are the command's name and arguments. `assigned` are the variables set only for the command, as in
+        `A=1 env`. With `is_last`, a program replaces the shell, unless there are traps. `uses_functions` is False to
+        ignore functions.
         """
         name = words[0]
         if uses_functions and name in self.functions:
@@ -415,7 +419,7 @@ class Shell(SubshellStarter):
                 self.variables.restore(before)
         builtin = self.builtins.get(name)
         if builtin is not None:
-            # Assignments before a special builtin last (POSIX XCU §2.14), but not in bash.
+            # Assignments before a special builtin stay in effect after it (POSIX XCU §2.14), but not in bash.
             lasts = name in _SPECIAL_BUILTINS and not self.is_bash
             before = self.variables.saved(assigned or ())
             self.variables.update(assigned or {})
@@ -443,7 +447,10 @@ class Shell(SubshellStarter):
         return await self.wait_for(child, streams)
 
     def not_found(self, name: str, streams: Streams, *, prefix: str = "") -> int:
-        """Print that a command cannot be executed. Return the exit status, 126 or 127."""
+        """Print an error that says why the command `name` cannot be executed. Return exit status 126 or 127.
+
+        `prefix` is printed before the name. 126 means that the file exists, 127 that it does not.
+        """
         if "/" in name and self.process.files.exists(self.resolve(name)):
             is_directory = self.is_bash and self.process.files.is_dir(self.resolve(name))
             self.complain(streams, f"{prefix}{name}: {'Is a directory' if is_directory else 'Permission denied'}")
@@ -452,9 +459,9 @@ class Shell(SubshellStarter):
         return 127
 
     def find(self, name: str) -> Program | None:
-        """Return the program with a name or path, or `None` if there is none.
+        """Return the program with this name or path, or `None` if there is none.
 
-        It is one of the process's registered programs or an executable script.
+        A name stands for a registered program of the process. A path may also be that of an executable script.
         """
         programs = self.process.programs
         if "/" not in name:
@@ -468,7 +475,7 @@ class Shell(SubshellStarter):
             return None
 
     async def _run_script(self, process: Process) -> int:
-        """Run the script of a process in a new shell with the builtins of this one."""
+        """Run the script of `process`, a new process, in a new shell with the builtins of this one."""
         path, arguments = process.argv[0], process.argv[1:]
         return await run_script_file(Shell(process, self.builtins, name=path, arguments=arguments), path)
 
@@ -493,5 +500,8 @@ class Shell(SubshellStarter):
 
 
 def _reports_inside(node: Pipeline) -> bool:
-    """Return True if a pipeline is one compound command, inside which `set -e` has already been applied."""
+    """Return True if a pipeline is a single compound command such as `if`.
+
+    `set -e` has then been applied to the commands inside it already.
+    """
     return len(node.commands) == 1 and isinstance(node.commands[0], (If, Loop, For, ArithmeticFor, Case))

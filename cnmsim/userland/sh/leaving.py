@@ -1,4 +1,4 @@
-"""Exceptions that leave commands, loops, functions and the shell."""
+"""Exceptions that end a command, a loop, a function or the shell."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ class ExitShell(Exception):
         self.status = status
 
     async def outcome(self, process: Process) -> int:  # noqa: ARG002
-        """Return the exit status of the shell's process."""
+        """Return the exit status with which the shell's process ends."""
         return self.status
 
 
 class ExecProgram(ExitShell):
-    """Raised to replace the shell by a program in the same process: by `exec`, or for the last command."""
+    """Raised to replace the shell by a program in the same process: for `exec`, or for the shell's last command."""
 
     def __init__(self, program: Program, words: list[str], env: dict[str, str], streams: Streams) -> None:
         super().__init__(0)
         self.program, self.words, self.env, self.streams = program, words, env, streams
 
     async def outcome(self, process: Process) -> int:
-        """Run the program in the shell's process. Return its exit status."""
+        """Run the program in the shell's process `process`. Return its exit status."""
         streams = self.streams
         return await process.exec(self.program, self.words, self.env, (streams.stdin, streams.stdout, streams.stderr))
 
 
 class DiscardLine(ExitShell):
-    """Raised by an error that makes bash abandon the commands of the line, but not a script."""
+    """Raised after an error for which bash skips the rest of the line. A script continues with its next line."""
 
 
 class ReturnFunction(ExitShell):
@@ -55,9 +55,9 @@ class LeaveLoop(Exception):
         self.levels, self.goes_on = levels, goes_on
 
     def continues_loop(self) -> bool:
-        """Return True if the innermost loop continues.
+        """Return True if the innermost loop continues with its next iteration, False if it ends.
 
-        If outer loops are to be left too, raise `LeaveLoop` for them.
+        If outer loops are to be left too, raise `LeaveLoop` for them instead.
         """
         if self.levels > 1:
             raise LeaveLoop(self.levels - 1, goes_on=self.goes_on)

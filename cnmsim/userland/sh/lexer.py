@@ -1,7 +1,7 @@
 """The shell's lexer: splits text into tokens, and words into literal and expandable parts (POSIX XCU §2.2, §2.3).
 
-bash's own syntax is recognized in bash only: arrays, here-strings, `((…))` and extended patterns. Process
-substitution is busybox's, too.
+Arrays, here-strings, `((…))` and extended patterns are recognized only for bash. Process substitution is recognized
+for busybox, too.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class Lexer:
         self._heredocs: list[tuple[str, bool, bool, list[Word]]] = []
 
     def tokens(self) -> list[tuple[Token, list[Word]]]:
-        """Return every token with a list that is empty except for the operators `<<` and `<<-`.
+        """Return all tokens, each with a list.
 
-        Their list receives the text of the here-document.
+        The list contains the text of the here-document for the operators `<<` and `<<-`, and is empty for all others.
         """
         tokens: list[tuple[Token, list[Word]]] = []
         while True:
@@ -225,7 +225,10 @@ class Lexer:
         return tuple(parts), self.source[start : self.at], is_plain
 
     def _subscript_of_assignment(self) -> int:
-        """Return the index after the subscript of `NAME[…]=`, in which blanks do not end a word; 0 if it is none."""
+        """Return the index after the subscript of an assignment `NAME[…]=`, or 0 if no such assignment begins here.
+
+        Blanks in such a subscript do not end a word.
+        """
         match = _ELEMENT.match(self.source, self.at) if self._is_bash else None
         if match is None:
             return 0
@@ -237,7 +240,10 @@ class Lexer:
         return 0
 
     def _opens_pattern(self, start: int) -> bool:
-        """Return True if the parenthesis here is part of a word: of a regular expression or an extended pattern."""
+        """Return True if the opening parenthesis at the current index is part of a word that began at `start`.
+
+        It is in a regular expression (after `=~`) and in an extended pattern.
+        """
         if self._is_regex_next:
             return self._is_bash
         is_extended = self._is_bash and (self._has_extglob or self._is_in_test)
@@ -259,7 +265,7 @@ class Lexer:
             words.append(self._word()[0])
 
     def _escaped_quotes(self) -> Text:
-        """Parse `$'…'`, in which backslash sequences are replaced."""
+        """Parse `$'…'` and replace the backslash sequences in it."""
         match = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL).match(self.source, self.at)
         if match is None:
             raise ShellSyntaxError("unterminated quoted string", is_incomplete=True)
@@ -290,7 +296,7 @@ class Lexer:
         return [Text(c, is_quoted=True)]
 
     def quoted_all(self, *, drops_quotes: bool = False) -> Word:
-        """Parse the whole input like text in double quotes. Used for here-documents and arithmetic.
+        """Parse the whole input like text in double quotes, as for here-documents and arithmetic.
 
         With `drops_quotes` double quotes are removed, as in `"${x:-"a b"}"`.
         """
@@ -454,16 +460,16 @@ class Lexer:
         return evolve(lexer._braced(is_quoted=is_quoted), is_indirect=True)
 
     def quoted_parts(self, text: str, *, drops_quotes: bool = False) -> Word:
-        """Parse a text like one in double quotes."""
+        """Parse a text as if it were in double quotes. `drops_quotes` removes double quotes in it."""
         return Lexer(text, is_bash=self._is_bash).quoted_all(drops_quotes=drops_quotes)
 
     def word_parts(self, text: str) -> Word:
-        """Parse a text as one word, of which blanks and operators are part."""
+        """Parse a text as one word. Blanks and operators in it do not end the word."""
         return _word_parts(Lexer(text, is_bash=self._is_bash))
 
 
 class BadSubstitution(ShellSyntaxError):
-    """`${…}` is not a parameter expansion. bash reports it when it expands the word."""
+    """The text in `${…}` is not a valid parameter expansion. bash reports it only when it expands the word."""
 
 
 def _precedes_command(previous: Token | None) -> bool:

@@ -1,4 +1,4 @@
-"""The virtual time that the iterations of loops take."""
+"""The virtual time that loops in a shell take. Without it, an endless loop would stop virtual time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BUILTIN_ROUND_NS = 20_000
 
 @define(eq=False)
 class LoopTime:
-    """The time of the loops of one shell, whose process is `process`."""
+    """Accounts for the virtual time of the loops in one shell, whose process is `process`."""
 
     process: Process
     #: Whether the current iteration has started a program or a subshell.
@@ -28,7 +28,10 @@ class LoopTime:
     _round_began_ns: int = 0
 
     async def charge(self) -> None:
-        """Let the least time of an iteration pass after its end."""
+        """Wait, at the end of an iteration, until the iteration has taken its minimum of virtual time.
+
+        The first quick iterations in a row are not delayed.
+        """
         clock = self.process.clock
         least_ns = _PROGRAM_ROUND_NS if self.has_started_program else _BUILTIN_ROUND_NS
         missing_ns = self._round_began_ns + least_ns - clock.now_ns

@@ -1,4 +1,4 @@
-"""The shell's parser: turns tokens into commands (POSIX XCU §2.10, and bash's own commands in bash)."""
+"""The shell's parser: turns tokens into commands (POSIX XCU §2.10; bash's own commands only for bash)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Parser:
             self._advance()
 
     def program(self) -> Sequence:
-        """Parse the whole text as a program."""
+        """Parse the whole text. Return it as a sequence of commands."""
         sequence = self._sequence()
         if self._token.kind != "end":
             raise self._unexpected()
@@ -354,7 +354,7 @@ class Parser:
 
 
 def _with_stderr(command: Command) -> Command:
-    """Return a command whose standard error goes into the pipe, too (`|&`)."""
+    """Return `command` with its standard error redirected into the pipe as well (`|&`)."""
     extra = Redirection(2, ">&", (Text("1"),))
     if isinstance(command, Function):
         return command
@@ -362,7 +362,10 @@ def _with_stderr(command: Command) -> Command:
 
 
 def _element_assignment(token: Token, match: re.Match[str]) -> tuple[str, Word]:
-    """Return the name, with subscript and `+`, and the value of an assignment of bash."""
+    """Return the name (with subscript and `+`, if any) and the value of a bash assignment such as `a[1]+=x`.
+
+    `match` is the match of the name and the operator at the beginning of the token.
+    """
     text = match[0][:-1]
     parts = list(token.word)
     taken = len(match[0])

@@ -12,18 +12,21 @@ _SPECIAL = re.compile(r"[*?\[\]\\()|@+!]")
 
 
 def escape_pattern(text: str) -> str:
-    """Return a pattern that matches only `text`."""
+    """Return a shell pattern that matches only the literal `text`."""
     return _SPECIAL.sub(lambda match: f"\\{match[0]}", text)
 
 
 def matches(text: str, pattern: str, *, is_extended: bool = False) -> bool:
-    """Return True if the whole of `text` matches a shell pattern."""
+    """Return True if a shell pattern matches the whole of `text`. `is_extended` allows bash's extended patterns."""
     return re.fullmatch(pattern_regex(pattern, is_extended=is_extended), text, re.DOTALL) is not None
 
 
 @lru_cache(maxsize=256)
 def pattern_regex(pattern: str, *, is_extended: bool = False) -> str:
-    """Translate a shell pattern to a Python regular expression, to be used with `re.DOTALL`."""
+    """Translate a shell pattern to a Python regular expression, which must be used with `re.DOTALL`.
+
+    `is_extended` allows bash's extended patterns.
+    """
     return _translate(pattern, 0, len(pattern), is_extended=is_extended)
 
 
@@ -59,7 +62,10 @@ def _translate(pattern: str, at: int, stop: int, *, is_extended: bool) -> str:
 
 
 def _bracket(pattern: str, at: int, stop: int) -> tuple[str, int]:
-    """Translate a bracket expression whose `[` is before `at`. Return the expression and the index after it."""
+    """Translate a bracket expression such as `[a-z]`. Return the regular expression and the index after the bracket.
+
+    `at` is the index after the opening bracket, `stop` the end of the pattern.
+    """
     start = at
     is_negated = pattern[at : at + 1] in ("!", "^")
     at += is_negated
@@ -96,7 +102,7 @@ def _closing(pattern: str, opening: int, stop: int) -> int | None:
 
 
 def _bodies(text: str) -> list[str]:
-    """Split the inside of an extended pattern at its bars."""
+    """Split the content of an extended pattern at its top-level `|`: `a|b` becomes `a` and `b`."""
     bodies, depth = [""], 0
     characters = iter(text)
     for c in characters:

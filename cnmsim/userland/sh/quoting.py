@@ -1,4 +1,4 @@
-"""The ways in which bash quotes a text so that a shell reads it back."""
+"""Functions that quote a text as bash does, so that a shell would read the original text back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generator behind `$RANDOM` of bash (lib/sh/random.c); ash gets its numbers from the same one."""
+"""The random number generator for `$RANDOM`, that of bash (lib/sh/random.c). It is used for ash as well."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class RandomNumbers:
         self._last = 0
 
     def seed(self, seed: int) -> None:
-        """Restart the sequence, as an assignment to `RANDOM` does."""
+        """Restart the sequence of numbers with this seed, as an assignment to `RANDOM` does."""
         self._state, self._last = seed & 0xFFFFFFFF, 0
 
     def next(self) -> int:
-        """Return the next number, which always differs from the last."""
+        """Return the next number. It always differs from the previous one."""
         while True:
             # The minimal standard generator of Park and Miller, as bash's intrand32 computes it.
             high, low = divmod(self._state or 123459876, 127773)

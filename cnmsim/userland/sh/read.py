@@ -1,4 +1,4 @@
-"""Reading of lines: the builtin `read`, and bash's `mapfile`."""
+"""The builtin `read` and bash's `mapfile`, which read lines."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 async def read_line(
     pipe: Pipe, most: int | None = None, *, delimiter: bytes = b"\n", is_exact: bool = False
 ) -> bytes:
-    """Read one line including its delimiter, and no more than that.
+    """Read one line including its delimiter. Nothing after the delimiter is taken from the pipe.
 
-    Fewer bytes are returned at the end of the input or after `most` bytes. With `is_exact`, delimiters do not end it.
+    Less is returned at the end of the input, or after `most` bytes. With `is_exact`, the delimiter does not end the
+    line: exactly `most` bytes are read, or all up to the end.
     """
     line = b""
     while True:
@@ -45,7 +46,7 @@ class _Options:
 
 
 def _parse(shell: ShellState, words: list[str], streams: Streams) -> _Options | None:
-    """Parse the arguments of `read`. Print the error and return `None` if they are invalid."""
+    """Parse the arguments of `read`. If they are invalid, print the error and return `None`."""
     options, arguments = _Options(), words[1:]
     with_value = "dipntuaN" if shell.is_bash else "ptnud"
     while arguments[:1] and len(arguments[0]) > 1 and arguments[0][0] == "-":
@@ -142,9 +143,13 @@ def _unescaped(text: str) -> str:
 
 
 def _fields(shell: ShellState, text: str, most: int | None, *, is_raw: bool) -> list[str]:
-    """Split a line at the characters of IFS. The last of `most` fields holds the rest of the line."""
+    """Split a line into fields at the characters of IFS.
+
+    There are at most `most` fields (`None`: any number), and the last one holds the rest of the line. With `is_raw`,
+    a backslash does not escape the next character.
+    """
     separators = shell.variables.get("IFS", " \t\n")
-    if not is_raw:  # escaped characters are not separators: they are put out of the way
+    if not is_raw:  # escaped characters are no separators: hide them
         text = re.sub(r"\\(.)", lambda match: chr(0xF0000 + ord(match[1])), text, flags=re.DOTALL)
     blanks = "".join(c for c in separators if c in " \t\n")
     others = "".join(c for c in separators if c not in " \t\n")

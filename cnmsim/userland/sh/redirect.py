@@ -20,7 +20,7 @@ _FIRST_FREE = 10
 
 
 class _FileSink(Pipe):
-    """A file opened for appending, with the interface of a pipe."""
+    """A file opened for appending. It has the interface of a pipe."""
 
     __slots__ = ("_files", "_path")
 
@@ -40,7 +40,7 @@ class _NullSink(Pipe):
 
 
 async def redirected(shell: ShellState, redirections: tuple[Redirection, ...], streams: Streams) -> Streams | None:
-    """Return a command's descriptors after its redirections.
+    """Return the descriptors of a command after its redirections have been applied to `streams`.
 
     If a redirection fails, print the error and return `None`.
     """
@@ -50,7 +50,7 @@ async def redirected(shell: ShellState, redirections: tuple[Redirection, ...], s
     for redirection in redirections:
         target = redirection.target
         if len(target) == 1 and isinstance(target[0], ProcessSubstitution) and redirection.op in ("<", ">", ">>"):
-            # The pipe itself, so that the two commands run at the same time.
+            # Use the pipe itself instead of a file, so that the two commands run at the same time.
             table[redirection.fd] = shell.connect_process(target[0])
             continue
         text = await expand_text(shell, target)
@@ -74,7 +74,11 @@ async def redirected(shell: ShellState, redirections: tuple[Redirection, ...], s
 
 
 def _number(shell: ShellState, redirection: Redirection, text: str, table: dict[int, Pipe]) -> int:
-    """Return the descriptor that a redirection changes. `{NAME}>` assigns a free one to the variable."""
+    """Return the number of the descriptor that a redirection changes.
+
+    `{NAME}>` chooses a free descriptor and assigns its number to the variable NAME. `text` is the redirection's
+    expanded target, and `table` holds the open descriptors.
+    """
     if not redirection.variable:
         return redirection.fd
     if text == "-":

@@ -1,4 +1,4 @@
-"""Script files: their `#!` line, and their commands one at a time."""
+"""Execution of script files: interpretation of the `#!` line, and execution one command at a time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def script_program(run: Program) -> Program:
-    """Return the program of an executable script, whose path is the first argument.
+    """Return a program that runs an executable script, whose path is `argv[0]` of the process.
 
-    The program of the script's `#!` line runs it, or `run` if the line names none.
+    It executes the interpreter that the script's `#!` line names, or calls `run` if there is no such simulated
+    program.
     """
 
     async def main(process: Process) -> int:
@@ -36,7 +37,10 @@ def script_program(run: Program) -> Program:
 
 
 def _interpreter_of(process: Process, path: str) -> tuple[Program, list[str]] | None:
-    """Return the program of a script's `#!` line with its words, or `None` if a shell runs the script."""
+    """Return the program that a script's `#!` line names, and the line's words.
+
+    Return `None` if there is no such line or program, so that a shell runs the script.
+    """
     try:
         first = process.files.read(absolute_path(process, path)).split(b"\n", 1)[0].decode(errors="surrogateescape")
     except OSError:
@@ -64,9 +68,9 @@ async def run_script_file(shell: TextShell, path: str) -> int:
 
 
 async def run_by_lines(shell: TextShell, source: str) -> int:
-    """Run a script one command at a time. Return the exit status.
+    """Run the text of a script one command at a time. Return the exit status.
 
-    Commands before a syntax error are thus run, and error messages contain the line number.
+    In this way the commands before a syntax error are run, and error messages contain the line number.
     """
     lines = source.split("\n")
     streams = standard_streams(shell.process)

@@ -26,9 +26,9 @@ _BASH_VERSION = "5.2.37(1)-release"
 
 @define(eq=False)
 class Streams:
-    """The open descriptors of a command: the standard streams, and others by number.
+    """The open descriptors of a command: the standard streams, and in `others` all further ones by number.
 
-    `exec` with redirections and no command changes them in place.
+    An `exec` that has redirections but no command changes them in place.
     """
 
     stdin: Pipe
@@ -37,7 +37,7 @@ class Streams:
     others: dict[int, Pipe] = field(factory=dict)
 
     def replace(self, other: Streams) -> None:
-        """Take over the descriptors of `other`."""
+        """Replace the descriptors by those of `other`."""
         self.stdin, self.stdout, self.stderr, self.others = other.stdin, other.stdout, other.stderr, other.others
 
 
@@ -63,7 +63,7 @@ _BASH_TEXTS = (
 
 
 def bash_text(message: str) -> str:
-    """Return bash's text for an error that ash reports with `message`."""
+    """Translate ash's error text `message` to bash's text for the same error."""
     for pattern, text in _BASH_TEXTS:
         changed, count = re.subn(rf"\A{pattern}\Z", text, message)
         if count:
@@ -120,7 +120,7 @@ class ShellState(ABC):
         self._declare_computed()
 
     def _declare_computed(self) -> None:
-        """Declare the variables whose values the shell computes."""
+        """Declare the variables that the shell computes (`RANDOM`) or sets when it starts (`BASH_VERSION`)."""
         process, computed, assigned = self.process, self.variables.computed, self.variables.assigned
         computed["RANDOM"] = lambda: str(self.random.next())
         assigned["RANDOM"] = lambda value: self.random.seed(int(value) if is_number(value) else 0)
@@ -152,7 +152,7 @@ class ShellState(ABC):
         self.seconds_since_ns = self.process.clock.now_ns - seconds * NS_PER_S
 
     def copy_to(self, copy: ShellState) -> None:
-        """Set the state of a subshell, `copy`, to that of this shell. A subshell has no traps and no jobs."""
+        """Copy this shell's state to `copy`, a new subshell. Traps and background jobs are not copied."""
         copy.main_pid = self.main_pid
         copy.variables.table = self.variables.copy_table()
         copy.seconds_since_ns, copy.shell_options = self.seconds_since_ns, set(self.shell_options)
@@ -169,13 +169,13 @@ class ShellState(ABC):
 
     @property
     def flags(self) -> str:
-        """The value of `$-`."""
+        """The value of `$-`: the letters of the options that are set."""
         flags = (("e", self.is_errexit), ("f", self.has_no_globbing), ("h", self.is_bash), ("u", self.is_nounset))
         set_flags = "".join(flag for flag, is_set in flags if is_set) + "x" * self.is_xtrace
         return f"{set_flags}{'B' if self.is_bash else ''}{'c' if self.is_command_string else ''}"
 
     def set_options(self) -> dict[str, bool]:
-        """Return the options of `set -o` that are simulated, and whether each is set."""
+        """Return a dict of the simulated options of `set -o`. The value is True if the option is set."""
         return {
             "errexit": self.is_errexit, "noglob": self.has_no_globbing, "nounset": self.is_nounset,
             "pipefail": self.has_pipefail, "xtrace": self.is_xtrace,
@@ -183,20 +183,27 @@ class ShellState(ABC):
 
     @abstractmethod
     async def substitute_process(self, part: ProcessSubstitution) -> str:
-        """Start the commands of `<(…)` or `>(…)`. Return the path of the file that stands for their end."""
+        """Start the commands of a process substitution, `<(…)` or `>(…)`.
+
+        Return the path of the file that the substitution stands for. It provides their output, or receives their
+        input.
+        """
 
     @abstractmethod
     def connect_process(self, part: ProcessSubstitution) -> Pipe:
-        """Start the commands of `<(…)` or `>(…)`. Return the other end of their output or input."""
+        """Start the commands of a process substitution.
+
+        Return the pipe to read their output or to write their input.
+        """
 
     @abstractmethod
     async def substitute(self, source: str) -> str:
-        """Run the commands `source` of `$(…)` in a subshell. Return their output without trailing newlines."""
+        """Run the commands `source` of a `$(…)` in a subshell. Return their output without trailing newlines."""
 
     def take_signal(self, number: int) -> None:
-        """Handle a signal that has a trap: its command runs after the current command.
+        """Handle a signal for which there is a trap. The trap's command runs after the current command.
 
-        A signal with an empty command is ignored.
+        If the trap's command is empty, the signal is ignored.
         """
         if self.traps.get(number):
             self.pending_signals.append(number)
@@ -204,7 +211,7 @@ class ShellState(ABC):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of a command that starts now: the exported variables."""
+        """The environment for a new program: the exported variables and their values."""
         return {name: self.variables[name] for name in sorted(self.exported) if name in self.variables}
 
     def parameter(self, name: str) -> str | None:
@@ -222,7 +229,7 @@ class ShellState(ABC):
         return special[name] if name in special else self.variables.get(name)
 
     def resolve(self, path: str) -> str:
-        """Return the normalized absolute path. A relative `path` starts at the shell's working directory."""
+        """Return `path` as a normalized absolute path. A relative path starts at the shell's working directory."""
         joined = posixpath.normpath(posixpath.join(self.variables.get("PWD", "/"), path))
         return resolve_self(self.process, joined)
 

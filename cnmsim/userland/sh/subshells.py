@@ -27,7 +27,7 @@ _FIRST_SUBSTITUTION = 63
 
 
 class SubshellStarter(TextShell):
-    """A shell that starts subshells, for substitutions too, and waits for children."""
+    """A shell that can start subshells, e.g. for substitutions, and wait for them."""
 
     def __init__(self, process: Process, *, name: str, arguments: list[str] | None) -> None:
         super().__init__(process, name=name, arguments=arguments)
@@ -41,14 +41,14 @@ class SubshellStarter(TextShell):
 
     @abstractmethod
     def clone(self, process: Process) -> SubshellStarter:
-        """Return a copy of this shell, to run as a subshell in the process `process`."""
+        """Return a copy of this shell that runs as a subshell in the process `process`."""
 
     @abstractmethod
     async def run_node(self, node: Command | Sequence | AndOr, streams: Streams) -> int:
-        """Run the commands of a subshell. The last one may replace the shell. Return the exit status."""
+        """Run the commands of a subshell. Return the exit status. The last command may replace the shell."""
 
     async def substitute(self, source: str) -> str:
-        """Run the commands `source` of `$(…)` in a subshell. Return their output without trailing newlines."""
+        """Run the commands `source` of a `$(…)` in a subshell. Return their output without trailing newlines."""
         output = Pipe(self.process.clock)
         child = self._subshell_of(source, output)
         chunks: list[bytes] = []
@@ -80,7 +80,10 @@ class SubshellStarter(TextShell):
         return self.process.start(main, list(self.process.argv), env=self.environment, stdout=output, **inputs)
 
     def connect_process(self, part: ProcessSubstitution) -> Pipe:
-        """Start the commands of `<(…)` or `>(…)`. Return the other end of their output or input."""
+        """Start the commands of a process substitution.
+
+        Return the pipe to read their output or to write their input.
+        """
         pipe = Pipe(self.process.clock)
         if part.is_output:
             child = self._subshell_of(part.source, self.process.stdout, pipe)
@@ -93,9 +96,10 @@ class SubshellStarter(TextShell):
         return pipe
 
     async def substitute_process(self, part: ProcessSubstitution) -> str:
-        """Start the commands of `<(…)` or `>(…)`. Return the path of the file that stands for their end.
+        """Start the commands of a process substitution, `<(…)` or `>(…)`.
 
-        The output of `<(…)` is complete before the command that reads it starts.
+        Return the path of the file that the substitution stands for. It provides their output, or receives their
+        input. The output of `<(…)` is complete before the command that reads it starts.
         """
         open_files = self.process.machine.open_files
         number = next(fd for fd in range(_FIRST_SUBSTITUTION, 2, -1) if fd not in open_files)
@@ -111,7 +115,7 @@ class SubshellStarter(TextShell):
         return f"/dev/fd/{number}"
 
     async def close_substitutions(self) -> None:
-        """Close the files of process substitutions, and wait for the commands that read from them."""
+        """Close the files of process substitutions. Wait for the commands of each `>(…)` to end."""
         for number in self.substituted_files:
             self.process.machine.open_files.pop(number, None)
         self.substituted_files.clear()
@@ -123,7 +127,10 @@ class SubshellStarter(TextShell):
     def start_subshell(
         self, node: Command | Sequence | AndOr, streams: Streams, ignored: frozenset[int] = frozenset()
     ) -> Process:
-        """Start a subshell that runs `node` and ignores the signals `ignored`."""
+        """Start a subshell that runs the commands `node`. Return its process.
+
+        `ignored` are the numbers of signals that the subshell ignores in addition to those that this shell ignores.
+        """
         self.loop_time.has_started_program = True
 
         async def main(process: Process) -> int:
@@ -149,22 +156,25 @@ class SubshellStarter(TextShell):
         )
 
     async def wait_for(self, child: Process, streams: Streams) -> int:
-        """Wait until a child ends.
+        """Wait until a child process ends. Return its exit status.
 
-        Return its exit status; print the name of the signal that ended it, as ash does.
+        If a signal ended the child, the signal's description is printed as in ash.
         """
         status = await child.exited
         self.report_signal(child, streams)
         return status
 
     def report_signal(self, child: Process, streams: Streams) -> None:
-        """Print the name of the signal that ended a child, except for SIGINT and SIGPIPE."""
+        """Print the description of the signal that ended a child, if any.
+
+        Nothing is printed for SIGINT and SIGPIPE.
+        """
         if child.term_signal and child.term_signal not in (SIGINT, SIGPIPE):
             self.put(streams.stderr, f"{signal_description(child.term_signal)}\n")
 
 
 class _PipeFile(File):
-    """The file of a process substitution `>(…)`: what is written to it goes into a pipe."""
+    """The file of a process substitution `>(…)`. Data written to it goes into a pipe."""
 
     mtime_ns = 0
 
@@ -174,7 +184,7 @@ class _PipeFile(File):
 
     @property
     def content(self) -> bytes:
-        """Nothing: the file can only be written."""
+        """Always b"", because the file can only be written."""
         return b""
 
     @content.setter
@@ -183,10 +193,10 @@ class _PipeFile(File):
 
 
 def closer(pipe: Pipe) -> Callable[[object], None]:
-    """Return a callback that closes a pipe's writing end."""
+    """Return a callback that closes the writing end of a pipe."""
     return lambda _: pipe.close()
 
 
 def reader_closer(pipe: Pipe) -> Callable[[object], None]:
-    """Return a callback that closes a pipe's reading end."""
+    """Return a callback that closes the reading end of a pipe."""
     return lambda _: pipe.close_reader()

@@ -8,7 +8,7 @@ from attrs import frozen
 
 
 class ShellSyntaxError(Exception):
-    """The text is not a valid program. `is_incomplete` is True if more lines could make it valid.
+    """The text is not a valid program. `is_incomplete` is True if further lines could make it valid.
 
     `at` is the index in the text at which the error was found.
     """
@@ -20,7 +20,7 @@ class ShellSyntaxError(Exception):
 
 @frozen
 class Text:
-    """Literal characters. Quoted characters are not split into fields and do not act as pathname patterns."""
+    """Literal characters. Quoted characters are not split into fields and have no special meaning in patterns."""
 
     text: str
     is_quoted: bool = False
@@ -41,7 +41,7 @@ class Parameter:
     is_quoted: bool = False
     #: The text that "/" and "//" put in place of matches of `word`.
     replacement: tuple[Part, ...] = ()
-    #: The subscript of an array's element; `@` and `*` are all elements. `None` without one.
+    #: The subscript of an array's element, `@` or `*` for all elements, `None` without a subscript.
     subscript: tuple[Part, ...] | None = None
     #: Whether the parameter's value is the name of the parameter to expand, `${!NAME}`.
     is_indirect: bool = False
@@ -65,7 +65,10 @@ class Arithmetic:
 
 @frozen
 class ProcessSubstitution:
-    """A process substitution, `<(…)`, or `>(…)` if `is_output` is set: the name of a file that is a command's end."""
+    """A process substitution: `<(…)`, or `>(…)` if `is_output` is set. `source` is the text of its commands.
+
+    It expands to the name of a file from which their output is read, or to which their input is written.
+    """
 
     source: str
     is_output: bool
@@ -88,8 +91,9 @@ Word: TypeAlias = tuple[Part, ...]
 class Redirection:
     """A redirection `[fd]op target`.
 
-    `op` is `<`, `>`, `>>`, `>&`, `<&`, or `<<`, whose target is the here-document's text; in bash also `<<<`, `&>`
-    and `&>>`. `variable` is the name in `{NAME}>file`, which gets the number of a free descriptor.
+    `op` is `<`, `>`, `>>`, `>&`, `<&` or `<<`, in bash also `<<<`, `&>` or `&>>`. For `<<`, `target` is the text of
+    the here-document. `variable` is the NAME of `{NAME}>file`, a variable that receives the number of a free
+    descriptor.
     """
 
     fd: int
@@ -102,7 +106,7 @@ class Redirection:
 class Simple:
     """A simple command: assignments, words and redirections.
 
-    The name of an assignment ends with `+` if the value is appended, and may have a subscript.
+    An assignment is (name, value). The name may have a subscript, and ends with `+` if the value is appended.
     """
 
     assignments: tuple[tuple[str, Word], ...]
@@ -131,7 +135,7 @@ class AndOr:
 
 @frozen
 class Sequence:
-    """Consecutive commands. The shell does not wait for commands with `is_background`."""
+    """Commands that run one after the other. Each item is (command, True to run it in the background)."""
 
     items: tuple[tuple[AndOr, bool], ...]
 
@@ -201,8 +205,8 @@ class ArithmeticCommand:
 class Case:
     """A `case word in pattern|pattern) …;; esac` command.
 
-    A branch has its patterns, commands, and what ends it: `;;`, or bash's `;&` (the next branch runs too) and `;;&`
-    (the next patterns are tried too).
+    Each branch has patterns, commands, and an end: `;;`, or in bash also `;&` (the next branch runs as well) or `;;&`
+    (the patterns of the next branches are tried as well).
     """
 
     word: Word

@@ -1,4 +1,4 @@
-"""Running of commands that are given as text: command strings, and the commands of `trap`."""
+"""A shell that runs commands given as text, such as command strings and the commands of `trap`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class TextShell(ShellState):
     async def run(self, sequence: Sequence, streams: Streams, *, is_last: bool = False) -> int:
         """Run a sequence of commands. Return the exit status of the last one.
 
-        With `is_last`, the last command may replace the shell (ash's EV_EXIT).
+        With `is_last`, nothing follows in this shell, so that the last command may replace it (ash's EV_EXIT).
         """
 
     async def run_text(self, source: str, streams: Streams, *, is_last: bool = False) -> int:
         """Parse and run commands. Return the exit status of the last one.
 
-        `is_last` tells that the shell ends afterwards, so that it executes the last program in its own process. A
+        With `is_last`, nothing follows in this shell, so that the last program runs in the shell's own process. A
         syntax error ends the shell with status 2.
         """
         try:
@@ -48,7 +48,7 @@ class TextShell(ShellState):
             raise ExitShell(self.status) from None
 
     def parse(self, source: str) -> Sequence:
-        """Parse a program. Raises `ShellSyntaxError`."""
+        """Parse a program. Raises `ShellSyntaxError` if it is invalid."""
         return parse(source, is_bash=self.is_bash, has_extglob="extglob" in self.shell_options)
 
     def report_syntax_error(self, source: str, error: ShellSyntaxError, streams: Streams) -> None:
@@ -71,7 +71,7 @@ class TextShell(ShellState):
         self.put(streams.stderr, f"{name}: {text}\n")
 
     async def run_traps(self, streams: Streams) -> None:
-        """Run the `trap` commands of the signals that have arrived. They do not change `$?`."""
+        """Run the `trap` commands of the signals that have arrived. They leave `$?` unchanged."""
         while self.pending_signals:
             command = self.traps.get(self.pending_signals.pop(0))
             if command:
@@ -80,9 +80,9 @@ class TextShell(ShellState):
                 self.status = status
 
     async def run_exit_trap(self, status: int) -> int:
-        """Run the command of `trap … EXIT`, if there is one, and remove the trap.
+        """Run the command of `trap … EXIT`, if there is one, and remove the trap. Return the shell's exit status.
 
-        `status` is the status with which the shell exits. Return that, or the status of an `exit` in the command.
+        That is `status`, or the status of an `exit` in the command.
         """
         command = self.traps.pop(0, "")
         self.status = status

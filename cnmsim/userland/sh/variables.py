@@ -20,9 +20,10 @@ class SubscriptError(Exception):
 
 @define
 class Variable:
-    """A variable. `elements` holds an array by number, or by text if it is associative; else it is `None`.
+    """A shell variable: a string in `value`, or an array in `elements`.
 
-    `attributes` are letters of `declare`: `i` integer, `l` lower case, `u` upper case, `n` reference by name.
+    An array is a dict whose keys are numbers, or texts if it is associative. `attributes` are option letters of
+    `declare`: `i` integer, `l` lower case, `u` upper case, `n` reference by name.
     """
 
     value: str | None = None
@@ -31,7 +32,10 @@ class Variable:
     attributes: frozenset[str] = frozenset()
 
     def subscripts(self) -> list[int | str]:
-        """Return the subscripts in bash's order: by number, or by the buckets of its hash table."""
+        """Return the subscripts in bash's order.
+
+        Numbers are ascending. Other subscripts are in the order of the buckets in bash's hash table.
+        """
         if self.elements is None:
             return [] if self.value is None else [0]
         if not self.is_associative:
@@ -58,10 +62,11 @@ def _hash(text: str) -> int:
 
 @define(eq=False)
 class Variables(MutableMapping[str, str]):
-    """Variables by name. `NAME[SUBSCRIPT]` refers to an element; the name of an array alone to its element 0.
+    """A shell's variables by name.
 
-    `computed` holds functions that return the values of variables such as `RANDOM`, `assigned` functions that an
-    assignment to such a variable calls.
+    `NAME[SUBSCRIPT]` refers to an array's element, and an array's name alone to its element 0. `computed` maps a name
+    such as `RANDOM` to a function that returns its value, `assigned` to a function that is called with the value
+    assigned to it.
     """
 
     table: dict[str, Variable] = field(factory=dict)
@@ -70,23 +75,23 @@ class Variables(MutableMapping[str, str]):
 
     @classmethod
     def of(cls, values: Mapping[str, str]) -> Variables:
-        """Return variables with these values."""
+        """Return a table of variables with these names and string values."""
         return cls({name: Variable(value) for name, value in values.items()})
 
     def copy_table(self) -> dict[str, Variable]:
-        """Return a copy of all variables, for a subshell."""
+        """Return a copy of the table of all variables, for a subshell."""
         return {
             name: evolve(variable, elements=None if variable.elements is None else dict(variable.elements))
             for name, variable in self.table.items()
         }
 
     def saved(self, names: Iterable[str]) -> dict[str, Variable | None]:
-        """Return copies of variables, `None` for one that is unset, so that they can be restored."""
+        """Return copies of the named variables for `restore`. The copy of a variable that is unset is `None`."""
         before = {name: self.table.get(name) for name in names}
         return {name: None if variable is None else evolve(variable) for name, variable in before.items()}
 
     def restore(self, before: Mapping[str, Variable | None]) -> None:
-        """Put back variables as `saved` returned them."""
+        """Restore variables to the copies in `before`, which `saved` returned."""
         for name, variable in before.items():
             if variable is None:
                 self.table.pop(name, None)
@@ -94,9 +99,9 @@ class Variables(MutableMapping[str, str]):
                 self.table[name] = variable
 
     def resolve(self, name: str) -> tuple[str, str | None]:
-        """Return the variable's name and the subscript, or `None`, of `NAME` or `NAME[SUBSCRIPT]`.
+        """Split `NAME` or `NAME[SUBSCRIPT]` into the name and the subscript, which is `None` without one.
 
-        References by name (`declare -n`) are followed.
+        If NAME is a reference (`declare -n`), the result is the name, and possibly the subscript, that it refers to.
         """
         match = _REFERENCE.fullmatch(name) if name[-1:] == "]" else None
         base, subscript = (match[1], match[2]) if match is not None else (name, None)
@@ -110,7 +115,7 @@ class Variables(MutableMapping[str, str]):
         return base, subscript
 
     def variable(self, name: str) -> Variable | None:
-        """Return the variable of that name, following references; `None` if it is unset."""
+        """Return the variable called `name`, or `None` if it is unset. References (`declare -n`) are followed."""
         return self.table.get(self.resolve(name)[0])
 
     def _key(self, base: str, variable: Variable, subscript: str | None) -> int | str:
@@ -153,7 +158,10 @@ class Variables(MutableMapping[str, str]):
             variable.elements[self._key(base, variable, subscript)] = value
 
     def converted(self, variable: Variable, value: str) -> str:
-        """Return the value that a variable gets when `value` is assigned, by its attributes."""
+        """Return `value` as it is stored in `variable`.
+
+        The variable's attributes may require evaluation as an integer, lower case or upper case.
+        """
         if "i" in variable.attributes:
             return str(evaluate(value, self))
         if "l" in variable.attributes:
@@ -161,7 +169,10 @@ class Variables(MutableMapping[str, str]):
         return value.upper() if "u" in variable.attributes else value
 
     def append(self, name: str, value: str) -> None:
-        """Append to the value of a variable, or add to it if it has the attribute of an integer (`NAME+=VALUE`)."""
+        """Append `value` to a variable, as `NAME+=VALUE` does.
+
+        If the variable has the attribute of an integer, `value` is added to the number.
+        """
         variable = self.variable(name)
         old = self.get(name, "")
         self[name] = f"({old or 0})+({value})" if variable is not None and "i" in variable.attributes else old + value
@@ -184,7 +195,7 @@ class Variables(MutableMapping[str, str]):
         return isinstance(name, str) and self.get(name) is not None
 
     def make_array(self, name: str, *, is_associative: bool = False) -> None:
-        """Make a variable an array. A string that it has becomes element 0."""
+        """Turn a variable into an array, unless it is one already. Its value, if any, becomes element 0."""
         variable = self.table.setdefault(self.resolve(name)[0], Variable())
         if variable.elements is None:
             variable.is_associative = is_associative
@@ -192,7 +203,10 @@ class Variables(MutableMapping[str, str]):
             variable.value = None
 
     def assign_array(self, name: str, elements: list[tuple[str | None, str, bool]], *, appends: bool = False) -> None:
-        """Assign a list of (subscript, value, whether the value is appended). `None` is the next subscript."""
+        """Assign elements to an array. Each is (subscript, value, True to append to the element's old value).
+
+        A subscript of `None` stands for the one after the previous element's. With `appends`, old elements are kept.
+        """
         base = self.resolve(name)[0]
         self.make_array(base)
         variable = self.table[base]
@@ -212,5 +226,5 @@ class Variables(MutableMapping[str, str]):
             following = key + 1 if isinstance(key, int) else 0
 
     def set_list(self, name: str, values: list[str]) -> None:
-        """Assign an indexed array of these values."""
+        """Set a variable to an indexed array of these values."""
         self.table[self.resolve(name)[0]] = Variable(elements=dict(enumerate(values)))

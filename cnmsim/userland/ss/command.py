@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def address_text(address: Address | None, port: int, family: int, *, is_dual: bool) -> tuple[str, str]:
     """Format an address and a port as ss prints them. Return both texts.
 
-    A wildcard address is printed as `*` if `is_dual` is set, i.e. if the socket accepts IPv4 and IPv6.
+    A wildcard address is printed as `*` if `is_dual` is set, i.e. if the socket accepts both IPv4 and IPv6.
     """
     number = str(port) if port else "*"
     if address is None or not any(address):
@@ -94,7 +94,10 @@ async def main(process: Process) -> int:
 
 
 def _kinds(options: Options) -> list[str]:
-    """Return the socket kinds that the options select, in display order. Raises `UsageError` for an unknown one."""
+    """Return the kinds of sockets that the options select, in display order.
+
+    Raises `UsageError` for an unknown kind.
+    """
     kinds = {name for name, letter in (("udp", "u"), ("tcp", "t")) if letter in options}
     kinds |= {letter for letter in _ABSENT if letter in options}
     for query in options.every("A"):
@@ -203,8 +206,8 @@ _TO_THE_RIGHT = (4, 6)
 def _widths(longest: list[int], shown: list[int], screen: int | None) -> list[int]:
     """Return the width of each column.
 
-    `longest` holds the length of each column's longest cell, `shown` the columns' numbers, and `screen` the width of
-    the terminal, over which lines are spread, or `None` if there is no terminal.
+    `shown` holds the numbers of the printed columns, `longest` the length of the longest cell in each. `screen` is
+    the width of the terminal, to which each line is stretched, or `None` if there is no terminal.
     """
     widths: list[int] = []
     for column, length in zip(shown, longest, strict=True):

@@ -54,7 +54,7 @@ class FilterError(Exception):
 
 
 class FilterSyntaxError(FilterError):
-    """The words of the filter do not form a valid expression."""
+    """The words of the filter are not a valid expression."""
 
     def __init__(self) -> None:
         super().__init__('ss: bison bellows (while parsing filter): "syntax error!" Sorry.', 255)
@@ -80,9 +80,9 @@ def read_states(words: list[str], chosen: frozenset[str]) -> tuple[frozenset[str
 
 
 def read_expression(text: str) -> Predicate:
-    """Parse an expression and return its predicate, which for "" matches every socket.
+    """Parse an expression. Return a predicate on sockets that is true for those that match.
 
-    Raises `FilterError` if the expression is invalid.
+    The predicate for "" is always true. Raises `FilterError` if the expression is invalid.
     """
     parser = _Parser(_tokens(text))
     if not parser.tokens:
@@ -100,7 +100,7 @@ def _tokens(text: str) -> list[str]:
 
 @define
 class _Parser:
-    """Parses an expression: conjunctions joined by `or`. Inside a conjunction `and` may be omitted."""
+    """Parses an expression: alternatives joined by `or`, in which `and` between two conditions may be omitted."""
 
     tokens: list[str] = field()
     _expects_port: bool = field(default=False, init=False)
@@ -193,7 +193,10 @@ def _read_port(text: str) -> int | None:
 
 
 def _read_host(text: str) -> tuple[Address | None, int, int | None]:
-    """Parse `ADDRESS[/BITS][:PORT]`. Return the address, its prefix length and the port. `None` stands for any."""
+    """Parse `ADDRESS[/BITS][:PORT]`. Return the address, its prefix length and the port.
+
+    Address or port are `None` if any is accepted.
+    """
     if text.startswith("[") and "]" in text:
         host, _, rest = text[1:].partition("]")
         length, colon, port = rest.partition(":")

@@ -1,4 +1,4 @@
-"""systemd's systemctl, for the services of a host."""
+"""systemd's systemctl: controls the services of a host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RECENT = 10
 async def main(process: Process) -> int:
     """Run `systemctl restart|reload-or-restart|status|is-active|is-enabled|daemon-reload [UNIT…]`.
 
-    Starting and stopping alone are not simulated: `Host.power_off` stops an engine.
+    `start` and `stop` are not simulated. To stop an engine, use `Host.power_off`.
     """
     try:
         options = getopt(process.argv[1:], "ln:q", {"no-pager": "P", "full": "l", "lines=": "n", "quiet": "q"})

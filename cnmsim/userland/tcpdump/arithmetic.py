@@ -37,7 +37,10 @@ _ETHERTYPES = {"ip": 0x0800, "ip6": 0x86DD, "arp": 0x0806}
 
 
 class BeyondEndError(Exception):
-    """A filter reads a byte beyond the end of a frame. libpcap's filter machine then rejects the frame."""
+    """A filter reads a byte beyond the end of a frame, or divides by 0.
+
+    As in libpcap, the frame does not match then.
+    """
 
 
 def _quotient(one: int, other: int) -> int:
@@ -63,9 +66,9 @@ OPERATORS: tuple[dict[str, Binary], ...] = (
 
 
 def combined(one: Value, other: Value, combine: Binary) -> Value:
-    """Return a `Value` that applies the operator `combine` to two values.
+    """Return a `Value` that applies the operator `combine` to the values `one` and `other` of a frame.
 
-    It is `None` for a frame if one of the two values is `None`.
+    It is `None` for a frame for which either value is `None`.
     """
 
     def value(captured: CapturedFrame) -> int | None:
@@ -76,12 +79,12 @@ def combined(one: Value, other: Value, combine: Binary) -> Value:
 
 
 def constant(number: int) -> Value:
-    """Return a `Value` that is `number` for every frame."""
+    """Return a `Value` that has the value `number` for every frame."""
     return lambda _: number
 
 
 def _part(captured: CapturedFrame, protocol: str) -> bytes | None:
-    """Return the bytes that `PROTOCOL[…]` indexes, or `None` if the frame does not contain the protocol."""
+    """Return the bytes into which `PROTOCOL[…]` indexes, or `None` if the frame does not contain the protocol."""
     if protocol in ("ether", "link"):
         return captured.frame
     if protocol in _ETHERTYPES:
@@ -96,7 +99,10 @@ def _part(captured: CapturedFrame, protocol: str) -> bytes | None:
 
 
 def load(protocol: str, offset: Value, size: int) -> Value:
-    """Return the `Value` of `protocol[offset:size]`. It raises `BeyondEndError` if the frame is too short."""
+    """Return a `Value` for `protocol[offset:size]`: `size` bytes of a frame, read as a number.
+
+    It raises `BeyondEndError` for a frame that is too short, and is `None` for one without the protocol.
+    """
 
     def value(captured: CapturedFrame) -> int | None:
         at, part = offset(captured), _part(captured, protocol)

@@ -54,7 +54,7 @@ _LONG = {
 
 
 class _Exit(Exception):
-    """tcpdump exits at once with this status and this error text."""
+    """Raised to end tcpdump at once with this exit status and error text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -63,7 +63,7 @@ class _Exit(Exception):
 
 @define(eq=False)
 class _Output:
-    """Where frames go: to stdout as lines, to a pcap file, or nowhere if they are only counted."""
+    """Writes captured frames to a pcap file or prints them. With --count they are counted instead of printed."""
 
     process: Process
     options: Options
@@ -112,7 +112,7 @@ class _Output:
         return f"{name:<5} {direction_name(record):<3} "
 
     def _data(self, record: Record) -> bytes:
-        """Return the bytes of a frame to store, with a cooked header if the capture is on all devices."""
+        """Return the bytes to store for a frame, with a cooked header if the capture is on all devices."""
         if self.link != COOKED:
             return record.frame
         devices = self.process.namespace.devices.values()
@@ -147,7 +147,7 @@ class _Output:
 
 @define(eq=False)
 class _Capture:
-    """A capture on `devices`. Frames that pass the filter `test` are put into the queue `frames`."""
+    """A capture on `devices`. Frames for which the filter `test` is true are put into the queue `frames`."""
 
     output: _Output
     devices: list[Device]
@@ -188,7 +188,7 @@ class _Capture:
         self._taps.clear()
 
     def summary(self) -> None:
-        """Print the packet counts that tcpdump prints on exit."""
+        """Print the packet counts that tcpdump prints when it ends."""
         captured, process = self.output.captured, self.output.process
         plural = "" if captured == 1 else "s"
         process.error(
@@ -216,9 +216,9 @@ async def main(process: Process) -> int:
 
 
 def _print_information(process: Process, options: Options) -> None:
-    """Handle the options that only print information, and reject unknown types.
+    """Carry out the options that only print information, such as -D, and check the arguments of -T and -y.
 
-    Raises `_Exit` if tcpdump then exits.
+    Raises `_Exit` if tcpdump ends here.
     """
     if "version" in options:
         process.write(_VERSION)
@@ -255,9 +255,9 @@ def _device_line(device: Device) -> str:
 
 
 def _numbers(options: Options) -> tuple[int, int]:
-    """Parse -c and -s. Return the number of frames to capture (0: no limit) and of bytes to keep of each.
+    """Parse -c and -s, and check -Q. Return two numbers: frames to capture (0: no limit), and bytes to keep of each.
 
-    Also checks -Q. Raises `_Exit` if an argument is invalid.
+    Raises `_Exit` if an argument is invalid.
     """
     text = options.get("c")
     if text is not None and not (is_number(text) and int(text)):
@@ -318,7 +318,10 @@ def _devices(process: Process, options: Options) -> list[Device]:
 
 
 def _replay(output: _Output, source: str, expression: str, count: int) -> int:
-    """Print the frames of a pcap file (-r). Return the exit status."""
+    """Print the frames in the pcap file `source` (-r) that match the filter `expression`. Return the exit status.
+
+    At most `count` frames are printed (0: no limit).
+    """
     process, options = output.process, output.options
     try:
         link, snaplen, records = read_file(_read(process, source))
@@ -340,7 +343,7 @@ def _replay(output: _Output, source: str, expression: str, count: int) -> int:
 
 
 async def _listen(capture: _Capture, count: int) -> int:
-    """Print captured frames until tcpdump is interrupted or `count` frames were printed. Return the exit status."""
+    """Print captured frames until tcpdump is interrupted or has printed `count` of them. Return the exit status."""
     output = capture.output
     process, options = output.process, output.options
     if not options.count("v"):

@@ -112,7 +112,7 @@ class _Parser:
     # --- relations
 
     def relation(self) -> Predicate | None:
-        """Parse a comparison of two numbers. Return `None` and consume nothing if none comes next."""
+        """Parse a comparison of two numbers. If none comes next, return `None` and leave the words unread."""
         start = self.at
         if self.token in INDEXED and self.tokens[start + 1 : start + 2] == ["["]:
             return self.comparison()
@@ -227,7 +227,7 @@ class _Parser:
     def values(self, qualifiers: Qualifiers) -> Predicate:
         """Parse one value, or several in parentheses joined by `and` and `or`. Return the predicate.
 
-        `qualifiers` are the qualifiers before the values; they apply to each of them.
+        `qualifiers` are the qualifiers written before the values. They apply to each value.
         """
         if self.token != "(":
             return self.value(qualifiers)

@@ -26,7 +26,7 @@ _TO_US, _BROADCAST, _MULTICAST, _OUTGOING = 0, 1, 2, 4
 
 @frozen
 class Record:
-    """A frame with its time (nanoseconds since 1970), the index of its device, and its direction (`in` or `out`)."""
+    """A frame, its time in nanoseconds since 1970, the index of its device, and its direction (`in` or `out`)."""
 
     time_ns: int
     frame: bytes
@@ -40,7 +40,10 @@ def file_header(link: int, snaplen: int) -> bytes:
 
 
 def cooked(record: Record, *, is_loopback: bool) -> bytes:
-    """Return a frame with a "Linux cooked v2" header in place of the Ethernet header."""
+    """Return a frame with a "Linux cooked v2" header in place of its Ethernet header.
+
+    `is_loopback` is True if the frame's device is the loopback device.
+    """
     frame = record.frame
     hardware = _LOOPBACK if is_loopback else _ETHER
     head = _COOKED.pack(

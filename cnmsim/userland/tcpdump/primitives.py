@@ -44,7 +44,7 @@ class CapturedFrame:
 
     @classmethod
     def of(cls, frame: bytes, direction: str = "") -> CapturedFrame:
-        """Parse a frame."""
+        """Parse a frame. `direction` is `in`, `out`, or "" if unknown."""
         at, ethertype = 12, int.from_bytes(frame[12:14])
         if ethertype == 0x8100:
             at, ethertype = 16, int.from_bytes(frame[16:18])
@@ -81,12 +81,12 @@ class Qualifiers:
 
 
 def either(one: Predicate, other: Predicate) -> Predicate:
-    """Return a predicate that is true if at least one of two predicates is."""
+    """Return a predicate that is true if `one` or `other` is true."""
     return lambda captured: one(captured) or other(captured)
 
 
 def both(one: Predicate, other: Predicate) -> Predicate:
-    """Return a predicate that is true if both predicates are."""
+    """Return a predicate that is true if both `one` and `other` are true."""
     return lambda captured: one(captured) and other(captured)
 
 
@@ -99,15 +99,18 @@ def read_number(text: str, message: str) -> int:
 
 
 def _sided(side: str, pair: tuple[bool, bool]) -> bool:
-    """Combine the results of a test of the source and the destination.
+    """Combine the results of testing a frame's source and its destination, which are given in `pair`.
 
-    `pair` holds the two results. `side` is the qualifier: `src`, `dst`, `src and dst`, or anything else for either.
+    `side` is the qualifier `src`, `dst` or `src and dst`. With any other, one true result is enough.
     """
     return {"src": pair[0], "dst": pair[1], "src and dst": all(pair)}.get(side, any(pair))
 
 
 def protocol_predicate(name: str) -> Predicate:
-    """Return the predicate for a protocol keyword. It matches IPv4 and IPv6 if the protocol exists in both."""
+    """Return the predicate for a protocol keyword such as `tcp`.
+
+    It is true for IPv4 and IPv6 if the protocol exists in both.
+    """
     if name in PROTOCOLS:
         number = PROTOCOLS[name]
         family = {"icmp": 4, "igmp": 4, "icmp6": 6}.get(name)
@@ -133,9 +136,10 @@ def cast_predicate(protocol: str, kind: str) -> Predicate:
 
 
 def payload_predicate(protocol: str, text: str) -> Predicate:
-    """Return the predicate for `PROTOCOL proto TEXT`, e.g. `ip proto udp`: a frame whose `protocol` carries `text`.
+    """Return the predicate for `PROTOCOL proto TEXT`. It is true for frames in which `protocol` carries `text`.
 
-    `text` is the name or number of a protocol. Raises `FilterError` if it is unknown.
+    For example, `ip proto udp` matches UDP over IPv4. `text` is the name or number of a protocol. Raises
+    `FilterError` if it is unknown.
     """
     if protocol == "ether":
         number = ETHERTYPES.get(text)

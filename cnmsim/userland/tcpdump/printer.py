@@ -28,9 +28,9 @@ UDP_KINDS = ("domain", "vxlan")
 
 @define
 class Printer:
-    """Formats frames. It stores the initial sequence numbers of TCP connections, to print relative numbers.
+    """Formats frames. It remembers the first sequence numbers of TCP connections, in order to print relative numbers.
 
-    `udp_kind` is the type as which UDP payloads are interpreted (`-T`), or "" to decide by the port. `is_quick` omits
+    `udp_kind` is the protocol as which UDP payloads are parsed (`-T`), or "" to decide by the port. `is_quick` omits
     details (`-q`). `is_absolute` prints absolute sequence numbers (`-S`). `link` is the link type of the capture.
     """
 
@@ -151,9 +151,10 @@ class Printer:
         return ", ".join(words) + _http(segment[header:], (packet.sport, packet.dport), self.verbosity)
 
     def _relative(self, packet: Packet, sequence: int, acknowledged: int, *, is_first: bool) -> tuple[int, int]:
-        """Return a TCP segment's sequence and acknowledgement numbers relative to the connection's first segment.
+        """Return a TCP segment's sequence and acknowledgement numbers, relative to the connection's first segment.
 
-        The numbers of that first segment, and of a segment with SYN (`is_first`), are returned unchanged.
+        The numbers of the first segment itself are returned unchanged, as are those of a segment with SYN
+        (`is_first`).
         """
         key = (packet.src, packet.sport, packet.dst, packet.dport)
         back = (packet.dst, packet.dport, packet.src, packet.sport)
@@ -169,8 +170,8 @@ class Printer:
         return self._checksum_note(packet) + self._datagram(packet, data)
 
     def _checksum_note(self, packet: Packet) -> str:
-        """Return the note on the checksum of a UDP datagram or an ICMPv6 message, or "" if none is printed."""
-        # For UDP tcpdump prints it only with -vv or more.
+        """Return the text about the checksum of a UDP datagram or an ICMPv6 message, or "" to print nothing."""
+        # For UDP tcpdump prints the checksum only with -vv or more.
         if self.verbosity < (2 if packet.protocol == 17 else 1) or packet.more_fragments:
             return ""
         name = "udp" if packet.protocol == 17 else "icmp6"
@@ -200,7 +201,7 @@ class Printer:
     def _link_options(self, options: bytes) -> str:
         """Format the link-layer address options of a neighbour discovery message, one per line.
 
-        Nothing is printed without -v. With -vv or more, each option is followed by a hexadecimal dump.
+        Return "" without -v. With -vv or more, each option is followed by a hexadecimal dump.
         """
         text = ""
         while self.verbosity and len(options) >= 8 and options[1]:
@@ -212,10 +213,10 @@ class Printer:
         return text
 
     def _with_length(self, text: str, length: int, before: int = 0) -> str:
-        """Add the length of an ICMPv6 message to its text.
+        """Add `length`, the length of an ICMPv6 message, to its text.
 
-        Without -v it is at the end. With -v it is after the first `before` parts of the text, or omitted if `before`
-        is 0.
+        Without -v it is added at the end. With -v it is added after the first `before` comma-separated parts of the
+        text, and omitted if `before` is 0.
         """
         if not self.verbosity:
             return f"{text}, length {length}"

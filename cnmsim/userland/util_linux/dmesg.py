@@ -1,4 +1,4 @@
-"""util-linux' dmesg. The simulated kernel log contains only the lines of the LOG target."""
+"""util-linux's dmesg. The simulated kernel log contains only the lines of iptables' LOG target."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def main(process: Process) -> int:
 
 
 async def busybox(process: Process) -> int:
-    """Run busybox' dmesg, which in a container needs the capability SYSLOG."""
+    """Run busybox's dmesg. In a container it needs the capability SYSLOG."""
     if not process.credentials.has("SYSLOG"):
         process.error("dmesg: klogctl: Operation not permitted\n")
         return 1

@@ -1,4 +1,4 @@
-"""nsenter: runs a program in the network namespace given by a path or by a process."""
+"""nsenter: runs a program in the network namespace at a path, or in that of another process."""
 
 from __future__ import annotations
 
@@ -31,14 +31,17 @@ def _at(process: Process, path: str) -> NetworkNamespace | None:
 
 
 def _no_namespace(process: Process, path: str) -> str:
-    """Return nsenter's error text for a path that is not a namespace that can be entered."""
+    """Return nsenter's error text for a path at which there is no namespace to enter."""
     if any(process.machine.is_unpinned(spelling) for spelling in _spellings(path)):
         return "nsenter: reassociate to namespace 'ns/net' failed: Invalid argument\n"
     return f"nsenter: cannot open {path}: No such file or directory\n"
 
 
 def _with_long_net(arguments: list[str]) -> list[str]:
-    """Rewrite nsenter's own option `-nPATH` as `--net=PATH`. The program and its arguments are unchanged."""
+    """Rewrite nsenter's own option `-nPATH` as `--net=PATH`.
+
+    The arguments from the program's name on are unchanged.
+    """
     own = list(takewhile(lambda argument: argument.startswith("-") and argument != "--", arguments))
     return [f"--net={word[2:]}" if word.startswith("-n") and word != "-n" else word for word in own] + arguments[
         len(own) :

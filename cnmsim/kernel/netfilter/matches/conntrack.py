@@ -55,7 +55,7 @@ def _expiry(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
 
 
 def state_test(names: Sequence[str]) -> Test:
-    """Return a function that tests whether a packet's connection state is one of `names`.
+    """Return a function that tests whether a packet's connection state is one of `names`, such as `NEW`.
 
     A packet without a connection counts as INVALID.
     """

@@ -14,7 +14,7 @@ from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, each_setting
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
-#: ICMP types by name; with a second number, a type and code.
+#: ICMP types by name. An entry with two numbers is a type and a code.
 _ICMP: dict[str, tuple[int, int | None]] = {
     "echo-reply": (0, None), "pong": (0, None), "destination-unreachable": (3, None),
     "network-unreachable": (3, 0), "host-unreachable": (3, 1), "protocol-unreachable": (3, 2),

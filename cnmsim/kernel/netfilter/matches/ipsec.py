@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"\s*([0-9]+)\s+([0-9]+)\s+([0-9]+)\s+([0-9]+)\s*")
 
 
 def _program(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    """Parse `COUNT,code jt jf k,…`, the output of `nfbpf_compile`."""
+    """Parse a bpf program written as `COUNT,code jt jf k,…`, the output of `nfbpf_compile`, into canonical form."""
     count_text, comma, rest = words[0].partition(",")
     if not comma or not is_number(count_text.strip()):
         raise ParameterProblemError("bpf: error parsing program length")
@@ -57,7 +57,7 @@ def _program(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
 
 
 def program_of(match: Extension) -> list[bpf.Instruction]:
-    """Return the program of a bpf match."""
+    """Return the instructions of a bpf match."""
     return [bpf.Instruction(*map(int, part.split())) for part in match.settings[0].value.split(",")[1:]]
 
 
@@ -84,7 +84,7 @@ def _ancillary(packet: Packet, number: int) -> int:
 
 
 def _payload_offset(packet: Packet) -> int:
-    """Return the offset of the payload behind the transport header (skb_get_poff)."""
+    """Return the offset in the packet of the data that follows the transport header (skb_get_poff)."""
     protocol, at = packet.protocol, packet.l4
     if packet.fragment_offset:
         return at
@@ -169,7 +169,7 @@ KINDS = (
         "bpf",
         (Option("bytecode", _program, can_invert=False, is_text=True),),
         _compile_bpf,
-        # iptables prints the NUL.
+        # The real iptables prints the NUL, too.
         lambda match, is_numeric: f"match bpf {match.settings[0].value.partition(',')[2]}\0",
         require_settings("bpf: one of --bytecode or --pinned is required"),
         has_no_leading_space=True,

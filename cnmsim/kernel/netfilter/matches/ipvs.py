@@ -38,7 +38,7 @@ def _check(settings: dict[str, Setting], context: ParseContext) -> None:
 
 
 def _reader(name: str, value: str, family: int) -> Callable[[IpvsConnection], bool]:
-    """Return the function that tests the IPVS connection of a packet against one option."""
+    """Return a function that tests an IPVS connection against the option `name` with the value `value`."""
     if name == "vproto":
         protocol = int(value)
         return lambda connection: connection.protocol == protocol

@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 
 #: A compiled match: returns True if it matches the packet.
 Test = Callable[[Packet], bool]
-#: Returns the test for one use of a match, in the rules of a family in one namespace.
+#: Compiles one use of a match: called with the match, the rule's family (4 or 6) and the namespace's packet filter.
 Compile = Callable[[Extension, int, "PacketFilter"], Test]
 
 
 @frozen
 class MatchKind:
-    """One match extension.
+    """One match extension, such as `tcp` or `conntrack`.
 
-    `compile` returns the test for one use of the match in one namespace; `describe` its text in `iptables -L`,
-    numeric or with names; `depends` is what the outcome of the test depends on, if necessary by option ("" for any
-    use); `has_no_leading_space` means that `iptables -L` prints no space before the text.
+    `compile` returns the test for one use of the match. `describe` returns its text in `iptables -L`, with numbers if
+    its second argument is True, else with names; `has_no_leading_space` means that no space precedes the text.
+    `depends` declares what the outcome of the test depends on, either for all uses or by option name ("": for every
+    use).
     """
 
     name: str
@@ -49,9 +50,9 @@ class MatchKind:
     has_no_leading_space: bool = False
 
     def dependency(self, match: Extension) -> Dependency:
-        """Return what the outcome of this match in a rule depends on.
+        """Return what the outcome of `match`, one use of this kind, depends on.
 
-        It is `Dependency.FLOW` only if every option of the match declares that.
+        It is `Dependency.FLOW` only if `depends` declares this for every option used.
         """
         if isinstance(self.depends, Dependency):
             return self.depends
@@ -62,7 +63,7 @@ class MatchKind:
 
 
 def negate(test: Test) -> Test:
-    """Return the inverse of a test."""
+    """Return a test that passes if `test` fails."""
 
     def opposite(packet: Packet) -> bool:
         return not test(packet)
@@ -71,7 +72,7 @@ def negate(test: Test) -> Test:
 
 
 def invert_if(is_inverted: bool, test: Test) -> Test:
-    """Return the test, inverted if `is_inverted`."""
+    """Return `test`, or its inverse if `is_inverted`."""
     return negate(test) if is_inverted else test
 
 
@@ -89,7 +90,10 @@ def all_of(tests: list[Test]) -> Test:
 
 
 def each_setting(test_of: Callable[[Setting, int, PacketFilter], Test]) -> Compile:
-    """Return the compiler of a match of which every setting must hold. `test_of` returns the test of one setting."""
+    """Return a compiler for a match that matches if the tests of all its settings pass.
+
+    `test_of` returns the test of one setting; a setting with `!` is inverted.
+    """
 
     def compile_(match: Extension, family: int, netfilter: PacketFilter) -> Test:
         return all_of([invert_if(s.is_inverted, test_of(s, family, netfilter)) for s in match.settings])
@@ -98,34 +102,34 @@ def each_setting(test_of: Callable[[Setting, int, PacketFilter], Test]) -> Compi
 
 
 def of_connection(reads: Callable[[Connection], bool]) -> Test:
-    """Return a test of a packet's connection, which a packet without a connection fails."""
+    """Return a test that passes if the packet has a connection for which `reads` returns True."""
     return lambda packet: packet.connection is not None and reads(packet.connection)
 
 
 def always(packet: Packet) -> bool:
-    """Match every packet."""
+    """Return True: the test that every packet passes."""
     return True
 
 
 def settings_listing(match: Extension, is_numeric: bool) -> str:
-    """Return the settings of a match as `iptables -L` prints them for most matches.
+    """Return the settings of a match in the form in which `iptables -L` prints most matches.
 
-    Each is the option's name and its values, an inverted one after `! `.
+    Each setting is the option's name and its values. If it is inverted, an exclamation mark precedes it.
     """
     return " ".join(" ".join([*(["!"] if s.is_inverted else []), s.name, *s.values]) for s in match.settings)
 
 
 def canonical_protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    """Return the canonical form of an option with a protocol: its number."""
+    """Parse an option's argument, a protocol, into its number."""
     return (str(parse_protocol(words[0])),)
 
 
 def canonical_port_range(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    """Return the canonical form of an option with a port or a range of ports."""
+    """Parse an option's argument, a port or a range of ports, into `80` or `80:90`."""
     return (port_range_text(*parse_port_range(words[0])),)
 
 
 def canonical_host(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    """Return the canonical form of an option with an address and an optional mask."""
+    """Parse an option's argument, an address with an optional mask, into canonical form such as `10.0.0.0/8`."""
     address, mask = parse_host_mask(words[0], context.family)
     return (host_mask_text(address, mask, always_length=False),)

@@ -27,7 +27,7 @@ _LIMIT_SCALE = 10_000
 
 
 def _parse_rate(text: str) -> int:
-    """Parse `5/min` into the cost of one packet, in units of 0.1 ms."""
+    """Parse a rate such as `5/min` into the time that one packet costs, in units of 0.1 ms."""
     count_text, slash, unit = text.partition("/")
     seconds = 1
     if slash:
@@ -44,7 +44,10 @@ def _parse_rate(text: str) -> int:
 
 
 def _rate_text(cost: int) -> str:
-    """Return a cost as a rate in the largest unit that expresses it exactly, as iptables does."""
+    """Return the rate for a cost (in units of 0.1 ms), such as `5/min`.
+
+    As in iptables, the unit is the largest in which the rate is exact.
+    """
     for name, seconds in _SHORT_UNITS:
         period = seconds * _LIMIT_SCALE
         if period < cost:

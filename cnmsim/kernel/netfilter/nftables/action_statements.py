@@ -36,7 +36,10 @@ _SIZES = {"bytes": 1, "kbytes": 1024, "mbytes": 1024 * 1024}
 
 @frozen(eq=False)
 class Limit(Statement):
-    """Match packets (or bytes, if `size_unit`) up to a rate, or only those above it (`is_over`)."""
+    """Match packets up to a rate, or with `is_over` only those above it.
+
+    The rate is `rate` packets per `unit` (such as `second`), or bytes if `size_unit` (such as `kbytes`) is set.
+    """
 
     rate: int
     unit: str
@@ -52,7 +55,7 @@ class Limit(Statement):
         return f"limit rate {'over ' if self.is_over else ''}{amount}/{self.unit}{burst}"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Return the evaluator: a token bucket (nft_limit_eval)."""
+        """Return the function that applies this statement to a packet: a token bucket (nft_limit_eval)."""
         clock = context.netfilter.namespace.clock
         period_ns = _UNITS_S[self.unit] * NS_PER_S
         rate = self.rate * _SIZES.get(self.size_unit, 1)
@@ -94,7 +97,7 @@ class Log(Statement):
         return " ".join(words)
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Return the evaluator, which runs the LOG target of iptables."""
+        """Return the function that applies this statement to a packet; it runs the LOG target of iptables."""
         settings = [Setting("log-prefix", (self.prefix,))] if self.prefix else []
         log = TARGETS["LOG"].compile(Extension("LOG", tuple(settings)), 4, context.netfilter)
 
@@ -109,7 +112,7 @@ class Log(Statement):
 class SetMark(Statement):
     """Set the mark of the packet or of its connection.
 
-    The mark becomes `value`, or the field `source` ANDed with `keep` and ORed with `extra`.
+    The new mark is `value`; if that is None, it is the field `source`, ANDed with `keep` and ORed with `extra`.
     """
 
     target: Key
@@ -120,7 +123,7 @@ class SetMark(Statement):
 
     @property
     def needs_conntrack(self) -> bool:  # type: ignore[override]
-        """Whether it reads or writes the mark of the connection."""
+        """Whether the statement reads or writes the mark of the connection."""
         return self.target.needs_conntrack or (self.source is not None and self.source.needs_conntrack)
 
     def text(self, *, show_counters: bool) -> str:
@@ -195,7 +198,7 @@ ICMPX = {"port-unreachable": ("icmp-port-unreachable", "icmp6-port-unreachable")
 class Reject(Statement):
     """Drop the packet and notify its sender. `how` is `tcp reset`, `icmp CODE`, `icmpv6 CODE` or `icmpx CODE`.
 
-    `is_default`: a plain `reject` means the same, and is listed instead.
+    `is_default`: nft lists the statement as a plain `reject`, which means the same as `how`.
     """
 
     how: str
@@ -206,7 +209,7 @@ class Reject(Statement):
         return "reject" if self.is_default else f"reject with {self.how}"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Return the evaluator, which runs the REJECT target of iptables."""
+        """Return the function that applies this statement to a packet; it runs the REJECT target of iptables."""
         protocol, _, kind = self.how.partition(" ")
         names: dict[int, str] = {}
         if self.how == "tcp reset":
@@ -234,8 +237,8 @@ class Reject(Statement):
 class Nat(Statement):
     """Translate addresses: dnat, snat, masquerade or redirect.
 
-    The new `address` and `ports` are constant, or the map `lookup` returns them for `keys`. `names_family`: the
-    listing includes the family, as in tables of both.
+    The new address and port are the constants `address` and `ports`, or are looked up in the map `lookup` by the
+    fields `keys`. `names_family`: the listing includes the family, as in `inet` tables (`dnat ip to …`).
     """
 
     kind: str
@@ -266,7 +269,10 @@ class Nat(Statement):
         return " ".join([*words, *([",".join(self.flags)] if self.flags else [])])
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Return the evaluator, which runs the corresponding target of iptables."""
+        """Return the function that applies this statement to a packet.
+
+        It runs the target of iptables that does the same.
+        """
         target = {"dnat": "DNAT", "snat": "SNAT", "masquerade": "MASQUERADE", "redirect": "REDIRECT"}[self.kind]
         option = {"DNAT": "to-destination", "SNAT": "to-source"}.get(target, "to-ports")
         kind = TARGETS[target]
@@ -308,7 +314,8 @@ class Nat(Statement):
 def _range_text(family: int, address: Span | None, ports: Span | None) -> str:
     """Return an address range and a port range as one text, such as `10.0.0.1-10.0.0.9:80-90`.
 
-    nft lists a translation in this form, and iptables' DNAT and SNAT targets parse it. Either range may be None.
+    Either range may be None. nft lists translations in this form, and the targets DNAT and SNAT of iptables accept
+    it.
     """
     size = 16 if family == 6 else 4
     text = ""

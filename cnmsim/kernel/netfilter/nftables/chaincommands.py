@@ -1,4 +1,4 @@
-"""Commands on chains (parser_bison.y; nf_tables_api.c: nf_tables_newchain, nf_tables_delchain)."""
+"""nft's commands on chains (parser_bison.y; nf_tables_api.c: nf_tables_newchain, nf_tables_delchain)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAT_HOOKS = frozenset({Hook.PREROUTING, Hook.INPUT, Hook.OUTPUT, Hook.POSTROUTI
 
 @define
 class ChainBlock:
-    """A parsed chain block, with the positions of its rules in the input."""
+    """A parsed chain block. `rules` are the positions of its rules in the input, which are parsed later."""
 
     name: Token
     base: BaseChainSpec | None = None
@@ -28,13 +28,13 @@ class ChainBlock:
 
 @define(eq=False)
 class ChainCommands:
-    """The commands on chains; `rules` parses the rules in their blocks."""
+    """nft's commands on chains. `rules` parses and adds the rules in the chains' blocks."""
 
     session: Session
     rules: RuleCommands
 
     def add(self, verb: str) -> None:
-        """Run `add chain` or `create chain`. Raises `NftError`."""
+        """Run `add chain` or `create chain` (`verb`). Raises `NftError`."""
         cursor = self.session.cursor
         table = self.session.table(self.session.family())
         name = cursor.word()
@@ -49,7 +49,7 @@ class ChainCommands:
         cursor.at = end
 
     def block(self, name: Token) -> ChainBlock:
-        """Parse the `{ … }` block of a chain; its rules are skipped and their positions recorded."""
+        """Parse the `{ … }` block of a chain. Its rules are skipped, and their positions are stored in the result."""
         cursor = self.session.cursor
         cursor.expect("{")
         block = ChainBlock(name)
@@ -113,7 +113,7 @@ class ChainCommands:
         return value
 
     def make(self, table: Table, block: ChainBlock) -> Chain:
-        """Create the chain that a block describes, or return the existing one. Raises `NftError`."""
+        """Create the chain that a block describes, or return the chain if it exists already. Raises `NftError`."""
         name, base, policy, comment = block.name, block.base, block.policy, block.comment
         chain = table.chains.get(name.text)
         if chain is not None:

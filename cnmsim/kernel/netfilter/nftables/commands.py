@@ -38,13 +38,13 @@ class Transaction:
         self.chains = ChainCommands(session, self.rules)
 
     def all(self) -> str:
-        """Run all commands and return the output. Raises `NftError`, with nothing changed."""
+        """Run all commands and return what nft prints. Raises `NftError`, with nothing changed."""
         return self._transaction(self._commands)
 
     def rewrite(self, table: tuple[str, str], chains: Mapping[str, Sequence[str]], after: str) -> None:
-        """Run all commands, append rules to chains of a table, run the commands of `after`.
+        """Run all commands, then append rules to chains of `table`, then run the commands in `after`.
 
-        Raises `NftError`, with nothing changed.
+        `chains` contains the rules, one a line, by the name of the chain. Raises `NftError`, with nothing changed.
         """
 
         def work() -> None:
@@ -152,9 +152,9 @@ class Transaction:
             self._table_block(table)
 
     def _table_block(self, table: Table) -> None:
-        """Parse a table block.
+        """Parse the block of a table and create its content.
 
-        Chains are created first, then sets, then rules, in the order in which nft sends them to the kernel.
+        As nft does, create all chains first, then the sets, then the rules.
         """
         cursor = self.session.cursor
         chains: list[ChainBlock] = []

@@ -17,9 +17,10 @@ SEPARATORS = frozenset({"\n", ";"})
 
 @define(eq=False)
 class Cursor:
-    """Reads tokens in order.
+    """Reads the tokens of an input in order.
 
-    `at` is the index of the next token, `defines` maps the variables of `define` to tokens.
+    `at` is the index of the next token. `defines` contains the tokens that each variable (`define NAME = …`) stands
+    for.
     """
 
     _tokens: list[Token]
@@ -28,12 +29,15 @@ class Cursor:
 
     @classmethod
     def over(cls, source: str) -> Cursor:
-        """Return a cursor at the first token of a text."""
+        """Return a cursor at the first token of `source`."""
         return cls(tokens(source))
 
     @property
     def token(self) -> Token:
-        """The next token; a variable is replaced by its value."""
+        """The next token. A variable is replaced by the tokens that it stands for.
+
+        Raises `NftError` for an undefined variable.
+        """
         token = self._tokens[self.at]
         while token.kind == "word" and token.text.startswith("$"):
             value = self.defines.get(token.text[1:])
@@ -46,7 +50,7 @@ class Cursor:
 
     @property
     def text(self) -> str:
-        """The text of the next token, "" for a quoted string."""
+        """The text of the next token; "" if that is a quoted string, so that it is not confused with a keyword."""
         token = self.token
         return token.text if token.kind != "string" else ""
 
@@ -78,13 +82,13 @@ class Cursor:
         return token
 
     def peek(self, ahead: int) -> str:
-        """Return the text of the token `ahead` positions after the next one."""
+        """Return the text of the token `ahead` positions after the next one, "" if that is a quoted string."""
         at = min(self.at + ahead, len(self._tokens) - 1)
         token = self._tokens[at]
         return token.text if token.kind != "string" else ""
 
     def accept(self, *texts: str) -> bool:
-        """Consume the next token if it is one of `texts`. Return True if it was."""
+        """If the next token is one of `texts`, consume it and return True; otherwise return False."""
         if self.text in texts and not self.is_at_end:
             self.take()
             return True
@@ -97,7 +101,7 @@ class Cursor:
         return self.take()
 
     def word(self) -> Token:
-        """Consume a word or a quoted string. Raises `NftError`."""
+        """Consume a word or a quoted string and return it. Raises `NftError` if the next token is neither."""
         if self.token.kind == "symbol":
             self.unexpected("string")
         return self.take()
@@ -114,7 +118,7 @@ class Cursor:
             self.at += 1
 
     def number(self) -> int:
-        """Consume a number. Raises `NftError`."""
+        """Consume a number and return it. Raises `NftError` if the next token is none."""
         token = self.token
         try:
             value = parse_c_number(token.text)
@@ -138,7 +142,10 @@ class Cursor:
         return self.is_at_end or self.text in SEPARATORS or self.text == "}"
 
     def unexpected(self, *expected: str) -> NoReturn:
-        """Raise the syntax error that nft reports for the next token."""
+        """Raise the syntax error that nft reports for the next token.
+
+        `expected` are the tokens that would be valid here, as the error names them.
+        """
         token = self.token
         name = _SYMBOL_NAMES.get(token.text) if token.kind == "symbol" else None
         if name is None:
@@ -148,7 +155,7 @@ class Cursor:
 
 
 _SYMBOL_NAMES: Mapping[str, str] = {"\n": "newline", "": "newline", ";": "semicolon", ",": "comma"}
-#: Words that nft's grammar has as tokens of their own, and names in errors.
+#: Words that are keywords of nft's grammar; errors name them.
 _KEYWORDS = frozenset({
     "accept", "add", "chain", "comment", "continue", "counter", "create", "ct", "delete", "dnat", "drop", "element",
     "fib", "flush", "handle", "insert", "ip", "ip6", "jump", "limit", "list", "log", "map", "mark", "meta",

@@ -23,7 +23,7 @@ _NAME_BYTES = 16
 class Span:
     """The values from `low` to `high`, both included.
 
-    `is_range` is True if it was written as `low-high`, the form in which nft then lists it.
+    `is_range` is True if the text was `low-high`; nft lists such a span in this form.
     """
 
     low: int
@@ -32,7 +32,7 @@ class Span:
 
     @property
     def is_single(self) -> bool:
-        """Whether it contains exactly one value."""
+        """Whether the span contains exactly one value."""
         return self.low == self.high
 
     def __contains__(self, value: int) -> bool:
@@ -41,10 +41,11 @@ class Span:
 
 @frozen(eq=False)
 class Datatype:
-    """A data type: `bits` wide, with `names` for some of its values.
+    """A data type, with the width `bits`. `names` are the names of some of its values.
 
-    `write` returns the text of a value. Values of an `is_flags` type are bit sets. `order` is the sort key of
-    elements; `per_line` is the number of elements that nft lists on a line. `title` is the name in errors.
+    `write` returns the text of a value. With `is_flags`, a value is a bit set. `order` returns the sort key of a
+    value; nft lists `per_line` elements on a line. `title` is the type's name in errors, `unknown` the error for an
+    invalid value.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Datatype:
     title: str = ""
 
     def read(self, text: str, location: Location) -> Span:
-        """Parse a value, prefix, wildcard or range. Raises `NftError`."""
+        """Parse a value, prefix, wildcard or range into the span of its values. Raises `NftError`."""
         value = self._value(text)
         if value is not None:
             return value
@@ -95,7 +96,7 @@ class Datatype:
 
 
 class AddressType(Datatype):
-    """IPv4 or IPv6 addresses, including prefixes."""
+    """The data type of IPv4 or IPv6 addresses, which may be written as prefixes."""
 
     def _value(self, text: str) -> Span | None:
         host, slash, length_text = text.partition("/")
@@ -117,7 +118,7 @@ class AddressType(Datatype):
         return "Could not resolve hostname: Name or service not known"
 
     def text(self, span: Span) -> str:
-        """Return the text of a span, as a prefix if it is one."""
+        """Return the text of a span: an address, a prefix if the span is one, else a range."""
         size = span.high - span.low + 1
         if size == 1:
             return self.write(span.low)
@@ -127,7 +128,7 @@ class AddressType(Datatype):
 
 
 class InterfaceNameType(Datatype):
-    """Interface names; a trailing asterisk is a wildcard."""
+    """The data type of interface names; a trailing asterisk makes a name a wildcard."""
 
     def _value(self, text: str) -> Span | None:
         raw = text.encode()
@@ -147,13 +148,13 @@ class InterfaceNameType(Datatype):
         return f"String exceeds maximum length of {_NAME_BYTES}"
 
     def text(self, span: Span) -> str:
-        """Return the text of a name or wildcard, in quotes."""
+        """Return a name or wildcard in quotes."""
         raw = span.low.to_bytes(_NAME_BYTES).rstrip(b"\0").decode()
         return f'"{raw}"' if span.is_single else f'"{raw}*"'
 
 
 def name_value(name: str) -> int:
-    """Return the value of an interface name."""
+    """Return the number that stands for an interface name: the name, padded to 16 bytes."""
     return int.from_bytes(name.encode().ljust(_NAME_BYTES, b"\0"))
 
 
@@ -166,7 +167,7 @@ def seconds_of(text: str) -> int:
 
 
 def time_text(seconds: int) -> str:
-    """Return a time as nft prints it."""
+    """Return a time as nft prints it, such as `1h5m`."""
     words = []
     for unit, size in _SECONDS.items():
         count, seconds = divmod(seconds, size)

@@ -11,7 +11,10 @@ from cnmsim.kernel.netfilter.nftables.datatypes import Datatype, Span
 
 @frozen
 class Jump:
-    """A jump to another chain, which returns at its end unless `is_goto`."""
+    """The verdict `jump` or `goto` to another chain.
+
+    At the end of that chain, evaluation returns after a jump, but not after a goto.
+    """
 
     chain: str
     is_goto: bool = False
@@ -22,7 +25,7 @@ class Jump:
 
 @frozen
 class Value:
-    """The data of a map element: one value or several (`10.0.0.1 . 80`), each with its type."""
+    """The data of a map element: one value, or several such as `10.0.0.1 . 80`; `types` are their types."""
 
     parts: tuple[int, ...]
     types: tuple[Datatype, ...]
@@ -39,7 +42,7 @@ Data = None | str | Jump | Value
 
 @define(eq=False)
 class Elements:
-    """The elements of a set or map whose key fields have the given `types`."""
+    """The elements of a set or map. `types` are the data types of the fields of a key."""
 
     types: tuple[Datatype, ...]
     _items: dict[ElementKey, Data] = field(factory=dict)
@@ -55,7 +58,7 @@ class Elements:
         return key in self._items
 
     def get(self, key: ElementKey) -> Data:
-        """Return the data of an element, None if there is no such element."""
+        """Return the data of the element with exactly this key; None in a set, or if there is no such element."""
         return self._items.get(key)
 
     def add(self, key: ElementKey, data: Data = None) -> None:
@@ -65,7 +68,7 @@ class Elements:
             self._exact[tuple(span.low for span in key)] = data
 
     def remove(self, key: ElementKey) -> None:
-        """Remove an element. Raises `KeyError`."""
+        """Remove an element. Raises `KeyError` if there is no element with exactly this key."""
         del self._items[key]
         self._exact.pop(tuple(span.low for span in key), None)
 
@@ -79,7 +82,10 @@ class Elements:
         return Elements(self.types, dict(self._items), dict(self._exact))
 
     def find(self, values: tuple[int, ...]) -> tuple[bool, Data]:
-        """Look up one value a field. Return (True, the element's data), or (False, None) if no element matches."""
+        """Look up the element whose key contains `values`, one value for each field.
+
+        Return (True, the element's data), or (False, None) if no element matches.
+        """
         if values in self._exact:
             return True, self._exact[values]
         if len(self._exact) < len(self._items):
@@ -91,7 +97,10 @@ class Elements:
         return False, None
 
     def merge_overlaps(self) -> None:
-        """Merge overlapping and adjacent spans, as in anonymous sets and with auto-merge."""
+        """Merge overlapping spans, as nft does in anonymous sets and with auto-merge.
+
+        Maps, and sets with keys of several fields, are left unchanged.
+        """
         if len(self.types) != 1 or any(data is not None for data in self._items.values()):
             return
         merged: list[Span] = []
@@ -107,7 +116,7 @@ class Elements:
             self.add((span,))
 
     def overlapping(self, key: ElementKey) -> bool:
-        """Return True if another element contains a value that `key` contains, too."""
+        """Return True if another element contains a value that `key` also contains."""
         return any(
             other != key
             and len(other) == len(key)
@@ -120,11 +129,11 @@ class Elements:
         )
 
     def texts(self) -> list[str]:
-        """Return the texts of the elements in nft's order."""
+        """Return the elements as text, in the order in which nft lists them."""
         return [self._text(key, data) for key, data in self.in_order()]
 
     def in_order(self) -> list[tuple[ElementKey, Data]]:
-        """Return the elements in nft's order."""
+        """Return the elements, key and data, in the order in which nft lists them."""
         return sorted(self._items.items(), key=self._order)
 
     def _order(self, item: tuple[ElementKey, Data]) -> tuple[bool, tuple[int, ...]]:
@@ -146,7 +155,10 @@ class Elements:
         return f"{{ {', '.join(self.texts())} }}"
 
     def block(self, indent: str) -> str:
-        """Return the `elements` line of a named set, wrapped as nft does."""
+        """Return the `elements = { … }` line of a named set, wrapped as nft does.
+
+        `indent` precedes every line but the first.
+        """
         texts = self.texts()
         is_map = any(data is not None for data in self._items.values())
         per_line = 1 if is_map or len(self.types) > 1 else self.types[0].per_line

@@ -7,21 +7,28 @@ from attrs import frozen
 
 @frozen
 class Location:
-    """A location in the input: a line, from 1, and columns `begin` to `end`, from 0, `end` excluded."""
+    """A location in the input: a line, and the columns from `begin` up to but excluding `end`.
+
+    Lines count from 1, columns from 0.
+    """
 
     line: int
     begin: int
     end: int
 
     def to(self, other: Location) -> Location:
-        """Return the location from the start of this one to the end of `other`, if both are on one line."""
+        """Return the location from the start of this one to the end of `other`.
+
+        If they are on different lines, return this one.
+        """
         return Location(self.line, self.begin, other.end) if other.line == self.line else self
 
 
 class NftError(Exception):
     """A command failed; nothing changed.
 
-    `location` is what nft underlines, None if nothing; `secondary` is underlined with tildes.
+    `location` is the part of the input that nft underlines with carets (None: no part), `secondary` one that it
+    underlines with tildes.
     """
 
     def __init__(self, message: str, location: Location | None = None, secondary: Location | None = None) -> None:
@@ -31,7 +38,10 @@ class NftError(Exception):
         self.secondary = secondary
 
     def text(self, source: str, origin: str = "") -> str:
-        """Return the error as nft prints it. `origin` is the file of the input, "" for the command line."""
+        """Return the error as nft prints it.
+
+        `source` is the input, `origin` the name of the file that contained it, or "" for the command line.
+        """
         if self.location is None:
             return f"{origin}Error: {self.message}\n"
         location = self.location
@@ -54,7 +64,7 @@ class NoTableError(NftError):
 
 
 class InternalError(NftError):
-    """An error in commands in JSON, which have no locations; it may have several messages."""
+    """An error in commands given as JSON. It has no location, but may have several messages."""
 
     def __init__(self, *messages: str) -> None:
         super().__init__(messages[0])
@@ -66,5 +76,5 @@ class InternalError(NftError):
 
 
 def kernel_refusal(errno_text: str, location: Location | None = None) -> NftError:
-    """Return the error of a command that the kernel refuses."""
+    """Return the error of a command that the kernel refuses: `Could not process rule: File exists`."""
     return NftError(f"Could not process rule: {errno_text}", location)

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def table_json(table: IptablesTable) -> Json:
-    """Return a table without its content."""
+    """Return the JSON object of a table, without its chains."""
     return {"table": {"family": iptables_listing.family_name(table), "name": table.name}}
 
 
 def chain_json(table: IptablesTable, chain: IptablesChain) -> Json:
-    """Return a chain without its rules."""
+    """Return the JSON object of a chain, without its rules."""
     fields: dict[str, Json] = {"family": iptables_listing.family_name(table), "table": table.name, "name": chain.name}
     if chain.policy is not None:
         base = iptables_listing.base_chain_spec(table, chain)
@@ -39,7 +39,7 @@ def chain_json(table: IptablesTable, chain: IptablesChain) -> Json:
 def rules_json(
     table: IptablesTable, chain: IptablesChain, namespace: NetworkNamespace, options: ListOptions
 ) -> Iterator[Json]:
-    """Yield the rules of a chain."""
+    """Yield the JSON objects of a chain's rules."""
     family = iptables_listing.family_name(table)
     for entry in chain.rules:
         expr: list[Json] = []
@@ -53,9 +53,9 @@ def rules_json(
 
 
 def listed_json(table: IptablesTable, kind: str, namespace: NetworkNamespace, options: ListOptions) -> Iterator[Json]:
-    """Yield the objects of a table that `nft -j list KIND` prints.
+    """Yield the JSON objects that `nft -j list KIND` prints for a table.
 
-    `kind` is `ruleset`, `tables` or `chains`; for any other kind nothing is listed.
+    `kind` is `ruleset`, `tables` or `chains`; for any other kind nothing is yielded.
     """
     shown = iptables_listing.shown_chains(table)
     if kind in {"ruleset", "tables"}:

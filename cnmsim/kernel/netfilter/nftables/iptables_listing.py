@@ -1,7 +1,7 @@
 """Tables of iptables (nf_tables) as nft lists them: each rule translated or marked as an extension.
 
-Source: iptables' `*_xlate` functions (1.8.11), nftables src/xt.c. nft commands can list such tables, and flush or
-delete them as a whole; adding rules to them is not simulated.
+Source: iptables' `*_xlate` functions (1.8.11), nftables src/xt.c. nft commands can list such tables, and can flush or
+delete them as a whole. Adding rules to them by nft is not simulated.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ _TARGETS: dict[str, Callable[[Extension, int], str | None]] = {
 
 
 def rule_text(entry: RuleEntry, family: int, *, show_counters: bool = True) -> str:
-    """Return a rule of iptables (nf_tables) as nft lists it."""
+    """Return a rule of iptables (nf_tables) as nft lists it. `family` is 4 or 6."""
     rule = entry.rule
     words = [
         *_host("saddr", rule.source, family),
@@ -253,14 +253,20 @@ def rule_text(entry: RuleEntry, family: int, *, show_counters: bool = True) -> s
 
 @frozen
 class XtExpression:
-    """An extension of iptables in a rule: `type` is `match` or `target`."""
+    """An extension of iptables in a rule that has no native expression in nf_tables.
+
+    `type` is `match` or `target`, `name` its name in the kernel.
+    """
 
     type: str
     name: str
 
 
 def parts(entry: RuleEntry, family: int) -> Iterator[str | XtExpression]:
-    """Yield the expressions of a rule in the kernel: native ones as nft lists them, and extensions of iptables."""
+    """Yield the expressions of which a rule consists in the kernel.
+
+    A native expression is yielded as the text in which nft lists it, an extension of iptables as an `XtExpression`.
+    """
     rule = entry.rule
     yield from _host("saddr", rule.source, family)
     yield from _host("daddr", rule.destination, family)
@@ -294,7 +300,7 @@ def base_chain_spec(table: Table, chain: Chain) -> BaseChainSpec:
 
 
 def chain_lines(table: Table, chain: Chain, options: ListOptions) -> list[str]:
-    """Return the lines of a chain in a table listing."""
+    """Return the lines of a chain in the listing of its table."""
     lines = [f"\tchain {chain.name} {{"]
     if chain.policy is not None:
         lines.append(f"\t\t{base_chain_spec(table, chain).text(chain.policy.lower())}")
@@ -306,9 +312,9 @@ def chain_lines(table: Table, chain: Chain, options: ListOptions) -> list[str]:
 
 
 def shown_chains(table: Table) -> list[Chain]:
-    """Return the chains that exist in the kernel in order of creation.
+    """Return the chains that exist in the kernel, in order of creation.
 
-    A built-in one is created with its first rule.
+    The kernel creates a built-in chain with its first rule.
     """
     existing = [chain for chain in table.chains.values() if chain.order]
     return sorted(existing, key=lambda chain: chain.order)
@@ -323,7 +329,7 @@ def table_text(table: Table, options: ListOptions = PLAIN) -> str:
 
 
 def family_name(table: Table) -> str:
-    """Return nft's name of the table's family."""
+    """Return nft's name for the family of the table: `ip` or `ip6`."""
     return "ip6" if table.family == 6 else "ip"
 
 

@@ -16,7 +16,10 @@ _PLURALS = frozenset({"ruleset", "tables", "chains", "sets", "maps", "counters"}
 
 
 def commands_of(document: Json) -> str:
-    """Return the commands of a document in nft's language. Raises `InternalError` if it is invalid."""
+    """Translate a JSON document into commands in nft's language.
+
+    Raises `InternalError` if the document is invalid.
+    """
     if not isinstance(document, dict):
         raise InternalError(f"Expected object, got {_kind(document)}")
     if "nftables" not in document:
@@ -136,7 +139,10 @@ def _type(types: Json) -> str:
 
 
 def _value_type(of: str, types: Json) -> str:
-    """Return the type of a map's values; with `typeof`, an expression of that type."""
+    """Return the type of a map's values as nft's language names it.
+
+    `of` is `type` or `typeof`; for `typeof` an expression of that type is returned.
+    """
     if of == "type" or types == "verdict":
         return _type(types)
     if isinstance(types, dict):
@@ -171,7 +177,7 @@ def _data(data: Json) -> str:
 
 
 def _value(value: Json) -> str:
-    """Return an expression: a value or a field."""
+    """Return a JSON expression (a value or a field) in nft's language."""
     if isinstance(value, bool):
         return "exists" if value else "missing"
     if isinstance(value, list):

@@ -15,19 +15,19 @@ METAINFO = {"metainfo": {"version": "1.1.3", "release_name": "Commodore Bullmoos
 
 
 def document(objects: Iterable[Json]) -> str:
-    """Return the output of one list command."""
+    """Return the JSON text that one list command prints."""
     return json.dumps({"nftables": [METAINFO, *objects]}, ensure_ascii=False) + "\n"
 
 
 def table_json(table: Table) -> Json:
-    """Return a table without its content."""
+    """Return the JSON object of a table, without its chains and sets."""
     comment = {"comment": table.comment} if table.comment else {}
     flags = {"flags": one_or_list(list(table.flags))} if table.flags else {}
     return {"table": {"family": table.family, "name": table.name, "handle": table.handle, **flags, **comment}}
 
 
 def chain_json(table: Table, chain: Chain) -> Json:
-    """Return a chain without its rules."""
+    """Return the JSON object of a chain, without its rules."""
     fields: dict[str, Json] = {
         "family": table.family, "table": table.name, "name": chain.name, "handle": chain.handle,
     }  # fmt: skip
@@ -45,7 +45,7 @@ def chain_json(table: Table, chain: Chain) -> Json:
 
 
 def rules_json(table: Table, chain: Chain, options: ListOptions) -> Iterator[Json]:
-    """Yield the rules of a chain."""
+    """Yield the JSON objects of a chain's rules."""
     for entry in chain.rules:
         comment = {"comment": entry.rule.comment} if entry.rule.comment else {}
         yield {
@@ -57,7 +57,7 @@ def rules_json(table: Table, chain: Chain, options: ListOptions) -> Iterator[Jso
 
 
 def set_json(table: Table, set_: Set, options: ListOptions) -> Json:
-    """Return a set or map with its elements."""
+    """Return the JSON object of a set or map, with its elements."""
     fields: dict[str, Json] = {
         "family": table.family, "name": set_.name, "table": table.name, "type": _type_json(set_),
         "handle": set_.handle,
@@ -84,7 +84,10 @@ def set_json(table: Table, set_: Set, options: ListOptions) -> Json:
 
 
 def part_json(table: Table, part: Chain | Set | None, options: ListOptions) -> Iterator[Json]:
-    """Yield the JSON objects of a chain with its rules, of a set or map, or (`part` None) of a whole table."""
+    """Yield the JSON objects of one part of a table: a chain with its rules, or a set or map.
+
+    If `part` is None, yield those of the whole table.
+    """
     if part is None:
         yield from listed_json(table, "ruleset", options)
     elif isinstance(part, Chain):
@@ -95,7 +98,7 @@ def part_json(table: Table, part: Chain | Set | None, options: ListOptions) -> I
 
 
 def listed_json(table: Table, kind: str, options: ListOptions) -> Iterator[Json]:
-    """Yield the objects of a table that `nft -j list KIND` prints.
+    """Yield the JSON objects that `nft -j list KIND` prints for a table.
 
     `kind` is `ruleset`, `tables`, `chains`, `sets` or `maps`. In a ruleset, chains and sets precede the rules that
     refer to them.

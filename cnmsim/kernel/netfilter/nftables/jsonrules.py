@@ -25,7 +25,7 @@ Json = Any
 
 
 def one_or_list(values: list[Json]) -> Json:
-    """Return the only item of a list, or the list if it has several items."""
+    """Return the item of a list that has only one; otherwise return the list."""
     return values[0] if len(values) == 1 else values
 
 
@@ -33,7 +33,7 @@ def one_or_list(values: list[Json]) -> Json:
 
 
 def key_json(key: Key) -> Json:
-    """Return the expression of a field."""
+    """Return the JSON expression of a field."""
     words = key.text.split()
     if key.text.startswith("@"):
         base, offset, bits = key.text[1:].split(",")
@@ -50,7 +50,7 @@ def key_json(key: Key) -> Json:
 
 
 def keys_json(keys: Iterable[Key]) -> Json:
-    """Return the expression of a field or of a concatenation."""
+    """Return the JSON expression of one field, or of the concatenation of several."""
     expressions = [key_json(key) for key in keys]
     return expressions[0] if len(expressions) == 1 else {"concat": expressions}
 
@@ -67,7 +67,7 @@ def _value_json(kind: Datatype, value: int) -> Json:
 
 
 def span_json(kind: Datatype, span: Span) -> Json:
-    """Return a value, prefix, wildcard or range."""
+    """Return the JSON expression of a value, prefix, wildcard or range."""
     if span.is_single:
         return _value_json(kind, span.low)
     text = kind.text(span)
@@ -94,7 +94,7 @@ def _data_json(data: Data) -> Json:
 
 
 def elements_json(elements: Elements) -> list[Json]:
-    """Return the elements of a set, or the pairs of a map, in nft's order."""
+    """Return the JSON of a set's elements, or of a map's pairs of key and data, in nft's order."""
     result = []
     for key, data in elements.in_order():
         key_value = _element_key_json(elements.types, key)
@@ -221,7 +221,7 @@ _STATEMENTS: dict[type[Statement], Callable[[Any], Json]] = {
 
 
 def rule_json(rule: Rule, *, show_counters: bool = True) -> list[Json]:
-    """Return the statements of a rule."""
+    """Return the JSON objects of a rule's statements."""
     return [
         _STATEMENTS[type(statement)](statement)
         if show_counters or not isinstance(statement, Counter)

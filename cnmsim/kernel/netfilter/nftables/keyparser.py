@@ -1,4 +1,4 @@
-"""Parser of the fields in nft's rules, and what they imply about a packet's protocols (proto.c, evaluate.c)."""
+"""Parser of the fields in nft's rules. It also infers which protocols a rule implies (proto.c, evaluate.c)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MAX_RAW_BITS = 128
 
 @define(eq=False)
 class KeyParser:
-    """Parses the fields of one rule in a table of a family ("ip", "ip6" or "inet").
+    """Parses the fields of one rule. `family` is that of its table: `ip`, `ip6` or `inet`.
 
-    `network` (4 or 6) and `protocol` (-1: one of several) are what the rule implies about the packet so far, 0 if
-    nothing.
+    `network` and `protocol` are what the part of the rule parsed so far implies about the packet: its IP version (4,
+    6) and its transport protocol, 0 if nothing is implied. `protocol` -1 means one of several.
     """
 
     cursor: Cursor
@@ -31,7 +31,7 @@ class KeyParser:
     protocol: int = 0
 
     def key(self) -> Key | None:
-        """Consume the longest field that matches the next tokens, or return None."""
+        """Consume the longest field that the next tokens form, such as `tcp dport`. Return None if they form none."""
         cursor = self.cursor
         if cursor.text in _RAW_BASES and cursor.peek(1) == ",":
             return self._raw()
@@ -82,14 +82,14 @@ class KeyParser:
             )  # fmt: skip
 
     def _infer_from_presence(self, key: Key) -> None:
-        """Record the protocols that the use of a field implies."""
+        """Record the protocols that a rule implies by using the field `key`."""
         if key.protocol:
             self.protocol = key.protocol
         if key.family and key.is_payload:
             self.network = key.family
 
     def concatenation(self, first: Key) -> tuple[Key, ...]:
-        """Consume the fields joined to `first` by dots. Raises `NftError`."""
+        """Consume the rest of a concatenation `first . second . …` and return all its fields. Raises `NftError`."""
         keys = [first]
         while self.cursor.accept("."):
             key = self.key()
@@ -101,7 +101,10 @@ class KeyParser:
         return tuple(keys)
 
     def infer_from_value(self, key: Key, operator: str, operand: Operand) -> None:
-        """Record the protocols that the compared value implies."""
+        """Record the protocols that a rule implies by comparing the field `key` with `operand`.
+
+        `operator` is as in `Match`.
+        """
         if operator or not isinstance(operand, Span) or not operand.is_single:
             if key.text == "meta l4proto" and isinstance(operand, Elements):
                 self.protocol = self.protocol or -1

@@ -1,6 +1,6 @@
 """Fields that rules read: the payload, ct, meta and fib expressions of nft.
 
-Reading returns a number, or None if the packet has no such field; then no comparison matches.
+A field is read as a number, or as None if the packet has no such field; then no comparison matches.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ Read = Callable[[Packet], int | None]
 
 @frozen(eq=False)
 class Key:
-    """A field that a rule can read; `text` is its canonical syntax.
+    """A field that a rule can read; `text` is its canonical syntax, such as `tcp dport`.
 
-    `reader_for` returns the reader for a namespace. The packet must have `protocol` and `family` unless 0. `offset`
-    is that of a payload field in its header, in bytes: nft merges and orders comparisons of adjacent fields by it.
+    `reader_for` returns the function that reads the field, for a namespace. `protocol` and `family` are those that
+    the packet must have (0: any). `offset` is the position of a payload field in its header, in bytes; nft merges
+    comparisons of adjacent fields. It is -1 for any other field.
     """
 
     text: str
@@ -40,21 +41,24 @@ class Key:
 
     @property
     def is_flow_constant(self) -> bool:
-        """Whether all packets of a flow have the same value until addresses, routes or links change."""
+        """Whether the field is the same in all packets of a flow, until an address, route or link changes."""
         return self.text in _FLOW_KEYS
 
     @property
     def header(self) -> str:
-        """The first word: a header (`tcp`, `ip`), or `meta`, `ct`, `fib`."""
+        """The first word of the field: a header such as `tcp` or `ip`, or else `meta`, `ct` or `fib`."""
         return self.text.partition(" ")[0]
 
     @property
     def is_payload(self) -> bool:
-        """Whether it is a header field."""
+        """Whether the field is part of a header."""
         return self.offset >= 0
 
     def reader(self, namespace: NetworkNamespace) -> Read:
-        """Return the reader for packets of a namespace; it returns None for packets of another protocol or family."""
+        """Return the function that reads the field from packets of a namespace.
+
+        It returns None for packets of another protocol or family.
+        """
         read = self.reader_for(namespace)
         protocol, family = self.protocol, self.family
         if protocol:
@@ -106,7 +110,7 @@ def _device_index(device_of: Callable[[Packet], Device | None]) -> Read:
 
 
 class IndexType(Datatype):
-    """Interface indexes, listed by interface name."""
+    """The data type of interface indexes, which are listed as interface names."""
 
 
 INDEX = IndexType("iface_index", 32)
@@ -175,7 +179,10 @@ def _address_type_on(which: str, device_of: Callable[[Packet], Device | None]) -
 
 
 def _reverse_path_reader(namespace: NetworkNamespace) -> Read:
-    """Return a reader of whether the route to the source uses the input device (fib saddr . iif oif)."""
+    """Return a function that returns 1 if the route to a packet's source uses its input device, else 0.
+
+    This is the field `fib saddr . iif oif`.
+    """
 
     def read(packet: Packet) -> int:
         if namespace.address_type(packet.src) == "LOCAL":
@@ -278,7 +285,7 @@ _FLOW_KEYS = frozenset({
 })  # fmt: skip
 
 KEYS: dict[str, Key] = {key.text: key for key in _DEFINITIONS}
-#: Alternative syntax of fields.
+#: Alternative syntax of fields, by which they may be written in the input.
 ALIASES = {
     **{f"meta {name}": name for name in ("iifname", "oifname", "iif", "oif")},
     "mark": "meta mark",
@@ -291,7 +298,10 @@ MAX_WORDS = max(len(text.split()) for text in (*KEYS, *ALIASES))
 
 
 def raw_key(base: str, offset: int, bits: int) -> Key:
-    """Return a raw payload field of `bits` bits at bit `offset` of the network (`nh`) or transport header (`th`)."""
+    """Return the raw payload field `@base,offset,bits`, such as `@th,16,16`.
+
+    It has `bits` bits from bit `offset` on of the network header (`nh`) or the transport header (`th`).
+    """
 
     def read(packet: Packet) -> int | None:
         if base == "th" and packet.fragment_offset:
@@ -307,7 +317,7 @@ def raw_key(base: str, offset: int, bits: int) -> Key:
 
 
 def key_of(text: str) -> Key:
-    """Return the field with that canonical syntax."""
+    """Return the field with the canonical syntax `text`."""
     if not text.startswith("@"):
         return KEYS[text]
     base, offset, bits = text[1:].split(",")

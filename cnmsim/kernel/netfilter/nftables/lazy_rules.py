@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @frozen(eq=False)
 class ParsedRule:
-    """A rule parsed from one line of text. `counters` are the indexes of its counter statements."""
+    """A rule parsed from one line of text. `counters` are the indexes of the counters among its statements."""
 
     rule: Rule
     translates: bool
@@ -29,15 +29,12 @@ class ParsedRule:
 
     @classmethod
     def of(cls, rule: Rule) -> ParsedRule:
-        """Return a rule together with what is derived from it.
-
-        These are the indexes of its counters, and whether it translates addresses or needs conntrack.
-        """
+        """Return the parsed rule for a rule, which is copied."""
         counters = tuple(at for at, statement in enumerate(rule.statements) if isinstance(statement, Counter))
         return cls(rule.copy(), rule.translates, rule.needs_conntrack, counters)
 
     def copy(self) -> Rule:
-        """Return the rule with new counters at the same values. Only the counter statements are copied."""
+        """Return the rule, with counters of its own at the same values. Other statements are shared."""
         rule = self.rule
         if not self.counters:
             return rule
@@ -49,9 +46,9 @@ class ParsedRule:
 
 @frozen(eq=False)
 class LazyRules:
-    """The parsed rules of a chain, not yet created.
+    """The rules of a chain as parsed lines. The rules themselves are not created yet.
 
-    `handle` is the last handle that the table allocated before them.
+    `handle` is the last handle that the table allocated before these rules.
     """
 
     lines: Sequence[ParsedRule]
@@ -60,9 +57,9 @@ class LazyRules:
     needs_conntrack: bool
 
     def rules(self) -> Iterator[tuple[Rule, int]]:
-        """Yield each rule with its handle.
+        """Create the rules: yield each with its handle.
 
-        The anonymous sets of a rule are allocated handles just before the rule is.
+        The anonymous sets of a rule have the handles just before the rule's own.
         """
         handle = self.handle
         for line in self.lines:

@@ -17,7 +17,10 @@ _TOKEN = re.compile(
 
 @frozen
 class Token:
-    r"""A word, quoted string or symbol. The end of a line ("\n") and of the input ("") are symbols."""
+    r"""One token of the input: a word, a quoted string or a symbol.
+
+    Symbols include the end of a line ("\n") and of the input ("").
+    """
 
     text: str
     kind: str
@@ -50,7 +53,10 @@ def tokens(source: str) -> list[Token]:
 
 
 def _words(text: str, location: Location) -> list[Token]:
-    """Split the trailing colon from the key of a map element (`80:`), but not from an address."""
+    """Return one token for `text`, or two if it ends in a colon, as the key of a map element does (`80:`).
+
+    The colons in an IPv6 address are kept.
+    """
     if len(text) > 1 and text.endswith(":") and not text.endswith("::"):
         middle = location.end - 1
         return [

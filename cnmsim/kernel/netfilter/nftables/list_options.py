@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class ListOptions:
-    """Show handles (-a), hide counters (-s) or set elements (-t), print JSON (-j)."""
+    """Options of nft for listings: show handles (-a), hide counters (-s), hide set elements (-t), print JSON (-j)."""
 
     show_handles: bool = False
     show_counters: bool = True

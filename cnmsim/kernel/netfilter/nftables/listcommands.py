@@ -16,7 +16,7 @@ from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Chain, Set, Table
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.table import Table as IptablesTable
 
-#: What `list` accepts without a name.
+#: Kinds of objects that `list` accepts without a name.
 _PLURALS = frozenset({"ruleset", "tables", "chains", "sets", "maps", "counters"})
 
 
@@ -27,7 +27,10 @@ class ListCommands:
     session: Session
 
     def list(self, verb: str) -> None:
-        """Run `list` or `reset` from the cursor on and append its output to the session. Raises `NftError`."""
+        """Run the command `list` or `reset` at the cursor, and append what it prints to the session's output.
+
+        Raises `NftError`.
+        """
         cursor = self.session.cursor
         if verb == "reset" or cursor.ends_statement():
             cursor.unexpected()

@@ -1,4 +1,4 @@
-"""nf_tables of one namespace as the `nft` command uses them: commands in, listings out."""
+"""The nft command of one namespace: it executes commands on the tables of nf_tables and returns what nft prints."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 
 class NfTables(Ruleset):
-    """The tables that `nft` sees in one namespace, without those of iptables, and the commands on them."""
+    """The tables of nft in one namespace, and the commands on them. The tables of iptables are not included."""
 
     __slots__ = ()
 
     @classmethod
     def of(cls, netfilter: Netfilter) -> NfTables:
-        """Return the nf_tables of a packet filter, registered with it on first use."""
+        """Return the nft tables of a namespace's packet filter.
+
+        They are created and registered with it on first use.
+        """
         for source in netfilter.rule_set_sources:
             if isinstance(source, cls):
                 return source
@@ -36,8 +39,8 @@ class NfTables(Ruleset):
     def execute(self, source: str, *, options: ListOptions = PLAIN, warn: Callable[[str], None] | None = None) -> str:
         """Run all commands of `source` as one transaction and return what nft prints.
 
-        `options` control listings; with `as_json`, `source` may be JSON too. `warn` is called with the text that nft
-        writes to stderr although no command failed. Raises `NftError`, with nothing changed.
+        `options` control listings; with the option `as_json`, `source` may be JSON too. `warn` is called with the
+        warnings, which nft writes to stderr although the commands succeed. Raises `NftError`, with nothing changed.
         """
         commands = _commands_in_json(source) if options.as_json else None
         session = Session(self, Cursor.over(source if commands is None else commands), options)
@@ -57,12 +60,13 @@ class NfTables(Ruleset):
     def rewrite(
         self, table: tuple[str, str], before: str, chains: Mapping[str, Sequence[str]], after: str = ""
     ) -> None:
-        """Run the commands of `before`, append rules to chains of a table, run the commands of `after`.
+        """Run the commands of `before`, then append rules to chains of `table`, then run the commands of `after`.
 
-        Raises `NftError`, with nothing changed.
+        `table` is a family and a name; `chains` contains the rules, one a line, by the name of the chain. Raises
+        `NftError`, with nothing changed.
 
-        Equivalent to one run of nft with the rules, given as lines, in the table's block; but each distinct line is
-        parsed only once.
+        The result is the same as of one run of nft with all this as input, but each distinct line is parsed only
+        once.
         """
         session = Session(self, Cursor.over(before))
         try:
@@ -73,9 +77,9 @@ class NfTables(Ruleset):
 
 
 def _commands_in_json(source: str) -> str | None:
-    """Translate a JSON document into nft's language; return None if the source is not JSON.
+    """Translate a JSON document into commands in nft's language. Return None if `source` is not JSON.
 
-    Raises `InternalError`.
+    Raises `InternalError` if the JSON contains no valid commands.
     """
     try:
         document = json.loads(source)

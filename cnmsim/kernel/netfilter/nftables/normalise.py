@@ -11,12 +11,19 @@ from cnmsim.kernel.netfilter.nftables.statements import FieldStatement, Match, S
 
 
 def normalise(statements: list[Statement], family: str) -> list[Statement]:
-    """Return the statements without those that others imply, comparisons of adjacent fields in header order."""
+    """Return the statements of a rule in the form in which nft lists them.
+
+    Comparisons that other statements imply are removed, and comparisons of adjacent fields of a header are sorted by
+    their position.
+    """
     return _in_header_order(_without_implied(statements, family))
 
 
 def _without_implied(statements: list[Statement], family: str) -> list[Statement]:
-    """Remove protocol comparisons that a later field of that protocol implies (payload_dependency_kill)."""
+    """Remove each comparison of the protocol that a later field implies, as `tcp dport` implies TCP.
+
+    Source: payload_dependency_kill.
+    """
     kept: list[Statement] = []
     pending: int | None = None
     for statement in statements:
@@ -56,7 +63,10 @@ def _implies(key: Key, comparison: Match) -> bool:
 
 
 def _in_header_order(statements: list[Statement]) -> list[Statement]:
-    """Order comparisons of adjacent fields of one header, which nft merges, by their offset."""
+    """Sort comparisons of adjacent fields of one header by the offset of the field.
+
+    The order matters because nft merges such comparisons.
+    """
     ordered = list(statements)
     for at in range(len(ordered) - 1):
         first_match, second_match = ordered[at], ordered[at + 1]

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class Sets(Protocol):
-    """Access to the named sets and maps of a table."""
+    """What the parser needs from a table: its named sets and maps."""
 
     def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
-        """Return the data types of a set's key fields, and of a map's data.
+        """Return the data types of the set or map `name`, or None if there is none of that name.
 
-        The second item is None for a set and () for a map of verdicts. Return None if there is no set of that name.
+        These are the types of its key fields, and the types of its data: None for a set, () for a map of verdicts.
         """
 
     def suggestion(self, name: str) -> str:
-        """Return the `did you mean` part of the error about an unknown set, or ""."""
+        """Return the `did you mean` part of the error for an unknown set, "" if the table has no sets."""
 
 
 @define(eq=False)
@@ -37,7 +37,7 @@ class OperandParser:
     cursor: Cursor
     sets: Sets
     namespace: NetworkNamespace
-    #: The locations of chains in jumps, by chain.
+    #: By the name of a chain: its location in a jump to it.
     jumps: dict[str, Location] = field(factory=dict)
     #: The location of the fields that are compared.
     keys_location: Location | None = field(default=None, init=False)
@@ -45,7 +45,7 @@ class OperandParser:
     given_elements: int = field(default=0, init=False)
 
     def mask(self, key: Key) -> int:
-        """Parse a mask: a number, or names separated by commas or bars, optionally in parentheses."""
+        """Parse the mask of a field: a number, or names separated by commas or bars, optionally in parentheses."""
         cursor = self.cursor
         in_parentheses = cursor.accept("(")
         value = 0
@@ -59,9 +59,10 @@ class OperandParser:
         return value
 
     def device(self, location: Location) -> tuple[Span, tuple[tuple[int, str], ...]]:
-        """Parse the name of a device.
+        """Parse the name of a device into its index.
 
-        Return its index as a span, and the current name of that index. Raises `NftError`.
+        Return the index as a span, and a pair of the index and the name, for listings. Raises `NftError` at
+        `location` if there is no such device.
         """
         name = self.cursor.word().text
         device = self.namespace.devices.get(name)
@@ -70,7 +71,10 @@ class OperandParser:
         return Span(device.index, device.index), ((device.index, name),)
 
     def operand(self, keys: tuple[Key, ...]) -> Operand:
-        """Parse the right side of a comparison with `keys`. Raises `NftError`."""
+        """Parse what the fields `keys` are compared with: a value, prefix or range, a set in braces, or `@name`.
+
+        Raises `NftError`.
+        """
         cursor = self.cursor
         kinds = tuple(key.type for key in keys)
         if cursor.text.startswith("@"):
@@ -120,10 +124,10 @@ class OperandParser:
         return name
 
     def map_operand(self, keys: tuple[Key, ...], values: tuple[Datatype, ...]) -> Elements | str:
-        """Parse the map of a lookup: `{ key : data, … }`, or `@name`.
+        """Parse the map of a lookup, `{ key : data, … }` or `@name`, and return its elements or its name.
 
-        `keys` are the fields that are looked up, `values` the data types of the map's data, () for verdicts. Return
-        the elements or the name. Raises `NftError`.
+        `keys` are the fields that are looked up. `values` are the data types of the map's data, () for verdicts.
+        Raises `NftError`.
         """
         kinds = tuple(key.type for key in keys)
         if self.cursor.text.startswith("@"):
@@ -133,9 +137,9 @@ class OperandParser:
         return elements
 
     def _elements(self, elements: Elements, values: tuple[Datatype, ...] | None) -> int:
-        """Parse `{ element, … }` and return the number of elements.
+        """Parse `{ element, … }`, add the elements to `elements` and return their number.
 
-        `values`: None for a set, () for verdicts, else the types of the data.
+        `values` are the data types of the data: None for a set, which has no data, and () for verdicts.
         """
         cursor = self.cursor
         cursor.expect("{")
@@ -181,8 +185,8 @@ class OperandParser:
     def data(self, values: tuple[Datatype, ...]) -> Data:
         """Parse the data of one map element.
 
-        `values` are its data types; if it is (), the data is a verdict. Of several types, all after the first may be
-        missing, as the port in `10.0.0.1 . 80`.
+        `values` are its data types, () for a verdict. If there are several, all but the first may be missing in the
+        input, such as the port in `10.0.0.1 . 80`.
         """
         cursor = self.cursor
         if not values:

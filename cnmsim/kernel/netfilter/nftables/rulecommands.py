@@ -1,4 +1,4 @@
-"""Commands on rules (nf_tables_api.c: nf_tables_newrule, nf_tables_delrule)."""
+"""nft's commands on rules (nf_tables_api.c: nf_tables_newrule, nf_tables_delrule)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from cnmsim.kernel.netfilter.nftables.session import ENOENT, Session
 from cnmsim.kernel.netfilter.nftables.statements import Rule
 from cnmsim.kernel.netfilter.nftables.tables import BaseChainSpec, Chain, RuleEntry, Table
 
-#: Cache of rules parsed from lines, by family and base chain, then by line.
+#: Cache of parsed rules: by the family of the table and the base chain, then by the text of the rule.
 _KNOWN_LINES: dict[tuple[str, BaseChainSpec | None], dict[str, ParsedRule]] = {}
 _MAX_LINES = 65536
 
 
 @define(eq=False)
 class RuleCommands:
-    """The commands on rules."""
+    """nft's commands on rules."""
 
     session: Session
 
     def add(self, verb: str) -> None:
-        """Run `add rule` or `insert rule`. Raises `NftError`."""
+        """Run `add rule` or `insert rule` (`verb`). Raises `NftError`."""
         cursor = self.session.cursor
         begin = cursor.before(2)
         table = self.session.table(self.session.family())
@@ -52,7 +52,7 @@ class RuleCommands:
         self._insert(table, chain, rule, at, whole, parser.jumps)
 
     def append(self, table: Table, chain: Chain, lines: Sequence[str]) -> None:
-        """Append rules, one on each line. Raises `NftError`."""
+        """Append rules to a chain; each of `lines` is one rule. Raises `NftError`."""
         cache = _KNOWN_LINES.setdefault((table.family, chain.base), {})
         if len(cache) > _MAX_LINES:
             cache.clear()
@@ -67,7 +67,7 @@ class RuleCommands:
             self.add_in_block(table, chain)
 
     def _remember(self, table: Table, chain: Chain, line: str, cache: dict[str, ParsedRule]) -> None:
-        """Parse a line that is not in the cache. Cache it if its meaning does not depend on the table."""
+        """Parse a rule that is not in the cache, and cache it if its meaning does not depend on the table."""
         cursor = self.session.cursor = Cursor.over(line)
         parser = self.session.parser(table)
         rule = parser.rule()
@@ -78,7 +78,7 @@ class RuleCommands:
             cache[line] = ParsedRule.of(rule)
 
     def add_in_block(self, table: Table, chain: Chain) -> None:
-        """Add the rule at the cursor in a chain's block. Raises `NftError`."""
+        """Append the rule at the cursor, in the block of a chain, to that chain. Raises `NftError`."""
         cursor = self.session.cursor
         begin = cursor.location
         parser = self.session.parser(table)
@@ -106,7 +106,11 @@ class RuleCommands:
     def _check_rule(
         self, table: Table, chain: Chain, rule: Rule, location: Location, jumps: Mapping[str, Location]
     ) -> None:
-        """Raise the kernel's refusal of jumps to missing or base chains, and of translations out of place."""
+        """Raise the kernel's error for a rule that it does not accept.
+
+        That is a jump to a chain that is missing or is a base chain, or a translation in a chain that does not allow
+        it.
+        """
         for statement in rule.statements:
             for name in statement.chains():
                 self.session.check_jump(table, name, jumps.get(name, location))

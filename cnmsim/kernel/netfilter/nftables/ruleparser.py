@@ -54,7 +54,7 @@ _NAT_FLAGS = ("random", "fully-random", "persistent")
 
 @define(eq=False)
 class RuleParser:
-    """Parses one rule of a table, whose family ("ip", "ip6" or "inet") and sets determine what is allowed."""
+    """Parses one rule of a table, whose family (`ip`, `ip6` or `inet`) and sets determine what is valid."""
 
     cursor: Cursor
     family: str
@@ -62,7 +62,7 @@ class RuleParser:
     namespace: NetworkNamespace
     keys: KeyParser = field(init=False)
     operands: OperandParser = field(init=False)
-    #: The locations of chains in jumps, by chain.
+    #: By the name of a chain: its location in a jump to it.
     jumps: dict[str, Location] = field(factory=dict, init=False)
     _statements: list[Statement] = field(factory=list, init=False)
     _anonymous_sets: int = field(default=0, init=False)
@@ -73,7 +73,7 @@ class RuleParser:
         self.operands = OperandParser(self.cursor, self.sets, self.namespace, self.jumps)
 
     def rule(self) -> Rule:
-        """Parse the rule to its end. Raises `NftError`."""
+        """Parse the rule at the cursor up to its end, and return it. Raises `NftError`."""
         comment = ""
         while not self.cursor.ends_statement():
             if self.cursor.text == "comment":

@@ -1,4 +1,4 @@
-"""The tables of nf_tables in one namespace, and their base chains on the hooks."""
+"""The tables of nft in one namespace, and the registration of their base chains on the hooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Ruleset:
-    """The tables of `nft` in one namespace, without those of iptables (nf_tables)."""
+    """The tables of nft in one namespace. The tables of iptables (nf_tables) are not included."""
 
     __slots__ = ("_handles", "_netfilter", "tables")
 
@@ -31,14 +31,17 @@ class Ruleset:
         return self._netfilter.namespace
 
     def iptables_tables(self) -> list[IptablesTable]:
-        """Return the tables of iptables and ip6tables (nf_tables) in order of creation."""
+        """Return the existing tables of iptables and ip6tables (nf_tables), in order of creation."""
         tables = [
             table for family in (4, 6) for table in self._netfilter.iptables(family).tables.values() if table.exists
         ]
         return sorted(tables, key=lambda table: table.order)
 
     def delete_iptables_tables(self, family: int, *names: str) -> Callable[[], None]:
-        """Delete tables of iptables (all of the family, if none is named). Return a function that restores them."""
+        """Delete the tables `names` of iptables, or without names all tables of the family.
+
+        Return a function that restores them.
+        """
         return self._netfilter.iptables(family).delete_tables(*names)
 
     def next_handle(self) -> int:
@@ -47,18 +50,18 @@ class Ruleset:
         return self._handles
 
     def handle_state(self) -> tuple[int, dict[tuple[str, str], int]]:
-        """Return the last handles allocated: of tables, and within each table."""
+        """Return the last handle allocated to a table, and for each table the last one allocated to its objects."""
         return self._handles, {key: table.last_handle for key, table in self.tables.items()}
 
     def restore_handles(self, handle_state: tuple[int, dict[tuple[str, str], int]]) -> None:
-        """Reset the handles to an earlier `handle_state`."""
+        """Reset the handles to the result of an earlier call of `handle_state`."""
         self._handles, in_tables = handle_state
         for key, count in in_tables.items():
             if key in self.tables:
                 self.tables[key].last_handle = count
 
     def next_order(self) -> int:
-        """Return the registration number of a new base chain."""
+        """Return a new sequence number for the registration of a base chain."""
         return self._netfilter.next_order()
 
     def text(self) -> str:
@@ -66,12 +69,12 @@ class Ruleset:
         return "".join(table.text() for table in self.tables.values())
 
     def rule_set(self, family: int) -> FamilyView:
-        """Return the base chains that packets of a family traverse."""
+        """Return the base chains through which packets of a family (4 or 6) pass."""
         return FamilyView(self, family, self._netfilter)
 
 
 class FamilyView:
-    """The base chains of nft's tables that packets of one family (4 or 6) traverse."""
+    """The base chains of nft through which packets of one family (4 or 6) pass."""
 
     __slots__ = ("_family", "_netfilter", "_ruleset")
 
@@ -99,7 +102,7 @@ class FamilyView:
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether any rule reads connection state, so that packets must pass connection tracking."""
+        """Whether any rule reads the connection of packets, so that packets must pass connection tracking."""
         return any(table.needs_conntrack for table in self._tables())
 
     def registrations(self) -> Iterator[Registration]:

@@ -35,16 +35,16 @@ class Session:
     output: list[str] = field(factory=list)
     undos: list[Callable[[], None]] = field(factory=list)
     changed: bool = False
-    #: Lines for stderr although no command failed.
+    #: Warnings, which nft writes to stderr although no command failed.
     warnings: list[str] = field(factory=list)
 
     def record_undo(self, undo: Callable[[], None]) -> None:
-        """Record how to undo a change."""
+        """Record a change: `undo` is called if a later command of the transaction fails."""
         self.changed = True
         self.undos.append(undo)
 
     def remove_keys(self, mapping: dict[K, V], *keys: K) -> None:
-        """Remove keys from a mapping; the undo restores its order."""
+        """Remove keys from a mapping. If the transaction fails, they are restored at their old position."""
         before = dict(mapping)
         for key in keys:
             del mapping[key]
@@ -56,7 +56,7 @@ class Session:
         self.record_undo(undo)
 
     def family(self) -> str:
-        """Consume the name of a family if the next word is one, else return "ip"."""
+        """If the next word is the name of a family, consume and return it; otherwise return `ip`."""
         # A table may be named like a family; then no name follows it.
         return self.cursor.take().text if self.cursor.text in FAMILIES else "ip"
 
@@ -73,7 +73,10 @@ class Session:
         return table
 
     def chain(self, table: Table, *, lookup: bool = False) -> Chain:
-        """Consume the name of a chain and return the chain. Raises `NftError` if it does not exist."""
+        """Consume the name of a chain and return the chain. Raises `NftError` if it does not exist.
+
+        With `lookup`, the error is nft's own, not one of the kernel.
+        """
         token = self.cursor.word()
         chain = table.chains.get(token.text)
         if chain is None:
@@ -81,24 +84,27 @@ class Session:
         return chain
 
     def parser(self, table: Table) -> RuleParser:
-        """Return a parser for the rule at the cursor."""
+        """Return a parser for the rule at the cursor, which belongs to `table`."""
         return RuleParser(self.cursor, table.family, table, self.ruleset.namespace)
 
     def words(self) -> list[str]:
-        """Consume words separated by commas. Raises `NftError`."""
+        """Consume words separated by commas and return them. Raises `NftError`."""
         words = [self.cursor.word().text]
         while self.cursor.accept(","):
             words.append(self.cursor.word().text)
         return words
 
     def check_loops(self, table: Table, rule: Rule | None, location: Location) -> None:
-        """Raise `NftError` if a new rule (None: a new element) closes a loop of chains (nft_chain_validate)."""
+        """Raise `NftError` if the jumps between the table's chains form a loop (nft_chain_validate).
+
+        `rule` is the rule that was added, None if a map element was added. A rule that jumps nowhere is not checked.
+        """
         leads = rule is None or any(name for part in rule.statements for name in (*part.chains(), *part.set_names()))
         if leads and table.has_loop():
             raise kernel_refusal("Too many links", location)
 
     def check_jump(self, table: Table, name: str, location: Location) -> None:
-        """Raise `NftError` for a jump to a missing chain or to a base chain."""
+        """Raise `NftError` if the chain `name`, the target of a jump, is missing or is a base chain."""
         target = table.chains.get(name)
         if target is None:
             raise kernel_refusal(ENOENT, location)
@@ -106,7 +112,10 @@ class Session:
             raise kernel_refusal("Operation not supported", location)
 
     def find_set(self, table: Table, *, kind: str = "set", lookup: bool = False) -> Set:
-        """Consume the name of a set or map and return it. Raises `NftError` if it does not exist."""
+        """Consume the name of a set or map and return it. Raises `NftError` if it does not exist.
+
+        With `kind` `map`, it must be a map. With `lookup`, the error is nft's own, not one of the kernel.
+        """
         token = self.cursor.word()
         set_ = table.sets.get(token.text)
         if set_ is None or (kind == "map" and not set_.is_map):
@@ -114,9 +123,9 @@ class Session:
         return set_
 
     def iptables_table(self) -> IptablesTable | None:
-        """Return the table of iptables (nf_tables) whose family and name follow, and consume them.
+        """Consume a family and a name, and return the table of iptables (nf_tables) that they name.
 
-        Return None and consume nothing if they name no such table.
+        If there is no such table, consume nothing and return None.
         """
         cursor = self.cursor
         family = cursor.text if cursor.text in FAMILIES else "ip"
@@ -130,10 +139,10 @@ class Session:
 
 
 def drop(mapping: dict[K, V], key: K) -> None:
-    """Remove a key from a mapping, if the mapping has it. Used by undo functions."""
+    """Remove a key from a mapping if it is there. Used by undo functions."""
     mapping.pop(key, None)
 
 
 def unclosed_block() -> NftError:
-    """Return the error of an input that ends within a block."""
+    """Return the syntax error for an input that ends inside a block."""
     return NftError("syntax error, unexpected end of file", Location(1, 0, 1))

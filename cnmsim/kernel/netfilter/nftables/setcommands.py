@@ -1,4 +1,4 @@
-"""Commands on sets, maps and their elements (nf_tables_api.c: nf_tables_newset, nf_tables_newsetelem)."""
+"""nft's commands on sets, maps and their elements (nf_tables_api.c: nf_tables_newset, nf_tables_newsetelem)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SET_FLAGS = ("constant", "interval", "timeout", "dynamic")
 
 @define(eq=False)
 class SetCommands:
-    """The commands on sets and maps."""
+    """nft's commands on sets and maps."""
 
     session: Session
 
@@ -214,7 +214,7 @@ class SetCommands:
 
 
 def restore(elements: Elements, before: Elements) -> None:
-    """Restore the elements of a set from a copy."""
+    """Reset the elements of a set to those of `before`, an earlier copy."""
     elements.clear()
     for key, data in before:
         elements.add(key, data)

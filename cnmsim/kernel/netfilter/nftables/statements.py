@@ -24,16 +24,17 @@ if TYPE_CHECKING:
 
 
 class Break(Enum):
-    """The outcome that ends a rule without a verdict (NFT_BREAK)."""
+    """The outcome that ends the rule without a verdict, as of a comparison that fails (NFT_BREAK)."""
 
     BREAK = "break"
 
 
 BREAK = Break.BREAK
-#: The outcome of a statement: None continues with the next statement, `Break` with the next rule.
+#: The outcome of a statement: None continues with the next statement, `Break` with the next rule; others are
+#: verdicts.
 Outcome: TypeAlias = Verdict | Jump | Break | None
 Evaluate: TypeAlias = Callable[[Packet, Hook], Outcome]
-#: The outcomes of verdicts without a chain.
+#: The outcome of each verdict that names no chain.
 VERDICTS: dict[str, Verdict | Break] = {
     "accept": Verdict.ACCEPT, "drop": Verdict.DROP, "return": Verdict.RETURN, "continue": BREAK,
 }  # fmt: skip
@@ -41,7 +42,7 @@ VERDICTS: dict[str, Verdict | Break] = {
 
 @frozen
 class CompileContext:
-    """The packet filter and the rule's table, whose named sets the statements of a rule look up."""
+    """What statements need for their compilation: the packet filter, and the named sets of the table."""
 
     netfilter: PacketFilter
     find_set: Callable[[str], Elements]
@@ -60,18 +61,18 @@ class Statement(ABC):
 
     @abstractmethod
     def text(self, *, show_counters: bool) -> str:
-        """Return the statement as nft lists it; `show_counters`: with packets and bytes."""
+        """Return the statement as nft lists it. `show_counters` includes the values of counters."""
 
     @abstractmethod
     def compile(self, context: CompileContext) -> Evaluate:
-        """Return the function that evaluates the statement for a packet."""
+        """Return the function that applies this statement to a packet and returns its outcome (`Outcome`)."""
 
     def chains(self) -> Iterator[str]:
-        """Yield the chains it may jump to, except those in named maps."""
+        """Yield the names of the chains to which the statement may jump, except those in named maps."""
         yield from ()
 
     def set_names(self) -> Iterator[str]:
-        """Yield the named sets it looks up."""
+        """Yield the names of the named sets and maps that the statement looks up."""
         yield from ()
 
 
@@ -84,7 +85,10 @@ Operand = Span | Elements | str
 
 
 def operand_text(operand: Operand, key: Key, index_names: tuple[tuple[int, str], ...] = ()) -> str:
-    """Return the text of an operand."""
+    """Return the text of an operand with which the field `key` is compared.
+
+    `index_names` are pairs of interface index and name; an index is listed by its name.
+    """
     if isinstance(operand, str):
         return f"@{operand}"
     if isinstance(operand, Elements):
@@ -93,7 +97,7 @@ def operand_text(operand: Operand, key: Key, index_names: tuple[tuple[int, str],
 
 
 def values_reader(keys: tuple[Key, ...], context: CompileContext) -> Callable[[Packet], tuple[int, ...] | None]:
-    """Return a function that reads the fields `keys` of a packet; it returns None if the packet lacks one of them."""
+    """Return a function that reads the fields `keys` of a packet. It returns None if the packet lacks one of them."""
     reads: list[Read] = [key.reader(context.netfilter.namespace) for key in keys]
     if len(reads) == 1:
         read = reads[0]
@@ -117,7 +121,7 @@ def values_reader(keys: tuple[Key, ...], context: CompileContext) -> Callable[[P
 
 
 def keys_text(keys: tuple[Key, ...]) -> str:
-    """Return the text of a field or of a concatenation."""
+    """Return the text of one field, or of a concatenation such as `ip saddr . tcp dport`."""
     return " . ".join(key.text for key in keys)
 
 
@@ -130,25 +134,25 @@ class FieldStatement(Statement):
 
     @property
     def is_cacheable(self) -> bool:  # type: ignore[override]
-        """Whether all fields it reads are constant within a flow."""
+        """Whether all fields that the statement reads are constant within a flow."""
         return all(key.is_flow_constant for key in self.keys)
 
     @property
     def needs_conntrack(self) -> bool:  # type: ignore[override]
-        """Whether it reads a field of the connection."""
+        """Whether the statement reads a field of the packet's connection."""
         return any(key.needs_conntrack for key in self.keys)
 
     def set_names(self) -> Iterator[str]:
-        """Yield the name of the set or map, if the operand is a named one."""
+        """Yield the name of the set or map that the statement looks up, if that is a named one."""
         if isinstance(self.operand, str):
             yield self.operand
 
 
 @frozen(eq=False)
 class Match(FieldStatement):
-    """A comparison of a field, masked by `mask`, with an operand.
+    """A comparison of the fields `keys` with an operand, after ANDing with `mask` if there is one.
 
-    `operator` "" means equal, or for bit sets that any bit is set.
+    `operator` "" means that they are equal or, for bit sets, that a bit of the operand is set.
     """
 
     keys: tuple[Key, ...]
@@ -159,7 +163,7 @@ class Match(FieldStatement):
 
     @property
     def is_equality(self) -> bool:
-        """Whether it compares one field with one value for equality."""
+        """Whether the statement tests if one field is equal to one value."""
         return (
             len(self.keys) == 1 and self.operator == "" and self.mask is None
             and isinstance(self.operand, Span) and self.operand.is_single and not self.keys[0].type.is_flags
@@ -229,7 +233,7 @@ class Match(FieldStatement):
 
 
 def verdict_of(data: Data) -> Verdict | Jump | Break:
-    """Return the outcome of a verdict: of a name such as `accept`, or of a jump."""
+    """Return the outcome for a verdict, which is a name such as `accept`, or a jump."""
     if isinstance(data, Jump):
         return data
     assert isinstance(data, str)
@@ -238,13 +242,13 @@ def verdict_of(data: Data) -> Verdict | Jump | Break:
 
 @frozen(eq=False)
 class VerdictMap(FieldStatement):
-    """A lookup of the verdict in a map (vmap)."""
+    """A statement that looks up the verdict in a map (vmap)."""
 
     keys: tuple[Key, ...]
     operand: Elements | str
 
     def chains(self) -> Iterator[str]:
-        """Yield the chains in the anonymous map."""
+        """Yield the names of the chains to which the elements of an anonymous map jump."""
         if isinstance(self.operand, Elements):
             yield from (data.chain for _, data in self.operand if isinstance(data, Jump))
 
@@ -279,7 +283,7 @@ class VerdictStatement(Statement):
         return str(self.verdict)
 
     def chains(self) -> Iterator[str]:
-        """Yield the chain it jumps to."""
+        """Yield the name of the chain to which the statement jumps, if it does."""
         if isinstance(self.verdict, Jump):
             yield self.verdict.chain
 
@@ -291,7 +295,7 @@ class VerdictStatement(Statement):
 
 @define(eq=False)
 class Counter(Statement):
-    """Count the packets that reach the statement, and their bytes."""
+    """A statement that counts the packets that reach it, and their bytes."""
 
     packets: int = 0
     bytes: int = 0
@@ -318,11 +322,11 @@ class Rule:
 
     statements: tuple[Statement, ...]
     comment: str = ""
-    #: The number of handles that its anonymous sets take.
+    #: The number of anonymous sets in the rule; each takes a handle.
     anonymous_sets: int = field(default=0)
 
     def text(self, *, show_counters: bool = False) -> str:
-        """Return the rule as nft lists it; `show_counters`: with packets and bytes."""
+        """Return the rule as nft lists it. `show_counters` includes the values of counters."""
         words = [statement.text(show_counters=show_counters) for statement in self.statements]
         if self.comment:
             words.append(f'comment "{self.comment}"')
@@ -330,7 +334,10 @@ class Rule:
 
     @property
     def is_context_free(self) -> bool:
-        """Whether its text means the same in every table of a family: it names no chain, set or interface."""
+        """Whether the rule's text means the same in every table of a family.
+
+        This is so if it names no chain and no set, and compares no interface index.
+        """
         for statement in self.statements:
             if any(statement.chains()) or any(statement.set_names()):
                 return False
@@ -339,7 +346,7 @@ class Rule:
         return True
 
     def copy(self) -> Rule:
-        """Return the rule with counters of its own, at the same values."""
+        """Return a copy of the rule that has counters of its own, with the same values."""
         statements = (
             Counter(statement.packets, statement.bytes) if isinstance(statement, Counter) else statement
             for statement in self.statements
@@ -348,7 +355,7 @@ class Rule:
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether the rule reads connection state, so that packets must pass connection tracking."""
+        """Whether the rule reads the connection of packets, so that packets must pass connection tracking."""
         return any(statement.needs_conntrack for statement in self.statements)
 
     @property

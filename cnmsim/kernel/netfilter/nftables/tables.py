@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Hooks by nft's names.
 HOOKS = {hook.value.lower(): hook for hook in Hook}
-#: The address families that the chains of a table see.
+#: The IP versions of the packets that pass the chains of a table, by the table's family.
 FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "arp": (), "bridge": (), "netdev": ()}
 #: Named priorities, and the hooks on which each name is allowed (nftables src/rule.c, std_prios).
 PRIORITIES: dict[str, tuple[int, frozenset[Hook]]] = {
@@ -34,7 +34,10 @@ _NAMED_PRIORITY_DISTANCE = 10
 
 @define(eq=False)
 class RuleEntry:
-    """A rule of a chain; `compiled`, its statements with their evaluators, is set on the first traversal."""
+    """A rule of a chain. `compiled` holds each statement with the function that applies it.
+
+    It is set on the first traversal.
+    """
 
     rule: Rule
     handle: int
@@ -50,7 +53,7 @@ class BaseChainSpec:
     priority: int
 
     def text(self, policy: str) -> str:
-        """Return the line of the base chain as nft lists it."""
+        """Return the line `type … hook … priority …; policy …;` as nft lists it."""
         hook, priority = self.hook.value.lower(), self._priority_text()
         return f"type {self.type.value} hook {hook} priority {priority}; policy {policy};"
 
@@ -66,7 +69,10 @@ class BaseChainSpec:
 
 @define(eq=False)
 class Chain:
-    """A chain. `order` is the order of registration of a base chain on its hook."""
+    """A chain. `base` is None for a chain that is only entered by jumps.
+
+    `order` is the sequence number of a base chain's registration on its hook.
+    """
 
     name: str
     handle: int
@@ -79,7 +85,7 @@ class Chain:
 
     @property
     def rules(self) -> list[RuleEntry]:
-        """The rules in order."""
+        """The rules in order. They are created now if they have only been parsed so far."""
         if self._lazy_rules is not None:
             self._rules = [RuleEntry(rule, handle) for rule, handle in self._lazy_rules.rules()]
             self._lazy_rules = None
@@ -98,7 +104,7 @@ class Chain:
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether any rule reads connection state, so that packets must pass connection tracking."""
+        """Whether any rule reads the connection of packets, so that packets must pass connection tracking."""
         lazy_rules = self._lazy_rules
         return (
             any(entry.rule.needs_conntrack for entry in self._rules)
@@ -107,7 +113,10 @@ class Chain:
         )
 
     def set_lazy_rules(self, lines: Sequence[ParsedRule], table: Table) -> Callable[[], None]:
-        """Set the rules of an empty chain, to be created on first access. Return the undo function."""
+        """Set the rules of an empty chain of `table` to parsed rules, which are created on first access.
+
+        Return a function that undoes this.
+        """
         undo = self._undo()
         self._lazy_rules = LazyRules(
             lines,
@@ -119,7 +128,7 @@ class Chain:
         return undo
 
     def flush(self) -> Callable[[], None]:
-        """Remove all rules. Return the undo function."""
+        """Remove all rules. Return a function that restores them."""
         undo = self._undo()
         self._rules, self._lazy_rules = [], None
         return undo
@@ -133,11 +142,11 @@ class Chain:
         return undo
 
     def find(self, handle: int) -> int | None:
-        """Return the index of the rule with a handle, or None."""
+        """Return the index of the rule with the handle `handle`, or None if there is none."""
         return next((at for at, entry in enumerate(self.rules) if entry.handle == handle), None)
 
     def lines(self, options: ListOptions) -> list[str]:
-        """Return the lines of the chain in a table listing."""
+        """Return the lines of the chain in the listing of its table."""
         mark = f" # handle {self.handle}" if options.show_handles else ""
         lines = [f"\tchain {self.name} {{{mark}"]
         if self.comment:
@@ -155,7 +164,7 @@ class Set:
     """A named set or map.
 
     `key_text` is the type of its keys as written in the command. `values` are the data types of a map's data: () for
-    verdicts, None for a set.
+    verdicts, and None for a set.
     """
 
     name: str
@@ -174,7 +183,7 @@ class Set:
 
     @property
     def is_map(self) -> bool:
-        """Whether its elements have data."""
+        """Whether it is a map: its elements have data."""
         return self.values is not None
 
     @property
@@ -183,7 +192,7 @@ class Set:
         return "interval" in self.flags
 
     def lines(self, options: ListOptions) -> list[str]:
-        """Return the lines of the set in a table listing."""
+        """Return the lines of the set in the listing of its table."""
         mark = f" # handle {self.handle}" if options.show_handles else ""
         lines = [f"\t{'map' if self.is_map else 'set'} {self.name} {{{mark}", f"\t\t{self._type_text()}"]
         if self.policy == "memory":
@@ -220,7 +229,7 @@ class Table:
 
     @property
     def label(self) -> str:
-        """The name in traces."""
+        """The name of the table in traces, such as `nft inet filter`."""
         return f"nft {self.family} {self.name}"
 
     def next_handle(self) -> int:
@@ -241,19 +250,19 @@ class Table:
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether any rule reads connection state, so that packets must pass connection tracking."""
+        """Whether any rule reads the connection of packets, so that packets must pass connection tracking."""
         return any(chain.needs_conntrack for chain in self.chains.values())
 
     def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
-        """Return the data types of a set's key fields and of its data (None.
+        """Return the data types of the set or map `name`, or None if there is none of that name.
 
-        Not a map), or None if there is no such set.
+        These are the types of its key fields, and the types of its data: None for a set, () for a map of verdicts.
         """
         set_ = self.sets.get(name)
         return None if set_ is None else (set_.elements.types, set_.values)
 
     def suggestion(self, name: str) -> str:
-        """Return the "did you mean" part of an error, "" if the table has no sets."""
+        """Return the "did you mean" part of the error for an unknown set, "" if the table has no sets."""
         nearest = nearest_name(name, self.sets)
         return f"; did you mean set '{nearest}' in table {self.family} '{self.name}'?" if nearest else ""
 
@@ -274,7 +283,7 @@ class Table:
         )
 
     def leads_to(self, chain: str) -> Iterator[str]:
-        """Yield the names of the chains to which a chain's rules jump, directly or by a verdict map."""
+        """Yield the names of the chains to which a chain's rules jump, including jumps in maps."""
         for entry in self.chains[chain].rules:
             for statement in entry.rule.statements:
                 yield from statement.chains()
@@ -282,7 +291,7 @@ class Table:
                     yield from (data.chain for _, data in self.sets[name].elements if isinstance(data, Jump))
 
     def has_loop(self) -> bool:
-        """Return True if the jumps reachable from a base chain contain a loop (nft_chain_validate)."""
+        """Return True if jumps form a loop that can be reached from a base chain (nft_chain_validate)."""
         finished: set[str] = set()
         bases = [chain.name for chain in self.chains.values() if chain.base is not None]
         return any(self._loops(name, finished) for name in bases)
@@ -319,7 +328,7 @@ class Table:
         return "".join(f"{line}\n" for line in [*lines, "}"])
 
     def part(self, *parts: Chain | Set, options: ListOptions = PLAIN) -> str:
-        """Return the table with only some of its parts, as `nft list chain` and others print it."""
+        """Return the table with only `parts` of its content, as `nft list chain` and `nft list set` print it."""
         lines = [f"table {self.family} {self.name} {{"]
         for part in parts:
             lines += part.lines(options)
@@ -327,7 +336,7 @@ class Table:
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:
-    """Return the most similar of `names`, "" if there are none (string_misspell of nft)."""
+    """Return the one of `names` that is most similar to `name`, "" if there are none (string_misspell of nft)."""
     best, least = "", -1
     for candidate in names:
         distance = _distance(name, candidate)

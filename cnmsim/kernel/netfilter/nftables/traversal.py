@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ChainTraversal(Traversal[RuleEntry]):
-    """A base chain of nf_tables as a step on its hook."""
+    """The traversal of a base chain of nf_tables, as a step on its hook."""
 
     __slots__ = ("_chain", "_env", "_table")
 
@@ -62,10 +62,10 @@ class ChainTraversal(Traversal[RuleEntry]):
     def _evaluate(
         self, entry: RuleEntry, packet: Packet, counters: list[PacketCounter]
     ) -> tuple[Verdict | Jump | None, bool]:
-        """Evaluate one rule on a packet.
+        """Evaluate one rule on a packet; add its counters that were incremented to `counters`.
 
-        Return its verdict (None: continue with the next rule) and whether the outcome holds for all packets of the
-        flow.
+        Return its verdict (None: continue with the next rule), and True if all packets of the flow have the same
+        outcome.
         """
         compiled = entry.compiled
         if compiled is None:

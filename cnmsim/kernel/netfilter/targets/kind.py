@@ -33,10 +33,11 @@ Action = Callable[[Packet, Hook], Verdict | None]
 
 @frozen
 class TargetKind:
-    """One target extension.
+    """One target extension, such as `DNAT`.
 
-    `tables` and `chains` are where the kernel allows it (empty: everywhere). The action is executed on every packet:
-    the flow cache holds no flow that meets one.
+    `compile` returns the action, `describe` the text in `iptables -L`. `tables` and `chains` are those in which the
+    kernel allows the target (empty: all). The action is executed for every packet: flows that meet one are not
+    cached.
     """
 
     name: str
@@ -51,10 +52,10 @@ class TargetKind:
 
 
 def no_listing_text(target: Extension, is_numeric: bool) -> str:
-    """Return "": the target has no text in `iptables -L`."""
+    """Return "", as the target has no text of its own in `iptables -L`."""
     return ""
 
 
 def compile_to_nothing(target: Extension, family: int, netfilter: PacketFilter) -> Action:
-    """Return an action without effect, for targets whose effect is not observable here."""
+    """Return an action that does nothing, for targets whose effect is not visible in the simulation."""
     return lambda packet, hook: None

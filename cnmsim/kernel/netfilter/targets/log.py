@@ -68,7 +68,10 @@ def _compile_log(target: Extension, family: int, netfilter: PacketFilter) -> Act
 
 
 def log_line(packet: Packet, netfilter: PacketFilter, *, with_sequence: bool = False) -> str:
-    """Return the log line of a packet: IN= OUT= SRC= DST= and so on."""
+    """Return the log line for a packet: `IN=eth0 OUT= MAC=… SRC=… DST=…` and so on.
+
+    `with_sequence` adds the TCP sequence numbers (--log-tcp-sequence).
+    """
     words = [f"IN={packet.indev.name if packet.indev else ''}", f"OUT={packet.outdev.name if packet.outdev else ''}"]
     if packet.physindev is not None:
         words.append(f"PHYSIN={packet.physindev.name}")

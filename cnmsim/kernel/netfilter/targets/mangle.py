@@ -37,7 +37,7 @@ def _compile_tcpmss(target: Extension, family: int, netfilter: PacketFilter) -> 
             try:
                 widths.append(netfilter.namespace.mtu_of(address))
             except OSError:
-                continue  # no route, so no MTU applies
+                continue  # there is no route, so no MTU applies
         return min(widths, default=65535) - headers
 
     def action(packet: Packet, hook: Hook) -> Verdict | None:
@@ -53,7 +53,10 @@ def _compile_tcpmss(target: Extension, family: int, netfilter: PacketFilter) -> 
 
 
 def _set_mss(packet: Packet, mss: int, *, is_clamp: bool) -> None:
-    """Write the MSS option of a SYN; a clamp neither raises it nor adds a missing one (xt_TCPMSS)."""
+    """Overwrite the MSS option of a SYN with `mss`; with `is_clamp`, only if this lowers it.
+
+    A SYN without the option is left unchanged.
+    """
     message = packet.payload
     size = (message[12] >> 4) * 4
     at = 20

@@ -41,7 +41,10 @@ def _parse_ports(text: str) -> tuple[int, int]:
 
 
 def _split(text: str, family: int) -> tuple[str, str]:
-    """Split `address[-address][:ports]` into addresses and ports. An IPv6 address with ports is in brackets."""
+    """Split `address[-address][:ports]` into the addresses and the ports, each "" if missing.
+
+    An IPv6 address followed by ports is in brackets.
+    """
     if family == 4:
         addresses, _, ports = text.partition(":")
         return addresses, ports
@@ -54,7 +57,10 @@ def _split(text: str, family: int) -> tuple[str, str]:
 
 
 def parse_range(text: str, family: int) -> NatRange:
-    """Parse the argument of --to-destination or --to-source. Raises `ParameterProblemError`."""
+    """Parse the argument of --to-destination or --to-source, such as `10.0.0.2-10.0.0.9:80`.
+
+    Raises `ParameterProblemError`.
+    """
     addresses, ports_text = _split(text, family)
     low = high = None
     if addresses:

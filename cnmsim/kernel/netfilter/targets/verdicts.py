@@ -75,7 +75,10 @@ def _compile_reject(target: Extension, family: int, netfilter: PacketFilter) -> 
 
 
 def _send_reset(packet: Packet, netfilter: PacketFilter) -> None:
-    """Reply to a TCP segment with a RST (RFC 9293 section 3.10.7.1), but never to a RST (nf_reject_ipv4)."""
+    """Send a RST in reply to a TCP segment, unless the segment is itself a RST.
+
+    Source: RFC 9293 section 3.10.7.1, nf_reject_ipv4.
+    """
     if packet.protocol != 6 or packet.is_fragment:
         return
     try:

@@ -1,4 +1,4 @@
-"""The options of the network `bridge`, which a daemon creates when it starts, derived from the daemon's options.
+"""The options of the network `bridge`, which a daemon creates when it starts. They follow from the daemon's options.
 
 Source: moby `daemon/daemon_unix.go`, initBridgeDriver and getDefaultBridgeIPAMConf (docker-v29.7.2);
 `daemon/daemon_unix.go` (v26.1.5).

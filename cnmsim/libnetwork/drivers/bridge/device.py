@@ -29,7 +29,10 @@ def random_mac(random: Random) -> Mac:
 
 
 def container_mac(profile: Profile, address: Address | None, random: Random) -> Mac:
-    """Return the MAC address of a container's interface: derived from its IPv4 address in 26.1, random later."""
+    """Return the MAC address of a container's interface.
+
+    In 26.1 it is derived from the IPv4 address `address`; in later releases, or without an address, it is random.
+    """
     if profile.mac_from_ip and address is not None:
         return b"\x02\x42" + address[-4:]
     return random_mac(random)
@@ -41,7 +44,7 @@ def bridge_mac(profile: Profile, random: Random) -> Mac:
 
 
 def veth_name(random: Random, *taken_in: NetworkNamespace) -> str:
-    """Return an unused device name, `veth` and 7 hex digits.
+    """Return a random device name, `veth` and 7 hex digits, that is unused in every namespace of `taken_in`.
 
     Raises `SystemFault` after three attempts, as in moby.
     """
@@ -65,7 +68,7 @@ def set_up_bridge(
 ) -> tuple[Bridge, bool]:
     """Create a network's bridge device, or reuse an existing one, and assign its addresses. The device stays down.
 
-    Return the device, and whether this call created it. Callbacks on `undo` revert all changes. Raises `SystemFault`
+    Return the device, and True if this call created it. Callbacks on `undo` revert all changes. Raises `SystemFault`
     or `Forbidden` with the driver's message.
     """
     name = options.bridge_name
@@ -106,7 +109,7 @@ def _set_ipv4(host: NetworkNamespace, bridge: Bridge, info: IpamInfo, undo: Exit
     current = [a for a in bridge.addresses if a.family == 4]
     if any(str(address) == address_text for address in current):
         return
-    # Replace the first address inside the subnet or, if there is none, the first address.
+    # Replace the first address that is inside the subnet. If there is none, replace the first address.
     inside = [address for address in current if address.address in info.pool]
     replaced = (inside or current)[:1]
     for address in replaced:
@@ -147,9 +150,10 @@ def _broadcast(pool: Prefix) -> Address | None:
 def make_veth(
     host: NetworkNamespace, container: NetworkNamespace, mac: Mac, *, mtu: int, random: Random, undo: ExitStack
 ) -> tuple[Veth, Veth]:
-    """Create a veth pair between the host and the namespace `container`.
+    """Create a veth pair with one end on the host and the other in the namespace `container`.
 
-    Return (host end, container end), both down.
+    Return (host end, container end), both down. `mac` is the MAC address of the container's end. A callback on `undo`
+    deletes the pair.
     """
     host_name = veth_name(random, host)
     container_name = veth_name(random, host, container)
@@ -187,5 +191,5 @@ def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
 
 
 def mac_derived_ipv6(prefix: Prefix, mac: Mac) -> Address:
-    """Return the address made of the prefix and, as last six bytes, the MAC address (26.1, default bridge only)."""
+    """Return an IPv6 address: `prefix`, with the MAC address as the last six bytes (26.1, default bridge only)."""
     return prefix.network[:10] + mac

@@ -56,7 +56,7 @@ from cnmsim.libnetwork.profile import Profile
 class BridgeDriver:
     """The bridge driver of one machine.
 
-    `daemon` returns the daemon's process, which binds the host ports if there is no userland proxy.
+    `daemon` returns the daemon's process. If there is no userland proxy, this process binds the host ports.
     """
 
     machine: Machine
@@ -75,7 +75,7 @@ class BridgeDriver:
     # --- the daemon's start
 
     def start(self) -> None:
-        """Create the daemon's chains and, in releases that do it at this point, enable forwarding."""
+        """Create the daemon's chains. In releases that enable IP forwarding at the daemon's start, enable it."""
         self.firewall.start()
         if self.profile.br_netfilter_at_start and self.config.iptables:
             for key in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
@@ -86,9 +86,9 @@ class BridgeDriver:
                 self.machine.root.netfilter.iptables(6).set_policy("filter", "FORWARD", "DROP")
 
     def set_up_user_chain(self) -> None:
-        """Create DOCKER-USER if it is missing, and move the jump to it to the top.
+        """Create the chain DOCKER-USER if it is missing, and move the jump to it to the top of FORWARD.
 
-        The chain is for the operator's own rules.
+        DOCKER-USER is for the operator's own rules.
         """
         self.firewall.set_up_user_chain()
 
@@ -104,7 +104,7 @@ class BridgeDriver:
 
     @property
     def hairpin(self) -> bool:
-        """Whether the daemon runs without userland proxy, so that NAT also serves local clients ("hairpin mode")."""
+        """Whether there is no userland proxy, so that NAT also handles connections from the host itself."""
         return not self.config.userland_proxy
 
     def firewall_enabled(self, family: int) -> bool:
@@ -122,7 +122,9 @@ class BridgeDriver:
     # --- networks
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Return a pair (IPv4, IPv6): True if the network gets a gateway address only if the user requested one.
+        """Return a pair of flags (IPv4, IPv6).
+
+        True: the network gets a gateway address only if the user requested one.
 
         In releases with `drivers_skip_gateway` that is so in gateway mode `isolated`, and for IPv4 on internal
         networks whose bridge has no IPv4 address.
@@ -175,7 +177,7 @@ class BridgeDriver:
         self._networks[request.id] = NetworkState(request, options, ipv4, ipv6, facts, bridge, is_new, rule_sets)
 
     def _parse(self, request: NetworkRequest) -> BridgeOptions:
-        """Parse the options of a network, and check them in the order of moby's `parseNetworkOptions`."""
+        """Parse and check the options of a network, in the same order as moby's `parseNetworkOptions`."""
         options = parse_options(request.options, network_id=request.id, profile=self.profile)
         existing = self.machine.root.devices.get(options.bridge_name)
         if existing is not None and not isinstance(existing, Bridge):
@@ -240,7 +242,7 @@ class BridgeDriver:
                 )
 
     def _filter_bridged_frames(self, options: BridgeOptions, *, has_ipv6: bool) -> None:
-        """Enable the sysctls that pass bridged frames to iptables, if the network's rules depend on it."""
+        """Set the sysctls that pass bridged frames to iptables, if the network's rules need that."""
         if not options.icc or (self.hairpin and self.profile.br_netfilter_without_proxy):
             for family, key in ((4, "bridge-nf-call-iptables"), (6, "bridge-nf-call-ip6tables")):
                 if self.firewall_enabled(family) and (family == 4 or has_ipv6):
@@ -262,7 +264,7 @@ class BridgeDriver:
             raise NotFound(f"network not found: {network_id}") from None
 
     def delete_network(self, network_id: str) -> None:
-        """Delete a network's rules and its device. docker0, and a device that existed before, are kept."""
+        """Delete a network's rules and its bridge device, unless this is docker0 or existed before the network."""
         network = self._network(network_id)
         for endpoint in list(network.endpoints.values()):
             self._remove_endpoint(network, endpoint)
@@ -278,7 +280,7 @@ class BridgeDriver:
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Choose the MAC address, install the endpoint's rules and, in 26.1, create the veth pair."""
+        """Create an endpoint: choose its MAC address, install its rules and, in 26.1, create its veth pair."""
         network = self._network(network_id)
         random = self.machine.random
         ipv4 = interface.ipv4[0] if interface.ipv4 is not None else None
@@ -328,7 +330,8 @@ class BridgeDriver:
 
     def _remove_veth(self, endpoint: EndpointState) -> None:
         inside = endpoint.inside
-        # Moved and renamed ones are not found: after a failed join 26.1 leaves the interface in the container.
+        # Devices that were moved or renamed are not found: after a failed join 26.1 leaves the interface in the
+        # container.
         is_lost = not self.profile.veth_is_made_in_namespace and inside and inside.namespace is not self.machine.root
         for end in (endpoint.outside, inside):
             if end is not None and end.namespace is not None and not is_lost:
@@ -336,7 +339,7 @@ class BridgeDriver:
         endpoint.outside = endpoint.inside = None
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Return a dict with the endpoint's MAC address (`mac`), `exposed_ports` and `port_map`."""
+        """Return a dict of the endpoint's MAC address (`mac`), `exposed_ports` and published ports (`port_map`)."""
         endpoint = self._network(network_id).endpoint(endpoint_id)
         port_map: list[PortBinding] = [mapping.binding for mapping in endpoint.mappings]
         return {"mac": endpoint.mac, "exposed_ports": list(endpoint.exposed_ports), "port_map": port_map}
@@ -344,7 +347,7 @@ class BridgeDriver:
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
         """Connect the endpoint to the sandbox by a veth pair.
 
-        Store the name of its inner end and the gateways in `info`.
+        Store in `info` the name of the pair's container end, and the gateways.
         """
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)
@@ -388,7 +391,10 @@ class BridgeDriver:
                     endpoint.link_rules.append(written)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Delete the rules of legacy links and, since 28, the veth pair, which 26.1 deletes with the endpoint."""
+        """Detach the endpoint from its sandbox: delete its legacy link rules and, since 28, its veth pair.
+
+        In 26.1 the veth pair is deleted with the endpoint.
+        """
         endpoint = self._network(network_id).endpoint(endpoint_id)
         for rule_set in endpoint.link_rules:
             rule_set.withdraw()
@@ -401,7 +407,11 @@ class BridgeDriver:
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Publish the ports for which this endpoint is now responsible, and unpublish all others."""
+        """Publish the ports that this endpoint has to publish now, and unpublish all its others.
+
+        This depends on whether the endpoint is the sandbox's IPv4 gateway (`gateway4` is its id) or its IPv6 gateway
+        (`gateway6`).
+        """
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)
         kinds = MappingKinds(
@@ -491,7 +501,11 @@ def _fits_mac(info: IpamInfo | None) -> bool:
 
 
 def _is_affected(connection: Connection, addresses: set[Address], udp_ports: set[int]) -> bool:
-    """Return True if a tracked connection has one of the addresses, or is UDP to one of the destination ports."""
+    """Return True if a tracked connection has to be flushed from conntrack after ports were published.
+
+    That is so if its source or destination is in `addresses`, before or after NAT, or if it is UDP to one of
+    `udp_ports`.
+    """
     protocol, src, dst, _, dport = connection.original
     if addresses & {src, dst, connection.reply[1], connection.reply[2]}:
         return True

@@ -22,7 +22,7 @@ from cnmsim.libnetwork.profile import Profile
 
 
 class InstalledRules(Protocol):
-    """A handle for firewall rules that were installed together."""
+    """A handle for firewall rules that were installed together, with which they can be deleted."""
 
     def withdraw(self) -> None:
         """Delete the rules."""
@@ -41,27 +41,33 @@ class Firewall(Protocol):
         """Create the chain for the operator's own rules if it is missing, and move the jump to it to the top."""
 
     def open_forwarding(self, family: int) -> None:
-        """Enable forwarding for one address family.
+        """Enable IP forwarding on the host for address family 4 or 6.
 
-        Raises `SystemFault` if the host does not forward and the backend leaves that setting to the operator.
+        Raises `SystemFault` if forwarding is disabled and the backend leaves enabling it to the operator.
         """
 
     def add_network(self, facts: NetworkFacts, family: int) -> InstalledRules | None:
-        """Install the rules of a network for one address family.
+        """Install the rules of a network for address family 4 or 6.
 
         Return their handle, or `None` if no rule was needed.
         """
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledRules | None:
-        """Install the rules that restrict access to a container's address. Return their handle, or `None`."""
+        """Install the rules that restrict access to a container's address.
+
+        Return their handle, `None` if there are none.
+        """
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> InstalledRules | None:
-        """Install the rules of a published port. Return their handle, or `None`."""
+        """Install the rules of a published port. Return their handle, or `None` if no rule was needed."""
 
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
     ) -> InstalledRules | None:
-        """Install the rules of a legacy link (`--link`). Return their handle, or `None`."""
+        """Install the rules of a legacy link (`--link`) from the container `parent` to ports of `child`.
+
+        Return their handle, or `None` if no rule was needed.
+        """
 
 
 @define
@@ -72,7 +78,7 @@ class RuleSet:
     _written: list[RuleOp] = field(factory=list)
 
     def write(self, program: Iterable[RuleOp]) -> None:
-        """Apply the operations. If one fails, revert those that were applied by this call, and raise its error."""
+        """Apply the operations. If one fails, revert those that this call has applied, and raise the error."""
         before = len(self._written)
         try:
             for op in program:
@@ -83,9 +89,9 @@ class RuleSet:
             raise
 
     def withdraw(self) -> None:
-        """Delete every rule that was installed, or was present already. Rules that are gone are ignored.
+        """Delete all rules of the set, including those that were present before it. Rules that are gone are ignored.
 
-        As in moby, a network on docker0 therefore takes rules of the network `bridge` with it.
+        As in moby, a network that shares docker0 therefore deletes rules of the network `bridge` when it is removed.
         """
         self._rollback(0)
 
@@ -104,9 +110,10 @@ _FORWARDING_KEYS: dict[int, tuple[str, ...]] = {
 
 @frozen(eq=False)
 class IptablesFirewall:
-    """The iptables backend on one host. `firewall_enabled` returns True if rules are installed for a family (4 or 6).
+    """The iptables backend on one host.
 
-    `drops_by_policy`: when the daemon enables forwarding, it also sets the policy of the chain FORWARD to DROP.
+    `firewall_enabled` returns True if the daemon installs rules for an address family (4 or 6). With
+    `drops_by_policy` the daemon also sets the policy of the chain FORWARD to DROP when it enables IP forwarding.
     """
 
     root: NetworkNamespace
@@ -137,7 +144,7 @@ class IptablesFirewall:
         return self.root.netfilter.iptables(family)
 
     def open_forwarding(self, family: int) -> None:
-        """Enable forwarding for one address family if it is disabled, and set the policy of FORWARD to DROP."""
+        """Enable IP forwarding for address family 4 or 6 if it is disabled, and set the policy of FORWARD to DROP."""
         keys = _FORWARDING_KEYS[family]
         if all(self.root.sysctl_get(key) == "1" for key in keys):
             return
@@ -152,9 +159,9 @@ class IptablesFirewall:
             self._tables(family).set_policy("filter", "FORWARD", "DROP")
 
     def add_network(self, facts: NetworkFacts, family: int) -> RuleSet | None:
-        """Install the rules of a network for one address family.
+        """Install the rules of a network for address family 4 or 6.
 
-        Return their handle, or `None` if there is no firewall for it.
+        Return their handle, or `None` if the daemon installs no rules for that family.
         """
         if not self.firewall_enabled(family):
             return None
@@ -171,18 +178,24 @@ class IptablesFirewall:
         return written
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> RuleSet | None:
-        """Install the rules that restrict access to a container's address. Return their handle, or `None`."""
+        """Install the rules that restrict access to a container's address.
+
+        Return their handle, `None` if there are none.
+        """
         return self._write(address, rules.endpoint_program(self.profile, facts, address))
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> RuleSet | None:
-        """Install the rules of a published port. Return their handle, or `None`."""
+        """Install the rules of a published port. Return their handle, or `None` if no rule was needed."""
         assert binding.host_ip is not None
         return self._write(binding.host_ip, rules.port_program(self.profile, facts, binding))
 
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
     ) -> RuleSet | None:
-        """Install the rules of a legacy link (`--link`). Return their handle, or `None`."""
+        """Install the rules of a legacy link (`--link`) from the container `parent` to ports of `child`.
+
+        Return their handle, or `None` if no rule was needed.
+        """
         return self._write(parent, rules.link_program(facts, parent, child, ports))
 
     def _write(self, address: Address, program: Iterable[RuleOp]) -> RuleSet | None:
@@ -195,7 +208,7 @@ class IptablesFirewall:
 
 
 def apply_op(tables: IpTables, op: RuleOp) -> bool:
-    """Apply one operation. Return True if it added a rule that was missing.
+    """Apply one operation. Return True if it added a rule that the chain did not contain before.
 
     Raises `SystemFault` with the engine's message if iptables fails, for example because Docker's chains were
     deleted.

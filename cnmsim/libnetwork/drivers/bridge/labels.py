@@ -46,7 +46,7 @@ class GatewayMode(Enum):
 
     @property
     def translates(self) -> bool:
-        """Whether host ports are translated to container ports."""
+        """Whether published host ports are translated to container ports by NAT."""
         return self in {GatewayMode.NAT, GatewayMode.NAT_UNPROTECTED}
 
 

@@ -1,6 +1,7 @@
-"""The port mapper: allocates host ports for the groups that `portmap` makes, installs rules and starts proxies.
+"""The port mapper: allocates host ports for groups of bindings, installs their rules and starts their proxies.
 
-Source: 26.1.5 `libnetwork/portmapper/mapper.go`; docker-v29.7.2 `daemon/libnetwork/portmappers/nat/mapper_linux.go`.
+The module `portmap` makes the groups. Source: 26.1.5 `libnetwork/portmapper/mapper.go`; docker-v29.7.2
+`daemon/libnetwork/portmappers/nat/mapper_linux.go`.
 """
 
 from __future__ import annotations
@@ -28,14 +29,17 @@ _MAX_TRIES = 10
 
 @define(eq=False)
 class Mapping:
-    """One published port: its binding with the allocated host port, and the resources to release."""
+    """One published port.
+
+    `binding` contains the allocated host port. The object also holds what `release` has to release.
+    """
 
     binding: PortBinding
     kind: str
     _release: ExitStack = field(factory=ExitStack, repr=False)
 
     def release(self) -> None:
-        """Release the port, the rules and the proxy."""
+        """Unpublish the port: release the host port, delete the rules and stop the proxy."""
         self._release.close()
 
 
@@ -43,7 +47,7 @@ class Mapping:
 class PortMapper:
     """The port mapper of one endpoint.
 
-    `daemon` returns the process that binds the host ports if there is no proxy.
+    `daemon` returns the daemon's process. If there is no userland proxy, this process binds the host ports.
     """
 
     machine: Machine
@@ -54,9 +58,9 @@ class PortMapper:
     has_proxy: bool
 
     def map_group(self, facts: NetworkFacts, group: Sequence[Candidate]) -> list[Mapping]:
-        """Publish the bindings of one group, which share a host port. Return their mappings.
+        """Publish the bindings of one group, all on the same host port. Return their mappings.
 
-        Raises an `EngineError` with the engine's message; then nothing is left behind.
+        Raises an `EngineError` with the engine's message; then none of them is published.
         """
         with ExitStack() as undo:
             if group[0].is_routed:
@@ -112,7 +116,7 @@ class PortMapper:
         return mappings
 
     def _bind_host_port(self, binding: PortBinding) -> Callable[[], None]:
-        """Bind the host port. Return the function that closes the socket.
+        """Bind the host port, by a proxy or by the daemon. Return the function that closes the socket.
 
         For SCTP no socket is bound: only the firewall rules forward it.
         """

@@ -1,4 +1,4 @@
-"""The nftables firewall of the bridge driver: one table `docker-bridges` per family.
+"""The nftables firewall of the bridge driver: one table `docker-bridges` for each address family.
 
 Source: moby `daemon/libnetwork/drivers/bridge/internal/nftabler/nftabler.go` (docker-v29.7.2).
 """
@@ -21,7 +21,7 @@ from cnmsim.libnetwork.options import PortBinding, TransportPort
 
 @frozen(eq=False)
 class InstalledObjects:
-    """A handle for objects that were added to the table of one address family."""
+    """A handle for objects (chains, rules, map elements) that were added to the table of one address family."""
 
     _table: DaemonTable
     _objects: Sequence[Object]
@@ -35,7 +35,7 @@ class InstalledObjects:
 class NftablesFirewall:
     """The nftables backend on one host.
 
-    `firewall_enabled` returns True if rules are installed for a family (4 or 6).
+    `firewall_enabled` returns True if the daemon installs rules for an address family (4 or 6).
     """
 
     root: NetworkNamespace
@@ -54,18 +54,24 @@ class NftablesFirewall:
                 self._tables[family] = table
 
     def set_up_user_chain(self) -> None:
-        """Do nothing: with nftables there is no DOCKER-USER, and operators have tables of their own."""
+        """Do nothing: with nftables there is no DOCKER-USER, and operators add their own tables."""
 
     def add_network(self, facts: NetworkFacts, family: int) -> InstalledObjects | None:
-        """Install the rules of a network for one address family. Return their handle, or `None`."""
+        """Install the rules of a network for address family 4 or 6.
+
+        Return their handle, or `None` if there are none.
+        """
         return self._write(family, nftrules.network_program(facts, family, accept_fwmark=self.accept_fwmark), facts)
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledObjects | None:
-        """Install the rules that restrict access to a container's address. Return their handle, or `None`."""
+        """Install the rules that restrict access to a container's address.
+
+        Return their handle, `None` if there are none.
+        """
         return self._write(6 if len(address) == 16 else 4, nftrules.endpoint_program(facts, address), facts)
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> InstalledObjects | None:
-        """Install the rules of a published port. Return their handle, or `None`."""
+        """Install the rules of a published port. Return their handle, or `None` if no rule was needed."""
         assert binding.container_ip is not None
         family = 6 if len(binding.container_ip) == 16 else 4
         return self._write(family, nftrules.port_program(facts, binding), facts)
@@ -73,7 +79,10 @@ class NftablesFirewall:
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
     ) -> InstalledObjects | None:
-        """Install the rules of a legacy link (`--link`). Return their handle, or `None`."""
+        """Install the rules of a legacy link (`--link`) from the container `parent` to ports of `child`.
+
+        Return their handle, or `None` if no rule was needed.
+        """
         return self._write(4, nftrules.link_program(facts, parent, child, ports), facts)
 
     def _write(self, family: int, program: Sequence[Object], facts: NetworkFacts) -> InstalledObjects | None:
@@ -88,7 +97,7 @@ class NftablesFirewall:
     # --- forwarding
 
     def open_forwarding(self, family: int) -> None:
-        """Raise `SystemFault` if the host does not forward.
+        """Raise `SystemFault` if IP forwarding is disabled on the host.
 
         With nftables the daemon does not enable forwarding: enabling and restricting it is left to the operator.
         """

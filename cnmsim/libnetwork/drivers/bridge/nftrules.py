@@ -27,12 +27,15 @@ _RAW_PORTS = 1
 
 
 def family_name(family: int) -> str:
-    """Return nft's name of an address family."""
+    """Return nft's name of address family 4 or 6: `ip` or `ip6`."""
     return "ip6" if family == 6 else "ip"
 
 
 def start_program(family: int, *, hairpin: bool) -> list[Object]:
-    """Return the objects that exist as long as the daemon runs: base chains, and maps that jump to network chains."""
+    """Return the objects that exist as long as the daemon runs.
+
+    They are base chains, and maps that jump to a network's chains. `hairpin` is True if there is no userland proxy.
+    """
     # With a userland proxy, packets to loopback addresses are not translated: the proxy serves them.
     spared = "" if hairpin else ("ip6 daddr != ::1 " if family == 6 else "ip daddr != 127.0.0.1/8 ")
     jump = f"fib daddr type local counter jump {NAT}"
@@ -73,7 +76,10 @@ def _postrouting_out(bridge: str) -> str:
 
 
 def network_program(facts: NetworkFacts, family: int, *, accept_fwmark: str = "") -> list[Object]:
-    """Return the chains, jumps and rules of a network for one address family."""
+    """Return the chains, jumps and rules of a network for one address family.
+
+    `accept_fwmark` is the firewall mark of packets that are accepted unless the network is internal, "" for none.
+    """
     prefix = facts.prefix(family)
     if prefix is None:
         return []
@@ -189,7 +195,7 @@ def _dnat_rule(facts: NetworkFacts, binding: PortBinding, host: Address, contain
 def link_program(
     facts: NetworkFacts, parent: Address, child: Address, ports: Iterable[TransportPort]
 ) -> list[Object]:
-    """Return the rules of a legacy link (`--link`) for the child's exposed ports."""
+    """Return the rules of a legacy link (`--link`) from the container `parent` to ports of `child`."""
     chain = _forward_in(facts.bridge)
     one, other = format_ip(parent), format_ip(child)
     program: list[Object] = []

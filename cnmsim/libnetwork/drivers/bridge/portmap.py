@@ -1,4 +1,4 @@
-"""Conversion of requested port bindings to bindings per host address, grouped in the engine's order.
+"""Conversion of requested port bindings to one binding per host address, grouped in the engine's order.
 
 Source: 26.1.5 `libnetwork/drivers/bridge/port_mapping_linux.go` and `libnetwork/portmapper/`; docker-v29.7.2
 `daemon/libnetwork/drivers/bridge/port_mapping_linux.go` and `portmappers/{nat,routed}/`.
@@ -21,11 +21,11 @@ _PROTOCOL_ORDER = {"tcp": 0, "udp": 1, "sctp": 2}
 
 @frozen
 class MappingKinds:
-    """The kinds of port mapping for which an endpoint is responsible, depending on its role in the sandbox.
+    """The kinds of port mapping that an endpoint has to provide, which depend on its role in the sandbox.
 
-    `ipv4`, `ipv6`: the endpoint is the gateway of that family. `proxy6to4`: it is the only gateway, so the host's
-    IPv6 address may be proxied to the container's IPv4 address. `routed`: the endpoint opens the ports of families in
-    gateway mode `routed`, whether or not it is a gateway.
+    `ipv4`, `ipv6`: the endpoint is the sandbox's gateway for that family. `proxy6to4`: it is the only gateway, so the
+    host's IPv6 address may be proxied to the container's IPv4 address. `routed`: the endpoint opens the ports of
+    families in gateway mode `routed`, whether or not it is a gateway.
     """
 
     ipv4: bool = False
@@ -46,9 +46,9 @@ class EndpointAddresses:
 
 @frozen
 class Candidate:
-    """One binding on one host address, before its port is allocated.
+    """One binding on one host address, before its host port is allocated.
 
-    `kind` is the name of a `MappingKinds` attribute.
+    `kind` is the `MappingKinds` attribute that it belongs to, e.g. "ipv4".
     """
 
     binding: PortBinding
@@ -59,7 +59,7 @@ class Candidate:
 def expand(
     binding: PortBinding, options: BridgeOptions, addresses: EndpointAddresses, mapping_kinds: MappingKinds
 ) -> list[Candidate]:
-    """Expand one requested binding to candidates: at most one IPv4 and one IPv6 host address."""
+    """Convert one requested binding to candidates: at most one on an IPv4 and one on an IPv6 host address."""
     candidates = [
         _expand_ipv4(binding, options, addresses, mapping_kinds),
         _expand_ipv6(binding, options, addresses, mapping_kinds),
@@ -123,9 +123,9 @@ def in_groups(
     addresses: EndpointAddresses,
     mapping_kinds: MappingKinds,
 ) -> list[list[Candidate]]:
-    """Expand bindings to candidates, and group them in the engine's order of mapping.
+    """Convert requested bindings to candidates, and return these in groups, in the engine's order of mapping.
 
-    A group shares one host port.
+    All candidates of a group are to get the same host port.
     """
     if not profile.ports_are_grouped:
         ordered = sorted(bindings, key=_descending_key)
@@ -160,5 +160,5 @@ def _ascending_key(candidate: Candidate) -> tuple[object, ...]:
 
 
 def host_addresses(group: Iterable[Candidate]) -> list[Address]:
-    """Return the host addresses on which a group needs its port."""
+    """Return the host addresses on which a group's host port has to be allocated."""
     return [candidate.binding.host_ip for candidate in group if candidate.binding.host_ip is not None]

@@ -24,9 +24,10 @@ _KEEPALIVE_S, _KEEPALIVE_PROBES = 15, 9
 
 
 def start_proxy(machine: Machine, binding: PortBinding, profile: Profile) -> Process:
-    """Bind the host side of `binding`, whose fields are all set, and start the proxy process that serves it.
+    """Bind the host side of `binding`, and start the proxy process that serves it. Return the process.
 
-    Raises `OSError` (EADDRINUSE, EADDRNOTAVAIL) if the address cannot be bound; then no process is left.
+    All fields of `binding` must be set. Raises `OSError` (EADDRINUSE, EADDRNOTAVAIL) if the address cannot be bound;
+    then no process is left.
     """
     container, host = binding.container_ip, binding.host_ip
     assert container is not None
@@ -49,7 +50,10 @@ def start_proxy(machine: Machine, binding: PortBinding, profile: Profile) -> Pro
 
 
 def listen_on_host(process: Process, binding: PortBinding, profile: Profile) -> TcpSocket | UdpSocket:
-    """Bind the host side of a binding with a socket of `process`, and listen if it is TCP. Raises `OSError`."""
+    """Create a socket of `process`, bind it to the host side of `binding`, and listen if it is TCP.
+
+    Raises `OSError`.
+    """
     host = binding.host_ip
     assert host is not None
     family = 6 if len(host) == 16 else 4
@@ -124,7 +128,7 @@ def _keep_alive(socket: TcpSocket) -> None:
 
 
 async def _copy(source: TcpSocket, sink: TcpSocket) -> None:
-    """Copy data from one connection to the other until end of file, then shut down that direction."""
+    """Copy data from `source` to `sink` until end of file, then shut down sending on `sink`."""
     try:
         while data := await source.recv(_CHUNK):
             sink.send(data)
@@ -153,7 +157,7 @@ async def _serve_udp(process: Process, listener: UdpSocket, address: Address, po
             try:
                 data, _ = await backend.recvfrom()
             except OSError:
-                # ECONNREFUSED from a closed container port: the proxy continues to wait.
+                # ECONNREFUSED from a closed container port: the proxy continues to wait for packets.
                 continue
             try:
                 listener.sendto(data, client)

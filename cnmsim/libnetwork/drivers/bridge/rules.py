@@ -41,8 +41,8 @@ class Action(Enum):
 class RuleOp:
     """One operation on one chain. `rule` is empty for `NEW_CHAIN`.
 
-    `purpose` is the rule's name in the engine's error messages. `wording` is the rule with its arguments in the order
-    in which the engine passes them to iptables; error messages print it. It is empty if it equals `rule`.
+    `purpose` is the rule's name in the engine's error messages. `wording` is the rule as those messages print it,
+    with its arguments in the order in which the engine passes them to iptables; it is empty if it equals `rule`.
     """
 
     action: Action
@@ -88,7 +88,11 @@ def _top(chain: str, rule: str) -> RuleOp:
 
 
 def start_program(profile: Profile, family: int, *, hairpin: bool, accept_fwmark: str = "") -> list[RuleOp]:
-    """Return the operations for the daemon's start: create Docker's chains and the jumps between them."""
+    """Return the operations for the daemon's start: create Docker's chains and the jumps between them.
+
+    `hairpin` is True if there is no userland proxy. Packets with the firewall mark `accept_fwmark` are accepted (""
+    for no such mark).
+    """
     chains = [DOCKER_CHAIN]
     if profile.has_forward_chain:
         chains += [FORWARD_CHAIN, BRIDGE_CHAIN, CT_CHAIN]
@@ -135,7 +139,7 @@ def nat_jumps(family: int, *, hairpin: bool) -> list[RuleOp]:
 
 
 def lasting_program(profile: Profile, facts: NetworkFacts, family: int) -> list[RuleOp]:
-    """Return the rules that are installed with a network but never deleted: 26.1's jumps to nat DOCKER."""
+    """Return the rules that are installed with a network and stay when it is deleted: 26.1's jumps to nat DOCKER."""
     if profile.nat_jumps_at_start or facts.internal or facts.prefix(family) is None:
         return []
     return nat_jumps(family, hairpin=facts.hairpin)
@@ -159,7 +163,10 @@ def _source_nat(options: BridgeOptions, family: int) -> str:
 
 
 def _nat_rules(profile_returns: bool, facts: NetworkFacts, prefix: Prefix) -> Iterator[RuleOp]:
-    """Return the NAT rules of a network, which are the same in all releases."""
+    """Yield the NAT rules of a network.
+
+    Without `profile_returns` the rule that exempts packets from the bridge from DNAT is left out.
+    """
     options, bridge, family = facts.options, facts.bridge, prefix.family
     nat = _source_nat(options, family)
     if options.masquerade and options.mode(family) is not GatewayMode.ROUTED:
@@ -181,7 +188,11 @@ def _internal_drops(facts: NetworkFacts, prefix: Prefix, chain: str) -> list[Rul
 
 
 def _built_in_chain_rules(facts: NetworkFacts, family: int) -> list[RuleOp]:
-    """Return the rules of 26.1: four per network in FORWARD itself, newest network first."""
+    """Return the operations for a network in 26.1.
+
+    That release inserts rules directly at the top of the built-in chain FORWARD, so the newest network's rules come
+    first. Later releases use chains of their own.
+    """
     bridge, prefix = facts.bridge, facts.prefix(family)
     program: list[RuleOp] = []
     if facts.internal:
@@ -198,7 +209,7 @@ def _built_in_chain_rules(facts: NetworkFacts, family: int) -> list[RuleOp]:
         program.append(
             _insert("filter", "FORWARD", f"-o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
         )
-    # Isolation is programmed for IPv6 even on networks without it, once ip6tables is on.
+    # Once ip6tables is enabled, isolation rules are installed for IPv6 even for networks without IPv6.
     return [
         *program,
         _top("FORWARD", f"-j {STAGE_1}"),
@@ -222,7 +233,7 @@ def _internal_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) -> li
 
 
 def _forward_chain_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) -> list[RuleOp]:
-    """Return the network rules of 28 and later, which are all in Docker's own chains."""
+    """Return the rules of a network in 28 and later, which are all in chains that Docker created."""
     bridge, options = facts.bridge, facts.options
     mode = options.mode(prefix.family)
     program = list(_nat_rules(profile.nat_returns_from_bridge, facts, prefix))
@@ -325,7 +336,7 @@ def _dnat_rule(
 def link_program(
     facts: NetworkFacts, parent: Address, child: Address, ports: Iterable[TransportPort]
 ) -> list[RuleOp]:
-    """Return the rules of a legacy link (`--link`) for the child's exposed ports."""
+    """Return the rules of a legacy link (`--link`) from the container `parent` to ports of `child`."""
     bridge, program = facts.bridge, []
     for port in ports:
         to_child = _port_match(port.protocol, "dport", port.port)

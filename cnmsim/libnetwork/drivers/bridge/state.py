@@ -39,7 +39,7 @@ class EndpointState:
     link_rules: list[InstalledRules] = field(factory=list)
 
     def expose_ports(self, sandbox: SandboxContext) -> None:
-        """Set the exposed ports from the endpoint's options or, if these have none, from its sandbox."""
+        """Set the endpoint's exposed ports from its own options or, if those have none, from its sandbox."""
         self.exposed_ports = list(self.options.exposed_ports or sandbox.exposed_ports)
 
 
@@ -65,7 +65,7 @@ class NetworkState:
             raise NotFound(f"endpoint not found: {endpoint_id}") from None
 
     def gateway(self, family: int) -> Address | None:
-        """Return the containers' default gateway: the bridge's address, unless an auxiliary address overrides it."""
+        """Return the containers' default gateway: the bridge's address, or an auxiliary address that overrides it."""
         info = self.ipv6 if family == 6 else self.ipv4
         if info is None:
             return None

@@ -44,15 +44,15 @@ _GC_THRESHOLDS = {"gc_thresh1": 8192, "gc_thresh2": 49152, "gc_thresh3": 65536}
 
 @define(eq=False)
 class _Tunnels:
-    """The operations of an overlay network that its peer database calls (see `peers.Tunnels`)."""
+    """The functions of one overlay network that its peer database calls (see `peers.Tunnels`)."""
 
     driver: OverlayDriver
     network: OverlayNetwork
 
     def tunnel_to(self, address: Address, length: int) -> Vxlan | None:
-        """Return the VXLAN device of the address's subnet, creating it if missing.
+        """Return the VXLAN device of the subnet that contains `address`, creating it if missing.
 
-        Return `None` if the network has no namespace.
+        `length` is the prefix length of the subnet. Return `None` if the network has no namespace.
         """
         if self.network.namespace is None:
             return None
@@ -66,24 +66,24 @@ class _Tunnels:
         return subnet.vxlan
 
     def existing_tunnel(self, address: Address, length: int) -> Vxlan | None:
-        """Return the VXLAN device of the address's subnet, or `None` if it does not exist."""
+        """Return the VXLAN device of the subnet that contains `address`, or `None` if it does not exist."""
         subnet = self.network.subnet_of(address, length)
         return None if subnet is None else subnet.vxlan
 
     def secure(self, vtep: Address) -> None:
-        """Set up encryption towards another node's tunnel endpoint (VTEP), if the network is encrypted."""
+        """If the network is encrypted, set up IPsec with another node, whose tunnel endpoint is `vtep`."""
         if self.network.is_encrypted:
             self.driver.encryption.secure(vtep)
 
     def release(self, vtep: Address) -> None:
-        """Release the encryption state of a VTEP for one peer behind it."""
+        """Release one peer's use of the IPsec states with the node whose tunnel endpoint is `vtep`."""
         if self.network.is_encrypted:
             self.driver.encryption.release(vtep)
 
 
 @define(eq=False)
 class OverlayDriver:
-    """The overlay driver of one machine. `log` receives the daemon's log lines."""
+    """The overlay driver of one machine. `log` is called with each log line of the daemon."""
 
     machine: Machine
     profile: Profile
@@ -107,7 +107,10 @@ class OverlayDriver:
     # --- data path
 
     def data_path_set(self, address: Address, bind: Address, port: int) -> None:
-        """Set the source address and the UDP port of this host's tunnels, and the address that the swarm binds."""
+        """Set the source address (`address`) and the UDP port of this host's tunnels.
+
+        `bind` is the address that this host binds for the swarm.
+        """
         self.address, self.port = address, port
         self.encryption.vtep, self.encryption.bind, self.encryption.port = address, bind, port
 
@@ -118,9 +121,10 @@ class OverlayDriver:
     def keys_updated(
         self, new: tuple[bytes, int] | None, primary: tuple[bytes, int] | None, pruned: tuple[bytes, int] | None
     ) -> None:
-        """Add a key, change the primary key, and remove a key. `None` skips a step.
+        """Rotate the keys: add the key `new`, make `primary` the primary key, and remove the key `pruned`.
 
-        Raises `InvalidParameter` if the arguments do not match the present keys.
+        An argument that is `None` skips its step. Raises `InvalidParameter` if the arguments do not match the present
+        keys.
         """
         self.encryption.update_keys(*(None if pair is None else Key(*pair) for pair in (new, primary, pruned)))
 
@@ -148,7 +152,8 @@ class OverlayDriver:
         )
         self.networks[request.id] = network
         if not network.is_encrypted:
-            # Firewall rules left by an earlier encrypted network with the same VNI would drop this network's packets.
+            # If an earlier encrypted network had the same VNI and its firewall rules are still there, they would drop
+            # this network's packets.
             for vni in vnis:
                 self.encryption.remove_rules(vni)
         tunnels = _Tunnels(self, network)
@@ -167,7 +172,7 @@ class OverlayDriver:
         return vnis
 
     def _raise_thresholds(self) -> None:
-        """Raise the size limits of the neighbour table for large networks, once per host."""
+        """Raise the size limits of the host's neighbour table, so that large networks fit. Done once per host."""
         root = self.machine.root
         for name, least in _GC_THRESHOLDS.items():
             key = f"net.ipv4.neigh.default.{name}"
@@ -193,7 +198,7 @@ class OverlayDriver:
         return network
 
     def open(self, network: OverlayNetwork, subnet: Subnet) -> None:
-        """Create the missing devices of a network's subnet, and program the network's peers into the kernel."""
+        """Create the devices that `subnet` lacks, and write entries for the network's peers to the kernel."""
         if subnet.vxlan is None:
             self._remove_stale_vxlan(subnet.vni)
             self._program_encryption_rules(network, subnet.vni)
@@ -203,16 +208,16 @@ class OverlayDriver:
             self._peers[network.id].program_all()
 
     def _program_encryption_rules(self, network: OverlayNetwork, vni: int) -> None:
-        """Install the rules that drop cleartext traffic of an encrypted network. Raises `SystemFault`."""
+        """Install the rules that drop cleartext packets of an encrypted network. Raises `SystemFault`."""
         if not network.is_encrypted:
             self.encryption.remove_rules(vni)
             return
         self.encryption.program_rules(vni)
 
     def _remove_stale_vxlan(self, vni: int) -> None:
-        """Delete a VXLAN device with this VNI that an earlier run of the daemon left in a namespace.
+        """Delete a VXLAN device with this VNI that is left in a namespace from an earlier run of the daemon.
 
-        The namespaces are searched only once per run.
+        The namespaces are searched only once during a run.
         """
         if self._stale_namespaces is None:
             self._stale_namespaces = {
@@ -230,7 +235,7 @@ class OverlayDriver:
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Register an endpoint. Unless a MAC address was requested, it is derived from the IPv4 address."""
+        """Register an endpoint. If no MAC address was requested, derive it from the IPv4 address."""
         network = self._network(network_id)
         if interface.ipv4 is None:
             raise SystemFault("create endpoint was not passed interface IP address")
@@ -261,9 +266,10 @@ class OverlayDriver:
         return {}
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Connect the endpoint by a veth pair.
+        """Connect the endpoint to its subnet's bridge by a veth pair.
 
-        The table entry in `info` publishes its address and VTEP to the other nodes.
+        A table entry, added to `info`, publishes the endpoint's address and this node's tunnel endpoint to the other
+        nodes.
         """
         del sandbox  # the caller moves the interface there
         network = self._network(network_id)
@@ -295,17 +301,14 @@ class OverlayDriver:
                 info.static_routes.append(StaticRoute(other.pool, subnet.gateway))
         self._peers[network_id].add(Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, None))
         if network.is_encrypted and not self.profile.overlay_peers_by_address:
-            # A change of keys may have deleted the peers' IPsec states. The next join restores them.
+            # A key rotation may have deleted the IPsec states towards the peers. The next join restores them.
             for vtep in self._peers[network_id].vteps():
                 self.encryption.secure(vtep)
         shown = Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, self.address)
         info.table_entries.append(TableEntry(PEER_TABLE, endpoint_id, shown))
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Release the endpoint's use of the network's namespace.
-
-        When the last endpoint leaves, the namespace is deleted.
-        """
+        """Detach the endpoint. When the last endpoint on this node leaves, the network's namespace is deleted."""
         network = self._network(network_id)
         endpoint = self._endpoint(network, endpoint_id)
         self._peers[network_id].delete(Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, None))
@@ -318,7 +321,10 @@ class OverlayDriver:
     # --- peers on other nodes
 
     def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:  # noqa: ARG002
-        """Program or remove a peer of another node in the kernel. This node's own records are ignored."""
+        """Handle a change of a peer's table entry: write the peer's entries to the kernel, or remove them.
+
+        Entries about this node's own endpoints are ignored.
+        """
         if table != PEER_TABLE:
             self.log(f"Unexpected table notification for table {table} received")
             return
@@ -335,7 +341,7 @@ class OverlayDriver:
         return value if isinstance(value, Peer) and value.vtep != self.address else None
 
     def decode_table_entry(self, table: str, key: str, value: Any) -> tuple[str, dict[str, str]]:
-        """Return the endpoint's id, and a dict with the address of the host that it is on."""
+        """Return the id of a table entry's endpoint, and a dict with the address of the endpoint's host."""
         if table != PEER_TABLE or not isinstance(value, Peer) or value.vtep is None:
             self.log(f"DecodeTableEntry: unexpected table name {table}")
             return "", {}

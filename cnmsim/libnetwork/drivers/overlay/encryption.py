@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: The mark of the IPsec states and policies of this driver, and of packets to encrypt.
+#: The mark that this driver's IPsec states and policies have, and that packets to be encrypted get.
 _SECURITY_MARK = Mark(MARK, 0xFFFFFFFF)
 _ICV_BITS = 64
 _UDP = 17
@@ -33,7 +33,10 @@ _FNV_PRIME = 16777619
 
 
 def build_spi(src: Address, dst: Address, tag: int) -> int:
-    """Return the SPI of packets between two tunnel endpoints: an FNV-1a hash of both addresses and the key's tag."""
+    """Return the SPI of packets from the tunnel endpoint `src` to `dst`.
+
+    It is an FNV-1a hash of both addresses and the key's tag.
+    """
     value = _FNV_OFFSET
     for byte in _as16(src) + (tag & 0xFFFFFFFF).to_bytes(4) + _as16(dst):
         value = (value ^ byte) * _FNV_PRIME & 0xFFFFFFFF
@@ -54,7 +57,7 @@ class Key:
 
 @frozen
 class Spis:
-    """The two SPIs of one key: `forward` for packets to a peer, `reverse` for packets from it."""
+    """The two SPIs of one key: `forward` for packets to another node, `reverse` for packets from it."""
 
     forward: int
     reverse: int
@@ -64,7 +67,7 @@ class Spis:
 class _Peer:
     spis: list[Spis]
     count: int = 0
-    #: The settings with which the peer's states and policy were set up completely; `()` if that failed.
+    #: The settings in effect when the states and the policy of this peer were last set up; `()` if that failed.
     configured_with: tuple[object, ...] = ()
 
 
@@ -72,9 +75,9 @@ class _Peer:
 class Encryption:
     """The IPsec configuration of one host's overlay networks.
 
-    `bind` is the local address of the IPsec states, `vtep` this host's tunnel endpoint. With `counts_peers` (29.x)
-    the states of a VTEP are deleted with the last endpoint behind it; earlier releases keep them until the keys
-    change.
+    `bind` is the local address of the IPsec states, `vtep` is this host's tunnel endpoint. With `counts_peers` (29.x)
+    the states towards another host are deleted when the last endpoint there is gone; earlier releases keep them until
+    the keys change.
     """
 
     namespace: NetworkNamespace
@@ -98,7 +101,7 @@ class Encryption:
         return 6 if len(self.vtep) == 16 else 4
 
     def program_rules(self, vni: int) -> None:
-        """Install the rules that mark packets of a VNI for encryption, and drop those that arrive in cleartext.
+        """Install the rules that mark a VNI's outgoing packets for encryption, and drop its incoming cleartext.
 
         Raises `SystemFault`.
         """
@@ -125,7 +128,7 @@ class Encryption:
             xfrm.remove_state(state.dst, state.spi, state.mark)
 
     def update_keys(self, new: Key | None, primary: Key | None, pruned: Key | None) -> None:
-        """Rotate the keys towards every peer: add a key, change the primary key, and remove a key.
+        """Rotate the keys towards every peer: add the key `new`, use `primary` to encrypt, and remove `pruned`.
 
         An argument that is `None` skips its step.
 
@@ -168,7 +171,10 @@ class Encryption:
     # --- peers
 
     def secure(self, remote: Address) -> None:
-        """Set up the missing IPsec states and policies between this host and another tunnel endpoint."""
+        """Set up IPsec states and a policy between this host and the tunnel endpoint `remote`, if they are missing.
+
+        Each call counts as one use of them, which `release` ends.
+        """
         if not self.keys:
             self.log("encryption key is not present")
             return
@@ -183,7 +189,11 @@ class Encryption:
         peer.count += 1
 
     def _set_up(self, remote: Address, spis: list[Spis]) -> bool:
-        """Add the missing IPsec states and policy towards a peer. Return `False` after a failure, which is logged."""
+        """Add the missing IPsec states and policy for the tunnel endpoint `remote`.
+
+        `spis` are the SPIs of all keys. There is an inbound state for each key, and an outbound one for the primary
+        key only. Return `False` after a failure, which is logged.
+        """
         are_there = True
         for number, (key, spi) in enumerate(zip(self.keys, spis, strict=True)):
             are_there &= self._add_state(remote, self.bind, spi.reverse, key)
@@ -195,7 +205,10 @@ class Encryption:
         return are_there
 
     def release(self, remote: Address) -> None:
-        """Release the IPsec states of a VTEP for one endpoint behind it. The last release deletes them (29.x)."""
+        """End one use of the IPsec states towards `remote`, and delete them after the last one (29.x).
+
+        Does nothing in earlier releases.
+        """
         peer = self._peers.get(remote)
         if peer is None or not self.counts_peers:
             return
@@ -221,7 +234,7 @@ class Encryption:
         return XfrmPolicy("out", selector, (template,), _SECURITY_MARK)
 
     def _add_state(self, src: Address, dst: Address, spi: int, key: Key) -> bool:
-        """Add an IPsec state if it is missing. Return `False` after a failure, which is logged."""
+        """Add an IPsec state. Return `True` if it exists now, `False` after a failure, which is logged."""
         try:
             self._xfrm.add_state(XfrmState(src, dst, spi, key.value + spi.to_bytes(4), _ICV_BITS, MARK))
         except FileExistsError:
@@ -239,7 +252,10 @@ class Encryption:
 
 
 def _rearrange(items: list[_T], at_primary: int, at_pruned: int) -> None:
-    """Move the item at `at_primary` to the front, then remove the item that was at `at_pruned`. -1 skips a step."""
+    """Swap the item at `at_primary` with the first, then remove the item that was at `at_pruned` before.
+
+    An index of -1 skips its step.
+    """
     if at_primary != -1:
         items[0], items[at_primary] = items[at_primary], items[0]
     if at_pruned != -1:

@@ -23,17 +23,20 @@ _SET = "encrypted-vnis"
 
 
 class EncryptionRules(Protocol):
-    """Rules that mark VXLAN packets of encrypted networks, and drop those that arrive in cleartext."""
+    """Firewall rules that mark outgoing VXLAN packets of encrypted networks, and drop incoming ones in cleartext."""
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Install the rules of a VNI for tunnels over UDP `port` and one address family. Raises `SystemFault`."""
+        """Install the rules of a VNI for tunnels of one address family to UDP port `port`. Raises `SystemFault`."""
 
     def remove(self, vni: int, port: int, family: int) -> None:
         """Delete the rules of a VNI, if there are any."""
 
 
 def vni_match(port: int, vni: int) -> str:
-    """Return the iptables match for VXLAN packets of a VNI: a BPF program that reads the VXLAN header."""
+    """Return the iptables match for VXLAN packets of a VNI to UDP port `port`.
+
+    It is a BPF program that reads the VXLAN header.
+    """
     program = f"7,32 0 0 4294963252,7 0 0 0,64 0 0 4,116 0 0 8,21 1 0 {vni},6 0 0 0,6 0 0 4294967295"
     return f'-p udp --dport {port} -m bpf --bytecode "{program}"'
 
@@ -74,7 +77,7 @@ class IptablesEncryptionRules:
 
 @define(eq=False)
 class NftablesEncryptionRules:
-    """The nftables rules: one table, created with the first network. Its rules match a set of VNIs."""
+    """The nftables rules. They are in one table, created with the first network, and match a set of VNIs."""
 
     namespace: NetworkNamespace
     _table: DaemonTable | None = field(default=None, init=False)

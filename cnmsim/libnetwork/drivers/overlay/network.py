@@ -46,8 +46,8 @@ class Subnet:
 class OverlayEndpoint:
     """An endpoint of this node.
 
-    `inside` is the end of its veth pair in the sandbox, `requested_name` the name to give it there ("" for the
-    default).
+    `inside` is the container's end of its veth pair. `requested_name` is the interface name that the user requested
+    for that end, "" for the default.
     """
 
     id: str
@@ -94,7 +94,7 @@ class OverlayNetwork:
         return f"{NETNS_FOLDER}/{f'{self._epoch}-{self.id}'[:_KEY_LENGTH]}"
 
     def subnet_of(self, address: Address, length: int) -> Subnet | None:
-        """Return the subnet that contains an address and has the same prefix length, or `None`."""
+        """Return the subnet that contains `address` and has the prefix length `length`, or `None`."""
         for subnet in self.subnets:
             if subnet.pool.length == length and address in subnet.pool:
                 return subnet
@@ -103,9 +103,10 @@ class OverlayNetwork:
     # --- the namespace
 
     def open(self, subnet: Subnet, *, family: int, port: int) -> bool:
-        """Create the namespace and the subnet's devices if missing. Return `True` if the namespace is new.
+        """Create the namespace and the devices of `subnet` that are missing. Return `True` if the namespace is new.
 
-        `family` is the tunnels' address family, `port` their UDP port. Raises `SystemFault`; then nothing is changed.
+        `family` is the address family of the tunnels' outer addresses, `port` their UDP port. Raises `SystemFault`;
+        then nothing is changed.
         """
         is_new = self.namespace is None
         if is_new:
@@ -182,7 +183,7 @@ class OverlayNetwork:
         return vxlan
 
     def _next_name(self, prefix: str) -> str:
-        # No release reuses a number: interface records stay until the namespace is deleted.
+        # Interface numbers are never reused, because the records of interfaces stay until the namespace is deleted.
         number = self._counters.get(prefix, 0)
         self._counters[prefix] = number + 1
         return f"{prefix}{number}"
@@ -195,7 +196,7 @@ class OverlayNetwork:
             namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", "1")
 
     def _move(self, device: Device, prefix: str) -> None:
-        """Move a device from the host's namespace into this network's namespace."""
+        """Move a device from the host's namespace into this network's, and name it `prefix` and a number."""
         root, namespace = self.machine.root, self.namespace
         assert namespace is not None
         root.move_device(device, namespace, self._next_name(prefix))
@@ -218,7 +219,10 @@ class OverlayNetwork:
     # --- veth pairs
 
     def plug(self, endpoint: OverlayEndpoint, subnet: Subnet) -> Veth:
-        """Connect an endpoint to the subnet's bridge by a veth pair. Returns the sandbox's end, left on the host."""
+        """Connect an endpoint to the subnet's bridge by a veth pair.
+
+        Return the pair's container end, which stays in the host's namespace until libnetwork moves it.
+        """
         root, bridge = self.machine.root, subnet.bridge
         assert bridge is not None
         outside_name, inside_name = veth_name(self.random, root), veth_name(self.random, root)

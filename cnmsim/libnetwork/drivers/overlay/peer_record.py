@@ -12,10 +12,10 @@ _MAC_TEXT = 17
 
 @frozen
 class Peer:
-    """A peer: an endpoint's id, its address and prefix length, its MAC address, and its VTEP.
+    """A peer: an endpoint on an overlay network, as the other nodes know it.
 
-    The VTEP is the tunnel endpoint of the peer's node; `None` for peers on this node. The id is the table entry's
-    key.
+    `vtep` is the tunnel endpoint of the peer's node, `None` for an endpoint of this node. The endpoint's id is the
+    key of the table entry.
     """
 
     endpoint_id: str
@@ -25,6 +25,6 @@ class Peer:
     vtep: Address | None
 
     def __len__(self) -> int:
-        """Return the length in bytes of the protobuf encoding (`PeerRecord`), which excludes the id."""
+        """Return the length in bytes of the protobuf encoding (`PeerRecord`), which does not contain the id."""
         assert self.vtep is not None
         return 6 + len(format_ip(self.address)) + len(str(self.length)) + 1 + _MAC_TEXT + len(format_ip(self.vtep))

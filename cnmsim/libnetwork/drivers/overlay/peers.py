@@ -1,9 +1,9 @@
 """The peer database of an overlay network, and the neighbour and FDB entries that it writes to the kernel.
 
-Two peers can have the same address for a while: a container has moved, and the deletion of the old record arrives
-after the creation of the new one. Only one of them is in the kernel; when it is deleted, the other one is written.
-The details depend on the release. Source: moby `drivers/overlay/peerdb.go` (v28.5.2, docker-v29.7.2),
-`osl/neigh_linux.go`.
+When a container has moved, two peers have the same address for a while: the deletion of the old record may arrive
+after the creation of the new one. The kernel has entries for only one of the two; when that peer is deleted, entries
+for the other one are written. The details depend on the release. Source: moby `drivers/overlay/peerdb.go` (v28.5.2,
+docker-v29.7.2), `osl/neigh_linux.go`.
 """
 
 from __future__ import annotations
@@ -24,31 +24,32 @@ from cnmsim.libnetwork.drivers.overlay.peer_record import Peer
 
 
 class Tunnels(Protocol):
-    """The operations that a peer database needs from its network."""
+    """The functions of an overlay network that its peer database calls."""
 
     def tunnel_to(self, address: Address, length: int) -> Vxlan | None:
-        """Return the VXLAN device of the address's subnet, creating it if missing.
+        """Return the VXLAN device of the subnet that contains `address`, creating it if missing.
 
-        Return `None` if the network has no namespace.
+        `length` is the prefix length of the subnet. Return `None` if the network has no namespace.
 
         Raises `SystemFault` if no subnet contains the address, or if the devices cannot be created.
         """
 
     def existing_tunnel(self, address: Address, length: int) -> Vxlan | None:
-        """Return the VXLAN device of the address's subnet, or `None` if it does not exist."""
+        """Return the VXLAN device of the subnet that contains `address`, or `None` if it does not exist."""
 
     def secure(self, vtep: Address) -> None:
-        """Set up encryption towards another node's tunnel endpoint (VTEP), if the network is encrypted."""
+        """If the network is encrypted, set up IPsec with another node, whose tunnel endpoint is `vtep`."""
 
     def release(self, vtep: Address) -> None:
-        """Release the encryption state of a VTEP for one peer behind it."""
+        """Release one peer's use of the IPsec states with the node whose tunnel endpoint is `vtep`."""
 
 
 @define(eq=False)
 class PeerDatabase(ABC):
-    """The peers of one network on one node.
+    """The peers of one network, as one node knows them.
 
-    `_programmed` holds what is in the kernel, as pairs of VTEP (in 26.1 and 28.5 also: peer address) and MAC address.
+    `_programmed` records which entries are in the kernel: FDB entries as pairs of VTEP (tunnel endpoint) and MAC
+    address; in 26.1 and 28.5 also neighbour entries, as pairs of address and MAC address.
     """
 
     tunnels: Tunnels
@@ -61,9 +62,9 @@ class PeerDatabase(ABC):
 
     @classmethod
     def of_network(cls, clock: Clock, network_id: str, tunnels: Tunnels, log: Callable[[str], None]) -> PeerDatabase:
-        """Create one node's peer database for a network.
+        """Create one node's peer database for a network. `log` is called with each log line of the daemon.
 
-        All nodes of a lab share the storage of identical entries.
+        To save memory, all nodes of a lab share one copy of identical entries.
         """
         peers, programmed = cls.POOLS
         return cls(
@@ -79,7 +80,7 @@ class PeerDatabase(ABC):
 
     @abstractmethod
     def delete(self, peer: Peer) -> None:
-        """Delete a peer. If another peer has the same address, write that one's entries to the kernel."""
+        """Delete a peer. If another peer has the same address, write that peer's entries to the kernel instead."""
 
     @abstractmethod
     def _program(self, peer: Peer) -> None:
@@ -92,7 +93,10 @@ class PeerDatabase(ABC):
             self.log(f"{failure}: {error}")
 
     def program_all(self) -> None:
-        """Write the first peer of each key to the kernel, after a new namespace was created."""
+        """Write the peers' entries to the kernel, because the namespace is new.
+
+        If several peers have the same key, only the first one is written.
+        """
         first_peers: dict[Hashable, Peer] = {}
         for key, peer in self._peers.items():
             first_peers.setdefault(key, peer)
@@ -100,11 +104,11 @@ class PeerDatabase(ABC):
             self._try(self._program, peer, self.INIT_FAILURE)
 
     def reset_kernel_state(self) -> None:
-        """Clear the record of what is in the kernel, after the namespace was deleted."""
+        """Forget which entries are in the kernel, because the namespace was deleted."""
         self._programmed.clear()
 
     def vteps(self) -> list[Address]:
-        """Return the VTEPs of all remote peers, without duplicates."""
+        """Return the tunnel endpoints (VTEPs) of all peers on other nodes, without duplicates."""
         return list(dict.fromkeys(peer.vtep for _, peer in self._peers.items() if peer.vtep is not None))
 
     def clear(self) -> None:
@@ -115,7 +119,10 @@ class PeerDatabase(ABC):
 
 @define(eq=False)
 class PeersByPair(PeerDatabase):
-    """A peer database by address and MAC address, with a record of the entries in the kernel (26.1, 28.5)."""
+    """A peer database whose key is the pair of address and MAC address (26.1, 28.5).
+
+    It records which entries were written to the kernel.
+    """
 
     POOLS: ClassVar[tuple[str, str]] = "peers by pair", "written peers"
     INIT_FAILURE: ClassVar[str] = "Peer operation failed"
@@ -142,7 +149,10 @@ class PeersByPair(PeerDatabase):
         self._programmed.add(peer.vtep, peer.mac)
 
     def delete(self, peer: Peer) -> None:
-        """Delete a peer. Its neighbour entry is removed by address alone, even if another peer wrote it last."""
+        """Delete a peer. The neighbour entry of its address is removed from the kernel.
+
+        That is so even if another peer with the same address wrote the entry last.
+        """
         self._peers.discard((peer.address, peer.mac), peer)
         self._try(self._withdraw, peer, "Peer operation failed")
 
@@ -165,12 +175,13 @@ class PeersByPair(PeerDatabase):
 
 @define(eq=False)
 class PeersByAddress(PeerDatabase):
-    """A peer database by address (29.x).
+    """A peer database whose key is the address (29.x).
 
-    Entries are written only if the kernel has none; FDB entries have use counts.
+    A peer is written only if the kernel has no entry for its address. Each FDB entry has a use count, as several
+    peers can have the same MAC address and VTEP.
 
-    `_programmed` holds the pairs of VTEP and MAC address whose use count is 1, which nearly all have. `_counts` holds
-    the other counts, except 0.
+    `_programmed` holds the pairs of VTEP and MAC address whose use count is 1, as nearly all are. `_counts` holds all
+    other counts except 0.
     """
 
     POOLS: ClassVar[tuple[str, str]] = "peers by address", "counted peers"
@@ -208,7 +219,7 @@ class PeersByAddress(PeerDatabase):
     def _count(self, vtep: Address, mac: Mac, change: int) -> int:
         if change == 1 and not self._counts and self._programmed.add(vtep, mac):
             return 1
-        # Deleting a peer that was never written counts down too: the count becomes negative, as in the driver.
+        # The deletion of a peer that was never written also decrements: the count becomes negative, as in the driver.
         count = 1 if self._programmed.discard(vtep, mac) else self._counts.pop((vtep, mac), 0)
         count += change
         if count == 1:
@@ -218,7 +229,7 @@ class PeersByAddress(PeerDatabase):
         return count
 
     def delete(self, peer: Peer) -> None:
-        """Delete a peer. If another peer has the same address, write that one's entries to the kernel."""
+        """Delete a peer. If another peer has the same address, write that peer's entries to the kernel instead."""
         key = peer.address, peer.length
         self._peers.discard(key, peer)
         left = self._peers.first(key)
@@ -246,6 +257,6 @@ class PeersByAddress(PeerDatabase):
         tunnel.namespace.neighbours.remove(tunnel, peer.address)
 
     def reset_kernel_state(self) -> None:
-        """Clear the record and the use counts of what is in the kernel, after the namespace was deleted."""
+        """Forget which entries are in the kernel, and their use counts, because the namespace was deleted."""
         super().reset_kernel_state()
         self._counts.clear()

@@ -22,7 +22,10 @@ class Remark:
 
 
 class Assumption:
-    """Base of all assumptions: what a verdict rests on that the simulation did not find out itself."""
+    """Base of all assumptions.
+
+    An assumption is a fact that a verdict takes for granted because the simulation cannot determine it.
+    """
 
     __slots__ = ()
 
@@ -50,7 +53,7 @@ class Fact(Cause, Enum):
 
 @frozen
 class Drop:
-    """The hop at which a message was dropped. `replier` is the sender if the message was a reply, else ""."""
+    """A hop at which a packet was dropped. `replier` is the sender's name if the packet was a reply, else ""."""
 
     hop: Hop
     replier: str = ""

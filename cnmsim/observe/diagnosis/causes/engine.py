@@ -1,4 +1,4 @@
-"""Causes of refusals of an engine."""
+"""Causes for which a Docker engine refused a request."""
 
 from __future__ import annotations
 

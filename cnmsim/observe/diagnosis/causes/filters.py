@@ -20,7 +20,10 @@ class Filtered(Cause):
 
 @frozen
 class NoSharedNetwork(Cause):
-    """A rule that isolates Docker networks dropped the packet, because the two containers share no network."""
+    """A rule that isolates Docker networks from each other dropped the packet.
+
+    The two containers share no network.
+    """
 
     source: str
     networks: tuple[str, ...]
@@ -41,7 +44,7 @@ class OtherNetworkAddress(Cause):
 class InternalNetwork(Cause):
     """The packet was dropped because it would enter or leave an internal network.
 
-    `stranger` is the container that is not attached to that network, "" if there is none.
+    `stranger` is the container at the other end, which is not attached to that network; "" if there is none.
     """
 
     network: str
@@ -57,7 +60,7 @@ class IccDisabled(Cause):
 
 @frozen
 class LoopbackOnly(Cause):
-    """The packet from another machine was dropped because the port is published on 127.0.0.1 of `place` only."""
+    """The port is published only on 127.0.0.1 of the host `place`, so a packet from another machine was dropped."""
 
     place: str
 
@@ -73,7 +76,7 @@ class ProtectsHost(Cause):
 class OtherRuleSet(Cause):
     """The packet was dropped by a rule in tables that Docker does not write and that `iptables -S` does not list.
 
-    `is_legacy` is True for the tables of iptables-legacy, False for those of nft.
+    `is_legacy` is True for tables of iptables-legacy, False for native nftables tables.
     """
 
     place: str
@@ -82,7 +85,7 @@ class OtherRuleSet(Cause):
 
 @frozen
 class StraySegment(Cause):
-    """A machine reset the connection because the TCP segment belongs to no connection that it has."""
+    """A machine answered a TCP segment with RST because the segment belongs to no connection that it has."""
 
     place: str
     packet: str

@@ -1,4 +1,4 @@
-"""Causes in what a node has not learnt by gossip."""
+"""Causes where a swarm node lacks an entry that other nodes announce by gossip."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from cnmsim.observe.diagnosis.causes.base import Cause
 
 @frozen
 class ServiceUnknown(Cause):
-    """A node does not resolve a service because it lacks the entries of its tasks, which run on the other `nodes`."""
+    """A node cannot resolve a service name because gossip has not brought the entries of the service's tasks.
+
+    The tasks run on the other `nodes`, which announce these entries.
+    """
 
     host: str
     service: str
@@ -19,9 +22,9 @@ class ServiceUnknown(Cause):
 
 @frozen
 class PortMissingInMesh(Cause):
-    """A node refused the packet because its routing mesh lacks the port of a service.
+    """A node refused the packet because its routing mesh does not have the published port of a service.
 
-    The tasks of the service run on the other `nodes`.
+    The tasks of the service run on the other `nodes`, which announce the port by gossip.
     """
 
     host: str
@@ -47,7 +50,10 @@ class OverlayNeighbourUnknown(Cause):
 
 @frozen
 class NotLearnt(Cause):
-    """A node lacks an entry of the swarm (`unknown`), and `reason` says why gossip has not brought it."""
+    """A node lacks an entry that the swarm announces by gossip.
+
+    `unknown` is the cause that names the missing entry, and `reason` the cause for which gossip has not brought it.
+    """
 
     unknown: Cause
     reason: Cause
@@ -55,7 +61,7 @@ class NotLearnt(Cause):
 
 @frozen
 class MemberHalted(Cause):
-    """A member of the swarm was started but does not take part in it; `obstacle` says why, e.g. a locked manager."""
+    """A node of a swarm runs but does not take part in the swarm; `obstacle` says why, e.g. a locked manager."""
 
     host: str
     obstacle: str
@@ -63,7 +69,7 @@ class MemberHalted(Cause):
 
 @frozen
 class GossipFiltered(Cause):
-    """A packet filter rule on `host` drops gossip (port 7946), so that nodes lack each other's entries."""
+    """A packet filter rule on `host` drops gossip (port 7946), so that nodes lack entries announced by each other."""
 
     rule: str
     host: str
@@ -71,7 +77,7 @@ class GossipFiltered(Cause):
 
 @frozen
 class GossipSilent(Cause):
-    """`host` receives no gossip from `other`, and so lacks the entries that `other` announces."""
+    """`host` receives no gossip from the node `other`, so it lacks the entries that `other` announces."""
 
     host: str
     other: str

@@ -1,4 +1,4 @@
-"""Causes on links, in neighbours and MTUs."""
+"""Causes on links: no answer from neighbours, VLANs, macvlan and ipvlan, port security."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from cnmsim.observe.diagnosis.causes.base import Cause
 
 @frozen
 class NeighbourSilent(Cause):
-    """A packet was dropped because no station on the link answered ARP or neighbour discovery for its next hop.
+    """A packet was dropped because nothing on the link answered ARP or neighbour discovery for its next hop.
 
-    `is_known_address` is False if no running container or host of the lab has the address.
+    `is_known_address` is False if no running container or host of the lab has the next hop's address.
     """
 
     place: str
@@ -22,9 +22,10 @@ class NeighbourSilent(Cause):
 
 @frozen
 class AddressHidden(Cause):
-    """A packet was dropped because its sender looked for another machine's address on its own Docker network.
+    """A packet was dropped because the subnet of a Docker network contains the address of another machine.
 
-    The network's subnet contains the address, and its route is preferred to the one to the real owner.
+    The machine with that network prefers the route to it, so it looked for the address there and not where its owner
+    is.
     """
 
     place: str
@@ -36,7 +37,7 @@ class AddressHidden(Cause):
 
 @frozen
 class HostOff(Cause):
-    """A packet was dropped because the machine that has the address has no power or no cable."""
+    """A packet was dropped because the machine with the destination address is powered off or has no cable."""
 
     place: str
     address: str
@@ -55,7 +56,7 @@ class NextHopSilent(Cause):
 
 @frozen
 class FrameLost(Cause):
-    """An ARP or neighbour discovery message was lost at `where`, so that the next hop could not be resolved."""
+    """An ARP or neighbour discovery packet was lost at `where`, so that the next hop could not be resolved."""
 
     packet: str
     where: str
@@ -77,7 +78,7 @@ class ParentAndChild(Cause):
 
 @frozen
 class SiblingsIsolated(Cause):
-    """Two containers cannot reach each other: they are children of one interface, whose mode isolates them."""
+    """Two containers cannot reach each other: both are on the same parent interface, in a mode that isolates them."""
 
     one: str
     other: str
@@ -88,7 +89,7 @@ class SiblingsIsolated(Cause):
 
 @frozen
 class IpvlanWithoutArp(Cause):
-    """ARP requests for a container's address got no answer: a container on a routed ipvlan network answers none."""
+    """ARP requests for a container's address got no answer: containers on a routed ipvlan network answer none."""
 
     container: str
     mode: str
@@ -108,7 +109,7 @@ class IpvlanRouteMissing(Cause):
 
 @frozen
 class DifferentVlans(Cause):
-    """Two stations on one wire cannot reach each other because they are in different VLANs (0: untagged)."""
+    """Two machines or containers on one link cannot reach each other: they are in different VLANs (0: untagged)."""
 
     one: str
     device: str
@@ -120,7 +121,7 @@ class DifferentVlans(Cause):
 
 @frozen
 class PortSecurity(Cause):
-    """A switch port dropped a frame from `sender` because the source MAC address is not allowed on it."""
+    """A switch port dropped a frame from `sender` because the port does not allow the frame's source MAC address."""
 
     device: str
     place: str

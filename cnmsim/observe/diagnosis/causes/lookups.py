@@ -1,4 +1,4 @@
-"""Causes in name lookups."""
+"""Causes for which a name lookup failed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cnmsim.observe.diagnosis.causes.base import Cause, Drop
 
 @frozen
 class ResolverAnswered(Cause):
-    """A name server answered without an address, for example with NXDOMAIN. `reason` says why, `None` if unknown."""
+    """A name server answered, but without an address (for example NXDOMAIN). `reason` is why, `None` if unknown."""
 
     server: str
     result: str
@@ -27,7 +27,7 @@ class UpstreamNotReached(Cause):
 
 @frozen
 class UpstreamResult(Cause):
-    """The embedded resolver recorded a note about its own query to an upstream server."""
+    """What became of the embedded resolver's own query to an upstream server, as the resolver recorded it."""
 
     note: str
 
@@ -36,7 +36,7 @@ class UpstreamResult(Cause):
 class NameServerSilent(Cause):
     """No name server answered.
 
-    `reason` says why it could not have resolved the name in any case, `None` if it could.
+    `reason` is why the name would not have been found even with an answer; `None` if no such cause is known.
     """
 
     servers: tuple[str, ...]
@@ -45,7 +45,7 @@ class NameServerSilent(Cause):
 
 @frozen
 class QueryDropped(Cause):
-    """The source's DNS query, or the answer to it, was dropped."""
+    """The DNS query of the source, or the answer to that query, was dropped."""
 
     source: str
     servers: tuple[str, ...]
@@ -63,7 +63,7 @@ class NameServerUnusable(Cause):
 
 @frozen
 class ContainerStopped(Cause):
-    """The name was not found because the container that has it is not running."""
+    """The name was not found because the container with that name is not running."""
 
     container: str
     status: str
@@ -71,7 +71,7 @@ class ContainerStopped(Cause):
 
 @frozen
 class ProfileInactive(Cause):
-    """The name was not found because the Compose service that has it was not started: `profile` is not active."""
+    """The name was not found because the Compose service with that name was not started: `profile` is not active."""
 
     service: str
     profile: str
@@ -79,7 +79,7 @@ class ProfileInactive(Cause):
 
 @frozen
 class HostKnowsNoContainers(Cause):
-    """A host looked up the name of a container, but only containers have the resolver that resolves such names."""
+    """A host looked up the name of a container. Only containers have the embedded resolver that knows such names."""
 
     container: str
 
@@ -88,7 +88,7 @@ class HostKnowsNoContainers(Cause):
 class SharesStack(Cause):
     """The name was not found because the container uses the network stack of its host or of another container.
 
-    `owner` is the host or container that the stack belongs to; such a container has no name of its own.
+    `owner` is that host or other container. A container without a network stack of its own is not registered by name.
     """
 
     container: str
@@ -112,7 +112,7 @@ class NoDockerNetwork(Cause):
 
 @frozen
 class SameNameOnOtherHost(Cause):
-    """The name was not found: the container is on a bridge network of another host that only has the same name."""
+    """The name was not found: the container is on another host, on a bridge network that merely has the same name."""
 
     container: str
     host: str

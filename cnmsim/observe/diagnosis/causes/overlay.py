@@ -11,8 +11,8 @@ from cnmsim.observe.diagnosis.causes.base import Cause, Drop
 class TunnelPacket:
     """The outer packet of an overlay network's tunnel.
 
-    `sender` and `receiver` are the nodes that exchange it, `network` is the overlay network inside, and `port` is the
-    UDP port before encryption.
+    `sender` and `receiver` are the nodes at the two ends of the tunnel, `network` is the overlay network whose packet
+    is inside, and `port` is the UDP destination port before encryption.
     """
 
     sender: str
@@ -33,7 +33,7 @@ class TunnelFiltered(Cause):
 
 @frozen
 class TunnelTooLong(Cause):
-    """The outer packet of a tunnel was dropped because it is longer than the MTU at `where`.
+    """The outer packet of a tunnel was dropped because it is longer than the MTU of the device or link `where`.
 
     `mtu` is that MTU (0 if unknown); `header` is the number of bytes that the tunnel adds to the container's packet.
     """
@@ -54,10 +54,10 @@ class TunnelWithoutKeys(Cause):
 
 @frozen
 class TunnelSourceUnexpected(Cause):
-    """The receiving node dropped the outer packet of a tunnel because of its source address.
+    """The receiving node dropped the outer packet of a tunnel because its source address is not the expected one.
 
-    The source address is `used` instead of the sender's data path address `expected`: the sender's route to `peer`
-    selected it.
+    `expected` is the sender's data path address. The packet has the source address `used` instead, because the
+    sender's route to `peer` selected it.
     """
 
     packet: TunnelPacket
@@ -69,7 +69,7 @@ class TunnelSourceUnexpected(Cause):
 
 @frozen
 class TunnelPortClosed(Cause):
-    """The receiving node dropped the outer packet of a tunnel because none of its VXLAN devices uses the UDP port."""
+    """The receiving node dropped the outer packet of a tunnel: none of its VXLAN devices uses that UDP port."""
 
     packet: TunnelPacket
     place: str
@@ -77,7 +77,7 @@ class TunnelPortClosed(Cause):
 
 @frozen
 class TunnelLost(Cause):
-    """The outer packet of a tunnel was lost on its way for another reason, given by `drop`."""
+    """The outer packet of a tunnel was dropped on its path for a reason that has no class of its own; see `drop`."""
 
     packet: TunnelPacket
     drop: Drop
@@ -85,7 +85,7 @@ class TunnelLost(Cause):
 
 @frozen
 class TunnelIntoSilence(Cause):
-    """Outer packets of a tunnel left the node `host` and did not arrive at the node `end`. No drop was recorded."""
+    """Outer packets of a tunnel left the node `host`, no drop was recorded, but none arrived at the node `end`."""
 
     host: str
     end: str
@@ -107,9 +107,9 @@ class OverlayAddressUnknown(Cause):
 
 @frozen
 class OverlayHoldsHostAddress(Cause):
-    """A packet to the host `owner` was dropped: the subnet of an overlay network contains its address.
+    """A packet to the host `owner` was dropped because an overlay network's subnet contains the host's address.
 
-    The node `host` looks for the address in the tunnel instead of on the real network.
+    The node `host` therefore looks for the address in the tunnel instead of on the real network.
     """
 
     address: str

@@ -1,4 +1,4 @@
-"""Causes and assumptions about programs that are not simulated."""
+"""Causes and assumptions about programs that are not simulated, so that their listening ports are not known."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from cnmsim.observe.diagnosis.causes.base import Assumption, Cause, Remark
 
 @frozen
 class PathOpen(Cause):
-    """The probe arrived at `endpoint` of `server`, whose `program` is not simulated. Its listeners are not known.
+    """The probe arrived at `endpoint` of `server`, but it is not known whether its `program` listens there.
 
-    `known` are the ports on which it is known to listen, such as `8000/tcp`.
+    The program is not simulated. `known` are the ports on which it is known to listen, such as `8000/tcp`.
     """
 
     server: str
@@ -23,7 +23,10 @@ class PathOpen(Cause):
 
 @frozen
 class ListenerAssumed(Assumption):
-    """`program`, which is not simulated, listens on `port` of `server`. `port` holds the source of that knowledge."""
+    """Assumes that `program`, which is not simulated, listens on `port` of `server`.
+
+    `port` also records where that is known from.
+    """
 
     server: str
     program: str
@@ -32,7 +35,7 @@ class ListenerAssumed(Assumption):
 
 @frozen
 class NoOtherListenerAssumed(Assumption):
-    """`program`, which is not simulated, listens on no other ports of `server` than `ports`."""
+    """Assumes that `program`, which is not simulated, listens on no ports of `server` other than `ports`."""
 
     server: str
     program: str
@@ -41,7 +44,7 @@ class NoOtherListenerAssumed(Assumption):
 
 @frozen
 class InternetAssumed(Assumption):
-    """`destination`, a public name or address, exists and answers: `server` stands for the whole internet."""
+    """Assumes that `destination`, a public name or address, exists and answers: `server` represents the internet."""
 
     server: str
     destination: str
@@ -49,7 +52,7 @@ class InternetAssumed(Assumption):
 
 @frozen
 class StateListener(Remark):
-    """A user can state that `service` listens on a port, if it is so."""
+    """A hint for the user: if `service` does listen on the port, the Compose project can state that."""
 
     service: str
     port: str

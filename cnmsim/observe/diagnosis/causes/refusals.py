@@ -1,4 +1,4 @@
-"""Causes of refusals: nothing listens, or not where it was asked."""
+"""Causes for which a probe was refused: nothing listens, or not at the requested address and port."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cnmsim.observe.diagnosis.causes.base import Cause
 
 @frozen
 class Refused(Cause):
-    """The probe was refused (RST or ICMP port unreachable), but no drop in the trace shows by which machine."""
+    """The probe was refused (RST or ICMP port unreachable), but the trace does not show which machine refused it."""
 
     endpoint: str
 
@@ -18,7 +18,7 @@ class Refused(Cause):
 class NothingListens(Cause):
     """The server refused the packet because no program listens on the port.
 
-    With `has_no_port` no program of the server listens on any port.
+    With `has_no_port`, no program of the server listens on any port at all.
     """
 
     server: str
@@ -28,7 +28,7 @@ class NothingListens(Cause):
 
 @frozen
 class ListensOnLoopback(Cause):
-    """The server refused the packet because its program listens on that port of the loopback address only."""
+    """The server refused the packet because its program listens on that port only on the loopback address."""
 
     server: str
     endpoint: str
@@ -78,7 +78,7 @@ class LocalhostIsItself(Cause):
 
 @frozen
 class LocalhostIsThisMachine(Cause):
-    """A program on a machine used `localhost`, which is that machine, for a port that `owner` publishes."""
+    """A program used `localhost`, its own machine, for a port that is published on another machine, `owner`."""
 
     name: str
     machine: str
@@ -98,7 +98,10 @@ class PublishedOnLoopback(Cause):
 
 @frozen
 class PublishedOnInternalNetworks(Cause):
-    """The host refused the packet: the container is to publish the port, but is on internal `networks` only."""
+    """The host refused the packet: a container should publish the port, but all its networks are internal.
+
+    Docker publishes no ports on internal networks; they are given in `networks`.
+    """
 
     endpoint: str
     container: str
@@ -122,7 +125,7 @@ class PublishedForOtherFamily(Cause):
 
 @frozen
 class PublishedAsOtherPort(Cause):
-    """The host refused the packet because the container's port is published as another host port, `host_port`."""
+    """The host refused the packet because the container's port is published as a different host port, `host_port`."""
 
     host: str
     endpoint: str

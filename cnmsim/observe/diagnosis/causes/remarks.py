@@ -1,4 +1,4 @@
-"""Remarks: facts beside the cause."""
+"""Remarks: facts that a finding reports besides its cause."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cnmsim.observe.diagnosis.causes.base import Cause, Remark
 
 @frozen
 class ClientSeenAs(Remark):
-    """The server sees the client's connection come from `seen` instead of the client's own address `own`."""
+    """The server sees `seen` as the source address of the connection, not the client's own address `own`."""
 
     server: str
     seen: str
@@ -37,9 +37,9 @@ class ServerPaused(Remark):
 
 @frozen
 class LateSuccess(Remark):
-    """The probe succeeded only with its try number `tries`, sent `seconds` after the first.
+    """The probe succeeded only with its attempt number `tries`, sent `seconds` after the first attempt.
 
-    `cause` is what happened to an earlier try.
+    `cause` is why an earlier attempt failed.
     """
 
     tries: int
@@ -49,9 +49,9 @@ class LateSuccess(Remark):
 
 @frozen
 class NameShared(Remark):
-    """Containers of different services have the same name, so that lookups may return either of them.
+    """Containers of different services have the same name, so that a lookup may return the address of any of them.
 
-    `count` is their number; `owners` are their own names with their addresses.
+    `count` is the number of these containers; `owners` lists the container names with their addresses.
     """
 
     name: str
@@ -69,7 +69,7 @@ class LookupQueries(Remark):
 
 @frozen
 class ProxyClosed(Remark):
-    """docker-proxy accepted the client's connection, then closed it because the container refused the second one."""
+    """docker-proxy accepted the client's connection, then closed it because the container refused the proxy's own."""
 
     host: str
     server: str
@@ -104,9 +104,10 @@ class ConnectionReused(Remark):
 
 @frozen
 class TunnelMtuTooSmall(Remark):
-    """A machine or segment on the tunnel's path has an MTU (`mtu`) too small for full packets of the overlay network.
+    """The MTU of a machine or segment on the tunnel's path is too small for full packets of the overlay network.
 
-    `inner_mtu` is the MTU of the network, `header` the number of bytes that the tunnel adds.
+    `mtu` is that MTU, `inner_mtu` the MTU of the overlay network, and `header` the number of bytes that the tunnel
+    adds.
     """
 
     network: str
@@ -118,7 +119,7 @@ class TunnelMtuTooSmall(Remark):
 
 @frozen
 class AddressClaimedTwice(Remark):
-    """Two stations on a link use the same address, so that packets may reach either of them."""
+    """Two machines or containers on a link use the same address, so that packets may reach either of them."""
 
     address: str
     one: str
@@ -127,7 +128,10 @@ class AddressClaimedTwice(Remark):
 
 @frozen
 class NodeDown(Remark):
-    """The managers regard a node as down: it is halted (`obstacle`), or a `rule` drops its heartbeats."""
+    """The swarm's managers regard a node as down.
+
+    Either the node is halted (`obstacle` says why), or a packet filter rule (`rule`) drops its heartbeats.
+    """
 
     host: str
     obstacle: str

@@ -1,4 +1,4 @@
-"""Causes in routes."""
+"""Causes in routing: missing routes, refusing routes, forwarding, gateways."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NoIpv6Route(Cause):
 class ReplyHasNoRoute(Cause):
     """A router dropped the reply because it has no route back to the container's address.
 
-    The container's `host` had sent the request on without masquerading it.
+    The request had left the container's `host` without masquerading, so with the container's own source address.
     """
 
     place: str
@@ -47,7 +47,10 @@ class NotAttached(Cause):
 
 @frozen
 class ContainerNetworkUnknown(Cause):
-    """The source has no route to a container's address: only the container's host has a route to that network."""
+    """The source has no route to the container's address.
+
+    Only the container's own host has a route to its network.
+    """
 
     source: str
     address: str
@@ -65,7 +68,7 @@ class InternalNetworksOnly(Cause):
 
 @frozen
 class Dropped(Cause):
-    """A packet was dropped for a reason that the kernel's own drop reason fully explains."""
+    """A packet was dropped. The kernel's drop reason explains it, so there is no class of its own for this cause."""
 
     drop: Drop
 
@@ -83,7 +86,7 @@ class RouteRefuses(Cause):
 
 @frozen
 class ForwardingOff(Cause):
-    """A machine dropped a packet for another machine because IP forwarding is off. `key` is the sysctl that is 0."""
+    """A machine dropped a packet addressed to another machine because IP forwarding is off: sysctl `key` is 0."""
 
     place: str
     key: str
@@ -92,9 +95,9 @@ class ForwardingOff(Cause):
 
 @frozen
 class RoutingLoop(Cause):
-    """Machines forwarded the packet to each other until its TTL ran out, on `place`.
+    """Machines forwarded the packet to each other in a loop until its TTL ran out on the machine `place`.
 
-    `routes` are pairs of a machine and the route that it chose.
+    `routes` are pairs of a machine and the route that it used.
     """
 
     place: str
@@ -103,7 +106,7 @@ class RoutingLoop(Cause):
 
 @frozen
 class LinkDown(Cause):
-    """The source has no route to the destination because one of its interfaces is down, which removed its routes."""
+    """The source has no route to the destination because an interface is down, which removed its routes."""
 
     device: str
     source: str
@@ -118,7 +121,7 @@ class NoAddress(Cause):
 
 @frozen
 class NarrowMask(Cause):
-    """The source has no route to a neighbour on its own link, because its netmask is too narrow."""
+    """The source has no route to a machine on the same link, because the source's netmask is too narrow."""
 
     source: str
     subnet: str
@@ -132,7 +135,7 @@ class NarrowMask(Cause):
 class SilentGateway(Cause):
     """A packet was dropped because the gateway of its route did not answer ARP or neighbour discovery.
 
-    `replier` is the sender if the packet was a reply, else "".
+    `replier` is the sender of the packet if it was a reply, else "".
     """
 
     place: str
@@ -144,7 +147,7 @@ class SilentGateway(Cause):
 
 @frozen
 class ConntrackFull(Cause):
-    """A machine dropped the first packet of a connection because its conntrack table has reached `limit`."""
+    """A machine dropped the first packet of a connection because its conntrack table already has `limit` entries."""
 
     place: str
     limit: str

@@ -19,9 +19,9 @@ class HostKnowsNoServices(Cause):
 
 @frozen
 class ServiceHasNoNetwork(Cause):
-    """A container looked up a service that is on no network with name resolution.
+    """A container looked up the name of a service that is not attached to any network with name resolution.
 
-    `networks` are those of the container.
+    `networks` are the networks of the container that did the lookup.
     """
 
     service: str
@@ -33,7 +33,8 @@ class ServiceHasNoNetwork(Cause):
 class NoSharedServiceNetwork(Cause):
     """The source container cannot reach the service because they share no network.
 
-    `closed` is a network of the service that is not attachable, so that no plain container can join it; "" if none.
+    `closed` is a network of the service that a container outside a service cannot join, because it is not attachable;
+    "" if there is none.
     """
 
     source: str
@@ -60,8 +61,8 @@ class NoRunningTask(Cause):
     """The destination is a swarm service that has no running task.
 
     `detail` depends on `status`: the error of the task, the networks without a free address, or the node that is
-    down. `state` is the state of the task; `stale` is the VXLAN device that prevents the task from starting, if one
-    does.
+    down. `state` is the state of the task. `stale` is the VXLAN device that prevents the task from starting; it is
+    `None` if no such device exists.
     """
 
     service: str
@@ -73,7 +74,10 @@ class NoRunningTask(Cause):
 
 @frozen
 class PortOfService(Cause):
-    """The host refused the packet: the service that publishes the port has no running task. `reason` says why."""
+    """The host refused the packet because the service that publishes the port has no running task.
+
+    `reason` is the cause of that.
+    """
 
     host: str
     port: int
@@ -85,7 +89,7 @@ class PortOfService(Cause):
 class PublishedOnNodesOfTasks(Cause):
     """The host refused the packet because it runs no task of the service, which publishes the port in mode `host`.
 
-    In that mode the port is open only on the nodes that run a task, given in `nodes`.
+    In that mode the port is open only on the nodes that run a task of the service. These are listed in `nodes`.
     """
 
     host: str
@@ -96,7 +100,7 @@ class PublishedOnNodesOfTasks(Cause):
 
 @frozen
 class NoRoutingMesh(Cause):
-    """The node refused the packet because it publishes no port of the swarm's routing mesh.
+    """The node refused the packet because it has no routing mesh, so it publishes no ports of swarm services.
 
     The mesh needs the bridge driver's iptables chains, which do not exist with `firewall-backend: nftables`.
     """

@@ -1,4 +1,4 @@
-"""Causes of outcomes without a drop."""
+"""Causes of a failed probe for which the trace shows no drop on its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cnmsim.observe.diagnosis.causes.base import Cause
 
 @frozen
 class DroppedWithError(Cause):
-    """The packet was dropped for `cause`, and `reporter` reported that to the source with an ICMP error."""
+    """The packet was dropped for `cause`, and the machine `reporter` sent an ICMP error about it to the source."""
 
     cause: Cause
     reporter: str
@@ -26,7 +26,7 @@ class IcmpErrorReceived(Cause):
 
 @frozen
 class StackError(Cause):
-    """The source's own network stack returned an error to the probe's program."""
+    """The network stack of the source returned an error to the program that made the probe."""
 
     source: str
     error: str
@@ -43,7 +43,7 @@ class ReceivedWithoutReply(Cause):
 class NothingAnswered(Cause):
     """Nothing answered the probe, and no drop was recorded.
 
-    `where` and `what` are the place and the event of the last hop, "" if there was none.
+    `where` and `what` are the place and the event of the trace's last hop; "" if the trace has no hop.
     """
 
     endpoint: str
@@ -53,7 +53,7 @@ class NothingAnswered(Cause):
 
 @frozen
 class OtherMachinesAddress(Cause):
-    """The intended target received nothing: on the source's network another machine has the address, and answered."""
+    """Another machine on the source's network has the same address and answered; the intended target got nothing."""
 
     source: str
     address: str

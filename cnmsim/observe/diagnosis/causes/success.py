@@ -1,4 +1,4 @@
-"""Causes of success: what carried the packet."""
+"""Causes of success: how the packet reached the server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Render every cause, remark and change as a sentence.
 
-These sentences are written only here, and no code parses them: verdicts, causes and fixes are values. Each module
-registers its renderers with `base.sentence`.
+Sentences are written only in this package, and no code parses them: verdicts, causes and fixes are objects. Each
+module registers its renderers with `base.sentence`.
 """
 
 from cnmsim.observe.diagnosis.sentences import changes, connections, lookups, overlay, remarks, routes, services  # noqa: F401 - they register

@@ -1,4 +1,4 @@
-"""The renderer of sentences, parts that several sentences have, and the sentences that are templates."""
+"""The renderer of sentences, helpers for parts that sentences share, and the sentences that are templates."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cnmsim.observe.fixes import changes
 
 @singledispatch
 def sentence(value: object) -> str:
-    """Render a cause, a remark or a change as a sentence without full stop.
+    """Render a cause, a remark or a change as a sentence without a full stop.
 
-    Raises `KeyError` if there is no sentence for the value.
+    Raises `KeyError` if there is no sentence for the type of `value`.
     """
     return _TEMPLATES[value if isinstance(value, Fact) else type(value)].format(value)
 
@@ -197,4 +197,4 @@ _TEMPLATES: dict[object, str] = {
     ),
     changes.RepairLinks: "repair the links (lab.heal())",
 }
-#: Sentences for tasks that only people can do; `0` and `1` are the task's `subject` and `other`.
+#: Sentences for tasks that only a person can do; `0` and `1` are the task's `subject` and `other`.

@@ -10,9 +10,9 @@ from cnmsim.observe.fixes.commands import commands_of, network_option, publish_o
 
 @sentence.register(Change)
 def _(change: Change) -> str:
-    """Render a change that has no sentence of its own by its commands.
+    """Render a change as the commands that make it, unless it has a sentence of its own.
 
-    Commands other than docker's follow the host's name.
+    The host's name comes first, unless all are docker commands.
     """
     template = _TEMPLATES.get(type(change))
     if template is not None:
@@ -109,7 +109,7 @@ def _(change: changes.Steps) -> str:
     *steps, last = steps_of(change)
     texts = [sentence(step) for step in steps]
     if isinstance(last, changes.AskOther):
-        # The commands before it name the container already, so only its name follows.
+        # The commands before it already name the container, so only the second name follows.
         return f"{'; '.join(texts)}, and ask {sentence(last).removeprefix('use ')}"
     return "; ".join([*texts, sentence(last)])
 

@@ -1,4 +1,4 @@
-"""The builtins that bash has beside those of ash (bash(1), SHELL BUILTIN COMMANDS)."""
+"""The builtins that only bash has, not ash (bash(1), SHELL BUILTIN COMMANDS)."""
 
 # ruff: noqa: ARG001
 
@@ -27,7 +27,7 @@ _SHOPTS = frozenset(
 
 
 def declaration(shell: Shell, name: str) -> str:
-    """Return the line with which `declare -p` prints a variable."""
+    """Return the line that `declare -p` prints for a variable."""
     variable = shell.variables.table[name]
     start = f"declare -{declared_flags(shell, name) or '-'} {name}"
     if variable.elements is None:
@@ -41,7 +41,7 @@ def _key(key: str) -> str:
 
 
 async def declare(shell: Shell, words: list[str], streams: Streams) -> int:
-    """Run `declare [-aAfFgilnprux] [NAME[=VALUE]…]`, also as `typeset`, `local`, `export` and `readonly`."""
+    """Run `declare [-aAfFgilnprux] [NAME[=VALUE]…]`, `typeset`, `local`, `export` or `readonly`."""
     command, arguments = words[0], words[1:]
     added, removed = "", ""
     while arguments[:1] and re.fullmatch(r"[-+][a-zA-Z]+", arguments[0]):
@@ -253,7 +253,7 @@ async def _nothing(shell: Shell, words: list[str], streams: Streams) -> int:
     return 0
 
 
-#: name → builtin, for those that ash lacks or has otherwise.
+#: name → builtin, for builtins that ash lacks or that differ in bash.
 BASH_BUILTINS: dict[str, Builtin] = {
     "declare": declare, "typeset": declare, "local": declare, "export": declare, "readonly": declare,
     "mapfile": read_array, "readarray": read_array, "printf": _printf, "let": _let, "shopt": _shopt,

@@ -43,7 +43,7 @@ async def _wait(shell: Shell, words: list[str], streams: Streams) -> int:
 
 
 async def _until_signal(shell: Shell, child: Process) -> None:
-    """Wait until `child` has ended or a signal with a trap has arrived."""
+    """Wait until `child` has ended, or a signal for which there is a trap has arrived."""
 
     def wake(_: object) -> None:
         shell.signalled.notify()
@@ -53,7 +53,10 @@ async def _until_signal(shell: Shell, child: Process) -> None:
 
 
 def _complain_plainly(shell: Shell, streams: Streams, name: str, message: str) -> None:
-    """Print an error of a builtin that ash shares with an applet: it has no builtin's name and no line number."""
+    """Print the error of a builtin that ash shares with an applet, such as kill.
+
+    In ash the error then has neither the builtin's name nor a line number.
+    """
     if shell.is_bash:
         shell.complain(streams, f"{name}: {message}")
     else:

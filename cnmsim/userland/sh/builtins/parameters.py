@@ -55,7 +55,10 @@ _OPTION_NAMES = frozenset(
 
 
 def _show_options(shell: Shell, streams: Streams, *, is_input: bool) -> None:
-    """Print the options as `set -o` does, or, with `is_input`, as commands that set them (`set +o`)."""
+    """Print the options as `set -o` does.
+
+    With `is_input`, print them as commands that would set them, as `set +o` does.
+    """
     for name, is_set in shell.set_options().items():
         text = f"set {'-' if is_set else '+'}o {name}" if is_input else f"{name:<15}\t{'on' if is_set else 'off'}"
         shell.put(streams.stdout, f"{text}\n")

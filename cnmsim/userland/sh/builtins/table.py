@@ -1,4 +1,4 @@
-"""The builtins of ash by name."""
+"""The table of ash's builtins by name."""
 
 from __future__ import annotations
 

@@ -61,7 +61,10 @@ async def _local(shell: Shell, words: list[str], streams: Streams) -> int:
 
 
 async def _alias(shell: Shell, words: list[str], streams: Streams) -> int:
-    """Define or print aliases. They are not expanded: an alias of a shell that is not interactive is not, either."""
+    """Define or print aliases.
+
+    Aliases are never expanded. A real shell that is not interactive does not expand them, either.
+    """
     status, prefix = 0, "alias " if shell.is_bash else ""
     for word in words[1:] or sorted(shell.aliases):
         name, equals, value = word.partition("=")
