@@ -38,7 +38,7 @@ def test_everything_listed_is_there():
 def test_compose_files_come_up(content):
     lab = Lab.from_compose(content)
     wanted = sum(each.get("deploy", {}).get("replicas", 1) for each in content["services"].values())
-    assert [each.status for each in lab.host("docker").docker.containers.list(all=True)] == ["running"] * wanted
+    assert [each.status for each in lab.host("host").docker.containers.list(all=True)] == ["running"] * wanted
 
 
 def test_what_strategies_shrink_to():

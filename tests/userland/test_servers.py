@@ -62,7 +62,7 @@ def test_nginx_with_a_configuration_of_the_user_listens_on_what_the_file_publish
         web = {"image": "nginx:1.29", "ports": ports, "volumes": volumes}
         lab = Lab.from_compose({"services": {"web": web}}, "shop")
         assert lab.trace("client", "host:80").verdict.value == "answered"
-        assert lab.trace("client", "docker:443").verdict.value == verdict
+        assert lab.trace("client", "host:443").verdict.value == verdict
 
 
 def test_two_servers_of_a_service_show_who_answered(docker):
