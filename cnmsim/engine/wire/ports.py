@@ -107,9 +107,7 @@ def requested_ports(
             continue
         ports.append(port)
         requested += [_binding(port, entry) for entry in port_bindings or ()]
-        if not port_bindings and (
-            host_config["PublishAllPorts"] or (profile.binds_empty_lists and port_bindings is not None)
-        ):
+        if not port_bindings and (host_config["PublishAllPorts"] or (profile.binds_empty_lists and key in bindings)):
             requested.append(PortBinding(port.protocol, port.port))
     return ports, requested
 

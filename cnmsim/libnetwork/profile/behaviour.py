@@ -375,7 +375,7 @@ class Profile:
     )
     #: Only exposed ports are published; bindings of others have no effect.
     publishes_exposed_only: bool = per_release(v26=True, v29=False)
-    #: An exposed port with an empty list of bindings is bound to an ephemeral host port.
+    #: An exposed port with an empty list of bindings, or null, is bound to an ephemeral host port.
     binds_empty_lists: bool = per_release(v26=False, v28=True)
     #: Fields that older API versions had (top-level addresses, `Bridge`, `OnBuild`, `from` of events) are gone,
     #: except for clients that request API 1.51 or older.
