@@ -56,7 +56,7 @@ class HostApi:
         return self.rest.system.negotiate(request.version)
 
     async def let_time_pass(self, request: Request) -> None:
-        """Let half a second of virtual time pass if the client polls, i.e. the request repeats an earlier one.
+        """Advance virtual time by half a second if the client polls, i.e. the request repeats an earlier one.
 
         Does nothing under a clock that cannot jump.
         """
@@ -64,5 +64,5 @@ class HostApi:
             await self.complete(sleep(self.engine.clock, STEP_S))
 
     async def complete(self, work: Coroutine[Any, Any, T]) -> T:
-        """Let virtual time pass until the coroutine `work` is done. Return its result or raise its error."""
+        """Advance virtual time until the coroutine `work` is done. Return its result or raise its error."""
         return await self.clock_driver.wait(Task(self.engine.clock, work))

@@ -82,7 +82,8 @@ def mount(files: FileSystem, clock: Clock, *, shm_size: int = _SHM_SIZE) -> None
     options = "rw,nosuid,size=65536k,mode=755"
     files.mount("/dev", Directory(entries=devices), device="tmpfs", kind="tmpfs", options=options, limit=_SHM_SIZE)
     options = f"rw,nosuid,nodev,noexec,relatime,size={shm_size >> 10}k"
-    files.mount("/dev/shm", Directory(0o1777), device="shm", kind="tmpfs", options=options, limit=shm_size)  # noqa: S108
+    shm = "/dev/shm"  # noqa: S108 - where the device is, no temporary file
+    files.mount(shm, Directory(0o1777), device="shm", kind="tmpfs", options=options, limit=shm_size)
 
 
 def add_host_devices(files: FileSystem) -> None:

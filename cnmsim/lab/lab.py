@@ -594,7 +594,7 @@ class Lab:
         started_callback: Callable[[], object] | None = None,
         verdicts: bool = False,
     ) -> PacketList:
-        """Let virtual time pass, and return the packets captured meanwhile, as scapy's `sniff` does.
+        """Advance virtual time, and return the packets captured meanwhile, as scapy's `sniff` does.
 
         It ends after `count` packets (0 for no limit), after a packet for which `stop_filter` returns True, or after
         `timeout_s` seconds. `started_callback` is called when the capture has started. The other parameters and the

@@ -270,7 +270,7 @@ def _name(balancer: LoadBalancer) -> str:
 
 
 def add_virtual_ip(namespace: NetworkNamespace, interface: str, virtual_ip: Address) -> None:
-    """Let a task of a network with direct server return accept packets to its service's virtual address.
+    """Configure a task of a network with direct server return to accept packets to its service's virtual address.
 
     The task does not answer ARP for that address, and uses only its interface's own addresses for ARP (moby
     `DisableARPForVIP`).

@@ -25,7 +25,8 @@ WHOAMI = b"#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"host
 #: Directories of a minimal Debian.
 FOLDERS = (
     "/bin", "/dev", "/home", "/lib", "/media", "/mnt", "/opt", "/root", "/run", "/sbin", "/srv", "/usr/bin",
-    "/usr/lib", "/usr/local/bin", "/usr/sbin", "/usr/share", "/var/cache", "/var/lib", "/var/log", "/tmp", "/var/tmp",  # noqa: S108
+    "/usr/lib", "/usr/local/bin", "/usr/sbin", "/usr/share", "/var/cache", "/var/lib", "/var/log",
+    "/tmp", "/var/tmp",  # noqa: S108
 )  # fmt: skip
 #: Processes that another part of cnmsim simulates and that therefore survive `lose_power`.
 _DAEMONS = frozenset({"dockerd"})

@@ -247,7 +247,7 @@ class Container(Model, Place):
         self._engine.rest.containers.remove(self.id, query_of(v=v, link=link, force=force))
 
     def wait(self, *, timeout: float | None = None, condition: str = "not-running") -> dict[str, Any]:
-        """Let virtual time pass until the container stops, and return its exit code as `{"StatusCode": …}`.
+        """Advance virtual time until the container stops, and return its exit code as `{"StatusCode": …}`.
 
         `condition` is "not-running", "next-exit" or "removed". Raises `TimeoutError` after `timeout` virtual seconds.
         """

@@ -75,7 +75,7 @@ class Session:
         return self.backend.context.api_version
 
     def complete(self, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-        """Let virtual time pass until `awaitable` is done. Return its result, or raise its error.
+        """Advance virtual time until `awaitable` is done. Return its result, or raise its error.
 
         Raises `TimeoutError` after `timeout_s` virtual seconds. Outside a swarm, a coroutine begins at once: if it
         waits for nothing, it completes without advancing the clock. In a swarm, it begins only after the work that is

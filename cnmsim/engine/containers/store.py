@@ -73,7 +73,7 @@ class ContainerStore:
         self._ids_by_name[container.name] = container.id
 
     def rename(self, container: Container, name: str) -> None:
-        """Give a container a new name, which must be a result of `free_name`."""
+        """Rename a container. The new name must be a result of `free_name`."""
         del self._ids_by_name[container.name]
         container.name = name
         self._ids_by_name[name] = container.id

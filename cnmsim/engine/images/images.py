@@ -284,7 +284,7 @@ class ImageStore:
         return iter(_progress(reference, image, is_new=present is not image))
 
     def tag(self, name: str, repository: str, tag: str) -> None:
-        """Give the image `name` the further name `repository:tag`. Raises `NotFound` or `InvalidParameter`."""
+        """Add the name `repository:tag` to the image `name`. Raises `NotFound` or `InvalidParameter`."""
         image = self.get(name)
         reference = Reference.parse(f"{repository}:{tag}" if tag else repository)
         for other in self._images.values():

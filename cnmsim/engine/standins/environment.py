@@ -27,7 +27,8 @@ _BOUND_PORT = re.compile(r"(?:[a-z]+://)?(?:\[[0-9a-fA-F:]*\]|[\w.*+-]*):([0-9]{
 _PORT_LABEL = re.compile(r"traefik\.(?:http|tcp|udp)\.services\.[^.]+\.loadbalancer\.server\.port|traefik\.port")
 _LOCAL_URL = re.compile(r"(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]):([0-9]{2,5})\b")
 _LOCAL_CONNECT = re.compile(
-    r"\bnc\b[^|;&]*?(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\s+([0-9]{2,5})\b|/dev/tcp/(?:localhost|127\.0\.0\.1)/([0-9]{2,5})"
+    r"\bnc\b[^|;&]*?(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\s+([0-9]{2,5})\b"
+    r"|/dev/tcp/(?:localhost|127\.0\.0\.1)/([0-9]{2,5})"
 )
 #: The ports of URLs without one.
 SCHEME_PORTS = {

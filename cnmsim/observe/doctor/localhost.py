@@ -21,11 +21,13 @@ from cnmsim.observe.location import Location
 
 _LOCAL = r"(localhost|127\.0\.0\.1|\[::1\])"
 _URL = re.compile(
-    rf"\b(?:([a-z][a-z0-9]*)(?:\+[a-z0-9]+)*:/{{2,3}}(?:[^\s/@,]*@)?|(?<![\w.:/@-])){_LOCAL}(?::([0-9]{{1,5}}))?(?![\w.:])"
+    rf"\b(?:([a-z][a-z0-9]*)(?:\+[a-z0-9]+)*:/{{2,3}}(?:[^\s/@,]*@)?|(?<![\w.:/@-]))"
+    rf"{_LOCAL}(?::([0-9]{{1,5}}))?(?![\w.:])"
 )
 #: Variables that name a server's host, such as DB_HOST, and the ports of such servers.
 _HOST = re.compile(
-    r"(?:\w*_)?(DB|DATABASE|POSTGRES|POSTGRESQL|PG|MYSQL|MARIADB|REDIS|MONGO|MONGODB|RABBITMQ|AMQP|ELASTICSEARCH|MEMCACHED)_?"
+    r"(?:\w*_)?(DB|DATABASE|POSTGRES|POSTGRESQL|PG|MYSQL|MARIADB|REDIS|MONGO|MONGODB|RABBITMQ|AMQP|"
+    r"ELASTICSEARCH|MEMCACHED)_?"
     r"(?:HOST|HOSTNAME|SERVER|ADDR|ADDRESS)"
 )
 _SERVER_PORTS = {
@@ -36,7 +38,8 @@ _SERVER_PORTS = {
 _WEB = frozenset({"http", "https", "ws", "wss"})
 #: Names of settings for a browser or another client outside, for which `localhost` is the user's own machine.
 _FOR_OTHERS = re.compile(
-    r"PUBLIC|EXTERNAL|ORIGIN|CORS|REDIRECT|CALLBACK|FRONT|BROWSER|ADVERTISE|LISTEN|BIND|ALLOWED|REACT_APP|VITE|VUE_APP|"
+    r"PUBLIC|EXTERNAL|ORIGIN|CORS|REDIRECT|CALLBACK|FRONT|BROWSER|ADVERTISE|LISTEN|BIND|ALLOWED|"
+    r"REACT_APP|VITE|VUE_APP|"
     r"ROOT_URL|SITE|DOMAIN|ISSUER|HREF|HOSTNAME_URL|LINK|WEB_?URL|APP_URL|NO_PROXY",
     re.IGNORECASE,
 )

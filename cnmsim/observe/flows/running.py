@@ -135,9 +135,9 @@ class RunningFlows:
         return self._report
 
     def _await_arrivals(self) -> None:
-        """Let time pass until every datagram has arrived or was dropped.
+        """Run the lab until every datagram has arrived or was dropped.
 
-        Give up if no datagram arrives or is dropped for `_GRACE_S` seconds.
+        Return early if no datagram arrives or is dropped for `_GRACE_S` seconds.
         """
         accounted, last_s = -1, self._clock.now
         while not all(record.is_accounted for record in self._records):

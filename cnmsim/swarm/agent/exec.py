@@ -123,7 +123,7 @@ class TaskManager:
     _closed: Future[None] | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
-        """Take the first step."""
+        """Run the first step."""
         self._run_next_step()
 
     def restart(self) -> None:
@@ -179,7 +179,7 @@ class TaskManager:
             self._run_next_step()
 
     async def _do_step(self) -> bool:
-        """Take one step. Return True if another step may follow."""
+        """Run one step. Return True if another step may follow."""
         task = self.task
         step = _next_step(task)
         if step is None:

@@ -4,7 +4,15 @@ Sentences are written only in this package, and no code parses them: verdicts, c
 module registers its renderers with `base.sentence`.
 """
 
-from cnmsim.observe.diagnosis.sentences import changes, connections, lookups, overlay, remarks, routes, services  # noqa: F401 - they register
+from cnmsim.observe.diagnosis.sentences import (  # noqa: F401 - they register
+    changes,
+    connections,
+    lookups,
+    overlay,
+    remarks,
+    routes,
+    services,
+)
 from cnmsim.observe.diagnosis.sentences.base import sentence
 
 __all__ = ["sentence"]
