@@ -138,6 +138,8 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
             text = error.message if not isinstance(error, FileError) else str(error)
             hint = " (--create-external makes it)" if "declared as external" in text else ""
             fail(text + hint)
+        except BrokenPipeError:
+            raise  # click ends the command silently
         except OSError as error:
             fail(str(error))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -262,3 +264,14 @@ def test_explain_shows_fixes_that_were_tried(tmp_path: Path) -> None:
     assert "+  web: {image: nginx, networks: [a, b]}" in result.stdout
     shown = json.loads(_run("explain", str(file), "web", "db:5432", "--fixes", "--json").stdout)
     assert shown["fixes"][0]["was_tried"] is True
+
+
+def test_a_reader_that_closed_the_pipe_ends_a_command_silently(lab_file: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", "cnmsim", "ls", lab_file]
+        result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writing)
+    assert (result.returncode, result.stderr) == (1, b"")
