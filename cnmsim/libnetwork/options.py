@@ -5,7 +5,7 @@ Source: moby `daemon/libnetwork/{network,endpoint,sandbox}.go`, the option sette
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from attrs import define, field, frozen
@@ -48,15 +48,15 @@ def to_transport_ports(values: Iterable[TransportPort | str]) -> list[TransportP
     ]
 
 
-def to_extra_hosts(values: Iterable[tuple[str, str] | str]) -> list[tuple[str, str]]:
+def to_extra_hosts(values: Mapping[str, str] | Iterable[tuple[str, str] | str]) -> list[tuple[str, str]]:
     """Convert extra lines of /etc/hosts to pairs (names, address).
 
-    A value is such a pair already, or text such as `db:10.0.0.9`.
+    A value is such a pair already, or text such as `db:10.0.0.9`. A mapping is of names to addresses.
     """
     if isinstance(values, str):
         raise TypeError(f"a list is needed: [{values!r}]")
     pairs: list[tuple[str, str]] = []
-    for value in values:
+    for value in values.items() if isinstance(values, Mapping) else values:
         if isinstance(value, str):
             names, _, address = value.partition(":")
             parse_ip(address)

@@ -137,8 +137,9 @@ def explain(
     `("node1", 8080)`), or `port` gives it; without any port the destination is pinged.
 
     Source and destination are hosts, containers, sandboxes, endpoints, locations or their names; the destination may
-    also be an address or any other name. Raises `NotFound` or `Conflict` for an
-    unknown or ambiguous source, `InvalidParameter` for an invalid destination or service.
+    also be an address or any other name. The source looks up a name; for an object, its address is used. Raises
+    `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid destination or
+    service.
 
     `protocol` is used if the destination or `port` does not state one. `family` (4 or 6) is the IP version to use, 0
     for either.
@@ -171,7 +172,7 @@ def explain(
     address = None
     if is_name:
         target, address = locate(directory, asker, target, family)
-    elif not goal.is_container or not goal.attachments:
+    else:
         address = address_towards(asker, goal, family)
     walk = run_probe(directory, asker, target, address=address, timeout_s=timeout_s, family=family)
     second = None
@@ -181,7 +182,7 @@ def explain(
         second = run_probe(directory, asker, target, address=own, timeout_s=timeout_s, family=family)
     facts = tuple(_facts(asker, goal, target, names))
     named = destination if isinstance(destination, str) else goal.label
-    question = Question(asker.label, named, target.service, False, family, timeout_s)
+    question = Question(asker.label, named, target.service, not isinstance(destination, str), family, timeout_s)
     walk.fix_search = FixSearch(lab, FailedProbe(question, target, walk, directory), repeat, names)
     return Explanation(asker.name, goal.name, target.service, walk, second, facts)
 

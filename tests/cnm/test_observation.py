@@ -47,7 +47,7 @@ def test_a_trace_goes_between_objects_and_names(lab: Lab) -> None:
 
 
 def test_an_explanation_names_the_model(lab: Lab) -> None:
-    text = str(lab.explain(lab.sandbox("a"), lab.sandbox("d"), "tcp/80"))
+    text = str(lab.explain("a", "d", "tcp/80"))
     assert "the two share no network (a is on A, d on B)" in text
     assert "fact: a is on A 172.20.0.2" in text
     assert "docker network connect" not in text
@@ -57,6 +57,14 @@ def test_an_explanation_names_the_model(lab: Lab) -> None:
     fixes = explanation.fixes
     assert fixes and fixes[0].apply().reachable
     assert not explanation.trace.is_reachable and not lab.trace("a", "172.21.0.3").is_reachable
+
+
+@pytest.mark.parametrize("names", ["ab", "ad", "ba", "bd", "da", "db"])
+def test_a_trace_and_an_explanation_of_objects_use_the_address(lab: Lab, names: str) -> None:
+    source, destination = map(lab.sandbox, names)
+    explanation = lab.explain(source, destination)
+    assert explanation.trace.verdict is lab.trace(source, destination).verdict
+    assert explanation.reachable is ("b" in names)
 
 
 def test_everything_that_shows_a_lab_shows_its_sandboxes(lab: Lab) -> None:

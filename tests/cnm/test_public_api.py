@@ -209,7 +209,7 @@ def test_refresh_joins_again_with_new_options() -> None:
     controller = Controller()
     sandbox, endpoint = joined(controller, controller.new_network("blue", subnet="172.18.0.0/16"), "a")
     process = sandbox.start("sleep 1d")
-    sandbox.refresh(extra_hosts=["db:10.0.0.9"])
+    sandbox.refresh(extra_hosts={"db": "10.0.0.9"})
     assert endpoint.sandbox is sandbox and process.is_running
     assert "10.0.0.9\tdb" in sandbox.exec("cat /etc/hosts").output
     assert sandbox.exec("ping -c 1 172.18.0.1").succeeded
