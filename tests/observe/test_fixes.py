@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.lan import lan, run
+from house import lan, run
 
 from cnmsim import Lab
 from cnmsim.observe import Verdict

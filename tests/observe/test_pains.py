@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.lan import lan, run
+from house import lan, run
 
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter, Unavailable

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.lan import run
+from house import run
 
 from cnmsim import Lab
 from cnmsim.observe import Explanation
