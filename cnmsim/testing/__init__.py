@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         paths_from_outside,
     )
     from cnmsim.testing.changes import Fault, Operation, faults, operations
-    from cnmsim.testing.cnm import CnmMachine
+    from cnmsim.testing.cnm import CnmMachine, endpoints, sandboxes
     from cnmsim.testing.composefiles import compose_files, services
     from cnmsim.testing.graphs import topologies
     from cnmsim.testing.machine import DockerHostMachine as DockerNetworkMachine
@@ -55,6 +55,8 @@ _WHERE = {
     "services": "composefiles",
     "topologies": "graphs",
     "CnmMachine": "cnm",
+    "endpoints": "cnm",
+    "sandboxes": "cnm",
     "DockerNetworkMachine": "machine:DockerHostMachine",
     "Policy": "policy",
     "Report": "policy",
@@ -92,6 +94,7 @@ __all__ = [
     "check_policy",
     "compose_files",
     "containers",
+    "endpoints",
     "faults",
     "frames",
     "lab_specs",
@@ -102,6 +105,7 @@ __all__ = [
     "paths_from_outside",
     "published_ports",
     "releases",
+    "sandboxes",
     "services",
     "subnets",
     "topologies",

@@ -132,3 +132,14 @@ def test_an_endpoint_that_has_joined_nothing_is_no_place() -> None:
     for call in (lambda: lab.trace(lone, "node1"), lambda: lab.capture(lone)):
         with pytest.raises(Unavailable, match="has joined no sandbox"):
             call()
+
+
+def test_objects_of_another_lab_are_refused(lab: Lab) -> None:
+    other = Lab()
+    stranger = other.controller().new_network("A").create_endpoint("a")
+    stranger.join(other.controller().new_sandbox("a"))
+    for foreign in (stranger, stranger.sandbox, other.host("node1")):
+        with pytest.raises(InvalidParameter, match="belongs to another lab"):
+            lab.trace(foreign, "b")
+        with pytest.raises(InvalidParameter, match="belongs to another lab"):
+            lab.explain("b", foreign)

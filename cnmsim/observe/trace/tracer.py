@@ -11,6 +11,7 @@ from cnmsim.digits import is_number
 from cnmsim.errors import CnmsimError, InvalidParameter, NotFound, Unavailable
 from cnmsim.kernel.address import Address, format_ip, is_loopback
 from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.netdb import SERVICES
 from cnmsim.libnetwork.endpoint import Endpoint
@@ -58,7 +59,8 @@ def location_of(directory: Directory, what: object) -> Location:
     For an endpoint that is the location of its sandbox.
 
     Raises `NotFound` if there is none, `Conflict` if a name matches several, `Unavailable` for a sandbox without
-    namespace and for an endpoint that has joined no sandbox, `InvalidParameter` for any other object.
+    namespace and for an endpoint that has joined no sandbox, `InvalidParameter` for any other object and for one of
+    another lab.
     """
     if isinstance(what, Location):
         return what
@@ -69,10 +71,12 @@ def location_of(directory: Directory, what: object) -> Location:
             raise Unavailable(f"{what} has joined no sandbox")
         return location_of(directory, what.sandbox)
     if isinstance(what, Sandbox):
+        _require_own(directory, what, what.controller.machine)
         containers = (item for item in directory.locations if item.is_container and item.id == what.container_id)
         return next(containers, None) or sandbox_location(what)
     if getattr(what, "name", None) is None:
         raise InvalidParameter(f"{what!r} is no place: a host, a container, a sandbox, an endpoint or a name is")
+    _require_own(directory, what, getattr(what, "machine", None))
     identity = getattr(what, "id", None)
     for location in directory.locations:
         if identity is not None and location.is_container and location.id == identity:
@@ -80,6 +84,12 @@ def location_of(directory: Directory, what: object) -> Location:
         if identity is None and not location.is_container and location.name == getattr(what, "name", None):
             return location
     return directory.find(str(getattr(what, "name", what)))
+
+
+def _require_own(directory: Directory, what: object, machine: Machine | None) -> None:
+    """Raise `InvalidParameter` if an object's machine is one of another lab; `None` is not checked."""
+    if machine is not None and all(location.machine is not machine for location in directory.locations):
+        raise InvalidParameter(f"{what!r} belongs to another lab")
 
 
 def address_towards(source: Location, target: Location, family: int = 0) -> Address:
