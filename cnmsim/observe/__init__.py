@@ -3,11 +3,12 @@
 from cnmsim.observe.capture.capture import Capture
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
+from cnmsim.observe.directory import Directory
 from cnmsim.observe.doctor import Checkup, Fault, Severity, doctor
 from cnmsim.observe.explain import Explanation, explain
 from cnmsim.observe.fixes.fix import Fix
 from cnmsim.observe.lab_diagram import to_dot, to_mermaid
-from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.location import Location
 from cnmsim.observe.reachability.matrix import Difference, Reachability, reachability
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.target import Target

@@ -14,10 +14,11 @@ from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
 from cnmsim.observe.diagnosis.verdict import Verdict
+from cnmsim.observe.directory import Directory
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.fixes.fix import Fix, FixSearch
 from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question
-from cnmsim.observe.location import Directory, Listener, Location, shared_networks
+from cnmsim.observe.location import Listener, Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.trace.target import Target, destination_text, split_pair
 from cnmsim.observe.trace.trace import Trace

@@ -8,7 +8,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from cnmsim.kernel.address import Prefix, format_ip
-from cnmsim.observe.location import Attachment, Directory, Location
+from cnmsim.observe.directory import Directory
+from cnmsim.observe.location import Attachment, Location
 from cnmsim.observe.trace.sequence_diagram import mermaid_text
 from cnmsim.observe.trace.tracer import LabView, directory_of
 

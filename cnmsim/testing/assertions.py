@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.directory import Directory
+from cnmsim.observe.location import Location
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.tracer import directory_of, location_of, run_probe, trace
 from cnmsim.observe.views.rules import lookup

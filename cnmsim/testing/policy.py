@@ -33,8 +33,9 @@ from cnmsim.errors import FileError, InvalidParameter, NotFound
 from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.yamlfile import Key, load_yaml, wrong
 from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
+from cnmsim.observe.directory import Directory
 from cnmsim.observe.display import Displayable
-from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.location import Location
 from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.trace.target import PROTOCOLS, Target
 from cnmsim.observe.trace.tracer import address_towards, directory_of, run_probe

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cnmsim import Lab
+from cnmsim.observe.directory import Directory
 from cnmsim.observe.inventory import inventory
-from cnmsim.observe.location import Directory
 
 
 def lab_with_shared_stacks() -> Lab:

@@ -14,7 +14,8 @@ from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.route import Route
 from cnmsim.lab import Lab
-from cnmsim.observe.location import Attachment, Directory, Location, Published
+from cnmsim.observe.directory import Directory
+from cnmsim.observe.location import Attachment, Location, Published
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.trace import Trace
 from cnmsim.observe.trace.tracer import address_towards, parse_destination, run_probe

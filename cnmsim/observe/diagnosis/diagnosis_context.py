@@ -8,7 +8,8 @@ from attrs import frozen
 
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import Step
-from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.directory import Directory
+from cnmsim.observe.location import Location
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.packet_summary import endpoint_text
 from cnmsim.observe.trace.probe import Outcome

@@ -38,6 +38,7 @@ from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.service import unknown_service
 from cnmsim.observe.diagnosis.verdict import Verdict
+from cnmsim.observe.directory import stack_owner
 from cnmsim.observe.fixes.changes import (
     AskOther,
     Change,
@@ -49,7 +50,7 @@ from cnmsim.observe.fixes.changes import (
     Steps,
     Task,
 )
-from cnmsim.observe.location import Location, shared_networks, stack_owner
+from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.lookup import LookupResult
 
 

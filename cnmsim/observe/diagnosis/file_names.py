@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from attrs import evolve, fields, has
 
-from cnmsim.observe.location import Directory, Location, StoppedContainer
+from cnmsim.observe.directory import Directory
+from cnmsim.observe.location import Location, StoppedContainer
 
 _T = TypeVar("_T")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cnmsim.observe.directory import Directory
 from cnmsim.observe.fixes.changes import Change, ConnectNetwork, CreateNetwork, JoinNetwork, NewNetwork, Steps
-from cnmsim.observe.location import Directory
 
 
 def for_sandboxes(changes: tuple[Change, ...], directory: Directory) -> tuple[Change, ...]:

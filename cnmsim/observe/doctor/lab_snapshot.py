@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from cnmsim.kernel.address import Prefix
-from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.directory import Directory
+from cnmsim.observe.location import Location
 from cnmsim.observe.trace.tracer import LabView, directory_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from cnmsim.observe.trace.rule_decision import RuleSet
 from cnmsim.observe.trace.target import Target
 
 if TYPE_CHECKING:
-    from cnmsim.observe.location import Directory
+    from cnmsim.observe.directory import Directory
     from cnmsim.observe.trace.trace import Trace
 
 

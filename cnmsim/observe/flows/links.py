@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from cnmsim.kernel.clock import NS_PER_S, Clock, Timer
 
 if TYPE_CHECKING:
-    from cnmsim.observe.location import Directory
+    from cnmsim.observe.directory import Directory
     from cnmsim.underlay.cable import Attachment, Lane
     from cnmsim.underlay.segment import Segment
 

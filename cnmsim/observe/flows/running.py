@@ -22,7 +22,8 @@ from cnmsim.observe.trace.tracer import LabView, directory_of, location_of, pars
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
-    from cnmsim.observe.location import Directory, Location
+    from cnmsim.observe.directory import Directory
+    from cnmsim.observe.location import Location
     from cnmsim.underlay.segment import Segment
 
 #: The number of samples taken of each link if the duration of the flows is known; else the interval of samples in ns.

@@ -26,7 +26,7 @@ _SENDERS_FAULT = frozenset({DropReason.CHECKSUM, DropReason.MALFORMED})
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.observe.diagnosis.finding import Finding
-    from cnmsim.observe.location import Directory
+    from cnmsim.observe.directory import Directory
     from cnmsim.observe.packets.walk import Walk
 
 

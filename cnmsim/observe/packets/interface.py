@@ -14,7 +14,7 @@ from cnmsim.libnetwork.place import Place
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.namespace import NetworkNamespace
-    from cnmsim.observe.location import Directory
+    from cnmsim.observe.directory import Directory
 
 
 @frozen(repr=False)

@@ -232,7 +232,7 @@ class Batch:
         return all(walk.is_settled for walk in self.walks)
 
     def _conclude(self) -> None:
-        from cnmsim.observe.location import Directory
+        from cnmsim.observe.directory import Directory
         from cnmsim.observe.packets.finding import find_cause
 
         clock = self.origin.namespace.clock

@@ -21,7 +21,8 @@ from attrs import field, frozen
 
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.bridge import Bridge
-from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.directory import Directory
+from cnmsim.observe.location import Location
 from cnmsim.observe.reachability.host_tables import (
     Chain,
     HostTables,

@@ -20,7 +20,7 @@ from cnmsim.kernel.netfilter.targets import TARGETS
 if TYPE_CHECKING:
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
-    from cnmsim.observe.location import Directory
+    from cnmsim.observe.directory import Directory
 
 #: Matches whose result depends only on packet headers, devices and the connection state.
 _PLAIN_MATCHES = frozenset(

@@ -15,9 +15,10 @@ from cnmsim.errors import InvalidParameter
 from cnmsim.observe.diagnosis.causes import OtherMachinesAddress
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
+from cnmsim.observe.directory import Directory
 from cnmsim.observe.display import Displayable, views
 from cnmsim.observe.fixes.changes import Manual, Task
-from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.location import Location
 from cnmsim.observe.reachability.equivalence import EquivalenceClasses
 from cnmsim.observe.reachability.nameclasses import NameClasses
 from cnmsim.observe.trace.table import plain_grid

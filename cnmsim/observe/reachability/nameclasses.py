@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
 
-from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.directory import Directory
+from cnmsim.observe.location import Location
 from cnmsim.observe.trace.lookup import HOSTS_FILE, addresses_in_hosts
 
 _RESOLV_CONF = "/etc/resolv.conf"

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.diagnosis.file_names import names_of
-from cnmsim.observe.location import Directory
+from cnmsim.observe.directory import Directory
 from cnmsim.observe.trace.hops import Hop
 
 #: The maximum number of lines of a path.

@@ -20,9 +20,11 @@ from cnmsim.observe.capture.capture import Capture
 from cnmsim.observe.diagnosis.diagnose import diagnose
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.file_names import names_of
+from cnmsim.observe.directory import Directory
 from cnmsim.observe.fixes.fix import FixSearch
 from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question
-from cnmsim.observe.location import Directory, Location, is_internal, sandbox_location, shared_networks
+from cnmsim.observe.lab_locations import is_internal, sandbox_location
+from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe
 from cnmsim.observe.trace.target import Target, destination_text, split_pair
 from cnmsim.observe.trace.trace import Trace

@@ -16,7 +16,8 @@ from cnmsim.observe.trace.trace import Trace
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
-    from cnmsim.observe.location import Directory, Location
+    from cnmsim.observe.directory import Directory
+    from cnmsim.observe.location import Location
     from cnmsim.observe.trace.hops import Hop
 
 _PROTOCOLS = {"tcp": "tcp", "udp": "udp", "icmp": "icmp", "icmp6": "icmp"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from cnmsim.observe.location import Directory
+from cnmsim.observe.directory import Directory
 from cnmsim.observe.trace.tracer import LabView, directory_of
 from cnmsim.observe.views.badges import Kind, loss_mark
 from cnmsim.observe.views.cabling import lay_out

@@ -14,7 +14,8 @@ from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Nic, Veth
 from cnmsim.kernel.upper_devices import UpperDevice
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.observe.location import Directory, Location, Published
+from cnmsim.observe.directory import Directory
+from cnmsim.observe.location import Location, Published
 from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import TrunkEnd
 
