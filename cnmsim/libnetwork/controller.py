@@ -13,14 +13,13 @@ from typing import Any
 from attrs import define, evolve, field
 
 from cnmsim.errors import Conflict, Forbidden, InvalidParameter, NoSuchNetwork, NotFound
-from cnmsim.kernel.address import Prefix
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process, Program
-from cnmsim.libnetwork import lbsandbox, network_configuration
+from cnmsim.libnetwork import lbsandbox, network_configuration, networkipam
 from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey, check_keys
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.daemon_log import DaemonLog
-from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, Driver, gateway_allocation, missing_members
+from cnmsim.libnetwork.driver import LOCAL_SCOPE, Driver, missing_members
 from cnmsim.libnetwork.drivers.bridge import labels
 from cnmsim.libnetwork.drivers.bridge.default_bridge import default_bridge_options
 from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
@@ -28,14 +27,13 @@ from cnmsim.libnetwork.drivers.registry import DriverFactory, DriverHost, Driver
 from cnmsim.libnetwork.events import EventLog
 from cnmsim.libnetwork.ingress import Ingress
 from cnmsim.libnetwork.ipam.allocator import Ipam
-from cnmsim.libnetwork.ipam.errors import PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound
 from cnmsim.libnetwork.ipam.null import NullIpam
 from cnmsim.libnetwork.ipam.predefined import PoolBase
 from cnmsim.libnetwork.ipam.remote import RemoteIpam
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.network_configuration import NOT_A_MANAGER, PREDEFINED_NETWORKS, Cluster
-from cnmsim.libnetwork.networkipam import Allocator, NetworkIpam, excluded_prefixes
-from cnmsim.libnetwork.options import IpamConfig, NetworkOptions, SandboxOptions
+from cnmsim.libnetwork.networkipam import Allocator
+from cnmsim.libnetwork.options import NetworkOptions, SandboxOptions
 from cnmsim.libnetwork.plugins.client import PluginClient
 from cnmsim.libnetwork.plugins.store import IPAM_DRIVER, PluginStore
 from cnmsim.libnetwork.portallocator import PortAllocator, port_range, reserved_ports
@@ -282,7 +280,7 @@ class Controller:
     def _create(self, network: Network, driver: Driver) -> None:
         with ExitStack() as undo:
             if not network.is_special:
-                network.ipam = self._allocate(network, driver)
+                network.ipam = networkipam.allocated(network, driver)
                 undo.callback(network.ipam.release)
             driver.create_network(network.request())
             undo.callback(network.delete_from_driver)
@@ -307,31 +305,6 @@ class Controller:
         if network.has_load_balancer:
             lbsandbox.create(network)
 
-    def _allocate(self, network: Network, driver: Driver) -> NetworkIpam:
-        options = network.options
-        allocator = self.ipam_driver(options.ipam_driver or "default")
-        skip = (False, False)
-        chooser = gateway_allocation(driver)
-        if self.profile.drivers_skip_gateway and chooser is not None:
-            skip = chooser.skip_gateway_allocation(network.request())
-        is_local = network.scope != GLOBAL_SCOPE
-        space = allocator.default_spaces()[not is_local]
-        ipam = NetworkIpam(allocator, space, options.ipam_options, self.log, network.name)
-        try:
-            ipam.allocate(
-                options.ipam_config,
-                enable_ipv4=options.enable_ipv4 or not self.profile.can_disable_ipv4,
-                enable_ipv6=options.enable_ipv6,
-                skip_gateway=skip,
-                excluded=excluded_prefixes(self.machine) if is_local else {4: [], 6: []},
-            )
-        except (PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound) as error:
-            # The engine's message does not name the conflicting network. A note (PEP 678) adds it without changing
-            # the message.
-            error.add_note(f"in use: {'; '.join(self._pools_in_the_way(options.ipam_config))}")
-            raise
-        return ipam
-
     def ipam_driver(self, name: str) -> Allocator:
         """Return the IPAM driver of this name, activating its plugin if necessary.
 
@@ -346,19 +319,6 @@ class Controller:
     def _register_ipam(self, name: str, client: PluginClient) -> None:
         if name not in self.ipams:
             self.ipams[name] = RemoteIpam.connect(name, client, self.profile)
-
-    def _pools_in_the_way(self, configs: Sequence[IpamConfig]) -> list[str]:
-        """Return texts that describe the pools that overlap the requested subnets, e.g. `172.18.0.0/16 by network a`.
-
-        If no subnet was requested, all pools in use are described.
-        """
-        subnets = [subnet for config in configs if (subnet := _readable(config.subnet)) is not None]
-        return [
-            f"{info.pool} by network {network.name}"
-            for network in self.networks
-            for info in network.ipam_info
-            if not subnets or any(info.pool.overlaps(subnet) for subnet in subnets)
-        ]
 
     def find_network(self, term: str) -> Network:
         """Return the network with the id `term`, else the one with this name, else the one whose id begins with it.
@@ -497,10 +457,3 @@ class Controller:
 async def _dockerd(process: Process) -> int:
     await process.exited
     return 0
-
-
-def _readable(subnet: str) -> Prefix | None:
-    try:
-        return Prefix.parse(subnet, strict=False) if subnet else None
-    except ValueError:
-        return None

@@ -5,9 +5,9 @@ Source: moby `daemon/libnetwork/network.go` (ipamAllocate, ipamRelease), docker-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, evolve, field
 
@@ -15,10 +15,14 @@ from cnmsim.digits import is_number
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.machine import Machine
-from cnmsim.libnetwork.driver import IpamInfo
+from cnmsim.libnetwork.driver import GLOBAL_SCOPE, Driver, IpamInfo, gateway_allocation
 from cnmsim.libnetwork.ipam.allocator import Pool
+from cnmsim.libnetwork.ipam.errors import PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound
 from cnmsim.libnetwork.ipam.predefined import host_exclusions
 from cnmsim.libnetwork.options import IpamConfig
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.network import Network
 
 _GATEWAY = "com.docker.network.gateway"
 #: The options with which a gateway's address is requested (moby `ipamapi.RequestAddressType`).
@@ -188,6 +192,57 @@ class NetworkIpam:
             release(*arguments)
         except EngineError as error:
             self.log.append(f"Failed to release {arguments[0]}: {error.message}")
+
+
+def allocated(network: Network, driver: Driver) -> NetworkIpam:
+    """Allocate the pools of a new network from its IPAM driver. `driver` is its network driver.
+
+    Raises an `EngineError` with moby's message; then nothing is allocated.
+    """
+    controller, options = network.controller, network.options
+    allocator = controller.ipam_driver(options.ipam_driver or "default")
+    skip = (False, False)
+    chooser = gateway_allocation(driver)
+    if controller.profile.drivers_skip_gateway and chooser is not None:
+        skip = chooser.skip_gateway_allocation(network.request())
+    is_local = network.scope != GLOBAL_SCOPE
+    space = allocator.default_spaces()[not is_local]
+    ipam = NetworkIpam(allocator, space, options.ipam_options, controller.log, network.name)
+    try:
+        ipam.allocate(
+            options.ipam_config,
+            enable_ipv4=options.enable_ipv4 or not controller.profile.can_disable_ipv4,
+            enable_ipv6=options.enable_ipv6,
+            skip_gateway=skip,
+            excluded=excluded_prefixes(controller.machine) if is_local else {4: [], 6: []},
+        )
+    except (PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound) as error:
+        # The engine's message does not name the conflicting network. A note (PEP 678) adds it without changing
+        # the message.
+        error.add_note(f"in use: {'; '.join(_pools_in_the_way(controller.networks, options.ipam_config))}")
+        raise
+    return ipam
+
+
+def _pools_in_the_way(networks: Iterable[Network], configs: Sequence[IpamConfig]) -> list[str]:
+    """Return texts that describe the pools that overlap the requested subnets, e.g. `172.18.0.0/16 by network a`.
+
+    If no subnet was requested, all pools in use are described.
+    """
+    subnets = [subnet for config in configs if (subnet := _readable(config.subnet)) is not None]
+    return [
+        f"{info.pool} by network {network.name}"
+        for network in networks
+        for info in network.ipam_info
+        if not subnets or any(info.pool.overlaps(subnet) for subnet in subnets)
+    ]
+
+
+def _readable(subnet: str) -> Prefix | None:
+    try:
+        return Prefix.parse(subnet, strict=False) if subnet else None
+    except ValueError:
+        return None
 
 
 def _gateway_of(pool: Pool) -> Address | None:
