@@ -1,4 +1,4 @@
-"""The gateway endpoint of a sandbox: the order of endpoints, and the choice of the default gateways.
+"""The gateway endpoints of a sandbox: their choice, their default routes and published ports, and docker_gwbridge.
 
 A container may be connected to several networks. One of them provides the IPv4 default route, and one the IPv6
 default route. If none does (overlay and internal networks have no route to the outside), the sandbox is attached to
@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from cnmsim.errors import EngineError, SystemFault
-from cnmsim.libnetwork.driver import JoinInfo
+from cnmsim.libnetwork.driver import JoinInfo, publisher
 from cnmsim.libnetwork.drivers.bridge import labels
 from cnmsim.libnetwork.options import EndpointOptions, NetworkOptions
 from cnmsim.libnetwork.profile import Profile
@@ -89,6 +89,47 @@ def needs_gateway_network(endpoints: Iterable[Endpoint], profile: Profile) -> bo
             return False
         needs = True
     return needs
+
+
+def set_default_gateways(sandbox: Sandbox) -> None:
+    """Set the default routes of the sandbox's namespace to its gateway endpoints."""
+    if sandbox.osl is None or sandbox.osl.is_host:
+        return
+    for family, endpoint in zip((4, 6), sandbox.gateway_endpoints, strict=True):
+        if endpoint is None:
+            sandbox.osl.set_gateway(family, None, None)
+            continue
+        info = endpoint.join_info
+        gateway = info.gateway6 if family == 6 else info.gateway4
+        has_route = gateway is not None or any(
+            route.prefix.family == family and not route.prefix.length for route in info.static_routes
+        )
+        sandbox.osl.set_gateway(family, gateway, endpoint.id if has_route else None)
+
+
+def program_ports(sandbox: Sandbox) -> None:
+    """Publish the sandbox's ports on its gateway endpoints.
+
+    They are unpublished on the other endpoints first, so that ports can move. Raises `SystemFault` with libnetwork's
+    message.
+    """
+    first4, first6 = sandbox.gateway_endpoints
+    gateway4 = first4.id if first4 is not None else ""
+    gateway6 = first6.id if first6 is not None else ""
+    context = sandbox.context()
+    for endpoint in sorted(sandbox.endpoints, key=lambda joined: joined in {first4, first6}):
+        driver = publisher(endpoint.network.driver)
+        if driver is None:
+            continue
+        try:
+            driver.program_external_connectivity(
+                endpoint.network.id, endpoint.id, context, gateway4=gateway4, gateway6=gateway6
+            )
+        except EngineError as error:
+            raise SystemFault(
+                f"driver failed programming external connectivity on endpoint {endpoint.name} "
+                f"({endpoint.id}): {error.message}"
+            ) from error
 
 
 def gateway_network(controller: Controller) -> Network:

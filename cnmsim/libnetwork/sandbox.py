@@ -30,6 +30,8 @@ from cnmsim.libnetwork.gateway import (
     has_default_route,
     needs_gateway_network,
     order_key,
+    program_ports,
+    set_default_gateways,
 )
 from cnmsim.libnetwork.gratuitous_arp import GratuitousArpConfig
 from cnmsim.libnetwork.ingress import add_redirect_rules
@@ -196,7 +198,7 @@ class Sandbox(Place):
         for endpoint in list(self.endpoints):
             self.dns.add_host_lines(endpoint)
             self._populate(endpoint)
-        self._update_gateways()
+        set_default_gateways(self)
 
     def _populate(self, endpoint: Endpoint) -> None:
         osl = self.osl
@@ -251,19 +253,19 @@ class Sandbox(Place):
         self.dns.add_host_lines(endpoint)
         self.dns.update_resolv_conf(endpoint.network)
         self._populate(endpoint)
-        self._update_gateways()
+        set_default_gateways(self)
         if profile.dns_records_at == "join":
             endpoint.network.add_records(endpoint)
         if endpoint.options.is_load_balancer and not self.options.is_ingress:
             # A load-balancer endpoint is never a gateway.
             return
         if endpoint.network.name == GATEWAY_NETWORK:
-            self._program_ports()
+            program_ports(self)
             return
         if needs_gateway_network(self.endpoints, profile):
             attach_gateway_network(self)
         else:
-            self._program_ports()
+            program_ports(self)
             detach_gateway_network(self)
 
     def _insert(self, endpoint: Endpoint) -> None:
@@ -287,7 +289,7 @@ class Sandbox(Place):
         if leaves or not self.controller.profile.failed_join_keeps_interface:
             if self.osl is not None:
                 self.osl.remove_interface(endpoint.id)
-            self._update_gateways()
+            set_default_gateways(self)
             self.dns.remove_host_lines(endpoint)
         if self.controller.profile.dns_records_at == "join":
             endpoint.network.remove_records(endpoint)
@@ -299,7 +301,7 @@ class Sandbox(Place):
         """
         if self.is_deleting and self.controller.profile.deleted_sandbox_moves_ports:
             with suppress(EngineError):
-                self._program_ports()
+                program_ports(self)
         if self.is_deleting or endpoint.network.name == GATEWAY_NETWORK:
             return
         if endpoint.options.is_load_balancer and not self.options.is_ingress:
@@ -309,7 +311,7 @@ class Sandbox(Place):
                 attach_gateway_network(self)
             else:
                 detach_gateway_network(self)
-            self._program_ports()
+            program_ports(self)
 
     def gateway_network_left(self) -> None:
         """After docker_gwbridge was disconnected, attach it again if no other network provides a default route.
@@ -323,43 +325,6 @@ class Sandbox(Place):
             attach_gateway_network(self)
         except EngineError as error:
             raise SystemFault(profile.lost_gateway_text.format(error=error.message)) from error
-
-    def _update_gateways(self) -> None:
-        if self.osl is None or self.osl.is_host:
-            return
-        for family, endpoint in zip((4, 6), self.gateway_endpoints, strict=True):
-            if endpoint is None:
-                self.osl.set_gateway(family, None, None)
-                continue
-            info = endpoint.join_info
-            gateway = info.gateway6 if family == 6 else info.gateway4
-            has_route = gateway is not None or any(
-                route.prefix.family == family and not route.prefix.length for route in info.static_routes
-            )
-            self.osl.set_gateway(family, gateway, endpoint.id if has_route else None)
-
-    def _program_ports(self) -> None:
-        """Publish the ports on the gateway endpoints.
-
-        They are unpublished on the other endpoints first, so that ports can move.
-        """
-        first4, first6 = self.gateway_endpoints
-        gateway4 = first4.id if first4 is not None else ""
-        gateway6 = first6.id if first6 is not None else ""
-        context = self.context()
-        for endpoint in sorted(self.endpoints, key=lambda joined: joined in {first4, first6}):
-            driver = publisher(endpoint.network.driver)
-            if driver is None:
-                continue
-            try:
-                driver.program_external_connectivity(
-                    endpoint.network.id, endpoint.id, context, gateway4=gateway4, gateway6=gateway6
-                )
-            except EngineError as error:
-                raise SystemFault(
-                    f"driver failed programming external connectivity on endpoint {endpoint.name} "
-                    f"({endpoint.id}): {error.message}"
-                ) from error
 
     # --- programs
 
