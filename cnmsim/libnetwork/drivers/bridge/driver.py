@@ -6,21 +6,20 @@ v26.1.5 and v28.5.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 from attrs import define, evolve, field
 
-from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
+from cnmsim.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import IPV6_LOOPBACK, Address
-from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.netfilter.connection import Connection
 from cnmsim.kernel.packet import Protocol
 from cnmsim.kernel.process import Process
-from cnmsim.libnetwork.config import DaemonConfig, ipv6_subnet_fault
+from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import (
     Capability,
     EndpointInterface,
@@ -37,13 +36,16 @@ from cnmsim.libnetwork.drivers.bridge.labels import (
     ENDPOINT_IFNAME,
     BridgeOptions,
     GatewayMode,
-    parse_options,
 )
 from cnmsim.libnetwork.drivers.bridge.mapper import Mapping, PortMapper
+from cnmsim.libnetwork.drivers.bridge.network_checks import (
+    check_conflicts,
+    checked_options,
+    checked_pools,
+    require_pool,
+)
 from cnmsim.libnetwork.drivers.bridge.portmap import EndpointAddresses, MappingKinds, in_groups
 from cnmsim.libnetwork.drivers.bridge.state import (
-    DEFAULT_GATEWAY4,
-    DEFAULT_GATEWAY6,
     EndpointState,
     NetworkState,
 )
@@ -131,17 +133,17 @@ class BridgeDriver:
         """
         if not self.profile.drivers_skip_gateway:
             return False, False
-        options = self._parse(request)
+        options = checked_options(request, self.profile, self.machine.root)
         skip4 = options.mode4 is GatewayMode.ISOLATED or (request.internal and options.inhibit_ipv4)
         return skip4, options.mode6 is GatewayMode.ISOLATED
 
     def create_network(self, request: NetworkRequest) -> None:
         """Create the bridge device of a network and install the network's firewall rules."""
         if not self.profile.can_disable_ipv4:
-            self._require_pool(4, request.ipv4)
-        options = self._parse(request)
-        ipv4, ipv6 = self._pools(request)
-        self._check_conflicts(request, options, ipv4, ipv6)
+            require_pool(4, request.ipv4)
+        options = checked_options(request, self.profile, self.machine.root)
+        ipv4, ipv6 = checked_pools(request, self.profile)
+        check_conflicts(request, options, ipv4, ipv6, self._networks.values())
         options = evolve(options, bridge_name=options.bridge_name or DEFAULT_BRIDGE_NAME)
         facts = rules.NetworkFacts(
             options=options,
@@ -175,71 +177,6 @@ class BridgeDriver:
             bridge.set_up()
             undo.pop_all()
         self._networks[request.id] = NetworkState(request, options, ipv4, ipv6, facts, bridge, is_new, rule_sets)
-
-    def _parse(self, request: NetworkRequest) -> BridgeOptions:
-        """Parse and check the options of a network, in the same order as moby's `parseNetworkOptions`."""
-        options = parse_options(request.options, network_id=request.id, profile=self.profile)
-        existing = self.machine.root.devices.get(options.bridge_name)
-        if existing is not None and not isinstance(existing, Bridge):
-            raise SystemFault(f"existing interface {options.bridge_name} is not a bridge")
-        if not request.internal and GatewayMode.ISOLATED in {options.mode4, options.mode6}:
-            raise InvalidParameter("gateway mode 'isolated' can only be used for an internal network")
-        return options
-
-    def _pools(self, request: NetworkRequest) -> tuple[IpamInfo | None, IpamInfo | None]:
-        wants4 = request.enable_ipv4 or not self.profile.can_disable_ipv4
-        if not wants4 and not request.enable_ipv6:
-            raise InvalidParameter("IPv4 or IPv6 must be enabled")
-        if len(request.ipv4) > 1 or len(request.ipv6) > 1:
-            raise Forbidden("bridge driver doesn't support multiple subnets")
-        pools: list[IpamInfo | None] = []
-        for family, is_enabled, infos, key in (
-            (4, wants4, request.ipv4, DEFAULT_GATEWAY4),
-            (6, request.enable_ipv6, request.ipv6, DEFAULT_GATEWAY6),
-        ):
-            if is_enabled and self.profile.can_disable_ipv4:
-                self._require_pool(family, infos)
-            info = infos[0] if infos and infos[0].pool.length else None
-            if is_enabled and info is not None and family == 6:
-                self._check_ipv6_subnet(info)
-            if is_enabled and info is not None and key in info.aux_addresses:
-                self._check_gateway(request, info, info.aux_addresses[key])
-            pools.append(info if is_enabled else None)
-        return pools[0], pools[1]
-
-    @staticmethod
-    def _require_pool(family: int, infos: Sequence[IpamInfo]) -> None:
-        if not (infos and infos[0].pool.length):
-            raise InvalidParameter(f"ipv{family} pool is empty")
-
-    def _check_ipv6_subnet(self, info: IpamInfo) -> None:
-        shown = info.gateway_interface if info.gateway is not None else str(info.pool)
-        if fault := ipv6_subnet_fault(self.profile, info.pool, shown):
-            raise InvalidParameter(fault)
-
-    @staticmethod
-    def _check_gateway(request: NetworkRequest, info: IpamInfo, gateway: Address) -> None:
-        if request.internal:
-            raise InvalidParameter("no gateway can be set on an internal bridge network")
-        if gateway not in info.pool:
-            raise InvalidParameter("default gateway ip must be part of the network")
-
-    def _check_conflicts(
-        self, request: NetworkRequest, options: BridgeOptions, ipv4: IpamInfo | None, ipv6: IpamInfo | None
-    ) -> None:
-        for other in self._networks.values():
-            reason = ""
-            if other.options.bridge_name == options.bridge_name:
-                reason = "networks have same bridge name"
-            elif _overlap(ipv4, other.ipv4):
-                reason = "networks have overlapping IPv4"
-            elif _overlap(ipv6, other.ipv6):
-                reason = "networks have overlapping IPv6"
-            if reason:
-                raise Forbidden(
-                    f"cannot create network {request.id} ({options.bridge_name}): conflicts with network "
-                    f"{other.request.id} ({other.options.bridge_name}): {reason}"
-                )
 
     def _filter_bridged_frames(self, options: BridgeOptions, *, has_ipv6: bool) -> None:
         """Set the sysctls that pass bridged frames to iptables, if the network's rules need that."""
@@ -490,10 +427,6 @@ class BridgeDriver:
             endpoint.mapping_kinds = MappingKinds()
         for mapping in reversed(gone):
             mapping.release()
-
-
-def _overlap(one: IpamInfo | None, other: IpamInfo | None) -> bool:
-    return one is not None and other is not None and one.pool.overlaps(other.pool)
 
 
 def _fits_mac(info: IpamInfo | None) -> bool:
