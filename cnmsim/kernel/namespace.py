@@ -24,7 +24,7 @@ from cnmsim.kernel.offload.flow_cache import Flow, FlowCache
 from cnmsim.kernel.output_routing import RoutingDecision
 from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.pathmtu import UNKNOWN, PathMtu
-from cnmsim.kernel.route import Route, RoutingTable
+from cnmsim.kernel.route import Route, RoutingTable, with_nexthop
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import SocketTable
 from cnmsim.kernel.source_address import select_source
@@ -293,18 +293,7 @@ class NetworkNamespace:
         """
         table = self.routes(route.prefix.family) if table is None else table
         if route.kind == "unicast":
-            if route.device is None:
-                if route.gateway is None:
-                    raise OSError(errno.ENODEV, "No such device")
-                via = self.find_route(route.gateway)
-                if via is None or via.device is None or via.gateway is not None:
-                    raise OSError(errno.ENETUNREACH, "Nexthop has invalid gateway")
-                route = evolve(route, device=via.device)
-            assert route.device is not None
-            if not route.device.is_up:
-                raise OSError(errno.ENETDOWN, "Network is down")
-            if route.gateway is not None and self.is_local(route.gateway):
-                raise OSError(errno.EINVAL, "Nexthop has invalid gateway")
+            route = with_nexthop(route, self)
         if route.prefix.family == 6 and not route.metric:
             route = evolve(route, metric=1024)
         table.add(route)

@@ -7,12 +7,13 @@ from bisect import insort
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cnmsim.kernel.address import Address, Prefix, format_ip
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
+    from cnmsim.kernel.namespace import NetworkNamespace
 
 
 @frozen
@@ -70,6 +71,27 @@ def local_route(dst: Address, loopback: Device) -> Route:
 def link_route(dst: Address, device: Device) -> Route:
     """Return the route to `dst` as an address on the link of `device`, such as a group, without a table entry."""
     return Route(Prefix.of(dst, len(dst) * 8), device, scope="link", protocol="kernel")
+
+
+def with_nexthop(route: Route, namespace: NetworkNamespace) -> Route:
+    """Return a unicast route with its device, which by default is the one that reaches its gateway (fib_check_nh).
+
+    Raises `OSError`: ENODEV without device and gateway, ENETUNREACH if the gateway is not on a link, ENETDOWN if the
+    device is down, EINVAL if the gateway is an address of the namespace.
+    """
+    if route.device is None:
+        if route.gateway is None:
+            raise OSError(errno.ENODEV, "No such device")
+        via = namespace.find_route(route.gateway)
+        if via is None or via.device is None or via.gateway is not None:
+            raise OSError(errno.ENETUNREACH, "Nexthop has invalid gateway")
+        route = evolve(route, device=via.device)
+    assert route.device is not None
+    if not route.device.is_up:
+        raise OSError(errno.ENETDOWN, "Network is down")
+    if route.gateway is not None and namespace.is_local(route.gateway):
+        raise OSError(errno.EINVAL, "Nexthop has invalid gateway")
+    return route
 
 
 def _preference(route: Route) -> tuple[int, int]:
