@@ -57,8 +57,6 @@ class _Expression:
     max_depth: int = 10**9
     is_depth_first: bool = False
     collected: list[tuple[list[str], list[str]]] = field(factory=list)
-    #: Commands of -exec to run for the current entry, with the place of their result.
-    pending: list[list[str]] = field(factory=list)
 
     def alternatives(self) -> list[list[tuple[bool, object]]]:
         """Parse `A B -o C …`, up to the end or a closing parenthesis.
