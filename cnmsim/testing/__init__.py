@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from cnmsim.testing.composefiles import compose_files, services
     from cnmsim.testing.graphs import topologies
     from cnmsim.testing.machine import DockerHostMachine as DockerNetworkMachine
-    from cnmsim.testing.policy import Policy, Report, check_policy
+    from cnmsim.testing.policy import Policy, check_policy
+    from cnmsim.testing.policy_report import Report
     from cnmsim.testing.strategies import (
         ContainerSpec,
         LabSpec,
@@ -59,7 +60,7 @@ _WHERE = {
     "sandboxes": "cnm",
     "DockerNetworkMachine": "machine:DockerHostMachine",
     "Policy": "policy",
-    "Report": "policy",
+    "Report": "policy_report",
     "check_policy": "policy",
     "ContainerSpec": "strategies",
     "LabSpec": "strategies",

@@ -24,7 +24,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as ET
 
 from attrs import define, evolve, frozen
 
@@ -34,14 +33,13 @@ from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.yamlfile import Key, load_yaml, wrong
 from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
 from cnmsim.observe.directory import Directory
-from cnmsim.observe.display import Displayable
 from cnmsim.observe.location import Location
-from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.trace.target import PROTOCOLS, Target
 from cnmsim.observe.trace.tracer import address_towards, directory_of, run_probe
 from cnmsim.observe.views.rules import lookup
 from cnmsim.suggestion import suggestion
 from cnmsim.testing.assertions import paths_from_outside
+from cnmsim.testing.policy_report import Finding, Report
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -76,112 +74,6 @@ _POLICY: Schema = {
     },
 }
 _ANY = "*"
-_COLUMNS = ("FROM", "TO", "PORT", "WANTED", "IS")
-
-
-@frozen
-class Finding:
-    """The result of one check: its `kind`, its `subject`, and whether it passed.
-
-    `found` is the observation: the verdict of a probe, or the addresses of a name. If the check failed, `message`
-    states the reason and `details` contains the trace.
-    """
-
-    kind: str
-    subject: str
-    passed: bool
-    message: str = ""
-    details: str = ""
-    found: str = ""
-
-    def row(self) -> tuple[str, str, str, str, str]:
-        """Return the finding as the row of a table: from, to, port, the expectation, and the observation."""
-        source, arrow, service = self.subject.partition(" -> ")
-        if self.kind in {"names", "unknown_names"}:
-            source, _, name = self.subject.partition(": ")
-            return source, name, "", "name" if self.kind == "names" else "no name", self.found
-        if not arrow:
-            return "outside", self.subject, "", "no", self.found
-        target, colon, port = service.rpartition(":")
-        wanted = "yes" if self.kind == "require" else "no"
-        return source, target if colon else service, port if colon else "", wanted, self.found
-
-
-@frozen(eq=False)
-class Report(Displayable):
-    """The results of all checks of a policy, in the order of the policy."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def violations(self) -> tuple[Finding, ...]:
-        """The findings that failed."""
-        return tuple(finding for finding in self.findings if not finding.passed)
-
-    @property
-    def passed(self) -> bool:
-        """Whether all checks passed."""
-        return not self.violations
-
-    def text(self, *, verbose: bool = False, width: int = 0) -> str:
-        """Return the report as text: a table of the violations, and a sentence for each.
-
-        With `verbose` the table contains all checks, and the trace of each violation follows its sentence. `width` is
-        the maximum width of the table in columns; 0 means no limit.
-        """
-        shown = self.findings if verbose else self.violations
-        lines = [plain_grid(_COLUMNS, [finding.row() for finding in shown], width), ""] if shown else []
-        for finding in self.violations:
-            lines += [finding.message, *(["", finding.details, ""] if verbose and finding.details else [])]
-        lines += [""] if self.violations else []
-        return "\n".join([*lines, f"{len(self.findings)} checked, {len(self.violations)} violated"])
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        from cnmsim.observe.views.markup import BAD, GOOD, LOST, banner, card, folded, table
-
-        rows = [
-            ("✓" if finding.passed else "✕", finding.kind, finding.subject, finding.message)
-            for finding in self.findings
-        ]
-        marks = ["" if finding.passed else LOST for finding in self.findings]
-        summary = f"{len(self.findings)} checked, {len(self.violations)} violated"
-        verdict = banner("holds", summary, GOOD) if self.passed else banner("violated", summary, BAD)
-        walks = [folded(finding.message, finding.details) for finding in self.violations if finding.details]
-        return card("policy", "", verdict, table(("", "kind", "subject", "finding"), rows, marks), *walks)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON-compatible values."""
-        return {
-            "passed": self.passed,
-            "checked": len(self.findings),
-            "violated": len(self.violations),
-            "findings": [
-                {"kind": finding.kind, "subject": finding.subject, "passed": finding.passed,
-                 "message": finding.message, "details": finding.details}
-                for finding in self.findings
-            ],
-        }  # fmt: skip
-
-    def to_junit(self) -> str:
-        """Return the report as JUnit XML, with a test case for each finding."""
-        suite = ET.Element(
-            "testsuite",
-            name="cnmsim policy",
-            tests=str(len(self.findings)),
-            failures=str(len(self.violations)),
-            errors="0",
-        )
-        for finding in self.findings:
-            case = ET.SubElement(suite, "testcase", classname=f"policy.{finding.kind}", name=finding.subject)
-            if not finding.passed:
-                ET.SubElement(case, "failure", message=finding.message).text = finding.details
-        root = ET.Element("testsuites")
-        root.append(suite)
-        ET.indent(root)
-        return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
 @frozen
@@ -278,7 +170,7 @@ class Policy:
             yield from self._demands(lab, directory, matrix)
             if self.allow is not None:
                 by_address = lab.reachability(protocols=protocols, by="address")
-                yield from self._nobody_else(directory, matrix, by_address)
+                yield from self._nobody_else(matrix, by_address)
         if self.outside is not None:
             yield from self._from_outside(lab, directory)
         yield from self._names(lab, directory)
@@ -300,7 +192,7 @@ class Policy:
                 directory.find(name)  # raises NotFound, which suggests similar names
 
     def _demands(self, lab: Lab, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
-        locations = _by_name(directory, matrix)
+        locations = _by_name(matrix)
         for flow in self.require:
             pairs = [
                 (source, service)
@@ -333,12 +225,12 @@ class Policy:
                     matrix.verdict(source, service).value,
                 )
 
-    def _nobody_else(self, directory: Directory, matrix: Reachability, by_address: Reachability) -> Iterator[Finding]:
+    def _nobody_else(self, matrix: Reachability, by_address: Reachability) -> Iterator[Finding]:
         """Yield a finding for every source and service whose connection is not allowed.
 
         The check passes if the source reaches the service neither by name (`matrix`) nor by address (`by_address`).
         """
-        locations = _by_name(directory, matrix)
+        locations = _by_name(matrix)
         allowed = (*(self.allow or ()), *self.require)
         for source in matrix.sources:
             for service, (location, protocol, port) in locations.services.items():
@@ -425,7 +317,7 @@ class _Stations:
     services: dict[str, tuple[Location, str, int]]
 
 
-def _by_name(_directory: Directory, matrix: Reachability) -> _Stations:
+def _by_name(matrix: Reachability) -> _Stations:
     return _Stations(
         {name: matrix.source(name) for name in matrix.sources},
         {name: matrix.service(name) for name in matrix.services},

@@ -1,0 +1,118 @@
+"""The report of a policy's checks: a table and sentences, HTML, JSON and JUnit XML."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from attrs import frozen
+
+from cnmsim.observe.display import Displayable
+from cnmsim.observe.trace.table import plain_grid
+
+_COLUMNS = ("FROM", "TO", "PORT", "WANTED", "IS")
+
+
+@frozen
+class Finding:
+    """The result of one check: its `kind`, its `subject`, and whether it passed.
+
+    `found` is the observation: the verdict of a probe, or the addresses of a name. If the check failed, `message`
+    states the reason and `details` contains the trace.
+    """
+
+    kind: str
+    subject: str
+    passed: bool
+    message: str = ""
+    details: str = ""
+    found: str = ""
+
+    def row(self) -> tuple[str, str, str, str, str]:
+        """Return the finding as the row of a table: from, to, port, the expectation, and the observation."""
+        source, arrow, service = self.subject.partition(" -> ")
+        if self.kind in {"names", "unknown_names"}:
+            source, _, name = self.subject.partition(": ")
+            return source, name, "", "name" if self.kind == "names" else "no name", self.found
+        if not arrow:
+            return "outside", self.subject, "", "no", self.found
+        target, colon, port = service.rpartition(":")
+        wanted = "yes" if self.kind == "require" else "no"
+        return source, target if colon else service, port if colon else "", wanted, self.found
+
+
+@frozen(eq=False)
+class Report(Displayable):
+    """The results of all checks of a policy, in the order of the policy."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def violations(self) -> tuple[Finding, ...]:
+        """The findings that failed."""
+        return tuple(finding for finding in self.findings if not finding.passed)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all checks passed."""
+        return not self.violations
+
+    def text(self, *, verbose: bool = False, width: int = 0) -> str:
+        """Return the report as text: a table of the violations, and a sentence for each.
+
+        With `verbose` the table contains all checks, and the trace of each violation follows its sentence. `width` is
+        the maximum width of the table in columns; 0 means no limit.
+        """
+        shown = self.findings if verbose else self.violations
+        lines = [plain_grid(_COLUMNS, [finding.row() for finding in shown], width), ""] if shown else []
+        for finding in self.violations:
+            lines += [finding.message, *(["", finding.details, ""] if verbose and finding.details else [])]
+        lines += [""] if self.violations else []
+        return "\n".join([*lines, f"{len(self.findings)} checked, {len(self.violations)} violated"])
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        from cnmsim.observe.views.markup import BAD, GOOD, LOST, banner, card, folded, table
+
+        rows = [
+            ("✓" if finding.passed else "✕", finding.kind, finding.subject, finding.message)
+            for finding in self.findings
+        ]
+        marks = ["" if finding.passed else LOST for finding in self.findings]
+        summary = f"{len(self.findings)} checked, {len(self.violations)} violated"
+        verdict = banner("holds", summary, GOOD) if self.passed else banner("violated", summary, BAD)
+        walks = [folded(finding.message, finding.details) for finding in self.violations if finding.details]
+        return card("policy", "", verdict, table(("", "kind", "subject", "finding"), rows, marks), *walks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-compatible values."""
+        return {
+            "passed": self.passed,
+            "checked": len(self.findings),
+            "violated": len(self.violations),
+            "findings": [
+                {"kind": finding.kind, "subject": finding.subject, "passed": finding.passed,
+                 "message": finding.message, "details": finding.details}
+                for finding in self.findings
+            ],
+        }  # fmt: skip
+
+    def to_junit(self) -> str:
+        """Return the report as JUnit XML, with a test case for each finding."""
+        suite = ET.Element(
+            "testsuite",
+            name="cnmsim policy",
+            tests=str(len(self.findings)),
+            failures=str(len(self.violations)),
+            errors="0",
+        )
+        for finding in self.findings:
+            case = ET.SubElement(suite, "testcase", classname=f"policy.{finding.kind}", name=finding.subject)
+            if not finding.passed:
+                ET.SubElement(case, "failure", message=finding.message).text = finding.details
+        root = ET.Element("testsuites")
+        root.append(suite)
+        ET.indent(root)
+        return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
