@@ -120,8 +120,8 @@ class Shell(SubshellStarter):
                 self.last_background = str(child.local_pid)
                 status = self.status = 0
             else:
-                ends = is_last and number == len(sequence.items)
-                status = self.status = await self._and_or(item, streams, is_last=ends)
+                is_final = number == len(sequence.items)
+                status = self.status = await self._and_or(item, streams, is_last=is_last and is_final)
             if self.pending_signals:
                 await self.run_traps(streams)
             if self.is_interrupted:
@@ -129,16 +129,13 @@ class Shell(SubshellStarter):
         return status
 
     async def _and_or(self, node: AndOr, streams: Streams, *, is_last: bool = False) -> int:
-        self._conditions += bool(node.rest)
-        try:
-            status = await self._pipeline(node.first, streams, is_last=is_last and not node.rest)
-        finally:
-            self._conditions -= bool(node.rest)
-        for number, (operator, pipeline) in enumerate(node.rest):
-            self.status = status
-            if (operator == "&&") != (status == 0):
-                continue
-            is_final = number == len(node.rest) - 1
+        status = 0
+        for number, (operator, pipeline) in enumerate((("", node.first), *node.rest)):
+            if operator:
+                self.status = status
+                if (operator == "&&") != (status == 0):
+                    continue
+            is_final = number == len(node.rest)
             self._conditions += not is_final
             try:
                 status = await self._pipeline(pipeline, streams, is_last=is_last and is_final)
@@ -213,9 +210,7 @@ class Shell(SubshellStarter):
                 return await self._loop(node, inner)
             if isinstance(node, For):
                 return await (self._select(node, inner) if node.is_select else self._for(node, inner))
-            if isinstance(node, ArithmeticFor):
-                return await self._arithmetic_for(node, inner)
-            if isinstance(node, ArithmeticCommand):
+            if isinstance(node, (ArithmeticCommand, ArithmeticFor)):
                 return await self._arithmetic(node, inner)
             if isinstance(node, Test):
                 return await self._test(node, inner)
@@ -298,8 +293,10 @@ class Shell(SubshellStarter):
     async def _evaluate(self, expression: Word) -> int:
         return evaluate(await expand_text(self, expression), self.variables)
 
-    async def _arithmetic(self, node: ArithmeticCommand, streams: Streams) -> int:
+    async def _arithmetic(self, node: ArithmeticCommand | ArithmeticFor, streams: Streams) -> int:
         try:
+            if isinstance(node, ArithmeticFor):
+                return await self._arithmetic_for(node, streams)
             return int(not await self._evaluate(node.expression))
         except ShellArithmeticError as error:
             self.complain(streams, f"((: {error.bash_text}")
@@ -307,16 +304,12 @@ class Shell(SubshellStarter):
 
     async def _arithmetic_for(self, node: ArithmeticFor, streams: Streams) -> int:
         status = 0
-        try:
-            await self._evaluate(node.first)
-            while not node.condition or await self._evaluate(node.condition):
-                status, goes_on = await self._loop_body(node.body, streams, status)
-                if not goes_on:
-                    break
-                await self._evaluate(node.step)
-        except ShellArithmeticError as error:
-            self.complain(streams, f"((: {error.bash_text}")
-            return 1
+        await self._evaluate(node.first)
+        while not node.condition or await self._evaluate(node.condition):
+            status, goes_on = await self._loop_body(node.body, streams, status)
+            if not goes_on:
+                break
+            await self._evaluate(node.step)
         return status
 
     async def _loop_body(self, body: Sequence, streams: Streams, status: int) -> tuple[int, bool]:
@@ -434,8 +427,7 @@ class Shell(SubshellStarter):
             finally:
                 if not lasts:
                     self.variables.restore(before)
-        program = self.find(name)
-        if program is None:
+        if (program := self.find(name)) is None:
             return self.not_found(name, streams)
         self.loop_time.has_started_program = True
         env = {**self.environment, **(assigned or {})}
