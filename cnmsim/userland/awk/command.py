@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.awk.interpreter import AwkError, Interpreter
+from cnmsim.userland.awk.interpreter import Interpreter
 from cnmsim.userland.awk.parser import AwkSyntaxError, Parser, unescape
-from cnmsim.userland.awk.values import Text
+from cnmsim.userland.awk.values import AwkError, Text
 from cnmsim.userland.busybox.applet import complain, show_usage
 from cnmsim.userland.invocation import absolute_path
 from cnmsim.userland.libc.getopt import UsageError, getopt

@@ -1,4 +1,4 @@
-"""The interpreter of awk: records and fields, variables, statements, functions, input and output."""
+"""The interpreter of awk: rules, statements, expressions and functions."""
 
 from __future__ import annotations
 
@@ -9,25 +9,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.kernel.files import Pipe
 from cnmsim.userland.awk.parser import Node, Program, unescape
-from cnmsim.userland.awk.values import Number, Text, Value, compare, number_of, sprintf, string_of, truth
-from cnmsim.userland.invocation import absolute_path, find_program, read_all, time_of_day_s
+from cnmsim.userland.awk.state import ProgramState
+from cnmsim.userland.awk.streams import Streams
+from cnmsim.userland.awk.values import AwkError, Number, Text, Value, compare, number_of, sprintf, string_of, truth
+from cnmsim.userland.invocation import time_of_day_s
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
-
-Array = dict[str, Value]
-
 
 _OPERATIONS: dict[str, Callable[[float, float], float]] = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
     "%": math.fmod, "^": lambda a, b: float(a**b),
 }  # fmt: skip
-
-
-class AwkError(Exception):
-    """A run-time error of the awk program, such as a division by zero."""
 
 
 class _Jump(Exception):
@@ -37,28 +31,17 @@ class _Jump(Exception):
         self.kind, self.value = kind, value
 
 
-class Interpreter:
+class Interpreter(ProgramState):
     """Runs a parsed awk program on its input."""
 
     def __init__(self, process: Process, program: Program) -> None:
-        self.process, self.program = process, program
-        self.globals: dict[str, Value | Array] = {
-            "FS": " ", "OFS": " ", "ORS": "\n", "RS": "\n", "NR": 0.0, "FNR": 0.0, "SUBSEP": "\x1c", "FILENAME": "",
-            "CONVFMT": "%.6g", "OFMT": "%.6g", "RSTART": 0.0, "RLENGTH": -1.0, "NF": 0.0,
-            "ENVIRON": {name: Text(value) for name, value in process.env.items()},
-        }  # fmt: skip
-        self.locals: list[dict[str, Any]] = []
-        self._fields: list[str] = []
-        self._record = ""
-        self._is_split = True
+        super().__init__(process)
+        self.program = program
+        self.status = 0
+        self._streams = Streams(process)
         self._ranges: set[int] = set()
-        self._regexes: dict[str, re.Pattern[str]] = {}
-        self._readers: dict[str, list[str]] = {}
-        self._writers: dict[str, Pipe | str] = {}
-        self._commands: dict[str, Process] = {}
         self._records: list[str] = []
         self._files: list[str] = []
-        self.status = 0
 
     # --- running
 
@@ -82,7 +65,7 @@ class Interpreter:
             except _Jump as jump:
                 self._exit(jump)
         finally:
-            await self._close_all()
+            await self._streams.close_all()
         return self.status
 
     def _exit(self, jump: _Jump) -> None:
@@ -93,12 +76,12 @@ class Interpreter:
 
     async def _main_loop(self) -> None:
         while (record := await self._next_record()) is not None:
-            self._set_record(record)
+            self.set_record(record)
             try:
                 for number, (first, second, action) in enumerate(self.program.rules):
                     if await self._matches(number, first, second):
                         if action is None:
-                            self.process.write(self._record + self._text("ORS"))
+                            self.process.write(self.record + self.text("ORS"))
                         else:
                             await self._execute(action)
             except _Jump as jump:
@@ -138,117 +121,27 @@ class Interpreter:
             self.globals["FNR"] = 0.0
             self.globals["FILENAME"] = Text("" if operand == "-" else operand)
             try:
-                data = await self._read(operand)
+                data = await self._streams.read(operand)
             except OSError as error:
                 raise AwkError(f"{operand}: {strerror(error)}") from None
-            self._records = self._split_records(data)
-        self.globals["NR"] = number_of(self._value("NR")) + 1
-        self.globals["FNR"] = number_of(self._value("FNR")) + 1
+            self._records = self.split_records(data)
+        self.globals["NR"] = number_of(self.value("NR")) + 1
+        self.globals["FNR"] = number_of(self.value("FNR")) + 1
         return self._records.pop(0)
-
-    async def _read(self, operand: str) -> str:
-        if operand in ("-", "/dev/stdin"):
-            return (await read_all(self.process.stdin)).decode(errors="surrogateescape")
-        return self.process.files.read(absolute_path(self.process, operand)).decode(errors="surrogateescape")
-
-    def _split_records(self, data: str) -> list[str]:
-        separator = self._text("RS")
-        if separator == "":
-            return [part for part in re.split(r"\n\n+", data.strip("\n")) if part]
-        parts = data.split(separator) if len(separator) == 1 else self._regex(separator).split(data)
-        return parts[:-1] if parts and parts[-1] in ("", "\n") else parts
-
-    # --- the record
-
-    def _set_record(self, text: str) -> None:
-        self._record, self._is_split = text, False
-
-    def _split(self) -> None:
-        if not self._is_split:
-            self._is_split = True
-            self._fields = self._split_text(self._record, self._text("FS"))
-            self.globals["NF"] = float(len(self._fields))
-
-    def _split_text(self, text: str, separator: str) -> list[str]:
-        if separator == " ":
-            return text.split()
-        if not text:
-            return []
-        if separator == "":
-            return list(text)
-        if len(separator) == 1 and separator not in "\\.^$*+?()[]{}|":
-            extra = "\n" if self._text("RS") == "" else ""
-            return re.split(f"[{re.escape(separator)}{extra}]", text)
-        return self._regex("\\" + separator if len(separator) == 1 and separator != "\\" else separator).split(text)
-
-    def _field(self, number: int) -> Value:
-        if number < 0:
-            raise AwkError("Access to negative field")
-        if number == 0:
-            return Text(self._record)
-        self._split()
-        return Text(self._fields[number - 1]) if number <= len(self._fields) else ""
-
-    def _set_field(self, number: int, value: Value) -> None:
-        if number == 0:
-            self._set_record(self._to_text(value))
-            return
-        self._split()
-        while len(self._fields) < number:
-            self._fields.append("")
-        self._fields[number - 1] = self._to_text(value)
-        self._join()
-
-    def _join(self) -> None:
-        self.globals["NF"] = float(len(self._fields))
-        self._record = self._text("OFS").join(self._fields)
 
     # --- variables
 
-    def _scope(self, name: str) -> dict[str, Any]:
-        return self.locals[-1] if self.locals and name in self.locals[-1] else self.globals
-
-    def _value(self, name: str) -> Value:
-        if name == "NF":
-            self._split()
-        value = self._scope(name).get(name, "")
-        if isinstance(value, dict):
-            raise AwkError("Not a scalar")
-        return value if value is not None else ""
-
-    def _text(self, name: str) -> str:
-        return self._to_text(self._value(name))
-
-    def _to_text(self, value: Value) -> str:
-        form = self.globals["CONVFMT"]
-        return string_of(value, form if isinstance(form, str) else "%.6g")
-
-    def _array(self, name: str) -> Array:
-        scope = self._scope(name)
-        value = scope.get(name)
-        if value is None:
-            value = scope[name] = {}
-        if not isinstance(value, dict):
-            raise AwkError("Not an array")
-        return value
-
     async def _key(self, keys: list[Node]) -> str:
-        texts = [self._to_text(await self._eval(key)) for key in keys]
-        return self._text("SUBSEP").join(texts)
+        texts = [self.to_text(await self._eval(key)) for key in keys]
+        return self.text("SUBSEP").join(texts)
 
     async def _assign(self, target: Node, value: Value) -> Value:
         if target[0] == "var":
-            name = target[1]
-            self._scope(name)[name] = value
-            if name == "NF":
-                count = int(number_of(value))
-                self._split()
-                self._fields = (self._fields + [""] * count)[:count]
-                self._join()
+            self.set_variable(target[1], value)
         elif target[0] == "field":
-            self._set_field(int(number_of(await self._eval(target[1]))), value)
+            self.set_field(int(number_of(await self._eval(target[1]))), value)
         else:
-            self._array(target[1])[await self._key(target[2])] = value
+            self.array(target[1])[await self._key(target[2])] = value
         return value
 
     # --- statements
@@ -276,15 +169,15 @@ class Interpreter:
         elif kind == "for":
             await self._for(node)
         elif kind == "forin":
-            for key in list(self._array(node[2])):
+            for key in list(self.array(node[2])):
                 await self._assign(node[1], Text(key))
                 if not await self._loop_body(node[3]):
                     break
         elif kind == "delete":
             if node[2] is None:
-                self._array(node[1]).clear()
+                self.array(node[1]).clear()
             else:
-                self._array(node[1]).pop(await self._key(node[2]), None)
+                self.array(node[1]).pop(await self._key(node[2]), None)
         elif kind in ("exit", "return"):
             raise _Jump(kind, await self._eval(node[1]) if node[1] is not None else None)
         elif kind == "nextfile":
@@ -318,61 +211,16 @@ class Interpreter:
         if node[0] == "printf":
             if not values:
                 raise AwkError("Too few arguments")
-            text = sprintf(self._to_text(values[0]), values[1:], self._to_text)
+            text = sprintf(self.to_text(values[0]), values[1:], self.to_text)
         else:
-            form = self._text("OFMT")
-            shown = [string_of(value, form) for value in values] if values else [self._record]
-            text = self._text("OFS").join(shown) + self._text("ORS")
+            form = self.text("OFMT")
+            shown = [string_of(value, form) for value in values] if values else [self.record]
+            text = self.text("OFS").join(shown) + self.text("ORS")
         data = text.encode(errors="surrogateescape")
         if node[2] is None:
             self.process.write(data)
             return
-        await self._write(node[2][0], self._to_text(await self._eval(node[2][1])), data)
-
-    async def _write(self, operator: str, target: str, data: bytes) -> None:
-        if operator == "|":
-            pipe = self._writers.get(target)
-            if pipe is None:
-                pipe = self._writers[target] = Pipe(self.process.clock)
-                self._commands[target] = self._start_shell(target, stdin=pipe)
-            assert isinstance(pipe, Pipe)
-            pipe.write(data)
-        elif target in ("/dev/stdout", "-"):
-            self.process.write(data)
-        elif target == "/dev/stderr":
-            self.process.error(data)
-        else:
-            path = absolute_path(self.process, target)
-            try:
-                if operator == ">" and target not in self._writers:
-                    self.process.files.write(path, b"")
-                self._writers[target] = path
-                self.process.files.append(path, data)
-            except OSError as error:
-                raise AwkError(f"{target}: {strerror(error)}") from None
-
-    def _start_shell(self, command: str, **streams: Pipe) -> Process:
-        shell = find_program(self.process, "sh")
-        if shell is None:
-            raise AwkError("can't execute 'sh': No such file or directory")
-        return self.process.start(shell, ["sh", "-c", command], **streams)
-
-    async def _close(self, name: str) -> int:
-        status = -1
-        writer = self._writers.pop(name, None)
-        if writer is not None:
-            status = 0
-        if isinstance(writer, Pipe):
-            writer.close()
-            status = await self._commands.pop(name).exited
-        if self._readers.pop(name, None) is not None:
-            status = 0
-        return status
-
-    async def _close_all(self) -> None:
-        if self.process.is_running:
-            for name in tuple(self._writers):
-                await self._close(name)
+        await self._streams.write(node[2][0], self.to_text(await self._eval(node[2][1])), data)
 
     # --- expressions
 
@@ -382,18 +230,18 @@ class Interpreter:
             value: Value = node[1]
             return value
         if kind == "var":
-            return self._value(node[1])
+            return self.value(node[1])
         if kind == "field":
-            return self._field(int(number_of(await self._eval(node[1]))))
+            return self.field(int(number_of(await self._eval(node[1]))))
         if kind == "group":
             return await self._eval(node[1])
         if kind == "index":
-            return self._array(node[1]).setdefault(await self._key(node[2]), "")
+            return self.array(node[1]).setdefault(await self._key(node[2]), "")
         if kind == "regex":
-            return float(self._regex(node[1]).search(self._record) is not None)
+            return float(self.regex(node[1]).search(self.record) is not None)
         if kind == "cat":
-            left = self._to_text(await self._eval(node[1]))
-            return left + self._to_text(await self._eval(node[2]))
+            left = self.to_text(await self._eval(node[1]))
+            return left + self.to_text(await self._eval(node[2]))
         method: Callable[[Node], Any] = getattr(self, f"_eval_{kind}", self._unexpected)
         result: Value = await method(node)
         return result
@@ -433,14 +281,14 @@ class Interpreter:
 
     async def _eval_cmp(self, node: Node) -> Value:
         left, right = await self._eval(node[2]), await self._eval(node[3])
-        return float(compare(node[1], left, right, self._to_text))
+        return float(compare(node[1], left, right, self.to_text))
 
     async def _eval_match(self, node: Node) -> Value:
-        text = self._to_text(await self._eval(node[2]))
-        return float((self._regex(await self._pattern(node[3])).search(text) is not None) != node[1])
+        text = self.to_text(await self._eval(node[2]))
+        return float((self.regex(await self._pattern(node[3])).search(text) is not None) != node[1])
 
     async def _eval_in(self, node: Node) -> Value:
-        return float(await self._key(node[1]) in self._array(node[2]))
+        return float(await self._key(node[1]) in self.array(node[2]))
 
     async def _eval_assign(self, node: Node) -> Value:
         value = await self._eval(node[3])
@@ -462,9 +310,9 @@ class Interpreter:
         frame: dict[str, Any] = dict.fromkeys(parameters)
         for name, argument in zip(parameters, node[2], strict=False):
             if argument[0] == "var":
-                frame[name] = self._scope(argument[1]).get(argument[1])
+                frame[name] = self.scope(argument[1]).get(argument[1])
                 if frame[name] is None and name in _arrays_in(body):
-                    frame[name] = self._array(argument[1])
+                    frame[name] = self.array(argument[1])
             else:
                 frame[name] = await self._eval(argument)
         self.locals.append(frame)
@@ -482,47 +330,26 @@ class Interpreter:
         if node[1] == "":
             record = await self._next_record()
         else:
-            name = self._to_text(await self._eval(node[2]))
-            lines = self._readers.get(name)
-            if lines is None:
-                try:
-                    data = await self._command_output(name) if node[1] == "|" else await self._read(name)
-                except OSError:
-                    return -1.0
-                lines = self._readers[name] = self._split_records(data)
+            name = self.to_text(await self._eval(node[2]))
+            try:
+                lines = await self._streams.lines(name, node[1], self.split_records)
+            except OSError:
+                return -1.0
             record = lines.pop(0) if lines else None
             if record is not None and node[1] == "|":
-                self.globals["NR"] = number_of(self._value("NR")) + 1
+                self.globals["NR"] = number_of(self.value("NR")) + 1
         if record is None:
             return 0.0
         if node[3] is None:
-            self._set_record(record)
+            self.set_record(record)
         else:
             await self._assign(node[3], Text(record))
         return 1.0
 
-    async def _command_output(self, command: str) -> str:
-        output = Pipe(self.process.clock)
-        child = self._start_shell(command, stdout=output)
-        child.exited.add_done_callback(lambda _: output.close())
-        return (await read_all(output)).decode(errors="surrogateescape")
-
     # --- functions
 
     async def _pattern(self, node: Node) -> str:
-        return node[1] if node[0] == "regex" else self._to_text(await self._eval(node))
-
-    def _regex(self, text: str) -> re.Pattern[str]:
-        pattern = self._regexes.get(text)
-        if pattern is None:
-            from cnmsim.userland.libc.regex import to_python_regex
-
-            try:
-                pattern = re.compile(to_python_regex(text, is_extended=True), re.DOTALL)
-            except re.error:
-                raise AwkError(f"bad regex '{text}': Invalid preceding regular expression") from None
-            self._regexes[text] = pattern
-        return pattern
+        return node[1] if node[0] == "regex" else self.to_text(await self._eval(node))
 
     async def _eval_builtin(self, node: Node) -> Value:
         name, arguments = node[1], node[2]
@@ -531,27 +358,27 @@ class Interpreter:
         if name == "split":
             return await self._split_function(arguments)
         if name == "length" and arguments and arguments[0][0] == "var":
-            present = self._scope(arguments[0][1]).get(arguments[0][1])
+            present = self.scope(arguments[0][1]).get(arguments[0][1])
             if isinstance(present, dict):
                 return float(len(present))
         if name == "match":
-            text = self._to_text(await self._eval(arguments[0]))
-            found = self._regex(await self._pattern(arguments[1])).search(text)
+            text = self.to_text(await self._eval(arguments[0]))
+            found = self.regex(await self._pattern(arguments[1])).search(text)
             self.globals["RSTART"] = float(found.start() + 1 if found else 0)
             self.globals["RLENGTH"] = float(found.end() - found.start() if found else -1)
-            return self._value("RSTART")
+            return self.value("RSTART")
         values = [await self._eval(argument) for argument in arguments]
         if name == "system":
             self.process.write("")
-            return float(await self._start_shell(self._to_text(values[0])).exited)
+            return float(await self._streams.start_shell(self.to_text(values[0])).exited)
         if name == "close":
-            return float(await self._close(self._to_text(values[0])))
+            return float(await self._streams.close(self.to_text(values[0])))
         return self._call_plain(name, values)
 
     def _call_plain(self, name: str, values: list[Value]) -> Value:
-        texts = [self._to_text(value) for value in values]
+        texts = [self.to_text(value) for value in values]
         if name == "length":
-            return float(len(texts[0] if texts else self._record))
+            return float(len(texts[0] if texts else self.record))
         if name == "substr":
             return _substr(texts[0], [number_of(value) for value in values[1:]])
         if name == "index":
@@ -559,7 +386,7 @@ class Interpreter:
         if name in ("tolower", "toupper"):
             return texts[0].lower() if name == "tolower" else texts[0].upper()
         if name == "sprintf":
-            return sprintf(texts[0], values[1:], self._to_text)
+            return sprintf(texts[0], values[1:], self.to_text)
         if name == "int":
             return float(math.trunc(number_of(values[0])))
         if name in ("rand", "srand"):
@@ -575,10 +402,10 @@ class Interpreter:
         raise AwkError("Math support is not compiled in")
 
     async def _substitute(self, arguments: list[Node], *, is_global: bool) -> Value:
-        pattern = self._regex(await self._pattern(arguments[0]))
-        replacement = self._to_text(await self._eval(arguments[1]))
+        pattern = self.regex(await self._pattern(arguments[0]))
+        replacement = self.to_text(await self._eval(arguments[1]))
         target = arguments[2] if len(arguments) > 2 else ("field", ("num", 0.0))
-        text = self._to_text(await self._eval(target))
+        text = self.to_text(await self._eval(target))
 
         def value(match: re.Match[str]) -> str:
             parts = re.sub(r"\\(&|\\)|&", lambda part: part[1] or "\0", replacement)
@@ -590,17 +417,17 @@ class Interpreter:
         return float(count)
 
     async def _split_function(self, arguments: list[Node]) -> Value:
-        text = self._to_text(await self._eval(arguments[0]))
-        array = self._array(arguments[1][1])
+        text = self.to_text(await self._eval(arguments[0]))
+        array = self.array(arguments[1][1])
         array.clear()
         if len(arguments) > 2:
             separator = await self._pattern(arguments[2])
             parts = (
-                self._regex(separator).split(text) if arguments[2][0] == "regex" and text
-                else self._split_text(text, separator)
+                self.regex(separator).split(text) if arguments[2][0] == "regex" and text
+                else self.split_text(text, separator)
             )  # fmt: skip
         else:
-            parts = self._split_text(text, self._text("FS"))
+            parts = self.split_text(text, self.text("FS"))
         for number, part in enumerate(parts, 1):
             array[str(number)] = Text(part)
         return float(len(parts))

@@ -6,6 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 
 
+class AwkError(Exception):
+    """A run-time error of the awk program, such as a division by zero."""
+
+
 class Text(str):
     """A string from the program's input, as opposed to a constant. It compares as a number if it looks like one."""
 
