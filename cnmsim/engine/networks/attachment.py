@@ -16,11 +16,10 @@ from cnmsim.engine.containers.validate import parse_link
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.networks.dns_names import dns_names
 from cnmsim.engine.networks.endpoint_info import port_map, subnets_of
-from cnmsim.engine.networks.extra_hosts import extra_hosts
-from cnmsim.engine.networks.legacy_links import DEFAULT_NETWORK, hosts_entries, sandbox_links, update_parents
-from cnmsim.engine.wire.ports import requested_ports
+from cnmsim.engine.networks.legacy_links import DEFAULT_NETWORK, update_parents
+from cnmsim.engine.networks.libnetwork_options import endpoint_options, sandbox_options
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, SystemFault
-from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
+from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.endpointsettings import (
     RequestedAddresses,
@@ -29,11 +28,8 @@ from cnmsim.libnetwork.endpointsettings import (
     validate_interface_sysctls,
 )
 from cnmsim.libnetwork.network import Network
-from cnmsim.libnetwork.options import EndpointOptions, SandboxOptions
 from cnmsim.libnetwork.sandbox import Sandbox
 
-#: Sysctls of every container with a network namespace of its own (`daemon/oci_linux.go`).
-_SYSCTLS = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
 _SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
 _SHARED_TEXT = (
     "container sharing network namespace with another container or host cannot be connected to any other network"
@@ -127,7 +123,8 @@ class Networking:
             container.config["Hostname"] = target.config["Hostname"]
             container.config["Domainname"] = target.config["Domainname"]
             return None
-        sandbox = self.context.controller.new_sandbox(container.id, options=self._sandbox_options(container))
+        options = sandbox_options(self.context, container, self._find_or_none(DEFAULT_NETWORK))
+        sandbox = self.context.controller.new_sandbox(container.id, options=options)
         container.sandbox_id, container.sandbox_key = sandbox.id, sandbox.key
         return sandbox
 
@@ -250,36 +247,11 @@ class Networking:
         except NotFound:
             return None  # as for a container with NetworkDisabled
 
-    def _sandbox_options(self, container: Container) -> SandboxOptions:
-        host, config = container.host_config, self.context.config
-        exposed, published = requested_ports(self.context.profile, host, container.config.get("ExposedPorts") or {})
-        links = hosts_entries(
-            self.context.containers, container, checks_networks=self.context.profile.allocates_before_task
-        )
-        extra = extra_hosts(self.context, host["ExtraHosts"] or (), self._find_or_none(DEFAULT_NETWORK))
-        return SandboxOptions(
-            name=container.name,
-            hostname=container.hostname,
-            domainname=container.config["Domainname"],
-            extra_hosts=[*extra, *links],
-            dns=list(host["Dns"] or config.dns),
-            dns_search=list(host["DnsSearch"] or config.dns_search),
-            dns_opts=list(host["DnsOptions"] or config.dns_opts),
-            use_host_namespace=container.is_host_network,
-            use_external_key=self.context.profile.start_plugs_in_gateway_order and not container.is_host_network,
-            exposed_ports=exposed,
-            port_bindings=published,
-            legacy_links=sandbox_links(self.context.profile, self.context.containers, container),
-            sysctls=({} if container.is_host_network else _SYSCTLS) | dict(host.get("Sysctls") or {}),
-            hosts_file=container.hosts_file,
-            resolv_conf=container.resolv_conf,
-        )
-
     def links_changed(self, container: Container) -> None:
         """Update the hosts file and the firewall rules of a container after one of its legacy links was removed."""
         sandbox = self.sandbox_of(container) if container.is_running else None
         if sandbox is not None and DEFAULT_NETWORK in container.networks:
-            sandbox.refresh(self._sandbox_options(container))
+            sandbox.refresh(sandbox_options(self.context, container, self._find_or_none(DEFAULT_NETWORK)))
 
     # --- connect and disconnect
 
@@ -338,7 +310,7 @@ class Networking:
             self._update_network_config(container, network, settings)
         with ExitStack() as undo:
             endpoint = network.create_endpoint(
-                container.name, options=self._endpoint_options(container, sandbox, network, settings)
+                container.name, options=endpoint_options(self.context.profile, container, sandbox, network, settings)
             )
             undo.callback(endpoint.delete, force=True)
             for key in (network.id, term):
@@ -403,28 +375,6 @@ class Networking:
                 endpoint.driver_info()
             except EngineError as error:
                 raise SystemFault(f"Updating join info failed: {error.message}") from None
-
-    def _endpoint_options(
-        self, container: Container, sandbox: Sandbox, network: Network, settings: EndpointSettings
-    ) -> EndpointOptions:
-        ipv4, ipv6 = settings.static_address(4), settings.static_address(6)
-        link_local = (settings.ipam_config or {}).get("LinkLocalIPs") or ()
-        host = container.host_config
-        exposed, published = requested_ports(self.context.profile, host, container.config.get("ExposedPorts") or {})
-        return EndpointOptions(
-            ipv4=parse_ip(ipv4) if ipv4 else None,
-            ipv6=parse_ip(ipv6) if ipv6 else None,
-            link_local=[parse_ip(address) for address in link_local],
-            mac=parse_mac(settings.wanted_mac) if settings.wanted_mac else None,
-            dns_names=list(settings.dns_names or ()),
-            driver_opts=dict(settings.driver_opts or {}),
-            exposed_ports=[] if network.internal else exposed,
-            port_bindings=[] if network.internal else published,
-            disable_resolution=not is_user_defined(network.name),
-            service=container.service_bindings.get(network.id),
-            # Ports are published on the first network that accepts any.
-            omits_ports=network.internal or bool(port_map(sandbox)),
-        )
 
     def _record_endpoint(self, settings: EndpointSettings, endpoint: Endpoint) -> None:
         settings.network_id = endpoint.network.id
