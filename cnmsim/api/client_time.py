@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.engine.wire.timestamps import is_unix_time, parse_timestamp, unix_ns
+from cnmsim.engine.wire.timestamps import is_unix_time, parse_timestamp
 from cnmsim.kernel.clock import NS_PER_S
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ClientTime:
 
     def note(self) -> None:
         """Record the present readings of both clocks."""
-        reading = (time.time_ns(), unix_ns(self.clock))
+        reading = (time.time_ns(), self.clock.unix_ns)
         readings = self._readings
         if len(readings) > 1 and (_is_line(readings[-2], readings[-1], reading)):
             readings.pop()
@@ -73,7 +73,7 @@ class ClientTime:
         future.
         """
         converted = dict(parameters)
-        lab_ns, real_ns = unix_ns(self.clock), time.time_ns()
+        lab_ns, real_ns = self.clock.unix_ns, time.time_ns()
         for key in ("since", "until"):
             text = parameters.get(key, "")
             if not text or text == "0":

@@ -23,7 +23,6 @@ from cnmsim.engine.daemon.service import check_log_options, log_start, log_start
 from cnmsim.engine.images.catalogue import ImageCatalogue
 from cnmsim.engine.images.images import ImageStore
 from cnmsim.engine.volumes.volumes import VolumeStore
-from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.gojson.encode import encode
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.machine import Machine
@@ -159,7 +158,7 @@ class Engine(Session):
         query = query_of(since=since, until=until, filters=filters_of(filters))
         reading = self.rest.system.events(query)
         ends_ns, clock = reading.until_ns, self.clock
-        stream: Stream[Any] = Stream(clock, lambda: ends_ns is not None and unix_ns(clock) >= ends_ns)
+        stream: Stream[Any] = Stream(clock, lambda: ends_ns is not None and clock.unix_ns >= ends_ns)
 
         def put(event: LoggedEvent) -> None:
             shown = event.view(has_legacy_fields=reading.has_legacy_fields)
@@ -168,7 +167,7 @@ class Engine(Session):
         for event in reading.past:
             put(event)
         if ends_ns is not None:
-            clock.call_later(max(ends_ns - unix_ns(clock), 0) / NS_PER_S, lambda: None)
+            clock.call_later(max(ends_ns - clock.unix_ns, 0) / NS_PER_S, lambda: None)
         stream.end = self.event_log.subscribe(put, reading.filters)
         return stream
 

@@ -102,6 +102,16 @@ class Clock:
         return self.epoch_s + self.now_ns / NS_PER_S
 
     @property
+    def unix_ns(self) -> int:
+        """Virtual time of day, in whole nanoseconds since 1970."""
+        return self.epoch_s * NS_PER_S + self.now_ns
+
+    @property
+    def unix_s(self) -> int:
+        """Virtual time of day, in seconds since 1970, rounded down (the float `wall_s` may be rounded up)."""
+        return self.epoch_s + self.now_ns // NS_PER_S
+
+    @property
     def observes_drops(self) -> bool:
         """Whether dropped packets must be reported, to an observer or to the meter of the flows."""
         return self.context is not None or self.meter is not None

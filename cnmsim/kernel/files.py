@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from cnmsim.kernel.clock import NS_PER_S, Clock
+from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.inode import (
     Directory,
     File,
@@ -96,7 +96,7 @@ class FileSystem(MountedTree):
     @property
     def now_ns(self) -> int:
         """The present time of day, in nanoseconds since 1970, for the times of changed files; 0 without a clock."""
-        return 0 if self.clock is None else self.clock.epoch_s * NS_PER_S + self.clock.now_ns
+        return 0 if self.clock is None else self.clock.unix_ns
 
     def _touch(self, directory: Directory) -> None:
         directory.mtime_ns = self.now_ns

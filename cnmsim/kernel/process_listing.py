@@ -48,7 +48,7 @@ def _stat(process: Process) -> str:
 def _start(process: Process) -> str:
     clock = process.clock
     begun_s = clock.epoch_s + process.started_ns // NS_PER_S
-    now_s = clock.epoch_s + clock.now_ns // NS_PER_S
+    now_s = clock.unix_s
     begun, now = (datetime.fromtimestamp(seconds, UTC) for seconds in (begun_s, now_s))
     return begun.strftime("%H:%M" if begun.date() == now.date() else "%b%d")
 

@@ -72,8 +72,7 @@ class DaemonLog(list[str]):
         """
         if _LEVELS.index(level) > _LEVELS.index(self.level):
             return
-        clock = self._machine.clock
-        time_ns = clock.epoch_s * NS_PER_S + clock.now_ns
+        time_ns = self._machine.clock.unix_ns
         shown = {"level": level, "msg": message, **dict(sorted(fields.items()))}
         text = f'time="{_stamp(time_ns)}" ' + " ".join(f"{key}={_quoted(value)}" for key, value in shown.items())
         self._machine.journal.add(JournalEntry(time_ns, "dockerd", self._daemon().pid, text, unit=UNIT))

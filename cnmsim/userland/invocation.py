@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Future
 
 if TYPE_CHECKING:
@@ -50,14 +49,6 @@ def find_program(process: Process, name: str) -> Program | None:
     if folder and folder not in ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"):
         return None
     return process.programs.get(base)
-
-
-def time_of_day_s(process: Process) -> int:
-    """Return the lab's time of day in whole seconds since 1970.
-
-    Computed with integers, because a float would round up at the end of a second.
-    """
-    return process.clock.epoch_s + process.clock.now_ns // NS_PER_S
 
 
 async def read_all(pipe: Pipe) -> bytes:

@@ -7,7 +7,7 @@ from random import Random
 
 from attrs import define, evolve, field
 
-from cnmsim.kernel.clock import NS_PER_S, Clock, Timer
+from cnmsim.kernel.clock import Clock, Timer
 from cnmsim.libnetwork.profile import profile
 from cnmsim.swarm.dispatcher import AssignmentsMessage, Dispatcher, SessionMessage
 from cnmsim.swarm.errors import SwarmError
@@ -151,7 +151,7 @@ class FakeAgent:
 
     def report(self, states: list[tuple[str, TaskState]]) -> None:
         """Report that tasks have reached states."""
-        now = self.clock.epoch_s * NS_PER_S + self.clock.now_ns
+        now = self.clock.unix_ns
         news = [
             (task_id, state)
             for task_id, state in states

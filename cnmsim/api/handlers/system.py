@@ -9,7 +9,6 @@ from cnmsim.api.message import Answer, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
 from cnmsim.engine.daemon.event_log import LoggedEvent
 from cnmsim.engine.rest.system import EventReading
-from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import NotFound
 from cnmsim.gojson.encode import encode
 from cnmsim.kernel.clock import NS_PER_S
@@ -47,7 +46,7 @@ async def _events(api: HostApi, reading: EventReading, outbox: Outbox) -> AsyncI
     clock = api.engine.clock
     timer, jumps = None, False
     if reading.until_ns is not None:
-        left_s = max(reading.until_ns - unix_ns(clock), 0) / NS_PER_S
+        left_s = max(reading.until_ns - clock.unix_ns, 0) / NS_PER_S
         timer = clock.call_later(left_s, outbox.close)
         jumps = left_s <= _LONGEST_JUMP_S
     try:

@@ -34,7 +34,6 @@ from cnmsim.engine.volumes.mounting import mount_present, prepare
 from cnmsim.engine.volumes.mounts import check_mount_options, check_mounts, mounts_of
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.schemas import read_container_create
-from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.namei import canonical
 from cnmsim.libnetwork.endpointsettings import is_user_defined
@@ -341,7 +340,7 @@ def _make(context: EngineContext, networking: Networking, request: CreateRequest
     container = Container(
         id=identity,
         name=name,
-        created_ns=unix_ns(context.clock),
+        created_ns=context.clock.unix_ns,
         image=image,
         config=config,
         host_config=shared_host_config(context.clock, host_config),

@@ -15,7 +15,7 @@ from cnmsim.engine.containers.execs import create_exec, start_exec
 from cnmsim.engine.containers.health import Health
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.standins.standin import StandIn, can_decide
-from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import EngineError
 from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.kernel.process import SIGKILL
@@ -59,7 +59,7 @@ class HealthMonitor:
     @property
     def _is_in_start_period(self) -> bool:
         started = self._container.started_ns or 0
-        return unix_ns(self._context.clock) - started < int(self._options.get("StartPeriod", 0))
+        return self._context.clock.unix_ns - started < int(self._options.get("StartPeriod", 0))
 
     def _schedule(self) -> None:
         if self._has_ended:
@@ -80,7 +80,7 @@ class HealthMonitor:
             "AttachStderr": True, "AttachStdout": True, "DetachKeys": "", "Env": None, "WorkingDir": "",
             "Cmd": command,
         }  # fmt: skip
-        began_ns = unix_ns(self._context.clock)
+        began_ns = self._context.clock.unix_ns
         output = bytearray()
         if not can_decide(self._context, self._container, command):
             self._assume(began_ns, f"{' '.join(test[1:])}: its programs are not simulated")
@@ -128,7 +128,7 @@ class HealthMonitor:
         if self._has_ended:
             return
         health, status = self.health, self.health.status
-        ended_ns = unix_ns(self._context.clock)
+        ended_ns = self._context.clock.unix_ns
         health.results.append(
             {"Start": rfc3339(began_ns), "End": rfc3339(ended_ns), "ExitCode": exit_code, "Output": output}
         )

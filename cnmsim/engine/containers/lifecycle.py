@@ -35,7 +35,6 @@ from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.networks.legacy_links import check_links
 from cnmsim.engine.volumes.mounting import mount_all, unmount_images, unmount_tmpfs
 from cnmsim.engine.wire.signals import parse_signal
-from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, SystemFault
 from cnmsim.kernel import devices, procfs, procsys, sysfs
 from cnmsim.kernel.clock import NS_PER_S
@@ -213,7 +212,7 @@ class Lifecycle:
             streams = self.open_streams(container)
         container.has_been_started = True
         container.change(Change.START)
-        container.started_ns = unix_ns(context.clock)
+        container.started_ns = context.clock.unix_ns
         container.exit_code, container.error = 0, ""
         start_control_group(container, context.machine)
         container.process = spawn_process(
@@ -280,13 +279,13 @@ class Lifecycle:
         container.log.end()
         if container.health is not None:
             container.health.end()
-        ran_s = (unix_ns(self.context.clock) - (container.started_ns or 0)) / NS_PER_S
+        ran_s = (self.context.clock.unix_ns - (container.started_ns or 0)) / NS_PER_S
         pause_s = container.restarts.pause_before_restart(status, ran_s, was_stopped=container.was_stopped)
         self.networking.release(container)
         self._drop_orphaned(namespace)
         self._unmount(container)
         container.exit_code = status
-        container.finished_ns = unix_ns(self.context.clock)
+        container.finished_ns = self.context.clock.unix_ns
         container.change(Change.EXIT if pause_s is None else Change.EXIT_TO_RESTART)
         if pause_s is not None:
             container.restart_count += 1

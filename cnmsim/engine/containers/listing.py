@@ -15,7 +15,6 @@ from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.containers.summary import summary_ports
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.gostrconv import NumError, atoi
 from cnmsim.libnetwork.profile import Profile
@@ -145,7 +144,7 @@ def prune_containers(context: EngineContext, lifecycle: Lifecycle, filters: Filt
     Raises `InvalidParameter`.
     """
     filters.validate(("label", "label!", "until"))
-    until = filters.until(unix_ns(context.clock), context.profile.invalid_until_text)
+    until = filters.until(context.clock.unix_ns, context.profile.invalid_until_text)
     deleted, reclaimed = [], 0
     for container in context.containers.newest_first():
         is_recent = until is not None and container.created_ns > until

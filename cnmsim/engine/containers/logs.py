@@ -14,7 +14,6 @@ from cnmsim.engine.logdrivers.driver import LogDriver, is_readable
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.logdrivers.storage import LogStorage
 from cnmsim.engine.logdrivers.tcp import TcpSender
-from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import NotSupported
 from cnmsim.kernel.clock import Clock
 
@@ -96,7 +95,7 @@ class ContainerLog:
 
     def _log_part(self, stream: str, text: bytes) -> None:
         """Log a line or a part of a long one. All parts of a line get the time of the first part."""
-        now_ns = unix_ns(self.clock)
+        now_ns = self.clock.unix_ns
         if text.endswith(b"\n"):
             self._add(stream, text, self._part_times.pop(stream, now_ns))
         else:
@@ -105,7 +104,7 @@ class ContainerLog:
     def end(self) -> None:
         """Log the lines that have no newline yet, because the process has ended."""
         for stream, text in self._partial.items():
-            self._add(stream, text, self._part_times.get(stream, unix_ns(self.clock)))
+            self._add(stream, text, self._part_times.get(stream, self.clock.unix_ns))
         self._partial.clear()
         self._part_times.clear()
         if self._driver is not None and self._driver.sender is not None:

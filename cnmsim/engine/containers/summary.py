@@ -17,7 +17,7 @@ from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.ports import parse_port
-from cnmsim.engine.wire.timestamps import human_duration, unix_ns
+from cnmsim.engine.wire.timestamps import human_duration
 from cnmsim.kernel.clock import NS_PER_S
 
 
@@ -48,7 +48,7 @@ def container_summary(
     view |= {
         "Labels": dict(container.config["Labels"] or {}),
         "State": container.state.value,
-        "Status": status_line(container, unix_ns(context.clock)),
+        "Status": status_line(container, context.clock.unix_ns),
         "HostConfig": {"NetworkMode": container.network_mode, **shown},
     }
     if context.profile.inspect_is_slim and api.at_least("1.52"):

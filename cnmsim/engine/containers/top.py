@@ -12,7 +12,7 @@ from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.processes import processes_of
 from cnmsim.engine.containers.resources import CPUS, cpu_usage_ns, memory_counters, memory_limit, split_cpu
 from cnmsim.engine.context import EngineContext
-from cnmsim.engine.wire.timestamps import ZERO_TIME, rfc3339, unix_ns
+from cnmsim.engine.wire.timestamps import ZERO_TIME, rfc3339
 from cnmsim.errors import SystemFault
 from cnmsim.kernel import process_listing
 from cnmsim.kernel.clock import NS_PER_S
@@ -87,7 +87,7 @@ def statistics(context: EngineContext, container: Container, *, has_previous: bo
             "storage_stats": {}, "cpu_stats": _NO_CPU, "precpu_stats": _NO_CPU, "memory_stats": {},
             "name": f"/{container.name}", "id": container.id,
         }  # fmt: skip
-    now_ns = unix_ns(context.clock)
+    now_ns = context.clock.unix_ns
     memory = {
         "usage": container.cgroup.memory,
         "stats": {**dict.fromkeys(_MEMORY_STATS, 0), **memory_counters(container)},

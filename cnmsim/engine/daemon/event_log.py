@@ -12,7 +12,6 @@ from typing import Any
 from attrs import define, field, frozen
 
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.kernel.clock import NS_PER_S, Clock
 
 #: Number of events that an engine keeps.
@@ -68,7 +67,7 @@ class EventLog:
         self, type_: str, action: str, actor: str, attributes: Mapping[str, str], *, scope: str = "local"
     ) -> None:
         """Log an event with the present time, and call the subscribers. `actor` is the id of the object concerned."""
-        event = LoggedEvent(type_, action, actor, dict(attributes), unix_ns(self.clock), scope)
+        event = LoggedEvent(type_, action, actor, dict(attributes), self.clock.unix_ns, scope)
         self.past.append(event)
         if self.unsaved is not None:
             self.unsaved.append(event)

@@ -34,7 +34,6 @@ from cnmsim.engine.networks.networks import PREDEFINED, created_ns
 from cnmsim.engine.volumes.mounting import mount_present
 from cnmsim.engine.volumes.volumes import Volume
 from cnmsim.engine.wire.schemas import ENDPOINT_SETTINGS, HOST_CONFIG, container_config, read
-from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.gojson.unmarshal import Struct
 from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.kernel.clock import NS_PER_S
@@ -249,7 +248,7 @@ def _restore_container(engine: Engine, saved: SavedContainer, image: Image) -> N
     container.state = saved.state
     if saved.ran:
         container.state = ContainerState.EXITED
-        container.finished_ns = unix_ns(engine.clock)
+        container.finished_ns = engine.clock.unix_ns
         for settings in container.networks.values():
             settings.clean()
         if container.is_managed:

@@ -17,7 +17,7 @@ from cnmsim.engine.daemon.event_log import EventLog
 from cnmsim.engine.images.catalogue import FILES, ImageCatalogue, ImageMeaning
 from cnmsim.engine.images.platform import HOST_PLATFORM, Platform
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.files import FileSystem
@@ -207,7 +207,7 @@ class ImageStore:
         image = self._images.get(identity)
         if image is None:
             meaning = self.catalogue.meaning(reference.repository, reference.tag)
-            image = Image(identity, meaning, unix_ns(self.events.clock), reference.repository)
+            image = Image(identity, meaning, self.events.clock.unix_ns, reference.repository)
             image.platform = (platform.system, platform.architecture, platform.variant)
             self._images[identity] = image
         for other in self._images.values():
@@ -221,7 +221,7 @@ class ImageStore:
     def nothing(self) -> Image:
         """Return a new image without id, tags and configuration, for a container that was created without one."""
         meaning = ImageMeaning(command=(), entrypoint=())
-        return Image("", meaning, unix_ns(self.events.clock), "")
+        return Image("", meaning, self.events.clock.unix_ns, "")
 
     def find(self, name: str) -> Image | None:
         """Return the image with this reference, id or unique id prefix, `None` if there is none."""
@@ -349,7 +349,7 @@ class ImageStore:
         accepted = filters or Filters()
         accepted.validate(("dangling", "label", "label!", "until"))
         only_dangling = accepted.boolean("dangling", default=True)
-        until = accepted.until(unix_ns(self.events.clock), invalid_until_text)
+        until = accepted.until(self.events.clock.unix_ns, invalid_until_text)
         unused = [
             image
             for image in self._images.values()

@@ -13,7 +13,7 @@ from attrs import define, field
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from cnmsim.gostrconv import NumError, parse_bool
 from cnmsim.kernel.address import format_ip, format_mac
@@ -161,7 +161,7 @@ class Networks:
         """Remove the user-defined networks without endpoints that pass the filters. Return the API's report."""
         accepted = filters or Filters()
         accepted.validate(("label", "label!", "until"))
-        until = accepted.until(unix_ns(self.context.clock), self.context.profile.invalid_until_text)
+        until = accepted.until(self.context.clock.unix_ns, self.context.profile.invalid_until_text)
         deleted: list[str] = []
         for network in list(self.context.controller.networks):
             if network.config_only or network.is_dynamic or network.name in PREDEFINED or network.endpoints:

@@ -17,7 +17,7 @@ from attrs import define, field
 from cnmsim.engine.containers.names import hex_id
 from cnmsim.engine.daemon.event_log import EventLog
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.gostrconv import parse_bool
 from cnmsim.kernel.files import FileSystem
@@ -102,7 +102,7 @@ class VolumeStore:
             _check_options(name, options or {})
             volume = Volume(
                 name,
-                unix_ns(self.events.clock),
+                self.events.clock.unix_ns,
                 None if labels is None else dict(labels),
                 None if options is None else dict(options),
             )

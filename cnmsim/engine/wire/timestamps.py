@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.gostrconv import NumError, atoi
-from cnmsim.kernel.clock import NS_PER_S, Clock
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.libnetwork.profile import Profile
 
 #: Go's zero time.
@@ -21,11 +21,6 @@ _UNIX_TIME = re.compile(r"([+-]?[0-9]+)(?:\.([0-9]+))?")
 #: The last second, since 1970, that can be written with four digits of the year, and Go's longest duration.
 _LAST_S, _LONGEST_S = 253402300799, (1 << 63) / NS_PER_S
 _LAYOUTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
-
-
-def unix_ns(clock: Clock) -> int:
-    """Return a clock's present virtual time in nanoseconds since 1970."""
-    return clock.epoch_s * NS_PER_S + clock.now_ns
 
 
 def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False) -> str:

@@ -250,7 +250,7 @@ class Xfrm:
             return None
         try:
             payload = state.encrypt(packet.payload, packet.protocol)
-            state.last_used_s = int(namespace.clock.wall_s)
+            state.last_used_s = namespace.clock.unix_s
         except OverflowError as error:
             self._drop(packet, "XfrmOutStateSeqError", DropReason.SEQUENCE, str(error), decision=_state_text(state))
             return None
@@ -307,7 +307,7 @@ class Xfrm:
             self._drop(packet, "XfrmInStateProtoError", DropReason.MALFORMED, str(error), decision=_state_text(state))
             return
         state.record_sequence(sequence)
-        state.last_used_s = int(self._namespace.clock.wall_s)
+        state.last_used_s = self._namespace.clock.unix_s
         self._receive_inner(packet, payload, protocol, state, sequence)
 
     def _receive_inner(self, packet: Packet, payload: bytes, protocol: int, state: XfrmState, sequence: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import CnmsimError
-from cnmsim.kernel.clock import NS_PER_S, Clock
+from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Cancelled, Future
 from cnmsim.kernel.task import Task as Coroutine
 from cnmsim.swarm.manager.logbroker import LogMessage, LogOptions
@@ -222,7 +222,7 @@ class TaskManager:
     def _set_status(self, status: TaskStatus) -> None:
         if status == self.task.status:
             return
-        status = evolve(status, timestamp_ns=self.clock.epoch_s * NS_PER_S + self.clock.now_ns)
+        status = evolve(status, timestamp_ns=self.clock.unix_ns)
         self.task = evolve(self.task, status=status)
         self.report(self.task.id, status)
 
@@ -272,8 +272,8 @@ def resolve_controller(
             status = evolve(status, state=TaskState.REJECTED)
         elif task.status.state <= TaskState.RUNNING:
             status = evolve(status, state=TaskState.FAILED)
-        return None, evolve(status, timestamp_ns=clock.epoch_s * NS_PER_S + clock.now_ns)
+        return None, evolve(status, timestamp_ns=clock.unix_ns)
     if task.status.state < TaskState.ACCEPTED:
         status = evolve(status, state=TaskState.ACCEPTED, message="accepted", err="")
-        status = evolve(status, timestamp_ns=clock.epoch_s * NS_PER_S + clock.now_ns)
+        status = evolve(status, timestamp_ns=clock.unix_ns)
     return controller, status

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from attrs import define, evolve, field, frozen
 
-from cnmsim.kernel.clock import NS_PER_S, Clock, Timer
+from cnmsim.kernel.clock import Clock, Timer
 from cnmsim.swarm.errors import NotLeader, ObjectExists, ObjectNotFound, SequenceConflict
 from cnmsim.swarm.objects import Cluster, Config, Network, Node, Secret, Service, Task
 from cnmsim.swarm.store.tables import Table, TaskTable, network_table, service_table
@@ -113,7 +113,7 @@ class Store:
     @property
     def now_ns(self) -> int:
         """The current time in nanoseconds since 1970."""
-        return self.clock.epoch_s * NS_PER_S + self.clock.now_ns
+        return self.clock.unix_ns
 
     def _stamp(self) -> int:
         """Return the timestamp for a change: the current time, or 1 ns after the last timestamp if that is later.

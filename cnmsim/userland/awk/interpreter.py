@@ -13,7 +13,6 @@ from cnmsim.userland.awk.parser import Node, Program, unescape
 from cnmsim.userland.awk.state import ProgramState
 from cnmsim.userland.awk.streams import Streams
 from cnmsim.userland.awk.values import AwkError, Number, Text, Value, compare, number_of, sprintf, string_of, truth
-from cnmsim.userland.invocation import time_of_day_s
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -392,9 +391,9 @@ class Interpreter(ProgramState):
         if name in ("rand", "srand"):
             return self.process.machine.random.random() if name == "rand" else 0.0
         if name == "systime":
-            return float(time_of_day_s(self.process))
+            return float(self.process.clock.unix_s)
         if name == "strftime":
-            seconds = number_of(values[1]) if len(values) > 1 else time_of_day_s(self.process)
+            seconds = number_of(values[1]) if len(values) > 1 else self.process.clock.unix_s
             return time.strftime(texts[0] if texts else "%c", time.gmtime(seconds))
         if name == "fflush":
             return 0.0

@@ -10,7 +10,6 @@ from attrs import define, evolve, field
 from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, parse_ip
 from cnmsim.userland.bind.client import Client, resolve_servers, type_name
-from cnmsim.userland.invocation import time_of_day_s
 from cnmsim.userland.libc.resolver import draw_query_id, read_config, reverse_name
 
 if TYPE_CHECKING:
@@ -234,7 +233,7 @@ async def main(process: Process) -> int:
         process.write(_banner(process, request))
     process.write(_answer_text(answer, request))
     if "stats" in request.flags:
-        when = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(time_of_day_s(process)))
+        when = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(process.clock.unix_s))
         where, transport = request.server or client.server, "TCP" if client.uses_tcp else "UDP"
         process.write(
             f";; Query time: {client.query_time_ms} msec\n;; SERVER: {client.server}#{request.port}({where}) "

@@ -15,7 +15,7 @@ from cnmsim.kernel.permissions import EXECUTE, READ, allows
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.inodes import for_each_operand, inode_of, parse_mode, walk
 from cnmsim.userland.busybox.system import parse_date
-from cnmsim.userland.invocation import absolute_path, invoked_name, time_of_day_s
+from cnmsim.userland.invocation import absolute_path, invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ async def touch(process: Process) -> int:
     mtime_ns = files.now_ns
     text = options.get("d") or options.get("t")
     if text is not None:
-        seconds = parse_date(text, time_of_day_s(process), _touch_form(text) if "t" in options else None)
+        seconds = parse_date(text, process.clock.unix_s, _touch_form(text) if "t" in options else None)
         if seconds is None:
             return complain(process, f"invalid date '{text}'")
         mtime_ns = seconds * NS_PER_S

@@ -22,7 +22,7 @@ from cnmsim.userland.busybox.inodes import (
     type_name,
     walk,
 )
-from cnmsim.userland.invocation import absolute_path, time_of_day_s
+from cnmsim.userland.invocation import absolute_path
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _time_text(process: Process, inode: Inode, *, is_full: bool) -> str:
     parts = time.gmtime(seconds)
     if is_full:
         return time.strftime("%Y-%m-%d %H:%M:%S +0000", parts)
-    is_recent = -900 <= time_of_day_s(process) - seconds <= _HALF_YEAR_S
+    is_recent = -900 <= process.clock.unix_s - seconds <= _HALF_YEAR_S
     return time.strftime(f"%b {parts.tm_mday:2d} {'%H:%M' if is_recent else ' %Y'}", parts)
 
 

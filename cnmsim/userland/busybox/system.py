@@ -12,7 +12,7 @@ from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.procfs import CPUS, KERNEL_RELEASE, KERNEL_VERSION, MEMORY_KIB
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
-from cnmsim.userland.invocation import absolute_path, time_of_day_s
+from cnmsim.userland.invocation import absolute_path
 from cnmsim.userland.libc.getopt import UsageError, getopt
 
 
@@ -72,8 +72,8 @@ async def whoami(process: Process) -> int:
 
 def format_date(process: Process, form: str) -> str:
     """Format the lab's current time with `form`, a format of strftime(3) in which `%N` stands for nanoseconds."""
-    now = time.gmtime(time_of_day_s(process))
-    form = form.replace("%s", str(time_of_day_s(process))).replace("%N", f"{process.clock.now_ns % 10**9:09d}")
+    now = time.gmtime(process.clock.unix_s)
+    form = form.replace("%s", str(process.clock.unix_s)).replace("%N", f"{process.clock.now_ns % 10**9:09d}")
     form = form.replace("%e", f"{now.tm_mday:2d}").replace("%Z", "UTC").replace("%z", "+0000")
     return time.strftime(form, now)
 
@@ -87,7 +87,7 @@ async def date(process: Process) -> int:
         )
     except UsageError as error:
         return show_usage(process, synopsis, str(error))
-    seconds, nanoseconds = time_of_day_s(process), process.clock.now_ns % 10**9
+    seconds, nanoseconds = process.clock.unix_s, process.clock.now_ns % 10**9
     if "d" in options or (options.operands and not options.operands[0].startswith("+")):
         text = options.get("d") or options.operands[0]
         parsed = parse_date(text, seconds, options.get("D"))

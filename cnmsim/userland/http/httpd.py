@@ -19,7 +19,7 @@ from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.userland.busybox.applet import complain, read_options
 from cnmsim.userland.http.message import REASONS, HttpError, Message, Stream, http_date
-from cnmsim.userland.invocation import absolute_path, read_all, time_of_day_s
+from cnmsim.userland.invocation import absolute_path, read_all
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -86,7 +86,7 @@ class _Server:
 
     def _head(self, status: int, headers: list[str]) -> bytes:
         lines = [
-            f"HTTP/1.1 {status} {REASONS[status]}", f"Date: {http_date(time_of_day_s(self.process))}",
+            f"HTTP/1.1 {status} {REASONS[status]}", f"Date: {http_date(self.process.clock.unix_s)}",
             "Connection: close", *headers, "", "",
         ]  # fmt: skip
         return "\r\n".join(lines).encode()

@@ -14,7 +14,6 @@ from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.process import SIGINT, SIGTERM
 from cnmsim.userland.http.message import REASONS, HttpError, Message, Stream, http_date
-from cnmsim.userland.invocation import time_of_day_s
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -136,9 +135,9 @@ async def until_signal(process: Process) -> int:
 
 def stamp(process: Process, form: str) -> str:
     """Return the current UTC time in `form`, a format of strftime(3)."""
-    return time.strftime(form, time.gmtime(time_of_day_s(process)))
+    return time.strftime(form, time.gmtime(process.clock.unix_s))
 
 
 def date_header(process: Process) -> str:
     """Return the `Date` header with the current time, as a header line."""
-    return f"Date: {http_date(time_of_day_s(process))}"
+    return f"Date: {http_date(process.clock.unix_s)}"

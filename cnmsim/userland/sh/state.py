@@ -125,7 +125,7 @@ class ShellState(ABC):
         computed["RANDOM"] = lambda: str(self.random.next())
         assigned["RANDOM"] = lambda value: self.random.seed(int(value) if is_number(value) else 0)
         computed["LINENO"] = lambda: str(self.line_number or 1)
-        computed["EPOCHSECONDS"] = lambda: str(process.clock.epoch_s + process.clock.now_ns // NS_PER_S)
+        computed["EPOCHSECONDS"] = lambda: str(process.clock.unix_s)
         self.variables.setdefault("PPID", str(process.pid_namespace.id_of(process.parent)))
         if not self.is_bash:
             return

@@ -114,7 +114,7 @@ def _priority(text: str) -> int:
 def _moment(process: Process, text: str | None) -> int | None:
     if text is None:
         return None
-    now_ns = process.clock.epoch_s * NS_PER_S + process.clock.now_ns
+    now_ns = process.clock.unix_ns
     if text == "now":
         return now_ns
     if text.startswith("-") and text.endswith("s") and is_number(text[1:-1]):

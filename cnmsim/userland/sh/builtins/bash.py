@@ -148,8 +148,7 @@ async def _printf(shell: Shell, words: list[str], streams: Streams) -> int:
         shell.complain(streams, "printf: usage: printf [-v var] format [arguments]")
         return 2
     errors: list[str] = []
-    clock = shell.process.clock
-    now_s = clock.epoch_s + clock.now_ns // 10**9
+    now_s = shell.process.clock.unix_s
     try:
         text = format_printf(arguments[0], arguments[1:], errors=errors, quote=backslash_quoted, now_s=now_s)
     except FormatError as error:
