@@ -7,6 +7,7 @@ from typing import NoReturn, TypeAlias
 
 from attrs import define, field
 
+from cnmsim.gostrconv import quote
 from cnmsim.gotemplate.functions import BUILTINS, Function
 from cnmsim.gotemplate.nodes import (
     Action,
@@ -29,7 +30,7 @@ from cnmsim.gotemplate.nodes import (
     Variable,
 )
 from cnmsim.gotemplate.parser import parse
-from cnmsim.gotemplate.values import Struct, Value, format_value, is_true, quote, type_name
+from cnmsim.gotemplate.values import Struct, Value, format_value, is_true, type_name
 
 _MAX_CALL_DEPTH = 100_000
 

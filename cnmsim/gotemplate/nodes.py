@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from cnmsim.gotemplate.values import Value, quote
+from cnmsim.gostrconv import quote
+from cnmsim.gotemplate.values import Value
 
 
 class TemplateError(Exception):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection
 from typing import NoReturn
 
+from cnmsim.gostrconv import quote
 from cnmsim.gotemplate.lexer import Token, tokenize
 from cnmsim.gotemplate.nodes import (
     Action,
@@ -28,7 +29,6 @@ from cnmsim.gotemplate.nodes import (
     Text,
     Variable,
 )
-from cnmsim.gotemplate.values import quote
 
 _BEGINS_TERM = frozenset(
     {"bool", "dot", "field", "identifier", "number", "nil", "raw", "rune", "string", "variable", "("}

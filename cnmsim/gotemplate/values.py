@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import TypeAlias, Union
 
 from attrs import frozen
+
+from cnmsim.gostrconv import quote
 
 
 @frozen
@@ -34,11 +35,6 @@ def type_name(value: Value) -> str:
 def is_true(value: Value) -> bool:
     """Return True if `{{if}}` regards a value as true: a struct, or a value that is not zero, empty or nil."""
     return True if isinstance(value, Struct) else bool(value)
-
-
-def quote(text: str) -> str:
-    """Format a string as Go's `%q` does."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def format_value(value: Value) -> str:

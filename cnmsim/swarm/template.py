@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from attrs import evolve
 
 from cnmsim.errors import SystemFault
+from cnmsim.gostrconv import quote
 from cnmsim.gotemplate import Function, Struct, TemplateError, Value, execute
-from cnmsim.gotemplate.values import quote
 from cnmsim.swarm.objects import ContainerSpec, Driver, NodeDescription, Task
 
 T = TypeVar("T")

@@ -10,56 +10,17 @@ import re
 from attrs import frozen
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.gostrconv import quote
 
 _SYSTEMS = frozenset(
-    [
-        "aix",
-        "android",
-        "darwin",
-        "dragonfly",
-        "freebsd",
-        "hurd",
-        "illumos",
-        "ios",
-        "js",
-        "linux",
-        "nacl",
-        "netbsd",
-        "openbsd",
-        "plan9",
-        "solaris",
-        "windows",
-        "zos",
-    ]
-)
+    ["aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl", "netbsd",
+     "openbsd", "plan9", "solaris", "windows", "zos"]
+)  # fmt: skip
 _ARCHITECTURES = frozenset(
-    [
-        "386",
-        "amd64",
-        "amd64p32",
-        "arm",
-        "armbe",
-        "arm64",
-        "arm64be",
-        "ppc64",
-        "ppc64le",
-        "loong64",
-        "mips",
-        "mipsle",
-        "mips64",
-        "mips64le",
-        "mips64p32",
-        "mips64p32le",
-        "ppc",
-        "riscv",
-        "riscv64",
-        "s390",
-        "s390x",
-        "sparc",
-        "sparc64",
-        "wasm",
-    ]
-)
+    ["386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "ppc64", "ppc64le", "loong64", "mips",
+     "mipsle", "mips64", "mips64le", "mips64p32", "mips64p32le", "ppc", "riscv", "riscv64", "s390", "s390x",
+     "sparc", "sparc64", "wasm"]
+)  # fmt: skip
 #: Other names of architectures, with the variant that the name implies.
 _ALIASES = {
     "i386": ("386", ""), "x86_64": ("amd64", None), "x86-64": ("amd64", None), "aarch64": ("arm64", None),
@@ -97,19 +58,19 @@ class Platform:
         """
         system_pattern, pattern = patterns
         if "*" in text:
-            raise _invalid(f"{_quoted(text)}: wildcards not yet supported")
+            raise _invalid(f"{quote(text)}: wildcards not yet supported")
         parts = text.split("/", 3)
         first = re.match(system_pattern, parts[0])
         if first is None:
             raise _invalid(
-                f"{_quoted(parts[0])} is an invalid OS component of {_quoted(text)}: OSAndVersion specifier "
-                f"component must match {_quoted(system_pattern)}"
+                f"{quote(parts[0])} is an invalid OS component of {quote(text)}: OSAndVersion specifier "
+                f"component must match {quote(system_pattern)}"
             )
         for part in parts[1:]:
             if re.match(pattern, part) is None:
                 raise _invalid(
-                    f"{_quoted(part)} is an invalid component of {_quoted(text)}: platform specifier component must "
-                    f"match {_quoted(pattern)}"
+                    f"{quote(part)} is an invalid component of {quote(text)}: platform specifier component must "
+                    f"match {quote(pattern)}"
                 )
         system, version = {"macos": "darwin"}.get(first[1].lower(), first[1].lower()), first[2] or ""
         if len(parts) == 1:
@@ -117,14 +78,14 @@ class Platform:
                 return cls(system, version=version)
             architecture, variant = _architecture(parts[0], "")
             if architecture not in _ARCHITECTURES:
-                raise _invalid(f"{_quoted(text)}: unknown operating system or architecture")
+                raise _invalid(f"{quote(text)}: unknown operating system or architecture")
             return cls("linux", architecture, variant)
         if len(parts) == 2:
             return cls(system, *_architecture(parts[1], ""), version)
         if len(parts) == 3:
             architecture, variant = _architecture(parts[1], parts[2])
             return cls(system, architecture, variant or ("v8" if architecture == "arm64" else ""), version)
-        raise _invalid(f"{_quoted(text)}: cannot parse platform specifier")
+        raise _invalid(f"{quote(text)}: cannot parse platform specifier")
 
     def runs(self, other: Platform) -> bool:
         """Return True if an image for `other` can run where this platform was requested (`platforms.Only`)."""
@@ -149,7 +110,3 @@ def _architecture(name: str, variant: str) -> tuple[str, str]:
 
 def _invalid(text: str) -> InvalidParameter:
     return InvalidParameter(f"{text}: invalid argument")
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
