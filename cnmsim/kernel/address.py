@@ -44,6 +44,29 @@ def format_ip(address: Address) -> str:
     return socket.inet_ntop(socket.AF_INET6 if len(address) == 16 else socket.AF_INET, address)
 
 
+def literal_address(text: str) -> Address | None:
+    """Parse an IP address. Return `None` if the text is something else, e.g. a host name."""
+    try:
+        return parse_ip(text)
+    except ValueError:
+        return None
+
+
+def bracketed(address: Address) -> str:
+    """Format an address as in a URL: IPv6 addresses are enclosed in brackets."""
+    return f"[{format_ip(address)}]" if len(address) == 16 else format_ip(address)
+
+
+def format_endpoint(address: Address, port: int) -> str:
+    """Format an address and a port as `10.0.0.1:80` or `[::1]:80`."""
+    return f"{bracketed(address)}:{port}"
+
+
+def join_host_port(host: str, port: int | str) -> str:
+    """Join a host and a port as `name:80`, `10.0.0.1:80` or `[::1]:80` (Go `net.JoinHostPort`)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 _MAC = re.compile("[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}")
 
 

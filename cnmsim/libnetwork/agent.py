@@ -15,9 +15,8 @@ from attrs import define, evolve, field, frozen
 from attrs.converters import optional
 
 from cnmsim.errors import EngineError, NotFound, SystemFault
-from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip
+from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_endpoint, format_ip
 from cnmsim.kernel.errno_text import go_strerror
-from cnmsim.kernel.sockets.base import address_text
 from cnmsim.kernel.vxlan import VXLAN_PORT
 from cnmsim.libnetwork.driver import DataPath, TableWatcher, node_discovery, table_watcher
 from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, TableOperation, WatchEvent
@@ -140,7 +139,7 @@ class Agent:
             raise SystemFault(
                 "failed to create memberlist: Could not set up network transport: failed to obtain an address: "
                 f'Failed to start TCP listener on "{format_ip(listened_on)}" port {gossip.port}: '
-                f"listen tcp {address_text(listened_on, gossip.port)}: bind: {go_strerror(error)}"
+                f"listen tcp {format_endpoint(listened_on, gossip.port)}: bind: {go_strerror(error)}"
             ) from None
         self._replaces = controller.profile.table_updates_are_replaced
         self.db.watch(ENDPOINT_TABLE, "", self._replace_record if self._replaces else self._apply_message)

@@ -13,7 +13,7 @@ from struct import Struct
 
 from attrs import frozen
 
-from cnmsim.kernel.address import Address, parse_ip
+from cnmsim.kernel.address import Address, literal_address
 
 A, PTR, MX, AAAA = 1, 12, 15, 28
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
@@ -157,20 +157,13 @@ def reversed_address(name: str) -> Address | None:
     """
     if name.endswith(".in-addr.arpa."):
         labels = name.removesuffix(".in-addr.arpa.").split(".")
-        return _parse_or_none(".".join(reversed(labels))) if len(labels) == 4 else None
+        return literal_address(".".join(reversed(labels))) if len(labels) == 4 else None
     if name.endswith(".ip6.arpa."):
         digits = name.removesuffix(".ip6.arpa.").split(".")
         if len(digits) != 32 or any(len(digit) != 1 or digit not in "0123456789abcdef" for digit in digits):
             return None
         return bytes.fromhex("".join(reversed(digits)))
     return None
-
-
-def _parse_or_none(text: str) -> Address | None:
-    try:
-        return parse_ip(text)
-    except ValueError:
-        return None
 
 
 def rcode_of(wire: bytes) -> int | None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from attrs import define, field, frozen
 
 from cnmsim.digits import is_number
-from cnmsim.kernel.address import Address, Mac, format_ip, parse_ip
+from cnmsim.kernel.address import Address, Mac, bracketed, parse_ip
 from cnmsim.kernel.files import File
 from cnmsim.libnetwork.readable import to_addresses, to_optional_address, to_optional_mac, to_text_map, to_texts
 
@@ -261,6 +261,4 @@ class SandboxOptions:
 
 
 def _bracketed(address: Address | None) -> str:
-    if address is None:
-        return ""
-    return f"[{format_ip(address)}]" if len(address) == 16 else format_ip(address)
+    return "" if address is None else bracketed(address)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cnmsim.errors import EngineError
-from cnmsim.kernel.address import format_ip, from_int
+from cnmsim.kernel.address import format_ip, from_int, join_host_port
 from cnmsim.lab import Lab
 from cnmsim.libnetwork.profile import DEFAULT_VERSION
 from cnmsim.observe.diagnosis.verdict import Verdict
@@ -315,7 +315,7 @@ class DockerHostMachine(RuleBasedStateMachine):
             if (address := self.container(second).ip(network, family=family))
         ]
         for network, address in addresses:
-            destination = f"[{address}]:80" if ":" in address else f"{address}:80"
+            destination = join_host_port(address, 80)
             walk = self.lab.trace(self.container(first), destination, protocol="tcp", timeout_s=2)
             if network in source.joined:
                 assert walk.verdict is Verdict.ANSWERED, f"{first} does not reach {second} on {network}:\n{walk}"

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from cnmsim.digits import is_number
 from cnmsim.errors import EngineError, InvalidParameter, SystemFault
-from cnmsim.kernel.address import Address, Prefix, format_ip, is_link_local, parse_ip
+from cnmsim.kernel.address import Address, Prefix, format_ip, is_link_local, join_host_port, parse_ip
 from cnmsim.kernel.device import Device, Nic
 from cnmsim.kernel.namespace import NetworkNamespace
 
@@ -44,7 +44,7 @@ class HostPort:
     port: str
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return join_host_port(self.host, self.port)
 
 
 def _split(text: str) -> HostPort | None:

@@ -16,8 +16,7 @@ from cnmsim.engine.cluster.events import ClusterEvents
 from cnmsim.engine.cluster.executor import EngineExecutor
 from cnmsim.engine.cluster.node_files import remove_node_files, show_node_files
 from cnmsim.errors import CnmsimError, Conflict, EngineError, InvalidParameter, SystemFault, Unavailable
-from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
-from cnmsim.kernel.sockets.base import address_text
+from cnmsim.kernel.address import Address, Prefix, format_endpoint, format_ip, parse_ip
 from cnmsim.kernel.task import wait_for
 from cnmsim.libnetwork.agent import AgentConfig
 from cnmsim.libnetwork.agent import EncryptionKey as AgentKey
@@ -336,7 +335,7 @@ class Cluster:
             socket.connect((address, port))
             return format_ip(socket.local)
         except OSError as error:
-            text = f"dial udp {address_text(address, port)}: connect: {(error.strerror or '').lower()}"
+            text = f"dial udp {format_endpoint(address, port)}: connect: {(error.strerror or '').lower()}"
             raise SystemFault(f"could not find local IP address: {text}") from None
         finally:
             socket.close()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import IPV4_BROADCAST, format_ip, is_multicast
+from cnmsim.kernel.address import IPV4_BROADCAST, format_endpoint, format_ip, is_multicast
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.ipvs.connection import IpvsConnection
 from cnmsim.kernel.ipvs.icmp import ERRORS
-from cnmsim.kernel.ipvs.service import Method, Service, endpoint_text
+from cnmsim.kernel.ipvs.service import Method, Service
 from cnmsim.kernel.ipvs.state import IpvsState
 from cnmsim.kernel.ipvs.sysctls import PREFIX
 from cnmsim.kernel.ipvs.transmit import Transmitter
@@ -166,7 +166,7 @@ class Hooks:
         destination.counters.connections += 1
         if self._namespace.clock.context is not None:
             self._namespace.report(
-                Step.NOTE, f"IPVS chooses {endpoint_text(connection.real, connection.real_port)}", packet,
+                Step.NOTE, f"IPVS chooses {format_endpoint(connection.real, connection.real_port)}", packet,
                 decision=f"{service} -> {destination}",
             )  # fmt: skip
         return connection
@@ -195,7 +195,7 @@ class Hooks:
     def _report_reuse(self, connection: IpvsConnection, packet: Packet) -> None:
         """Report that a new connection from the same client port goes to the previous connection's destination."""
         if self._namespace.clock.context is not None and connection.state in _CLOSED_STATES:
-            endpoint = endpoint_text(connection.real, connection.real_port)
+            endpoint = format_endpoint(connection.real, connection.real_port)
             self._namespace.report(
                 Step.NOTE, f"IPVS reuses {endpoint}, the destination of the previous connection from this port",
                 packet, decision=f"{PREFIX}conn_reuse_mode = 0",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.address import Address, format_endpoint
 from cnmsim.kernel.interning import InternedMultiMap
 
 if TYPE_CHECKING:
@@ -55,11 +55,6 @@ class Counters:
         self.connections = self.in_packets = self.out_packets = self.in_bytes = self.out_bytes = 0
 
 
-def endpoint_text(address: Address, port: int) -> str:
-    """Format an address and a port as `10.0.1.4:80` or `[fd01::4]:80`."""
-    return f"[{format_ip(address)}]:{port}" if len(address) == 16 else f"{format_ip(address)}:{port}"
-
-
 @define(eq=False)
 class Destination:
     """A real server of one service.
@@ -88,7 +83,7 @@ class Destination:
         return (self.active << 8) + self.inactive
 
     def __str__(self) -> str:
-        return f"{endpoint_text(self.address, self.port)} {self.method.title} weight {self.weight}"
+        return f"{format_endpoint(self.address, self.port)} {self.method.title} weight {self.weight}"
 
 
 #: The key of a service in its namespace: family, firewall mark, protocol, address, port.
@@ -138,7 +133,7 @@ class Service:
     def __str__(self) -> str:
         if self.fwmark:
             return f"FWM {self.fwmark}{' IPv6' if self.family == 6 else ''} {self.scheduler.name}"
-        return f"{PROTOCOL_NAMES[self.protocol]} {endpoint_text(self.address, self.port)} {self.scheduler.name}"
+        return f"{PROTOCOL_NAMES[self.protocol]} {format_endpoint(self.address, self.port)} {self.scheduler.name}"
 
     def add_entry(self, address: Address, port: int, terms: DestinationParameters) -> bool:
         """Add a destination with the weight and method in `terms`.

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip, is_multicast, parse_ip
+from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_endpoint, format_ip, is_multicast, parse_ip
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.fibrules import decision_text
 from cnmsim.kernel.skbuff import Packet
@@ -49,11 +49,6 @@ def unmapped(address: Address) -> Address:
     return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
 
 
-def address_text(address: Address, port: int) -> str:
-    """Format an address and a port as `10.0.0.1:80` or `[::1]:80`."""
-    return f"[{format_ip(address)}]:{port}" if len(address) == 16 else f"{format_ip(address)}:{port}"
-
-
 class Socket(ABC):
     """A communication endpoint. It is closed when its `owner`, the process that created it, ends.
 
@@ -86,7 +81,7 @@ class Socket(ABC):
             owner.sockets.append(self)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {address_text(self.local, self.local_port)}>"
+        return f"<{type(self).__name__} {format_endpoint(self.local, self.local_port)}>"
 
     @property
     def owner_label(self) -> str:

@@ -6,10 +6,10 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import Address
+from cnmsim.kernel.address import Address, format_endpoint
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.skbuff import Packet
-from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress, address_text
+from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress
 from cnmsim.kernel.sockets.errors import os_error
 from cnmsim.kernel.sockets.tcp_connection import TcpConnection
 from cnmsim.kernel.sockets.tcp_keepalive import Keepalive
@@ -65,7 +65,7 @@ class TcpSocket(Socket):
         if self._connection is not None:
             return self._connection.label
         doing = "listening on" if self.is_listening else "bound to"
-        return f"socket: {self.owner_label} {doing} {address_text(self.local, self.local_port)}"
+        return f"socket: {self.owner_label} {doing} {format_endpoint(self.local, self.local_port)}"
 
     @property
     def excludes_reuse(self) -> bool:

@@ -12,11 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import Address
+from cnmsim.kernel.address import Address, format_endpoint
 from cnmsim.kernel.clock import Timer
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, build_ip, flag_text
-from cnmsim.kernel.sockets.base import address_text
 from cnmsim.kernel.sockets.congestion import CongestionWindow
 from cnmsim.kernel.sockets.errors import os_error
 from cnmsim.kernel.sockets.rtt import RttEstimator
@@ -124,7 +123,7 @@ class TcpSender(ABC):
         """The name of the socket in traces."""
         user = self.socket or self.listener
         owner = user.owner_label if user is not None else "kernel"
-        local, remote = address_text(self.local, self.local_port), address_text(self.remote, self.remote_port)
+        local, remote = format_endpoint(self.local, self.local_port), format_endpoint(self.remote, self.remote_port)
         return f"socket: {owner} {self.state.value} {local} to {remote}"
 
     @property

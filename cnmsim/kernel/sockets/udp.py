@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, ClassVar
 
-from cnmsim.kernel.address import Address
+from cnmsim.kernel.address import Address, format_endpoint
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.offload.cached_route import RouteCache
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.skbuff import Packet
-from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress, address_text
+from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo, QueuedError, icmp_errno, os_error
 from cnmsim.kernel.transport import udp_message
 
@@ -59,10 +59,10 @@ class UdpSocket(Socket):
     @property
     def label(self) -> str:
         """The name of the socket in traces."""
-        where = address_text(self.local, self.local_port)
+        where = format_endpoint(self.local, self.local_port)
         if self.remote is None:
             return f"socket: {self.owner_label} bound to {where}"
-        return f"socket: {self.owner_label} {where} connected to {address_text(self.remote, self.remote_port)}"
+        return f"socket: {self.owner_label} {where} connected to {format_endpoint(self.remote, self.remote_port)}"
 
     def bind(self, address: SocketAddress) -> None:
         """Bind to a local address and port (port 0: an ephemeral one).

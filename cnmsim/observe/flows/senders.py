@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, family_of, format_ip, parse_ip
+from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, family_of, format_ip, literal_address
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.offload.datagram_path import OpaqueDatagrams
 from cnmsim.kernel.task import Future
@@ -53,7 +53,7 @@ class Sender:
             if flow.start_s:
                 await process.sleep(flow.start_s)
             record.begun_ns = process.clock.now_ns
-            address = self.address or _literal(self.target.host)
+            address = self.address or literal_address(self.target.host)
             if address is None:
                 found = await look_up(process, self.target.host, family=flow.family)
                 if not found.addresses:
@@ -224,10 +224,3 @@ async def _drain(connection: TcpSocket) -> None:
         pass
     finally:
         connection.close()
-
-
-def _literal(host: str) -> Address | None:
-    try:
-        return parse_ip(host)
-    except ValueError:
-        return None

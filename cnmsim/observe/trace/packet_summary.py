@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from attrs import evolve, frozen
 
-from cnmsim.kernel.address import Address, format_ip, format_mac
+from cnmsim.kernel.address import Address, format_endpoint, format_ip, format_mac
 from cnmsim.kernel.packet import MalformedPacketError, flag_text, icmp_name
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import ARP_REQUEST, ArpMessage
@@ -181,10 +181,7 @@ def _read_packet(data: bytes) -> PacketSummary:
 
 def endpoint_text(address: Address, port: int) -> str:
     """Format an address and a port, e.g. `10.0.0.2:80` or `[fd00::2]:80`; a port of 0 is omitted (`10.0.0.2`)."""
-    text = format_ip(address)
-    if not port:
-        return text
-    return f"[{text}]:{port}" if len(address) == 16 else f"{text}:{port}"
+    return format_endpoint(address, port) if port else format_ip(address)
 
 
 def _with_ports(packet: Packet) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve, frozen
 
-from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
+from cnmsim.kernel.address import Address, family_of, format_ip, literal_address
 from cnmsim.kernel.packet import icmp_name
 from cnmsim.observe.trace.lookup import Lookup, Query, look_up
 from cnmsim.observe.trace.target import Target
@@ -91,7 +91,7 @@ class Probe:
         return 0 if outcome.ending is Ending.ANSWERED else 1
 
     async def _probe(self, process: Process) -> Outcome:
-        address = self.address or _literal(self.target.host)
+        address = self.address or literal_address(self.target.host)
         if address is None:
             self._lookup = await look_up(process, self.target.host, family=self.family)
             if not self._lookup.addresses:
@@ -151,13 +151,6 @@ class Probe:
             text,
             reporter=packet.src,
         )
-
-
-def _literal(host: str) -> Address | None:
-    try:
-        return parse_ip(host)
-    except ValueError:
-        return None
 
 
 def _text(error: OSError) -> str:

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
-from cnmsim.kernel.address import parse_ip
+from cnmsim.kernel.address import join_host_port, parse_ip
 from cnmsim.kernel.netfilter.netdb import SERVICES
 
 PROTOCOLS = ("tcp", "udp", "icmp")
@@ -143,7 +143,7 @@ def destination_text(name: str, port: int | str | None = None) -> str:
         if Target.parse(name).port != number:
             raise InvalidParameter(f"{name!r} states a port, and port={port!r} another one: leave out one of them")
         return name
-    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+    return join_host_port(host, number)
 
 
 def port_number(port: object) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import CnmsimError
+from cnmsim.kernel.address import join_host_port
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork.profile import Profile
@@ -358,7 +359,7 @@ class ManagerNode:
         self.require_quorum()
         node_id = _node_id(peer)
         host, port = split_host_port(request.address)
-        address = request.address if any(host) else _host_port(peer.address, port)
+        address = request.address if any(host) else join_host_port(peer.address, port)
         present = next((member for member in self.raft.membership.members if member.node_id == node_id), None)
         member = (
             evolve(present, address=address) if present else Member(self.random.getrandbits(63), node_id, address)
@@ -418,7 +419,3 @@ class ManagerNode:
 
 def _node_id(peer: Peer) -> str:
     return peer.certificate.node_id if peer.certificate is not None else ""
-
-
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.digits import is_number
+from cnmsim.kernel.address import literal_address
 from cnmsim.userland.bind.client import Client, resolve_servers, type_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
-from cnmsim.userland.libc.resolver import draw_query_id, literal_address, read_config, reverse_name
+from cnmsim.userland.libc.resolver import draw_query_id, read_config, reverse_name
 
 if TYPE_CHECKING:
     import dns.message

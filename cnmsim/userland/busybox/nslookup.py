@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from cnmsim.digits import is_number
-from cnmsim.kernel.address import family_of, parse_ip
+from cnmsim.kernel.address import family_of, format_endpoint, literal_address, parse_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import sleep
 from cnmsim.userland.bind.lookup import TITLES, record_line
@@ -20,9 +20,7 @@ from cnmsim.userland.libc.getopt import UsageError, getopt
 from cnmsim.userland.libc.resolver import (
     ResolveError,
     Resolver,
-    bracketed,
     draw_query_id,
-    literal_address,
     parse_answer,
     read_config,
     reverse_name,
@@ -61,7 +59,7 @@ class _Server:
     replies: int = 0
 
     def __str__(self) -> str:
-        return f"{bracketed(self.address)}:{self.port}"
+        return format_endpoint(self.address, self.port)
 
 
 async def main(process: Process) -> int:

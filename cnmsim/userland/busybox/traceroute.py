@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from cnmsim.digits import is_number
-from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
+from cnmsim.kernel.address import Address, family_of, format_ip, literal_address, parse_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
 from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
-from cnmsim.userland.libc.resolver import ResolveError, Resolver, literal_address
+from cnmsim.userland.libc.resolver import ResolveError, Resolver
 from cnmsim.userland.ping.session import is_echo_reply, milliseconds
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.digits import is_number
-from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
+from cnmsim.kernel.address import Address, family_of, format_endpoint, format_ip, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.inode import SocketFile
@@ -19,7 +19,7 @@ from cnmsim.kernel.task import wait_for
 from cnmsim.kernel.unix_stream import UnixStream
 from cnmsim.userland.busybox.echo import unescape
 from cnmsim.userland.deadline import remaining_s, to_ns
-from cnmsim.userland.http.message import HttpError, Message, Stream, Url, UrlError, peer_text
+from cnmsim.userland.http.message import HttpError, Message, Stream, Url, UrlError
 from cnmsim.userland.invocation import absolute_path
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
@@ -190,7 +190,7 @@ class _Transfer:
     async def _connect(self, addresses: list[Address]) -> TcpSocket:
         max_time_s = _seconds_option(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S
         for number, address in enumerate(addresses):
-            self.log_verbose(f"  Trying {peer_text(address, self.url.port)}...")
+            self.log_verbose(f"  Trying {format_endpoint(address, self.url.port)}...")
             socket = self.process.tcp(family_of(address))
             left = self.remaining(max_time_s)
             # If more addresses follow, this one gets only half of the remaining time.

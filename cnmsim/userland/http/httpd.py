@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from attrs import define
 
 from cnmsim.digits import is_number
-from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.address import bracketed
 from cnmsim.kernel.clock import EPOCH_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
@@ -118,7 +118,7 @@ class _Server:
 
     async def _run_cgi(self, request: Message, method: str, path: str, query: str, connection: TcpSocket) -> bytes:
         address, port = connection.getpeername()
-        client = f"[{format_ip(address)}]" if len(address) == 16 else format_ip(address)
+        client = bracketed(address)
         path_served = posixpath.join(self.home, path.lstrip("/"))
         files = self.process.files
         if not files.exists(path_served):

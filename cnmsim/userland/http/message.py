@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 from attrs import define, field, frozen
 
 from cnmsim.digits import is_number
-from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.address import Address, literal_address
 from cnmsim.userland.deadline import remaining_s
-from cnmsim.userland.libc.resolver import literal_address
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
@@ -224,8 +223,3 @@ class Stream:
 def http_date(seconds: int) -> str:
     """Format seconds since 1970 as an HTTP date (RFC 9110 §5.6.7)."""
     return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(seconds))
-
-
-def peer_text(address: Address, port: int) -> str:
-    """Format an address and a port, e.g. `10.0.0.1:80` or `[fd00::1]:80`."""
-    return f"[{format_ip(address)}]:{port}" if len(address) == 16 else f"{format_ip(address)}:{port}"

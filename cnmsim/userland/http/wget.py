@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from cnmsim.kernel.address import Address, family_of
+from cnmsim.kernel.address import Address, family_of, format_endpoint
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import connect_error_text, show_usage
 from cnmsim.userland.deadline import deadline_ns
-from cnmsim.userland.http.message import HttpError, Message, Stream, Url, UrlError, peer_text
+from cnmsim.userland.http.message import HttpError, Message, Stream, Url, UrlError
 from cnmsim.userland.invocation import absolute_path
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
@@ -87,7 +87,7 @@ class _Download:
 
     async def _connect(self) -> TcpSocket:
         address = await self._address()
-        self.log(f"Connecting to {self.url.host_header} ({peer_text(address, self.url.port)})\n")
+        self.log(f"Connecting to {self.url.host_header} ({format_endpoint(address, self.url.port)})\n")
         socket = self.process.tcp(family_of(address))
         until_ns = deadline_ns(self.process.clock, self.timeout_s)
         try:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from cnmsim.digits import is_number
-from cnmsim.kernel.address import Address, family_of, format_ip, is_link_local, is_loopback, parse_ip
+from cnmsim.kernel.address import (
+    Address,
+    family_of,
+    is_link_local,
+    is_loopback,
+    literal_address,
+    parse_ip,
+)
 from cnmsim.userland.deadline import deadline_ns, remaining_s
 
 if TYPE_CHECKING:
@@ -296,14 +303,6 @@ def _addresses_in(answer: dns.message.Message) -> list[Address]:
     return [parse_ip(record.address) for rrset in answer.answer if rrset.rdtype in kinds for record in rrset]
 
 
-def literal_address(text: str) -> Address | None:
-    """Parse an IP address. Return `None` if the text is something else, e.g. a host name."""
-    try:
-        return parse_ip(text)
-    except ValueError:
-        return None
-
-
 def _scope(address: Address) -> int:
     if is_loopback(address) or is_link_local(address):
         return 2
@@ -347,8 +346,3 @@ def sort_addresses(process: Process, addresses: list[Address]) -> list[Address]:
         )
 
     return sorted(addresses, key=key)
-
-
-def bracketed(address: Address) -> str:
-    """Format an address as in a URL: IPv6 addresses are enclosed in brackets."""
-    return f"[{format_ip(address)}]" if len(address) == 16 else format_ip(address)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from cnmsim.kernel.address import family_of, format_ip
+from cnmsim.kernel.address import family_of, format_ip, literal_address
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
 from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s
 from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
-from cnmsim.userland.libc.resolver import ResolveError, Resolver, literal_address
+from cnmsim.userland.libc.resolver import ResolveError, Resolver
 from cnmsim.userland.ping.session import EchoSession, is_echo_reply, milliseconds
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.digits import is_number
-from cnmsim.kernel.address import Address, family_of, format_ip
+from cnmsim.kernel.address import Address, family_of, format_ip, literal_address
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s, to_ns
 from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
-from cnmsim.userland.libc.resolver import ResolveError, Resolver, literal_address
+from cnmsim.userland.libc.resolver import ResolveError, Resolver
 from cnmsim.userland.ping.session import EchoSession, is_echo_reply
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from cnmsim.digits import is_number
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.process import SIGINT, SIGTERM
+from cnmsim.kernel.sockets.base import unmapped
 from cnmsim.userland.http.message import REASONS, HttpError, Message, Stream, http_date
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class HttpServer:
 
 def address_text(address: bytes) -> str:
     """Format an address as servers print it. An IPv4 client of an IPv6 socket is printed as an IPv4 address."""
-    return format_ip(address[12:] if len(address) == 16 and address[:12] == bytes(10) + b"\xff\xff" else address)
+    return format_ip(unmapped(address))
 
 
 async def until_signal(process: Process) -> int:

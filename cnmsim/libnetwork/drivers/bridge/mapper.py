@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import EngineError, SystemFault
-from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.address import format_endpoint
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
@@ -161,5 +161,4 @@ class PortMapper:
 def _host_text(binding: PortBinding) -> str:
     host = binding.host_ip
     assert host is not None
-    text = f"[{format_ip(host)}]" if len(host) == 16 else format_ip(host)
-    return f"{text}:{binding.host_port}"
+    return format_endpoint(host, binding.host_port)

@@ -13,7 +13,7 @@ from enum import Enum
 
 from attrs import frozen
 
-from cnmsim.kernel.address import Address, Prefix, format_ip, is_loopback
+from cnmsim.kernel.address import Address, Prefix, format_endpoint, format_ip, is_loopback
 from cnmsim.libnetwork.drivers.bridge.labels import BridgeOptions, GatewayMode
 from cnmsim.libnetwork.options import PortBinding, TransportPort
 from cnmsim.libnetwork.profile import Profile
@@ -317,8 +317,7 @@ def _dnat_rule(
     if not facts.hairpin:
         matches.append(f"! -i {facts.bridge}")
     matches.append(_port_match(binding.protocol, "dport", binding.host_port))
-    address = f"[{format_ip(container)}]" if len(container) == 16 else format_ip(container)
-    target = f"-j DNAT --to-destination {address}:{binding.container_port}"
+    target = f"-j DNAT --to-destination {format_endpoint(container, binding.container_port)}"
     wording = [
         f"-p {binding.protocol} -d {format_ip(host) if any(host) else '0/0'} --dport {binding.host_port} {target}"
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cnmsim.kernel.address import join_host_port
 from cnmsim.observe.diagnosis.sentences.base import _TEMPLATES, sentence
 from cnmsim.observe.fixes import changes
 from cnmsim.observe.fixes.changes import Change, ContainerOption, NetworkSetting, Task, steps_of
@@ -27,7 +28,7 @@ def _(change: Change) -> str:
 def _(change: changes.AskOther) -> str:
     place = change.host
     if change.host and change.port:
-        place = f"[{change.host}]:{change.port}" if ":" in change.host else f"{change.host}:{change.port}"
+        place = join_host_port(change.host, change.port)
     elif change.port:
         place = f"{change.protocol}/{change.port}" if change.protocol else f"port {change.port}"
     return "use the published port " + place if change.is_published else f"use {place}"
