@@ -11,17 +11,25 @@ from cnmsim.errors import InvalidParameter
 
 _E = TypeVar("_E", bound=Enum)
 NS_PER_S = 1_000_000_000
+#: Go's zero time.
 ZERO_TIME = "0001-01-01T00:00:00Z"
+#: The last second, since 1970, that can be written with four digits of the year.
+LAST_S = 253402300799
 
 
-def rfc3339_nano(at_ns: int) -> str:
-    """Format nanoseconds since 1970 as `2026-01-31T12:00:00.5Z` (Go's RFC3339Nano).
+def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False) -> str:
+    """Format nanoseconds since 1970 as an RFC 3339 time; `None` becomes Go's zero time.
 
-    0 becomes 1970-01-01, as with protobuf timestamps, not Go's zero time.
+    `digits` is the length of the fraction; 0 omits it. Trailing zeros of the fraction are removed, as in Go's
+    RFC3339Nano, unless `keep_zeros`.
     """
-    seconds, fraction = divmod(at_ns, NS_PER_S)
+    if moment_ns is None:
+        return ZERO_TIME
+    seconds, fraction = divmod(min(moment_ns, LAST_S * NS_PER_S), NS_PER_S)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    decimals = f"{fraction:09d}".rstrip("0")
+    decimals = f"{fraction:09d}"[:digits]
+    if not keep_zeros:
+        decimals = decimals.rstrip("0")
     return f"{text}.{decimals}Z" if decimals else f"{text}Z"
 
 

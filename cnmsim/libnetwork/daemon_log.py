@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cnmsim.errors import EngineError
+from cnmsim.gojson.fields import rfc3339
 from cnmsim.gostrconv import quote
-from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.journal import JournalEntry
 
 if TYPE_CHECKING:
@@ -74,13 +73,10 @@ class DaemonLog(list[str]):
             return
         time_ns = self._machine.clock.unix_ns
         shown = {"level": level, "msg": message, **dict(sorted(fields.items()))}
-        text = f'time="{_stamp(time_ns)}" ' + " ".join(f"{key}={_quoted(value)}" for key, value in shown.items())
+        text = f'time="{rfc3339(time_ns, keep_zeros=True)}" ' + " ".join(
+            f"{key}={_quoted(value)}" for key, value in shown.items()
+        )
         self._machine.journal.add(JournalEntry(time_ns, "dockerd", self._daemon().pid, text, unit=UNIT))
-
-
-def _stamp(time_ns: int) -> str:
-    seconds, fraction = divmod(time_ns, NS_PER_S)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
 
 
 def _quoted(value: str) -> str:

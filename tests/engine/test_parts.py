@@ -17,8 +17,9 @@ from cnmsim.engine.images.images import Reference
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.ports import parse_host_range, parse_port, requested_ports
 from cnmsim.engine.wire.signals import parse_signal
-from cnmsim.engine.wire.timestamps import human_duration, parse_timestamp, rfc3339
+from cnmsim.engine.wire.timestamps import human_duration, parse_timestamp
 from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.gojson.fields import rfc3339
 from cnmsim.gojson.scanner import GoJsonError
 from cnmsim.gojson.unmarshal import Bool, Int, Nullable, Place, Str, Struct
 from cnmsim.kernel.clock import NS_PER_S, Clock

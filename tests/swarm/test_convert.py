@@ -9,7 +9,7 @@ from support.swarm_fakes import FakeCluster
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire import swarm_schemas as swarmbodies
 from cnmsim.errors import InvalidParameter
-from cnmsim.gojson.fields import rfc3339_nano
+from cnmsim.gojson.fields import rfc3339
 from cnmsim.libnetwork.profile import PROFILES
 from cnmsim.swarm.convert.cluster import cluster_spec_from_api, swarm_to_api
 from cnmsim.swarm.convert.network import network_resource, network_spec_from_api
@@ -290,6 +290,6 @@ def test_an_update_of_the_settings_has_to_name_them_all():
 
 
 def test_moments_are_printed_as_go_prints_them():
-    assert rfc3339_nano(0) == "1970-01-01T00:00:00Z"
-    assert rfc3339_nano(1_767_225_600_120_000_000) == "2026-01-01T00:00:00.12Z"
+    assert rfc3339(0) == "1970-01-01T00:00:00Z"
+    assert rfc3339(1_767_225_600_120_000_000) == "2026-01-01T00:00:00.12Z"
     assert TaskState.RUNNING == 512

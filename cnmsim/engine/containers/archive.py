@@ -12,8 +12,8 @@ import tarfile
 from typing import Any
 
 from cnmsim.engine.containers.container import Container
-from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import InvalidParameter, NotFound, SystemFault
+from cnmsim.gojson.fields import rfc3339
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.inode import Directory, File, Inode, LayeredDirectory, SocketFile, Symlink

@@ -15,8 +15,8 @@ from cnmsim.engine.containers.execs import create_exec, start_exec
 from cnmsim.engine.containers.health import Health
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.standins.standin import StandIn, can_decide
-from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import EngineError
+from cnmsim.gojson.fields import rfc3339
 from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.kernel.process import SIGKILL
 from cnmsim.kernel.task import Future

@@ -13,7 +13,7 @@ from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.api_version import ApiVersion
-from cnmsim.engine.wire.timestamps import rfc3339
+from cnmsim.gojson.fields import rfc3339
 
 _ROOT = "/var/lib/docker"
 #: The top-level address fields of old API versions, which describe the endpoint on the default bridge.

@@ -12,8 +12,8 @@ from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.processes import processes_of
 from cnmsim.engine.containers.resources import CPUS, cpu_usage_ns, memory_counters, memory_limit, split_cpu
 from cnmsim.engine.context import EngineContext
-from cnmsim.engine.wire.timestamps import ZERO_TIME, rfc3339
 from cnmsim.errors import SystemFault
+from cnmsim.gojson.fields import ZERO_TIME, rfc3339
 from cnmsim.kernel import process_listing
 from cnmsim.kernel.clock import NS_PER_S
 

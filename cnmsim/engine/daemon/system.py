@@ -13,7 +13,7 @@ from cnmsim.engine.containers.summary import container_summary
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.logdrivers.options import DRIVERS
 from cnmsim.engine.wire.api_version import ApiVersion
-from cnmsim.engine.wire.timestamps import rfc3339
+from cnmsim.gojson.fields import rfc3339
 
 _CONTAINERD, _RUNC, _INIT = "v2.1.4", "v1.3.1-0-ge6457afc", "de40ad0"
 

@@ -17,8 +17,8 @@ from cnmsim.engine.daemon.event_log import EventLog
 from cnmsim.engine.images.catalogue import FILES, ImageCatalogue, ImageMeaning
 from cnmsim.engine.images.platform import HOST_PLATFORM, Platform
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
+from cnmsim.gojson.fields import rfc3339
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import Directory, LayeredDirectory

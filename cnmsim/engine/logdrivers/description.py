@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
-from cnmsim.engine.wire.timestamps import rfc3339
+from cnmsim.gojson.fields import rfc3339
 
 if TYPE_CHECKING:
     from cnmsim.engine.containers.container import Container

@@ -18,10 +18,9 @@ from cnmsim.engine.logdrivers.options import facility_number, gelf_address, sysl
 from cnmsim.engine.logdrivers.remote import GelfFormat, JournalSender, SyslogFormat, UdpSender
 from cnmsim.engine.logdrivers.storage import LogStorage
 from cnmsim.engine.logdrivers.tcp import TcpSender
-from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import NotSimulated, SystemFault
 from cnmsim.gojson.encode import encode
-from cnmsim.gojson.fields import sorted_map
+from cnmsim.gojson.fields import rfc3339, sorted_map
 from cnmsim.gostrconv import atoi, parse_bool
 from cnmsim.gounits import from_human_size
 from cnmsim.kernel.address import parse_ip

@@ -11,7 +11,7 @@ import re
 from attrs import field, frozen
 
 from cnmsim.engine.logdrivers.message import LogLine
-from cnmsim.engine.wire.timestamps import rfc3339
+from cnmsim.gojson.fields import rfc3339
 
 _INVALID = re.compile("[\udc80-\udcff]")
 #: What `jsonlogbytes.go` escapes in strings; unlike `encoding/json` it has no short form for a tab.

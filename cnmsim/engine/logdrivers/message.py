@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from cnmsim.engine.wire.timestamps import rfc3339
+from cnmsim.gojson.fields import rfc3339
 
 
 @frozen

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from cnmsim.engine.logdrivers.message import LogLine
-from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.gojson.encode import encode
+from cnmsim.gojson.fields import rfc3339
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.journal import Journal, JournalEntry
 from cnmsim.kernel.sockets.udp import UdpSocket

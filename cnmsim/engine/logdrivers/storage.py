@@ -13,8 +13,8 @@ from attrs import define, field
 
 from cnmsim.engine.logdrivers.encodings import Encoding, JsonEncoding
 from cnmsim.engine.logdrivers.message import LogLine
-from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.gojson.encode import encode
+from cnmsim.gojson.fields import rfc3339
 from cnmsim.kernel.errno_text import message
 from cnmsim.kernel.inode import Directory, File
 

@@ -13,8 +13,8 @@ from attrs import define, field
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
+from cnmsim.gojson.fields import rfc3339
 from cnmsim.gostrconv import NumError, parse_bool
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.clock import NS_PER_S, Clock

@@ -11,8 +11,8 @@ from attrs import define
 
 from cnmsim.engine.rest.containers import log_moment
 from cnmsim.engine.wire.query import Query, bool_value
-from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.gojson.fields import rfc3339
 from cnmsim.gostrconv import atoi
 from cnmsim.swarm.manager.logbroker import LogMessage, LogOptions, LogRequest
 from cnmsim.swarm.objects import TaskSpec

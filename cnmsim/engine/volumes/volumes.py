@@ -17,8 +17,8 @@ from attrs import define, field
 from cnmsim.engine.containers.names import hex_id
 from cnmsim.engine.daemon.event_log import EventLog
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
+from cnmsim.gojson.fields import rfc3339
 from cnmsim.gostrconv import parse_bool
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import Directory, File

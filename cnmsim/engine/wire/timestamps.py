@@ -9,34 +9,17 @@ import re
 from datetime import UTC, datetime
 
 from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.gojson.fields import LAST_S
 from cnmsim.gostrconv import NumError, atoi
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.libnetwork.profile import Profile
 
-#: Go's zero time.
-ZERO_TIME = "0001-01-01T00:00:00Z"
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 _UNIX_TIME = re.compile(r"([+-]?[0-9]+)(?:\.([0-9]+))?")
-#: The last second, since 1970, that can be written with four digits of the year, and Go's longest duration.
-_LAST_S, _LONGEST_S = 253402300799, (1 << 63) / NS_PER_S
+#: Go's longest duration.
+_LONGEST_S = (1 << 63) / NS_PER_S
 _LAYOUTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
-
-
-def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False) -> str:
-    """Format nanoseconds since 1970 as an RFC 3339 time; `None` becomes Go's zero time.
-
-    `digits` is the length of the fraction; 0 omits it. Trailing zeros of the fraction are removed, as in Go's
-    RFC3339Nano, unless `keep_zeros`.
-    """
-    if moment_ns is None:
-        return ZERO_TIME
-    seconds, fraction = divmod(min(moment_ns, _LAST_S * NS_PER_S), NS_PER_S)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    decimals = f"{fraction:09d}"[:digits]
-    if not keep_zeros:
-        decimals = decimals.rstrip("0")
-    return f"{text}.{decimals}Z" if decimals else f"{text}Z"
 
 
 def human_duration(seconds: float) -> str:
@@ -136,7 +119,7 @@ def _whole(digits: str) -> int:
 
 def _limited(seconds: int) -> int:
     """Limit a Unix time in seconds to times whose year has at most four digits."""
-    return max(min(seconds, _LAST_S), -_LAST_S)
+    return max(min(seconds, LAST_S), -LAST_S)
 
 
 def _offset_s(zone: str | None) -> int:

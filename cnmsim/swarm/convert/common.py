@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cnmsim.gojson.fields import omit_empty, rfc3339_nano
+from cnmsim.gojson.fields import omit_empty, rfc3339
 from cnmsim.swarm.objects.base import Annotations
 from cnmsim.swarm.store.tables import StoreObject
 
@@ -15,8 +15,8 @@ def head_to_api(item: StoreObject) -> dict[str, Any]:
     return {
         "ID": item.id,
         "Version": omit_empty(("Index", item.meta.version)),
-        "CreatedAt": rfc3339_nano(item.meta.created_ns),
-        "UpdatedAt": rfc3339_nano(item.meta.updated_ns),
+        "CreatedAt": rfc3339(item.meta.created_ns),
+        "UpdatedAt": rfc3339(item.meta.updated_ns),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cnmsim.gojson.fields import omit_empty, omit_nil, rfc3339_nano, sorted_map
+from cnmsim.gojson.fields import omit_empty, omit_nil, rfc3339, sorted_map
 from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, head_to_api
 from cnmsim.swarm.convert.task_spec import driver_to_api
 from cnmsim.swarm.objects.base import Driver
@@ -72,7 +72,7 @@ def network_resource(network: Network, *, shows_enable_ipv4: bool = True) -> dic
     return {
         "Name": network.name,
         "Id": network.id,
-        "Created": rfc3339_nano(network.meta.created_ns),
+        "Created": rfc3339(network.meta.created_ns),
         "Scope": "swarm",
         "Driver": state.name if state is not None else "",
         **({"EnableIPv4": True} if shows_enable_ipv4 else {}),

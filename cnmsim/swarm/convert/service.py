@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.gojson.fields import go_float, omit_empty, omit_nil, parse_enum, rfc3339_nano
+from cnmsim.gojson.fields import go_float, omit_empty, omit_nil, parse_enum, rfc3339
 from cnmsim.swarm.convert.common import annotations_to_api, head_to_api
 from cnmsim.swarm.convert.task_spec import attachment_to_api, networks_from_api, task_spec_from_api, task_spec_to_api
 from cnmsim.swarm.objects.base import Annotations, FailureAction, PublishMode, ResolutionMode, UpdateOrder
@@ -123,7 +123,7 @@ def service_to_api(service: Service, *, prints_old_networks: bool = False) -> di
 def _job_status_to_api(job: JobStatus) -> dict[str, Any]:
     return {
         "JobIteration": omit_empty(("Index", job.job_iteration)),
-        "LastExecution": rfc3339_nano(job.last_execution_ns),
+        "LastExecution": rfc3339(job.last_execution_ns),
     }
 
 
@@ -158,8 +158,8 @@ def _update_to_api(config: UpdateConfig) -> dict[str, Any]:
 def _update_status_to_api(status: UpdateStatus) -> dict[str, Any]:
     return {
         "State": status.state.value,
-        **omit_nil("StartedAt", status.started_ns or None, rfc3339_nano),
-        **omit_nil("CompletedAt", status.completed_ns or None, rfc3339_nano),
+        **omit_nil("StartedAt", status.started_ns or None, rfc3339),
+        **omit_nil("CompletedAt", status.completed_ns or None, rfc3339),
         **omit_empty(("Message", status.message)),
     }
 

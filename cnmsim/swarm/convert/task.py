@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnmsim.gojson.fields import omit_empty, omit_nil, rfc3339_nano
+from cnmsim.gojson.fields import omit_empty, omit_nil, rfc3339
 from cnmsim.swarm.convert.common import annotations_to_api, head_to_api
 from cnmsim.swarm.convert.network import network_to_api
 from cnmsim.swarm.convert.service import port_to_api
@@ -33,7 +33,7 @@ def task_to_api(task: Task) -> dict[str, Any]:
 
 def _status_to_api(status: TaskStatus) -> dict[str, Any]:
     return {
-        "Timestamp": rfc3339_nano(status.timestamp_ns),
+        "Timestamp": rfc3339(status.timestamp_ns),
         "State": status.state.name.lower(),
         **omit_empty(("Message", status.message), ("Err", status.err)),
         **omit_nil("ContainerStatus", status.container, _container_to_api),
