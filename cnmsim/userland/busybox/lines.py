@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.permissions import executable
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.text_input import lines_of, print_lines, read_inputs
 from cnmsim.userland.invocation import absolute_path, invoked_name, read_all
@@ -246,7 +247,7 @@ def program_path(process: Process, name: str) -> str | None:
     folders = [""] if "/" in name else process.env.get("PATH", "/bin").split(":")
     for folder in folders:
         path = f"{folder.rstrip('/')}/{name}" if folder else absolute_path(process, name)
-        if files.exists(path) and not files.is_dir(path) and files.inode(path).mode & 0o111:
+        if files.exists(path) and executable(process, path):
             return path if folder else name
     base = name.rpartition("/")[2]
     if base in process.programs:

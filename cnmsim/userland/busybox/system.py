@@ -72,10 +72,7 @@ async def whoami(process: Process) -> int:
 
 def format_date(process: Process, form: str) -> str:
     """Format the lab's current time with `form`, a format of strftime(3) in which `%N` stands for nanoseconds."""
-    now = time.gmtime(process.clock.unix_s)
-    form = form.replace("%s", str(process.clock.unix_s)).replace("%N", f"{process.clock.now_ns % 10**9:09d}")
-    form = form.replace("%e", f"{now.tm_mday:2d}").replace("%Z", "UTC").replace("%z", "+0000")
-    return time.strftime(form, now)
+    return _strftime(form, *divmod(process.clock.unix_ns, NS_PER_S))
 
 
 async def date(process: Process) -> int:
@@ -87,7 +84,7 @@ async def date(process: Process) -> int:
         )
     except UsageError as error:
         return show_usage(process, synopsis, str(error))
-    seconds, nanoseconds = process.clock.unix_s, process.clock.now_ns % 10**9
+    seconds, nanoseconds = divmod(process.clock.unix_ns, NS_PER_S)
     if "d" in options or (options.operands and not options.operands[0].startswith("+")):
         text = options.get("d") or options.operands[0]
         parsed = parse_date(text, seconds, options.get("D"))

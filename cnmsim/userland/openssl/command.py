@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cnmsim.digits import is_number
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.swarm.ca import x509 as certificates
-from cnmsim.userland.invocation import absolute_path
+from cnmsim.userland.invocation import absolute_path, read_all
 from cnmsim.userland.openssl.certificate_text import (
     EXTENSIONS,
     certificate_text,
@@ -97,9 +97,7 @@ async def _load(process: Process, path: str | None) -> x509.Certificate | None:
         return None
     try:
         if path is None:
-            data = b""
-            while piece := await process.stdin.read(65536):
-                data += piece
+            data = await read_all(process.stdin)
         else:
             data = process.files.read(absolute_path(process, path))
     except OSError as error:

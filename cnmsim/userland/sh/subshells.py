@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.inode import File
 from cnmsim.kernel.process import SIGINT, SIGPIPE
-from cnmsim.userland.invocation import finish
+from cnmsim.userland.invocation import finish, read_all
 from cnmsim.userland.libc.signals import signal_description
 from cnmsim.userland.sh.leaving import ExitShell, LeaveLoop
 from cnmsim.userland.sh.loop_time import LoopTime
@@ -51,14 +51,12 @@ class SubshellStarter(TextShell):
         """Run the commands `source` of a `$(…)` in a subshell. Return their output without trailing newlines."""
         output = Pipe(self.process.clock)
         child = self._subshell_of(source, output)
-        chunks: list[bytes] = []
-        child.exited.add_done_callback(lambda _: output.close())
-        while chunk := await output.read():
-            chunks.append(chunk)
+        child.exited.add_done_callback(closer(output))
+        written = await read_all(output)
         self.substitution_status = await child.exited
         if self.is_bash:
             self.status = self.substitution_status
-        return b"".join(chunks).decode(errors="surrogateescape").rstrip("\n")
+        return written.decode(errors="surrogateescape").rstrip("\n")
 
     def _subshell_of(self, source: str, output: Pipe, stdin: Pipe | None = None) -> Process:
         self.loop_time.has_started_program = True
@@ -107,10 +105,7 @@ class SubshellStarter(TextShell):
         if part.is_output:
             open_files[number] = _PipeFile(pipe)
         else:
-            chunks: list[bytes] = []
-            while chunk := await pipe.read():
-                chunks.append(chunk)
-            open_files[number] = File(b"".join(chunks), 0o500)
+            open_files[number] = File(await read_all(pipe), 0o500)
         self.substituted_files.append(number)
         return f"/dev/fd/{number}"
 
