@@ -70,14 +70,25 @@ def _script(
     file = files.file(path)
     if not file.mode & 0o111:
         raise CommandNotExecutableError(f'exec: "{argv[0]}": permission denied')
-    first = file.content.split(b"\n", 1)[0].decode(errors="replace")
-    words = first[2:].split() if first.startswith("#!") else []
-    interpreter = posixpath.basename(words[0]) if words else ""
-    if interpreter == "env" and len(words) > 1:
-        interpreter = posixpath.basename(words[1])
-    if interpreter not in programs:
+    interpreter = script_interpreter(file.content, programs)
+    if interpreter is None:
         raise CommandNotExecutableError(f"exec {argv[0]}: exec format error")
-    return programs[interpreter], [interpreter, *words[1:], path, *argv[1:]]
+    program, words = interpreter
+    return program, [posixpath.basename(words[0]), *words[1:], path, *argv[1:]]
+
+
+def script_interpreter(content: bytes, programs: Mapping[str, Program]) -> tuple[Program, list[str]] | None:
+    """Return the program that a script's `#!` line names, and the line's words: a path and perhaps an argument.
+
+    Return `None` if there is no such line or program. Source: execve(2), "Interpreter scripts".
+    """
+    first = content.split(b"\n", 1)[0].decode(errors="surrogateescape")
+    words = first[2:].split(maxsplit=1) if first.startswith("#!") else []
+    if words and posixpath.basename(words[0]) == "env":
+        words = first[2:].split()[1:]
+        words = words[1:] if words[:1] == ["-S"] else words
+    program = programs.get(posixpath.basename(words[0])) if words else None
+    return None if program is None else (program, words)
 
 
 #: Every image has these, whether or not its files include them.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING
 
+from cnmsim.engine.containers.executables import script_interpreter
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.invocation import absolute_path
 from cnmsim.userland.sh.leaving import DiscardLine, ExitShell, LeaveLoop
@@ -26,7 +26,11 @@ def script_program(run: Program) -> Program:
 
     async def main(process: Process) -> int:
         path, arguments = process.argv[0], process.argv[1:]
-        interpreter = _interpreter_of(process, path)
+        try:
+            content = process.files.read(absolute_path(process, path))
+        except OSError:
+            content = b""
+        interpreter = script_interpreter(content, process.programs)
         if interpreter is None:
             return await run(process)
         program, words = interpreter
@@ -34,23 +38,6 @@ def script_program(run: Program) -> Program:
         return await process.exec(program, [*words, path, *arguments], process.env, streams)
 
     return main
-
-
-def _interpreter_of(process: Process, path: str) -> tuple[Program, list[str]] | None:
-    """Return the program that a script's `#!` line names, and the line's words.
-
-    Return `None` if there is no such line or program, so that a shell runs the script.
-    """
-    try:
-        first = process.files.read(absolute_path(process, path)).split(b"\n", 1)[0].decode(errors="surrogateescape")
-    except OSError:
-        return None
-    words = first[2:].split(maxsplit=1) if first.startswith("#!") else []
-    if words and posixpath.basename(words[0]) == "env":
-        words = first[2:].split()[1:]
-        words = words[1:] if words[:1] == ["-S"] else words
-    program = process.programs.get(posixpath.basename(words[0])) if words else None
-    return None if program is None else (program, words)
 
 
 async def run_script_file(shell: TextShell, path: str) -> int:
