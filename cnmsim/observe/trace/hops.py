@@ -68,7 +68,7 @@ class Hop(Displayable):
     @property
     def is_drop(self) -> bool:
         """Whether the packet was dropped here. False for a frame that a machine ignores because it is for another."""
-        return self.step is Step.DROPPED and self.reason not in _HARMLESS
+        return _is_drop(self)
 
     @property
     def where(self) -> str:
@@ -228,7 +228,7 @@ def _is_telling(event: Event) -> bool:
     return event.step is Step.NOTE or (event.step is Step.NEIGHBOUR and event.is_frame and bool(event.decision))
 
 
-def _is_drop(event: Event) -> bool:
+def _is_drop(event: Event | Hop) -> bool:
     return event.step is Step.DROPPED and event.reason not in _HARMLESS
 
 
