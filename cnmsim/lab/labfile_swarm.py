@@ -25,10 +25,10 @@ from attrs import define
 
 from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import CnmsimError
+from cnmsim.lab.compose.scalars import string_map
 from cnmsim.lab.schema import Schema
 from cnmsim.lab.stack.objects import network_body
 from cnmsim.lab.stack.schema import NETWORK
-from cnmsim.lab.stack.values import string_map
 from cnmsim.lab.yamlfile import Key, Map
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
+from cnmsim.lab.compose.scalars import scalar_text
 from cnmsim.lab.yamlfile import Key, Map, Place, Seq, Tagged, key_text
 
 _REPLACED = ("services.*.command", "services.*.entrypoint", "services.*.healthcheck.test")
@@ -167,7 +168,7 @@ def _as_sequence(value: Any) -> Any:
             for item in each:
                 sequence.put(f"{key}={item}", place)
         elif each is None or isinstance(each, str | int | float):
-            sequence.put(key if each is None else f"{key}={_scalar_text(each)}", place)
+            sequence.put(key if each is None else f"{key}={scalar_text(each)}", place)
         else:
             return value
     return sequence
@@ -177,10 +178,6 @@ def _single(value: str) -> Seq:
     sequence = Seq(Place("", 1))
     sequence.put(value, sequence.place)
     return sequence
-
-
-def _scalar_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _as_build(value: Any) -> Any:

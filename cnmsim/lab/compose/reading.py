@@ -17,6 +17,7 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.lab.compose.dotenv import read_env_file
 from cnmsim.lab.compose.model import ComposeProject, Dependency, HealthCheck, Network, NetworkUse, Pool, Service
 from cnmsim.lab.compose.ports import PortMapping, parse_exposed, parse_port
+from cnmsim.lab.compose.scalars import nullable_map, string_map
 from cnmsim.lab.yamlfile import Key, Map, wrong
 
 T = TypeVar("T")
@@ -112,16 +113,16 @@ class _ProjectReader:
             key,
             name or (key if is_external else f"{project}_{key}"),
             given.get("driver", ""),
-            _texts(given.get("driver_opts", {})),
+            string_map(given.get("driver_opts", {})),
             ipam.get("driver", ""),
-            _texts(ipam.get("options", {})),
+            string_map(ipam.get("options", {})),
             pools,
             self._flag(given.get("internal", False), *at, "internal"),
             self._flag(given.get("attachable", False), *at, "attachable"),
             is_external,
             self._flag(given["enable_ipv4"], *at, "enable_ipv4") if "enable_ipv4" in given else None,
             self._flag(given["enable_ipv6"], *at, "enable_ipv6") if "enable_ipv6" in given else None,
-            _pairs(given.get("labels", {})),
+            string_map(given.get("labels", {})),
         )
 
     def _pool(self, given: Mapping[str, Any], *at: Key) -> Pool:
@@ -173,8 +174,8 @@ class _ProjectReader:
             _list(given.get("links", ())),
             _list(given.get("external_links", ())),
             self._replicas(given, *at),
-            _pairs(given.get("sysctls", {})),
-            _pairs(given.get("labels", {})),
+            string_map(given.get("sysctls", {})),
+            string_map(given.get("labels", {})),
             self._mac(given.get("mac_address", ""), *at, "mac_address"),
             given.get("restart", ""),
             self._healthcheck(given.get("healthcheck"), *at, "healthcheck"),
@@ -202,7 +203,7 @@ class _ProjectReader:
             self._number(given.get("priority", 0), *at, "priority"),
             self._number(given.get("gw_priority", 0), *at, "gw_priority"),
             given.get("interface_name", ""),
-            _texts(given.get("driver_opts", {})),
+            string_map(given.get("driver_opts", {})),
         )
 
     def _ports(self, given: Sequence[Any], *at: Key) -> tuple[PortMapping, ...]:
@@ -248,7 +249,7 @@ class _ProjectReader:
                     raise self._error(error.message, *at, *way) from None
                 raise
         own = given.get("environment", {})
-        for key, value in _optional_pairs(own).items():
+        for key, value in nullable_map(own).items():
             if value is None:
                 if key in self.variables:
                     values[key] = self.variables[key]
@@ -373,28 +374,6 @@ def _command(value: Any, reader: _ProjectReader, *at: Key) -> tuple[str, ...] | 
 
 def _list(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _texts(value: Mapping[str, Any]) -> dict[str, str]:
-    return {key: _text(each) for key, each in value.items()}
-
-
-def _optional_pairs(value: Any) -> dict[str, str | None]:
-    if isinstance(value, Mapping):
-        return {key: None if each is None else _text(each) for key, each in value.items()}
-    pairs: dict[str, str | None] = {}
-    for item in value:
-        key, equals, text = str(item).partition("=")
-        pairs[key] = text if equals else None
-    return pairs
-
-
-def _pairs(value: Any) -> dict[str, str]:
-    return {key: each or "" for key, each in _optional_pairs(value).items()}
 
 
 def _unbracketed(address: str) -> str:

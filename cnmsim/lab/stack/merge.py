@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cnmsim.lab.compose.scalars import nullable_map
 from cnmsim.lab.stack.mounts import Volume
-from cnmsim.lab.stack.values import nullable_map, ports
+from cnmsim.lab.stack.values import ports
 from cnmsim.lab.yamlfile import Map, Place, Seq
 
 _SECTIONS = ("networks", "volumes", "secrets", "configs")

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define
 
-from cnmsim.lab.stack.values import string_map
+from cnmsim.lab.compose.scalars import string_map
 
 _PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 _OPTIONS = ("volume", "bind", "tmpfs")

@@ -14,8 +14,8 @@ from attrs import define, field
 
 from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import FileError
+from cnmsim.lab.compose.scalars import string_map
 from cnmsim.lab.stack.document import StackDocument
-from cnmsim.lab.stack.values import string_map
 from cnmsim.lab.yamlfile import Key
 
 LABEL_NAMESPACE = "com.docker.stack.namespace"

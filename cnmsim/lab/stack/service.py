@@ -12,19 +12,11 @@ from attrs import define, field
 
 from cnmsim.engine.images.images import Reference
 from cnmsim.errors import FileError, InvalidParameter
+from cnmsim.lab.compose.scalars import nullable_map, string_map
 from cnmsim.lab.stack.mounts import Mounts, Volume
 from cnmsim.lab.stack.objects import DEFAULT_NETWORK, StackObjects, undefined_error
 from cnmsim.lab.stack.quantities import duration_ns, nano_cpus, size_bytes
-from cnmsim.lab.stack.values import (
-    capabilities,
-    extra_hosts,
-    nullable_map,
-    ports,
-    read_variables,
-    split_command,
-    string_list,
-    string_map,
-)
+from cnmsim.lab.stack.values import capabilities, extra_hosts, ports, read_variables, split_command, string_list
 from cnmsim.lab.yamlfile import Key
 
 T = TypeVar("T")
