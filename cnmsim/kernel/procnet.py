@@ -14,6 +14,7 @@ from attrs import frozen
 from cnmsim.kernel.address import Address, format_mac
 from cnmsim.kernel.files import File, GeneratedFile
 from cnmsim.kernel.ipvs.service import PROTOCOL_NAMES
+from cnmsim.kernel.sockets.base import mapped
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import InterfaceAddress
@@ -146,7 +147,7 @@ def _socket_address(address: Address | None, family: int) -> str:
     size = 16 if family == 6 else 4
     if address is None or not any(address):
         return _hex_words(bytes(size))
-    return _hex_words(address if len(address) == size else bytes(10) + b"\xff\xff" + address)
+    return _hex_words(mapped(address) if size == 16 else address)
 
 
 def _ip_vs(namespace: NetworkNamespace) -> Iterable[str]:

@@ -14,6 +14,7 @@ from cnmsim.engine.wire.query import NO_QUERY, Query, bool_value, strict_bool
 from cnmsim.engine.wire.schemas import read
 from cnmsim.engine.wire.swarm_schemas import CLUSTER_SPEC, NODE_SPEC, SWARM_INIT, SWARM_JOIN, SWARM_UNLOCK
 from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import join_host_port
 from cnmsim.swarm.convert.cluster import cluster_spec_from_api, swarm_to_api
 from cnmsim.swarm.convert.node import node_spec_from_api, node_to_api
 from cnmsim.swarm.objects import ClusterSpec
@@ -117,7 +118,7 @@ def _with_port(address: str) -> str:
     plain = address.removeprefix("tcp://")
     host, colon, port = plain.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")):
-        return f"[{plain}]:{_DEFAULT_PORT}" if ":" in plain else f"{plain}:{_DEFAULT_PORT}"
+        return join_host_port(plain, _DEFAULT_PORT)
     return plain if port else f"{host}:{_DEFAULT_PORT}"
 
 

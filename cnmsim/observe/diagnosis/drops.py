@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from cnmsim.kernel.address import is_multicast
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.diagnosis import link, routing, service
 from cnmsim.observe.diagnosis.causes import (
@@ -69,7 +70,7 @@ def diagnose_drop(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 def _is_multicast(context: DiagnosisContext) -> bool:
     """Return True if the destination is a multicast group (RFC 5771 section 3, RFC 4291 section 2.7)."""
     address = context.outcome.address
-    return address is not None and (address[0] == 0xFF if len(address) == 16 else 224 <= address[0] < 240)
+    return address is not None and is_multicast(address)
 
 
 def _multicast(context: DiagnosisContext, hop: Hop) -> Diagnosis:

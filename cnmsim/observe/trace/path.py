@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
 
-from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.trace.hops import Hop
+from cnmsim.observe.trace.packet_summary import endpoint_text
 
 #: The maximum number of lines of a path.
 MAX_LINES = 6
@@ -172,10 +172,7 @@ def _change(hop: Hop) -> str:
 
 
 def _endpoint(hop: Hop) -> str:
-    text = format_ip(hop.destination) if hop.destination is not None else ""
-    if not hop.destination_port:
-        return text
-    return f"[{text}]:{hop.destination_port}" if ":" in text else f"{text}:{hop.destination_port}"
+    return "" if hop.destination is None else endpoint_text(hop.destination, hop.destination_port)
 
 
 def _merged(collected: Sequence[_Collected]) -> Iterator[Station]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.address import Address, bracketed
 from cnmsim.kernel.ipvs import Counters, Destination, Ipvs, IpvsConnection, Service
 from cnmsim.kernel.ipvs.service import PROTOCOL_NAMES
 from cnmsim.kernel.netfilter.option_values import port_text
@@ -28,8 +28,7 @@ class Format:
 
 
 def _endpoint(address: Address, port: int, style: Format) -> str:
-    host = format_ip(address)
-    return f"[{host}]:{_port(port, style)}" if len(address) == 16 else f"{host}:{_port(port, style)}"
+    return f"{bracketed(address)}:{_port(port, style)}"
 
 
 def _port(port: int, style: Format) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.digits import is_number
-from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.address import Address, bracketed, format_ip
 from cnmsim.kernel.netfilter.option_values import port_text
+from cnmsim.kernel.sockets.base import mapped
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.ss.filter import (
     ALL,
@@ -33,8 +34,7 @@ def address_text(address: Address | None, port: int, family: int, *, is_dual: bo
     if address is None or not any(address):
         return ("*" if is_dual else "[::]" if family == 6 else "0.0.0.0"), number  # noqa: S104
     if family == 6:
-        text = format_ip(address if len(address) == 16 else bytes(10) + b"\xff\xff" + address)
-        return f"[{text}]", number
+        return bracketed(mapped(address)), number
     return format_ip(address), number
 
 

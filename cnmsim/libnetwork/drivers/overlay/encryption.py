@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Address, Prefix, format_ip
 from cnmsim.kernel.errno_text import go_strerror
+from cnmsim.kernel.sockets.base import mapped
 from cnmsim.kernel.xfrm import Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
 from cnmsim.libnetwork.drivers.overlay.encryption_rules import MARK, EncryptionRules
 
@@ -38,13 +39,9 @@ def build_spi(src: Address, dst: Address, tag: int) -> int:
     It is an FNV-1a hash of both addresses and the key's tag.
     """
     value = _FNV_OFFSET
-    for byte in _as16(src) + (tag & 0xFFFFFFFF).to_bytes(4) + _as16(dst):
+    for byte in mapped(src) + (tag & 0xFFFFFFFF).to_bytes(4) + mapped(dst):
         value = (value ^ byte) * _FNV_PRIME & 0xFFFFFFFF
     return value
-
-
-def _as16(address: Address) -> bytes:
-    return address if len(address) == 16 else bytes(10) + b"\xff\xff" + address
 
 
 @frozen
