@@ -15,7 +15,6 @@ _TEXT: Schema = {"type": "string"}
 _FLAG: Schema = {"type": "boolean"}
 _WHOLE: Schema = {"type": "integer"}
 _NUMBER: Schema = {"type": "number"}
-_ANY: Schema = {}
 _TEXTS: Schema = {"type": "array", "items": _TEXT}
 _SET: Schema = {**_TEXTS, "uniqueItems": True}
 _TEXT_OR_SET: Schema = {"anyOf": [_TEXT, _SET]}

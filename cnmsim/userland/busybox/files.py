@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cnmsim.gostrconv import atoi
 from cnmsim.kernel.inode import Inode
 from cnmsim.kernel.permissions import EXECUTE, READ, WRITE, ProcessFiles
 from cnmsim.userland.busybox.applet import complain, show_usage
@@ -94,7 +95,7 @@ def _primary(words: list[str], locate: Locate) -> tuple[bool, list[str]]:
 
 def _integer(text: str) -> int:
     try:
-        return int(text)
+        return atoi(text.strip())
     except ValueError:
         raise _TestError(f"{text}: bad number") from None
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from cnmsim.userland.sh.state import ShellState
 
 _GLOB = re.compile(r"[*?\[]")
-_ELEMENT_VALUE = re.compile(r"(.*?)\](\+?)=", re.DOTALL)
 _EXTENDED_GLOB = re.compile(r"[*?\[]|[@+!]\(")
 
 

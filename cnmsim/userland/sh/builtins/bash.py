@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import re
 
-from attrs import evolve
-
 from cnmsim.userland.busybox.echo import FormatError, format_printf
 from cnmsim.userland.sh.arithmetic import ShellArithmeticError, evaluate
 from cnmsim.userland.sh.assignments import ArrayArgument
@@ -18,7 +16,6 @@ from cnmsim.userland.sh.read import read_array
 from cnmsim.userland.sh.state import Streams
 from cnmsim.userland.sh.variables import Variable
 
-_NAME = re.compile(r"[A-Za-z_]\w*")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\[.*?\])?(\+?=)?(.*)", re.DOTALL)
 _SHOPTS = frozenset(
     ["dotglob", "expand_aliases", "extglob", "failglob", "globstar", "inherit_errexit", "lastpipe", "nocaseglob",
@@ -212,7 +209,7 @@ async def _pushd(shell: Shell, words: list[str], streams: Streams) -> int:
         shell.complain(streams, "pushd: no other directory")
         return 1
     target = words[1] if len(words) > 1 else stack[0]
-    if await shell.builtins["cd"](shell, ["cd", target], evolve(streams)):
+    if await shell.builtins["cd"](shell, ["cd", target], streams):
         return 1
     if len(words) < 2:
         stack.pop(0)
