@@ -47,6 +47,8 @@ unused = ("cnmsim.swarm", "cnmsim.kernel.netfilter.nftables", "cnmsim.libnetwork
     "cnmsim.gotemplate", "cnmsim.kernel.xfrm", "cnmsim.observe.doctor.looks", "cnmsim.userland.tcpdump",
     "scapy", "networkx", "rich")
 loaded = [name for name in unused if name in sys.modules]
+from importlib.util import find_spec
+assert all(map(find_spec, unused)), "a module of the list has another name now"
 assert not loaded, loaded
 print("fine")
 """

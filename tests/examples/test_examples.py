@@ -35,9 +35,9 @@ def labs() -> dict[str, Lab]:
         ("mistakes", "web", "db:5432", Verdict.NAME_NOT_FOUND, ("web is on pages", "db on data")),
         ("mistakes", "web", "admin:8000", Verdict.REFUSED, ("127.0.0.1:8000",)),
         ("mistakes", "worker", "203.0.113.10:80", Verdict.UNREACHABLE, ("internal",)),
-        ("mistakes", "client", "host:9000", Verdict.REFUSED, ("127.0.0.1",)),
-        ("mistakes", "client", "host:8080", Verdict.REFUSED, ("8000", "80")),
-        ("mistakes", "web", "localhost:6379", Verdict.REFUSED, ("localhost",)),
+        ("mistakes", "client", "host:9000", Verdict.REFUSED, ("published on 127.0.0.1 only",)),
+        ("mistakes", "client", "host:8080", Verdict.REFUSED, (":8000; it listens on 80/tcp",)),
+        ("mistakes", "web", "localhost:6379", Verdict.REFUSED, ("localhost inside web is web itself",)),
     ],
 )
 def test_a_compose_example_answers_as_its_comments_say(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cnmsim import Lab
@@ -101,6 +103,8 @@ def test_a_name_without_an_address_of_the_ip_version_is_known(dual: Lab) -> None
 
 def test_machines_on_the_lan_take_no_address_that_the_engine_gives_out_first(dual: Lab) -> None:
     assert dual.doctor().of("duplicate-address") == ()
+    shown = " ".join(host.exec("ip -br -4 address").output for host in dual.hosts.values())
+    assert sorted(re.findall(r"192\.168\.1\.\d+", shown)) == ["192.168.1.252", "192.168.1.253", "192.168.1.254"]
 
 
 def test_offline_nothing_public_answers() -> None:

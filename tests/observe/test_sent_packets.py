@@ -83,7 +83,7 @@ def test_a_closed_port_refuses_and_the_finding_names_the_open_one(lab: Lab) -> N
     walk = lab["c1"].send(IP(dst=WEB) / TCP(dport=81))
     assert (walk.verdict, walk.reason) == (Verdict.REFUSED, DropReason.PORT_CLOSED)
     assert walk.finding is not None
-    assert "80" in walk.finding.advice
+    assert walk.finding.advice == "use port 80"
 
 
 def test_another_network_drops_the_packet_by_its_rule(lab: Lab) -> None:

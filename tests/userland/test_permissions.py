@@ -19,7 +19,8 @@ def run(script: str, user: Credentials = USER) -> tuple[int, str, str]:
     world.sh("mkdir -p /root /home/ann /secret; chmod 700 /root /secret; echo s > /secret/f; echo r > /root/own; "
              "chown 1000:1000 /home/ann; echo t > /tmp/roots; echo x > /etc/private; mkdir -p /t/ro; cd /t; "
              "mkdir -m 700 secret; echo s > secret/f; echo p > private; chmod 600 private; "
-             "echo 'echo ran' > tool; chmod 744 tool")  # fmt: skip
+             "echo 'echo ran' > tool; chmod 744 tool; "
+             "echo g > shared; chown 0:7 shared; chmod 640 shared")  # fmt: skip
     process = world.one.spawn(
         world_programs()["sh"], ["sh", "-c", script], programs=world_programs(), credentials=user,
     )  # fmt: skip
@@ -95,11 +96,12 @@ def test_own_files_get_the_user_and_the_umask():
 def test_root_passes_and_root_without_dac_override_does_not():
     assert run("cat /secret/f /etc/private; echo y > /etc/new && cat /etc/new", Credentials())[:2] == (0, "s\nx\ny\n")
     weak = Credentials(0, 0, (0,), capabilities=0)
-    assert run("cat /root/own; cat /home/ann/x 2>/dev/null; echo x > /home/ann/new", weak)[0] != 0
+    denied = "sh: can't create /home/ann/new: Permission denied\n"
+    assert run("cat /root/own; echo x > /home/ann/new", weak) == (1, "r\n", denied)
 
 
 def test_a_world_readable_file_is_read_and_a_group_file_by_its_group():
     assert run("cat /tmp/roots") == (0, "t\n", "")
     member = Credentials(1000, 1000, (1000, 7), capabilities=0)
-    world_setup = "cat /tmp/roots"
-    assert run(world_setup, member)[0] == 0
+    assert run("cat /t/shared", member) == (0, "g\n", "")
+    assert run("cat /t/shared") == (1, "", "cat: can't open '/t/shared': Permission denied\n")

@@ -34,6 +34,14 @@ class UrlError(Exception):
     """The text is not a valid URL; the message gives the reason."""
 
 
+class BadIpv6Error(UrlError):
+    """The host of a URL is in brackets, but is no IPv6 address. `host` is the text between the slashes."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__("Bad IPv6 address")
+        self.host = host
+
+
 @frozen
 class Url:
     """An http or https URL.
@@ -50,11 +58,11 @@ class Url:
     @classmethod
     def parse(cls, text: str) -> Url:
         """Parse a URL; `http://` is assumed if there is no scheme. Raises `UrlError` if it is invalid."""
-        scheme, separator, _ = text.partition("://")
+        scheme, separator, rest = text.partition("://")
         try:
             parts = urlsplit(text if separator else f"http://{text}")
         except ValueError:
-            raise UrlError("bad/illegal format or missing URL") from None
+            raise BadIpv6Error((rest if separator else text).partition("/")[0]) from None
         try:
             port, host = parts.port, parts.hostname
         except ValueError:

@@ -11,7 +11,7 @@ from cnmsim.kernel.address import Address, family_of, format_endpoint
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import connect_error_text, show_usage
 from cnmsim.userland.deadline import deadline_ns
-from cnmsim.userland.http.message import HttpError, Message, Stream, Url, UrlError
+from cnmsim.userland.http.message import BadIpv6Error, HttpError, Message, Stream, Url, UrlError
 from cnmsim.userland.invocation import absolute_path
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
@@ -203,6 +203,9 @@ async def main(process: Process) -> int:
     for text in options.operands:
         try:
             await _Download(process, options, Url.parse(text), timeout_s).run()
+        except BadIpv6Error as error:
+            process.error(f"wget: bad address '{error.host}'\n")
+            return 1
         except (_Failure, UrlError) as failure:
             process.error(f"wget: {failure}\n")
             return 1
