@@ -44,9 +44,9 @@ class BridgePort:
 
 @define(eq=False)
 class FdbEntry:
-    """An entry of the forwarding database.
+    """An entry of the forwarding database (FDB): the port that leads to a MAC address.
 
-    `port` is the port that last received a frame from the address, `None` for the bridge's own addresses.
+    It is the port that last received a frame from the address; `port` is `None` for the bridge's own addresses.
     """
 
     mac: Mac
@@ -80,12 +80,12 @@ class Bridge(Device):
         return self.is_up and any(device.has_carrier for device in self.ports)
 
     def set_mtu(self, mtu: int) -> None:
-        """Set the MTU. From now on it no longer follows the smallest MTU of the ports."""
+        """Set the MTU. From now on the bridge's MTU no longer follows the smallest MTU of its ports."""
         self._fixed_mtu = True
         super().set_mtu(mtu)
 
     def set_mac(self, mac: Mac) -> None:
-        """Set the MAC address. From now on it no longer follows the lowest MAC address of the ports."""
+        """Set the MAC address. From now on the bridge's MAC no longer follows the lowest MAC address of its ports."""
         super().set_mac(mac)
         self.has_fixed_mac = True
 
@@ -101,10 +101,10 @@ class Bridge(Device):
             self._take_mac(lowest)
 
     def add_port(self, device: Device, *, hairpin: bool = False) -> BridgePort:
-        """Enslave a device and return its port.
+        """Enslave a device and return its port. With `hairpin` a frame may leave through the port that received it.
 
-        Raises `OSError(EBUSY)` if it has a master or macvlan or ipvlan children, `OSError(ELOOP)` for a bridge, and
-        `OSError(EXFULL)` if all port numbers are in use.
+        Raises `OSError(EBUSY)` if the device has a master or macvlan or ipvlan children, `OSError(ELOOP)` if it is a
+        bridge, and `OSError(EXFULL)` if all port numbers are in use.
         """
         if device.master is not None or (device.upper_devices is not None and device.upper_devices.port is not None):
             raise OSError(16, "Device or resource busy")
@@ -158,7 +158,7 @@ class Bridge(Device):
         self._choose_mac()
 
     def add_fdb(self, mac: Mac, device: Device) -> None:
-        """Add a permanent entry, as `bridge fdb add MAC dev PORT master` does."""
+        """Add a permanent entry for `mac` at the port `device`, as `bridge fdb add MAC dev PORT master` does."""
         self.fdb[mac] = FdbEntry(mac, self.ports[device], self.clock.now_ns, is_permanent=True)
 
     def detach(self) -> None:

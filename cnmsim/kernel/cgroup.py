@@ -91,9 +91,10 @@ class ControlGroup:
         return next((used for start, used in self._buckets if start > bucket), self.cpu_ns)
 
     def wall_ns(self, work_ns: int) -> int:
-        """Return how many nanoseconds a process needs for `work_ns` of processor time, and count its throttling.
+        """Return the nanoseconds that pass while a process uses `work_ns` of processor time.
 
-        The result is greater than `work_ns` only if the group is limited to less than one processor.
+        The result is greater than `work_ns` only if the group is limited to less than one processor. The difference
+        is added to `throttled_ns`.
         """
         if not 0 < self.cpu_limit < 1:
             return work_ns
@@ -130,9 +131,9 @@ class ControlGroup:
         return self.anonymous + self.shared
 
     def check_memory(self, machine_bytes: int) -> None:
-        """Kill the largest process if the group uses more memory than its limit (OOM killer).
+        """Kill the largest process of the group if the group uses more memory than its limit (OOM killer).
 
-        For a group without a limit it is `machine_bytes`, the memory of the machine.
+        The limit of a group without one is `machine_bytes`, the memory of the machine.
         """
         used = self.memory
         limit = self.memory_limit or machine_bytes

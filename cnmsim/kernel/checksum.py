@@ -9,7 +9,10 @@ _FOLDS = tuple((bits, (1 << bits) - 1) for bits in (5632, 2816, 1408))
 
 
 def modulo_65535(number: int) -> int:
-    """Return `number` modulo 65535. Since 2**16 is congruent to 1, the parts of a long number can be added."""
+    """Return `number` modulo 65535; a long number is first folded, which is faster.
+
+    2**16 is congruent to 1 modulo 65535, so the upper part of a number can be added to its lower part.
+    """
     if number >> 2816:
         for bits, mask in _FOLDS:
             number = (number >> bits) + (number & mask)
@@ -17,10 +20,10 @@ def modulo_65535(number: int) -> int:
 
 
 def checksum(data: bytes) -> int:
-    """Return the one's complement of the one's complement sum of `data`, padded to 16-bit words.
+    """Return the Internet checksum of `data`: the complement of the one's complement sum of its 16-bit words.
 
-    2**16 is congruent to 1 modulo 65535, so the sum equals the whole data as one number modulo 65535, which CPython
-    computes in C. A sum of zero arises only from all-zero data; any other multiple of 65535 counts as 0xFFFF.
+    Data of odd length is padded with a zero byte. The sum is computed as the whole data, read as one number, modulo
+    65535. A result of 0 stands for 0xFFFF, except for data that consists only of zero bytes.
     """
     if len(data) & 1:
         data += b"\0"
@@ -31,9 +34,9 @@ def checksum(data: bytes) -> int:
 
 
 def transport_checksum(src: Address, dst: Address, protocol: int, segment: bytes) -> int:
-    """Return the checksum of a TCP, UDP or ICMPv6 message whose own checksum field is zero.
+    """Return the checksum of `segment`, a TCP, UDP or ICMPv6 message whose own checksum field is zero.
 
-    The pseudo header (RFC 9293 §3.1, RFC 8200 §8.1) is summed without being built.
+    `src`, `dst` and `protocol` are those of the pseudo header (RFC 9293 §3.1, RFC 8200 §8.1).
     """
     size = len(segment)
     body = int.from_bytes(segment) << 8 if size & 1 else int.from_bytes(segment)

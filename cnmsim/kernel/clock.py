@@ -189,10 +189,10 @@ class Clock:
         return None
 
     def is_idle_until(self, when_ns: int) -> bool:
-        """Return True if no other call can run until the virtual time `when_ns`, inclusive.
+        """Return True if the virtual time `when_ns` will be reached without any other call being run before or at it.
 
-        No call may be scheduled by then, and the caller of `run`, which could schedule one, must not regain control
-        before. Used by kernel/offload/datagram_path.py.
+        This requires that no call is scheduled for a time up to `when_ns`, and that `run` does not end before: its
+        caller could schedule one. Used by kernel/offload/datagram_path.py.
         """
         if when_ns > self._horizon_ns or self._ready:
             return False
@@ -205,8 +205,9 @@ class Clock:
     def run_ready(self) -> None:
         """Run all calls that are due at this instant, including those that they schedule for the same instant.
 
-        If a program or callback schedules calls without end, raise `EndlessInstantError`. In the case of a program it
-        is raised inside the program first, which it normally ends.
+        If they schedule calls without end, `EndlessInstantError` is raised: inside the program that the next call
+        would resume, so that normally only this program ends, or by `run_ready` itself if the next call resumes no
+        program.
         """
         ready = self._ready
         context_before = self.context
@@ -327,11 +328,11 @@ def _is_pending(call: _Call | Timer) -> bool:
 
 @contextmanager
 def rare_garbage_collection() -> Iterator[None]:
-    """Return a context manager that makes Python's cycle collector run less often.
+    """Return a context manager that makes Python's cyclic garbage collector run less often.
 
     It is for code that advances time in many short steps. A large lab has many packets under way at any moment. They
     live long enough for the collector to examine them repeatedly, but they form no cycles: with the default threshold
-    of 700 objects the collector takes a fifth of the time.
+    of 700 objects the collector would take a fifth of the time.
     """
     if not hasattr(gc, "get_threshold"):  # PyPy's collector has none
         yield

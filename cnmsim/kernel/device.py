@@ -77,7 +77,7 @@ class Device:
 
     `index` is the interface index in its namespace, 0 while it is in none. `master` is the bridge that the device is
     a port of. `upper_devices` holds its VLANs and its macvlan or ipvlan children. `taps` are the callbacks of packet
-    captures; a frame is tested against the empty tuple only once.
+    captures, which are called for every frame that the device sends or receives.
     """
 
     __slots__ = (
@@ -323,7 +323,7 @@ class Veth(Device):
 
     @classmethod
     def pair(cls, clock: Clock, name: str, peer_name: str, mac: Mac, peer_mac: Mac) -> tuple[Veth, Veth]:
-        """Create both ends of a cable. They are down and not yet in a namespace."""
+        """Create both ends of a cable, named `name` and `peer_name`. They are down and not yet in a namespace."""
         one, two = cls(name, mac, clock), cls(peer_name, peer_mac, clock)
         one.peer, two.peer = two, one
         return one, two

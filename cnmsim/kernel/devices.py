@@ -27,7 +27,7 @@ class Device(File):
         self.mode, self.uid, self.gid = 0o666, 0, 0
 
     def read(self, size: int) -> bytes:
-        """Return at most `size` bytes."""
+        """Return at most `size` bytes read from the device. The base class, as /dev/null, returns b""."""
         del size
         return b""
 
@@ -46,7 +46,7 @@ class Device(File):
 
 class _Zero(Device):
     def read(self, size: int) -> bytes:
-        """Return zero bytes."""
+        """Return `size` zero bytes."""
         return bytes(size)
 
 
@@ -65,7 +65,7 @@ class _Random(Device):
         self._clock = clock
 
     def read(self, size: int) -> bytes:
-        """Return random bytes."""
+        """Return `size` random bytes."""
         return self._clock.stream("/dev/urandom").randbytes(size)
 
 

@@ -65,7 +65,7 @@ EXCEPTIONS: dict[str, str] = {
 
 @lru_cache(maxsize=4096)
 def split_device_key(key: str) -> tuple[str, str, str]:
-    """Split a key such as `net.ipv4.conf.eth0.rp_filter` into (prefix, device, name).
+    """Split a key such as `net.ipv4.conf.eth0.rp_filter` into `net.ipv4.conf.`, `eth0` and `rp_filter`.
 
     Return three empty strings for a key that is not per device.
     """

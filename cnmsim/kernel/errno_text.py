@@ -86,5 +86,5 @@ def strerror(error: OSError) -> str:
 
 
 def go_strerror(error: OSError) -> str:
-    """Return the text of Go's `syscall.Errno`: like glibc's, but in lower case."""
+    """Return Go's text for an `OSError` (`syscall.Errno`): like glibc's, but in lower case."""
     return strerror(error).lower()

@@ -87,7 +87,7 @@ class DropReason(Enum):
 
 
 class Reporter(Enum):
-    """The daemon that an event is about, if the event is a note and not a decision of the kernel."""
+    """The daemon whose action an event reports; other events report decisions of the kernel."""
 
     PROXY = "docker-proxy"
     RESOLVER = "resolver"

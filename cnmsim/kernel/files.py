@@ -125,9 +125,10 @@ class FileSystem(MountedTree):
         self._touch(place.parent)
 
     def _entry(self, path: str, *, makes_parents: bool = False) -> Place:
-        """Resolve `path`, whose last component is to be added or removed; a link there is not followed.
+        """Return the place of `path`, whose last component is to be added or removed. A link there is not followed.
 
-        With `makes_parents` missing parent directories are created.
+        With `makes_parents` missing parent directories are created. Raises `OSError` if the change is not allowed
+        there.
         """
         parent = posixpath.dirname(canonical(path))
         if makes_parents:
@@ -237,9 +238,9 @@ class FileSystem(MountedTree):
         self._touch(new.parent)
 
     def link(self, source: str, target: str) -> None:
-        """Create a hard link.
+        """Create `target`, a hard link to the file `source`.
 
-        Raises `FileExistsError`, `PermissionError` for a directory, or `OSError` (EXDEV, EROFS).
+        Raises `FileNotFoundError`, `FileExistsError`, `PermissionError` for a directory, or `OSError` (EXDEV, EROFS).
         """
         old, new = self._entry(source), self._entry(target)
         if old.inode is None:
@@ -257,7 +258,10 @@ class FileSystem(MountedTree):
         self._touch(new.parent)
 
     def symlink(self, target: str, path: str) -> None:
-        """Create a symbolic link at `path`. Raises `FileExistsError`, `FileNotFoundError`, `OSError` (EROFS)."""
+        """Create a symbolic link at `path` that contains the path `target`, which need not exist.
+
+        Raises `FileExistsError`, `FileNotFoundError`, `OSError` (EROFS).
+        """
         place = self._entry(path)
         if place.inode is not None:
             raise error_at(errno.EEXIST, path)
@@ -350,10 +354,10 @@ class FileSystem(MountedTree):
     def bind_mount(
         self, path: str, source: FileSystem, source_path: str, *, is_read_only: bool = False, **options: Any
     ) -> None:
-        """Mount the file or directory `source_path` of another file system at `path` (mount --rbind).
+        """Mount the file or directory `source_path` of the file system `source` at `path` (mount --rbind).
 
-        The mounts below `source_path` are included. `options` are fields of `Mount`. Raises as `inode` does for the
-        source and as `mount` does for the mount point.
+        The mounts below `source_path` are included. With `is_read_only` none of them can be written to. `options` are
+        fields of `Mount`. Raises as `inode` does for the source and as `mount` does for the mount point.
         """
         place = source._existing(source_path)
         inode = place.inode
@@ -397,7 +401,7 @@ class FileSystem(MountedTree):
 class Pipe:
     """A stream of bytes from writers to readers.
 
-    Each callback in `on_data` is called with the data of every write at once.
+    `on_data` is a list of callbacks, each called with the data of every write as it happens. Readers get it too.
     """
 
     __slots__ = ("_buffer", "_changed", "_waiting", "is_closed", "is_reader_closed", "on_data")

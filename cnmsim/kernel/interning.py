@@ -153,7 +153,8 @@ class InternedMultiMap(Generic[_K, _V]):
     def add(self, key: _K, value: _V, order: int = 0) -> bool:
         """Add a value to a key. Return `False` if the key already has this value.
 
-        `order` overrides the insertion order. It must be greater than the order of every present entry.
+        `order` is the value's position in the insertion order; it must be greater than those of all present entries.
+        0 means the next one.
         """
         pool, orders = self._pool, self._orders
         number = pool.find(key, value)
@@ -171,11 +172,14 @@ class InternedMultiMap(Generic[_K, _V]):
         return True
 
     def add_key(self, key: _K, value: _V, order: int = 0) -> bool:
-        """Add a new key with one value. Return `False`, without a change, if the key already has any value."""
+        """Add a new key with one value. Return `False`, without a change, if the key already has any value.
+
+        `order` is as in `add`.
+        """
         return key not in self and self.add(key, value, order)
 
     def set(self, key: _K, value: _V, order: int = 0) -> None:
-        """Replace all values of a key by one value. An existing key keeps its position."""
+        """Replace all values of a key by one value. An existing key keeps its position; `order` is as in `add`."""
         old = self._present(key)
         self.add(key, value, order)
         if old:

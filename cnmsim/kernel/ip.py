@@ -200,7 +200,7 @@ class IpLayer:
         self.deliver_to_protocol(packet)
 
     def deliver_to_protocol(self, packet: Packet) -> None:
-        """Deliver a local packet that passed INPUT to its protocol (ip_protocol_deliver_rcu)."""
+        """Pass a packet for this namespace, which has passed INPUT, to its protocol (ip_protocol_deliver_rcu)."""
         namespace = self._namespace
         protocol = packet.protocol
         if protocol == 17 or protocol == 6:  # noqa: PLR1714 - the hot path
@@ -360,7 +360,10 @@ class IpLayer:
         self._output_local(packet, decision)
 
     def _output_local(self, packet: Packet, decision: RoutingDecision) -> None:
-        """Send a routed packet of this namespace. Raises `OSError(EPERM)` if a filter drops it in OUTPUT."""
+        """Pass a packet of this namespace, routed by `decision`, through OUTPUT, IPsec and POSTROUTING, and send it.
+
+        Raises `OSError(EPERM)` if a filter drops it in OUTPUT.
+        """
         namespace = self._namespace
         if namespace.clock.context is not None:
             namespace.report(

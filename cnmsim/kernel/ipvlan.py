@@ -246,11 +246,10 @@ class Ipvlan(UpperDevice):
                 raise OSError(errno.EADDRINUSE, "Address already in use")
 
     def receive_filtered(self, head: bytes, data: bytes) -> None:
-        """Receive the packet `data` after the lower device's packet filter accepted it.
+        """Deliver a packet to this child after it passed the lower device's packet filter (mode l3s).
 
-        `head` is its Ethernet header.
-
-        The child's own packet filter is bypassed.
+        `head` is the packet's Ethernet header, `data` the packet from its IP header on. The packet goes directly to
+        its protocol: the packet filter of the child's own namespace does not run.
         """
         frame = head + data
         if not self.is_up or self.namespace is None:
@@ -279,9 +278,10 @@ class Ipvlan(UpperDevice):
             self.port.send_routed(frame, self)
 
     def _reaches_sibling(self, frame: bytes) -> bool:
-        """Deliver a frame to the sibling with its destination address, or drop it in private mode.
+        """Deliver a frame to the sibling that has its destination address. In private mode, drop it instead.
 
-        Return False if no sibling has that address.
+        Return True if the frame was delivered or dropped. Return False if no sibling has the address, or in mode
+        vepa.
         """
         if self.port.flag is IpvlanFlag.VEPA:
             return False

@@ -57,7 +57,10 @@ class LinkEventLog:
     events: list[LinkEvent] = field(factory=list)
 
     def add(self, notice: LinkEvent) -> bool:
-        """Append an event. Return False, and drop it, if the same conflict was logged within the last minute."""
+        """Append an event.
+
+        Return False, and do not append it, if the same conflict was logged within the last minute.
+        """
         for logged in reversed(self.events):
             if notice.time_ns - logged.time_ns > _REPEAT_INTERVAL_NS:
                 break

@@ -83,7 +83,10 @@ class MacvlanPort:
         return False
 
     def broadcast(self, frame: bytes, source: Macvlan | None, modes: frozenset[MacvlanMode]) -> None:
-        """Deliver a group frame to every child whose mode is one of `modes`, except `source`."""
+        """Deliver a group frame to every child whose mode is one of `modes`, except the one that sent it.
+
+        `source` is the child that sent the frame, `None` if the lower device received it from elsewhere.
+        """
         for child in self.children:
             if child is not source and child.mode in modes and child.is_up:
                 deliver_to_child(frame, child, child.mode)

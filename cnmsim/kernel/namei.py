@@ -120,7 +120,10 @@ class MountedTree:
         return Place("/", inode, mount, None, "")
 
     def _step(self, here: Place, name: str, path: str) -> Place:
-        """Return the place of `name` in the directory `here`. `path` is the whole path, for errors."""
+        """Return the place of the entry `name` in the directory `here`.
+
+        `path` is the whole path, for error messages.
+        """
         at = f"{here.path}/{name}" if here.path != "/" else f"/{name}"
         directory = here.inode
         if not isinstance(directory, Directory):
@@ -135,7 +138,7 @@ class MountedTree:
         return Place(at, inode, here.mount, directory, name)
 
     def _virtual(self, here: Place, name: str, waiting: list[str]) -> Place:
-        """Resolve the rest of a path inside a mount of virtual files.
+        """Resolve the rest of a path that has reached `here`, a directory inside a mount of virtual files.
 
         The rest is `name`, followed by the components in `waiting`, which are in reverse order.
         """
@@ -155,7 +158,7 @@ class MountedTree:
         return place.mount is not None and place.path == place.mount.path and callable(place.mount.root)
 
     def _handle(self, path: str) -> bool:
-        """Return True if `path` is a handle (see `_handles`) or a directory that contains one."""
+        """Return True if `path` is a handle (see `FileSystem.show_handles`) or a directory that contains one."""
         if self._handles is None:
             return False
         return any(handle == path or handle.startswith(f"{path}/") for handle in self._handles())

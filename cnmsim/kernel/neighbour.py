@@ -91,7 +91,7 @@ class Neighbour:
             self._state = _STALE
 
     def usable_mac(self, now_ns: int) -> Mac | None:
-        """Return the MAC if a frame can be sent to it without a further effect, such as a probe or a change of state.
+        """Return the MAC if a frame can be sent to it without a probe or a change of state.
 
         Otherwise, and for a deleted entry, return `None`.
         """
@@ -175,12 +175,15 @@ class NeighbourTable:
         return entry
 
     def known_mac(self, device: Device, address: Address) -> Mac | None:
-        """Return the MAC of an address if the table has it, else `None`. This sends no request."""
+        """Return the MAC that the table has for an address on a device, else `None`. No request is sent."""
         entry = self.get(device, address)
         return entry.mac if entry is not None else None
 
     def add_permanent(self, device: Device, address: Address, mac: Mac) -> bool:
-        """Add an entry, as `ip neigh add … nud permanent` does. Return `False` if an entry in any state exists."""
+        """Add an entry that maps `address` to `mac`, as `ip neigh add … nud permanent` does.
+
+        Return `False`, without a change, if an entry in any state exists.
+        """
         if (device, address) in self._entries:
             return False
         interned = device.interned_neighbours
@@ -193,7 +196,7 @@ class NeighbourTable:
         return True
 
     def set_permanent(self, device: Device, address: Address, mac: Mac) -> None:
-        """Add or replace an entry, as `ip neigh replace … nud permanent` does."""
+        """Add or replace the entry of `address`, as `ip neigh replace … nud permanent` does."""
         interned = device.interned_neighbours
         if interned is not None and (device, address) not in self._entries:
             self._last_order += 1
@@ -206,7 +209,7 @@ class NeighbourTable:
         self._send_queued(entry)
 
     def remove(self, device: Device, address: Address) -> None:
-        """Delete an entry. Raises `OSError(ENOENT)` if there is none."""
+        """Delete the entry of an address on a device. Raises `OSError(ENOENT)` if there is none."""
         if self.get(device, address) is None:
             raise OSError(2, "No such file or directory")
         self._delete((device, address))

@@ -1,4 +1,4 @@
-"""The cables of an Ethernet segment: their stations, their properties, and the segment's state for each."""
+"""The cables of an Ethernet segment: the station at the end of each cable, its options, and its two queues."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Carrier(Protocol):
 
 
 class Station(Protocol):
-    """A device at the end of a cable: a physical interface, or one end of a trunk."""
+    """A device at the end of a cable: a physical interface, or one end of a trunk between two switches."""
 
     name: str
     mac: Mac
@@ -34,7 +34,7 @@ class Station(Protocol):
         """The segment to which the station is attached, or `None`."""
 
     def plug(self, link: Any) -> None:
-        """Connect the station to a segment, or disconnect it (`None`)."""
+        """Connect the station to the segment `link`, or disconnect it if `link` is `None`."""
 
     def receive(self, frame: bytes) -> None:
         """Receive a frame from the cable."""
@@ -66,7 +66,7 @@ class CableOptions:
 
 @define(eq=False)
 class Lane:
-    """One direction of a cable: the time at which its queue will be empty, and the frames dropped, by reason."""
+    """One direction of a cable: when its queue will be empty, and the number of frames dropped, by reason."""
 
     busy_until_ns: int = 0
     #: The longest time that a frame took to be queued and transmitted since a measurement began.
@@ -75,9 +75,9 @@ class Lane:
     dropped_bytes: int = 0
 
     def wait_ns(self, length: int, options: CableOptions, now_ns: int) -> int | None:
-        """Put a frame of `length` bytes into the queue; return how many ns pass until it is transmitted.
+        """Queue a frame of `length` bytes at the time `now_ns`, and return the nanoseconds until it is transmitted.
 
-        Return `None` if the queue is full.
+        Return `None` if the queue is full, and 0 if the cable's bandwidth is unlimited.
         """
         if options.bandwidth_bps is None:
             return 0
@@ -113,7 +113,7 @@ class Attachment:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the port accepts frames from any MAC address, and its cable does nothing but delay them."""
+        """Whether the port accepts any MAC address and its cable does nothing but delay all frames alike."""
         return self.options.is_plain and not self.refuses_unknown_macs
 
 
@@ -127,10 +127,11 @@ class LearntAddress:
 
 @define(eq=False)
 class SegmentPath:
-    """The cached path of frames from one station of a segment to another, on which frames are only delayed.
+    """A cached path from one station of a segment to another, on which frames are only delayed.
 
     See kernel/offload/datagram_path.py. `here` and `there` are the learnt addresses of sender and receiver, `port` is
-    the receiver's attachment, and `max_length` the maximum length of a frame in bytes.
+    the receiver's attachment, and `max_length` the maximum length of a frame in bytes. `is_valid` becomes false when
+    the segment changes.
     """
 
     sender: Station
@@ -142,5 +143,9 @@ class SegmentPath:
     is_valid: bool = True
 
     def carries(self, length: int, now_ns: int) -> bool:
-        """Return True if the path is still valid and a frame of `length` bytes may use it."""
+        """Return True if a frame of `length` bytes may use the path at the time `now_ns`.
+
+        It may if the path is still valid, the frame is not too long, and the receiver's learnt address has not aged
+        out.
+        """
         return self.is_valid and length <= self.max_length and now_ns - self.there.heard_ns <= AGEING_NS

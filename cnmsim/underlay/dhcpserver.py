@@ -184,7 +184,10 @@ class _Server:
             del self.leases[address]
 
     def _request(self, request: DhcpMessage) -> None:
-        """Confirm an offered address or renew a lease (RFC 2131 §4.3.2)."""
+        """Answer a DHCPREQUEST (RFC 2131 §4.3.2): acknowledge the offered or leased address, or refuse another one.
+
+        A request that is meant for another server is ignored.
+        """
         if not self._is_addressed_here(request):
             return  # the client chose another server
         address = request.address(Option.REQUESTED_ADDRESS) or request.client

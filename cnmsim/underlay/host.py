@@ -175,7 +175,7 @@ class PlainHost:
     def lose_power(self) -> None:
         """Kill every process and clear the kernel state that does not survive a power failure.
 
-        Daemons that another part of cnmsim simulates are not killed.
+        dockerd is not killed here: the engine that simulates it is ended separately.
         """
         for process in list(self.machine.processes.values()):
             if process.parent is None and process.name not in _DAEMONS:

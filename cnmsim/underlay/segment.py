@@ -131,7 +131,7 @@ class Segment:
         self._invalidate_paths()
 
     def vlans_of(self, station: Station) -> PortVlans:
-        """Return the VLANs of the port to which a station is attached."""
+        """Return the VLANs of a station's port: those that `set_vlans` configured, or the default ones."""
         configured = self._attachments[station].vlans
         if configured is not None:
             return configured
@@ -203,16 +203,20 @@ class Segment:
         self._forget_station(station)
 
     def pull(self, station: Station) -> Attachment:
-        """Detach a station and return its attachment, for `plug_again`. Raises `ValueError` if it is not attached."""
+        """Detach a station and return its attachment, the argument for `plug_again`.
+
+        Raises `ValueError` if the station is not attached.
+        """
         attachment = self._attachments.get(station)
         self.detach(station)
         assert attachment is not None
         return attachment
 
     def plug_again(self, attachment: Attachment) -> None:
-        """Attach the station of `attachment`, the result of `pull`, with the same properties as before.
+        """Attach a station again that `pull` detached. `attachment` is the result of that call.
 
-        Raises `ValueError` if the station is attached elsewhere.
+        The cable's options and the port's settings are the same as before. Raises `ValueError` if the station is
+        attached elsewhere.
         """
         station = attachment.station
         if station.link is not None:
@@ -304,7 +308,7 @@ class Segment:
         entry.heard_ns = self.clock.now_ns
 
     def _cache_path(self, frame: bytes, source: Attachment, receiver: Attachment) -> None:
-        """Cache the path from `source` to `receiver` if frames on it are only delayed."""
+        """Cache the path of `frame` from port `source` to port `receiver` if frames on it are only delayed."""
         here, there = self._learnt.get((0, frame[6:12])), self._learnt.get((0, frame[:6]))
         if here is None or there is None or there.attachment is not receiver or not self.options.is_plain:
             return
@@ -316,7 +320,10 @@ class Segment:
             self._paths[frame[:12]] = SegmentPath(source.station, here, there, receiver, delay_ns, self.mtu + _HEADER)
 
     def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
-        """Return the attachments to which a frame must be delivered."""
+        """Return the attachments to which a frame must be delivered.
+
+        `source` is the port that received it, in the VLAN `vlan`.
+        """
         target = frame[:6]
         if not (self.is_hub or target[0] & 1):
             learnt = self._learnt.get((vlan, target))

@@ -10,7 +10,10 @@ from cnmsim.underlay.vlans import PortVlans
 
 
 class TrunkEnd:
-    """One end of a trunk, attached to a switch like a station. A frame that it receives leaves at the other end."""
+    """One end of a trunk, attached to a switch like a station.
+
+    Frames from this switch go to the switch at the other.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -25,7 +28,7 @@ class TrunkEnd:
         self.link = link
 
     def receive(self, frame: bytes) -> None:
-        """Pass a frame on to the switch at the other end."""
+        """Pass a frame from the switch at this end on to the switch at the other end."""
         self.rx_packets += 1
         self.rx_bytes += len(frame)
         if self.other is not None and self.other.link is not None:

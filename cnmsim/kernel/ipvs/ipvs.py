@@ -147,7 +147,10 @@ class Ipvs:
     def find_service(
         self, *, fwmark: int = 0, protocol: str = "", address: str = "", port: int = 0, family: int = 4
     ) -> Service:
-        """Return the service that was added with these arguments. Raises `OSError(ESRCH)` if there is none."""
+        """Return the service that `add_service` added with these arguments.
+
+        Raises `OSError(ESRCH)` if there is none.
+        """
         if fwmark:
             key = (family, fwmark, 0, b"", 0)
         else:
@@ -191,10 +194,10 @@ class Ipvs:
     def update_destination(
         self, service: Service, address: str | Address, *, port: int = 0, weight: int = 1, method: str = "masq"
     ) -> None:
-        """Change the weight or method of a real server. Existing connections keep their method.
+        """Change the weight and method of the real server with that `address` and `port` (0: the service's port).
 
-        Raises `OSError`: ESRCH if the service does not exist, ENOENT if the destination does not exist, ERANGE for a
-        negative weight.
+        Existing connections keep their method. Raises `OSError`: ESRCH if the service does not exist, ENOENT if the
+        destination does not exist, ERANGE for a negative weight.
         """
         self._require_service(service)
         raw, port = _address(address), port or service.port
@@ -206,7 +209,7 @@ class Ipvs:
         self.generation += 1
 
     def remove_destination(self, service: Service, address: str | Address, *, port: int = 0) -> None:
-        """Remove a real server.
+        """Remove the real server with that `address` and `port` (0: the service's port).
 
         With the sysctl `expire_nodest_conn` its connections end at once; otherwise their packets are dropped until
         they time out. Raises `OSError`: ESRCH if the service does not exist, ENOENT if the destination does not

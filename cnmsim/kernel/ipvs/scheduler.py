@@ -90,12 +90,15 @@ class WeightedRoundRobin(Scheduler):
                 self._threshold = self._highest
 
     def changed(self, destinations: list[Destination]) -> None:
-        """Start a new round. Its threshold is the present one, adjusted to the new weights."""
+        """Start a new round, because destinations or weights changed.
+
+        It begins with the present threshold, as far as the new weights allow.
+        """
         self._last = None
         self._measure(destinations)
 
     def removed(self, destinations: list[Destination], destination: Destination, at: int) -> None:  # noqa: ARG002
-        """Start a new round, as after a change."""
+        """Start a new round, as after a change of weights."""
         self.changed(destinations)
 
     def _measure(self, destinations: list[Destination]) -> None:

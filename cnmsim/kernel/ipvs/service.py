@@ -136,7 +136,7 @@ class Service:
         return f"{PROTOCOL_NAMES[self.protocol]} {format_endpoint(self.address, self.port)} {self.scheduler.name}"
 
     def add_entry(self, address: Address, port: int, terms: DestinationParameters) -> bool:
-        """Add a destination with the weight and method in `terms`.
+        """Add a destination with the weight and method in `terms`, as its newest entry.
 
         Return False if one with that address and port exists.
         """
@@ -148,7 +148,7 @@ class Service:
         return True
 
     def add(self, destination: Destination) -> None:
-        """Add a destination object at the head of the list."""
+        """Add a destination object at the head of the service's list."""
         self.destinations.insert(0, destination)
         self.scheduler.changed(self.destinations)
 

@@ -50,9 +50,9 @@ _SHORT = {
 
 
 def _table(text: str) -> dict[str, tuple[IpvsState, ...]]:
-    """Parse a transition table and return the new states by TCP flag.
+    """Parse a table of state transitions. Return, for each TCP flag, the new state of each old state.
 
-    A row is a TCP flag followed by the new state for each old state, in the order of `IpvsState`.
+    A line of `text` is a TCP flag followed by the new states, in the order of `IpvsState`.
     """
     rows = (line.split() for line in text.strip().splitlines())
     return {row[0]: tuple(_SHORT[name] for name in row[1:]) for row in rows}
