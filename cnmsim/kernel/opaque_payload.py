@@ -48,7 +48,7 @@ class OpaquePayload:
         self.size = len(head) + length
 
     def to_bytes(self, endpoint: int = 0) -> bytes:
-        """Return the payload's bytes for the destination with the given `endpoint_key`.
+        """Return the payload's bytes for one destination. `endpoint` is the destination's `endpoint_key`.
 
         From now on `PayloadStore.decrypt` returns the content for these bytes.
         """
@@ -108,7 +108,7 @@ class PayloadStore:
         return OpaquePayload(self, number, self._clock.now_ns // NS_PER_S + lifetime_s + 1, content, head, length)
 
     def store(self, number: int, endpoint: int, expiry_s: int, content: object, length: int) -> bytes:
-        """Store `content` until the second `expiry_s` of virtual time. Return its opaque bytes for one destination.
+        """Store `content` until the second `expiry_s` of virtual time. Return `length` bytes that represent it.
 
         `number` is the payload's sequence number, `endpoint` the destination's `endpoint_key`.
         """

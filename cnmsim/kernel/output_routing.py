@@ -55,10 +55,11 @@ class OutputRouting:
     def route(
         self, dst: Address, src: Address | None = None, outdev: Device | None = None, mark: int = 0
     ) -> RoutingDecision:
-        """Route a locally generated packet: choose device, next hop and source address.
+        """Route a locally generated packet to `dst`: choose device, next hop and source address.
 
-        Raises `OSError`: ENETUNREACH if there is no route or no source address; EHOSTUNREACH, EACCES or EINVAL for an
-        unreachable, prohibit or blackhole route; EADDRNOTAVAIL for a source that this namespace does not have.
+        `src` and `outdev`, if given, are the source and the device that the sender requires; `mark` is the packet's
+        mark. Raises `OSError`: ENETUNREACH if there is no route or no source address; EHOSTUNREACH, EACCES or EINVAL
+        for an unreachable, prohibit or blackhole route; EADDRNOTAVAIL for a source that this namespace does not have.
         """
         namespace = self._namespace
         generation = namespace.generation
@@ -112,9 +113,9 @@ class OutputRouting:
         return self._intern(device, route, source, mtu, rule)
 
     def _intern(self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None) -> RoutingDecision:
-        """Return the routing decision with these values, as the same object as an equal recent one if there is one.
+        """Return the routing decision with these values. If an equal recent one exists, return that object.
 
-        A sender to a thousand hosts thus stores few objects.
+        This saves memory for a sender to a thousand hosts.
         """
         for recent in self._recent:
             if recent.route is route and recent.src == src and recent.mtu == mtu and recent.rule is rule:

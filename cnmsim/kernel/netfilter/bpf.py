@@ -63,8 +63,8 @@ def _signed(k: int) -> int:
 def _place(k: int, index: int) -> int:
     """Return the offset in the packet, in bytes, at which a load instruction reads.
 
-    `k` is the instruction's constant; `index` (register X for indirect loads, otherwise 0) is added to it. If `k` is
-    negative as a signed 32-bit number, it counts from the network header. Raises `_EndError` if it counts from the
+    `k` is the instruction's constant; `index` (register X for indirect loads, otherwise 0) is added to it. A `k` that
+    is negative as a signed 32-bit number counts from the network header. Raises `_EndError` if it counts from the
     link header, which xt_bpf does not have.
     """
     signed = _signed(k)
@@ -107,7 +107,10 @@ class _Machine:
         return _load(self.data, _place(k, self.x if mode == _IND else 0), _SIZES[code & 0x18])
 
     def compute(self, code: int, k: int) -> None:
-        """Run an ALU instruction: combine register A with `k` or with register X, and store the result in A."""
+        """Run an ALU instruction with the operation code `code`: combine register A with `k` or register X.
+
+        The result is stored in A.
+        """
         value = self.x if code & _FROM_X else k
         operation = code & 0xF0
         if operation in (0x30, 0x90) and not value:

@@ -17,7 +17,8 @@ class Connection:
     """One tracked connection.
 
     `original` is the tuple of its first packet, `reply` the tuple of the packets in the other direction. Without NAT
-    `reply` is `original` inverted.
+    `reply` is `original` inverted. `is_confirmed` is true once the connection is in the table, `is_dying` once it was
+    removed from there.
     """
 
     original: ConntrackTuple

@@ -44,7 +44,7 @@ _UNACK_S = 300
 
 
 def _event_state(connection: Connection) -> tuple[int, bool, bool]:
-    """Return the properties whose change causes an `update` event: TCP state, assured flag, reply flag."""
+    """Return what conntrack reports changes of by an `update` event: TCP state, assured flag, reply flag."""
     return connection.tcp_state, connection.is_assured, connection.seen_reply
 
 
@@ -110,11 +110,11 @@ class Conntrack:
         return self._lookup_live(key)
 
     def _lookup_just_refused(self, key: ConntrackTuple) -> tuple[Connection, bool] | None:
-        """Return the connection of a RST that is received on lo, and True if the RST is in the reply direction.
+        """Return the connection to which a RST received on lo belongs, and True if the RST is in the reply direction.
 
-        Sending the RST removed the connection from the table. In Linux the packet still refers to the connection when
-        it is received; here it is looked up among the connections that were removed at the current virtual time.
-        Return None if it is not among them.
+        `key` is the tuple of the RST. Sending it removed the connection from the table. In Linux the packet still
+        refers to the connection when it is received; here it is looked up among the connections that were removed at
+        the current virtual time. Return None if it is not among them.
         """
         at_ns, entries = self._refused
         return entries.get(key) if entries and at_ns == self._namespace.clock.now_ns else None
@@ -206,8 +206,8 @@ class Conntrack:
     def _update_tcp(self, packet: Packet, connection: Connection, is_reply: bool) -> bool | None:
         """Set the TCP state and the timeout of a connection from a segment.
 
-        `is_reply` is the segment's direction. Return True if the segment is valid, False if it is invalid, None if it
-        is the SYN of a new connection that has the same tuple.
+        `is_reply` is true for a segment in the reply direction. Return True if the segment is valid, False if it is
+        invalid, None if it is the SYN of a new connection that has the same tuple.
         """
         kind = FLAG_KIND[packet.data[packet.l4 + 13]] if len(packet.data) >= packet.l4 + 20 else 5
         old = connection.tcp_state
@@ -344,7 +344,7 @@ class Conntrack:
     # --- for NAT
 
     def find(self, key: ConntrackTuple) -> Connection | None:
-        """Return the unexpired connection that has the tuple `key` as its original or reply tuple, or None."""
+        """Return the unexpired connection whose original or reply tuple is `key`, or None."""
         entry = self._lookup_live(key)
         return None if entry is None else entry[0]
 
@@ -374,7 +374,7 @@ class Conntrack:
     # --- expiry
 
     def remaining_s(self, connection: Connection) -> int:
-        """Return the whole seconds until a connection expires, 0 if it has expired."""
+        """Return the time until a connection expires in seconds, rounded down; 0 if it has expired."""
         return max(0, (connection.expires_ns - self._namespace.clock.now_ns) // NS_PER_S)
 
     def purge(self) -> None:

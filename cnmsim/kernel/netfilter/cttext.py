@@ -25,7 +25,7 @@ _WITH_TYPES = frozenset({1, 58})
 def entry_id(connection: Connection) -> int:
     """Return the number that `conntrack` prints as `id=`.
 
-    It distinguishes successive connections with the same tuple.
+    Two connections that have the same tuple at different times have different numbers.
     """
     return zlib.crc32(f"{connection.original}{connection.began_ns}".encode())
 

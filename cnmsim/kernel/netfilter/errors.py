@@ -65,9 +65,9 @@ def kernel_refusal(
 ) -> IptablesError:
     """Return the error of a command that the kernel refuses.
 
-    With iptables-nft the text ends like `RULE_APPEND failed (Invalid argument): rule in chain FORWARD`; these are
-    `operation`, `errno_text` and `what`. iptables-legacy prints only the text of the errno, or `legacy_text` for an
-    error that it detects itself.
+    `family` (4 or 6) and `variant` select the program whose message it is. With iptables-nft the text ends like
+    `RULE_APPEND failed (Invalid argument): rule in chain FORWARD`; these are `operation`, `errno_text` and `what`.
+    iptables-legacy prints only the text of the errno, or `legacy_text` for an error that it detects itself.
     """
     if variant.is_legacy:
         return plain_failure(family, legacy_text or _LEGACY_TEXTS.get(errno_text, f"{errno_text}."))

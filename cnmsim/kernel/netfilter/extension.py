@@ -69,7 +69,11 @@ class Extension:
 
 @define
 class ParseContext:
-    """What the parsing of an option may depend on: family, protocol (0: any), and the names of the IP sets."""
+    """The properties of a rule that the parsing of an option may depend on.
+
+    `family` is 4 or 6, `protocol` is the number of the rule's protocol (0: any), and `is_protocol_inverted` means that
+    `!` precedes it. `set_names` are the names of the existing IP sets.
+    """
 
     family: int
     protocol: int = 0
@@ -82,7 +86,7 @@ Canonicalise = Callable[[Sequence[str], ParseContext], tuple[str, ...]]
 
 
 def keep_words(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    """Return the words unchanged."""
+    """Return `words`, the arguments of an option that has only one form, as its canonical form."""
     return tuple(words)
 
 
@@ -119,7 +123,10 @@ def require_option(name: str, option: str) -> FinalCheck:
 
 
 def require_settings(message: str, most: int | None = None) -> FinalCheck:
-    """Return a check that raises an error with the text `message` if there is no setting, or more than `most`."""
+    """Return a check that raises an error if an extension has no setting or more than `most` (None: no limit).
+
+    `message` is the text of the error.
+    """
 
     def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
         if not settings or (most is not None and len(settings) > most):
@@ -129,7 +136,7 @@ def require_settings(message: str, most: int | None = None) -> FinalCheck:
 
 
 def accept_any(settings: dict[str, Setting], context: ParseContext) -> None:
-    """Check nothing: any combination of settings is valid."""
+    """Accept any combination of settings: the check of an extension that requires none and excludes none."""
 
 
 def integer(limit: int, message: str, form: str = "{}") -> Canonicalise:
@@ -191,7 +198,10 @@ class ExtensionBuilder:
     settings: dict[str, Setting] = field(factory=dict)
 
     def add(self, option: Option, words: Sequence[str], is_inverted: bool, context: ParseContext) -> None:
-        """Add one option with its arguments `words`. Raises `ParameterProblemError`."""
+        """Add the setting of one option with the arguments `words`; `is_inverted` means that `!` precedes the option.
+
+        Raises `ParameterProblemError` if the option is repeated, cannot be inverted, or has invalid arguments.
+        """
         if is_inverted and not option.can_invert:
             raise ParameterProblemError(f'{self.name}: option "--{option.name}" cannot be inverted.\n')
         name = option.stored_as or option.name

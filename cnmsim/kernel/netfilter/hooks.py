@@ -94,7 +94,7 @@ class ChainType(Enum):
 
 @frozen
 class Registration:
-    """A base chain registered on a hook.
+    """A base chain registered on a hook. `step` passes a packet through the chain.
 
     Of two registrations with the same priority, the newer one (higher `order`) runs first.
     """
@@ -125,7 +125,7 @@ def built_in_chain_spec(table: str, hook: Hook) -> tuple[ChainType, Priority]:
 
 @frozen
 class Variant:
-    """One of the two iptables programs (nf_tables and legacy); each has tables of its own in the kernel.
+    """One of the two iptables programs: nf_tables or legacy. Each has tables of its own in the kernel.
 
     `label` precedes the table's name in a trace; `version` is what `--version` prints.
     """

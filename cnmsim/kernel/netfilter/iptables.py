@@ -128,7 +128,10 @@ class IpTables:
             self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
 
     def insert_rule(self, table: str, chain: str, rule: Rule, position: int = 1) -> None:
-        """Insert a rule given as a value; its target must not be a user-defined chain."""
+        """Insert `rule` before position `position`; 1 is the head of the chain.
+
+        The target of the rule must not be a user-defined chain.
+        """
         self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
 
     def delete(self, table: str, chain: str, rule_text: str) -> None:
@@ -137,7 +140,7 @@ class IpTables:
             self._delete(self._table(table), chain, rule)
 
     def exists(self, table: str, chain: str, rule_text: str) -> bool:
-        """Return True if the chain exists and contains the rule (`-C`)."""
+        """Return True if the chain exists and contains a rule equal to `rule_text` (`-C`)."""
         chain_object = self._table(table).chains.get(chain)
         try:
             rules = self._parsed(table, rule_text)
@@ -199,7 +202,7 @@ class IpTables:
         )
 
     def rename_chain(self, table: str, old: str, new: str) -> None:
-        """Rename a user-defined chain, also in the rules that jump to it (`-E`)."""
+        """Rename the user-defined chain `old` to `new`, also in the rules that jump to it (`-E`)."""
         table_object = self._table(table)
         if new in table_object.chains:
             raise plain_failure(self.family, "File exists.")
@@ -233,7 +236,10 @@ class IpTables:
         self._notify_change(table_object)
 
     def zero(self, table: str, chain: str = "", number: int = 0) -> None:
-        """Reset the counters of one rule, of one chain or of all chains (`-Z`)."""
+        """Reset the counters of one chain, or with "" of all chains (`-Z`).
+
+        With `number`, reset only those of the rule at that position, counted from 1.
+        """
         table_object = self._table(table)
         for chain_object in [self._chain(table_object, chain)] if chain else list(table_object.chains.values()):
             entries = chain_object.rules
@@ -249,13 +255,16 @@ class IpTables:
     def list_rules(
         self, chain: str = "", table: str = "filter", *, with_counters: bool = False, number: int = 0
     ) -> str:
-        """Return the output of `iptables -S [chain]`."""
+        """Return the output of `iptables -S` for one chain, or with "" for all chains.
+
+        With `number`, it is only the rule at that position, counted from 1. `with_counters` adds the counters (-v).
+        """
         table_object = self._table(table)
         chains = [self._chain(table_object, chain)] if chain else table_object.chains_in_order()
         return save.rule_lines(chains, with_counters=with_counters, number=number)
 
     def save(self, table: str | None = None, counters: bool = False) -> str:
-        """Return the output of iptables-save without comments, for all existing tables or for one."""
+        """Return the output of iptables-save without comments, for one table, or with None for all existing ones."""
         if table is not None:
             self._table(table)
         return save.save(self.tables, table, with_counters=counters)

@@ -123,7 +123,7 @@ def _extension_text(rule: Rule, is_numeric: bool) -> str:
 
 
 def echo_line(rule: Rule, family: int) -> str:
-    """Return the line that `iptables -v -A` prints for a rule."""
+    """Return the line that `iptables -v -A`, or ip6tables for family 6, prints for a rule."""
     target = rule.target.name if rule.target else ""
     protocol = f"{'!' if rule.is_protocol_inverted else ''}{protocol_text(rule.protocol)}"
     text = f"{target}  {protocol} opt {_fragment(rule)} in {_name(rule.in_interface, True)}"
@@ -135,7 +135,7 @@ def echo_line(rule: Rule, family: int) -> str:
 
 
 def usage(family: int, variant: Variant) -> str:
-    """Return the help text of the command."""
+    """Return the help text of `iptables` (family 4) or `ip6tables` (family 6) of that variant."""
     program = program_name(family)
     return (
         f"{program} {variant.version}\n\n"

@@ -109,9 +109,10 @@ class Nat:
     def _unique_tuple(
         self, current: ConntrackTuple, nat_range: NatRange, is_source: bool, connection: Connection
     ) -> ConntrackTuple:
-        """Return the translated tuple: `current` if possible, otherwise another one in the range.
+        """Return the tuple that replaces `current`: `current` itself if possible, otherwise another one in the range.
 
-        The inverted tuple must not be used by another connection.
+        The range applies to its source, or without `is_source` to its destination. A tuple is possible if no
+        connection other than `connection` uses its inverse. If none is, return one that is in use.
         """
         is_random = nat_range.is_random or nat_range.is_fully_random
         if is_source and not is_random:
@@ -222,7 +223,10 @@ def _in_ports(key: ConntrackTuple, nat_range: NatRange, is_source: bool) -> bool
 
 
 def _port_bounds(key: ConntrackTuple, nat_range: NatRange, is_source: bool) -> tuple[int, int] | None:
-    """Return the first port to try and the number of ports, or None if no port may be changed."""
+    """Return the first port to try and the number of ports to try, or None if the port must not be changed.
+
+    `key` is the tuple to translate: its source port, or without `is_source` its destination port.
+    """
     if key[0] in {1, 58}:
         return (0, 65536) if is_source else None
     if key[0] not in _WITH_PORTS:

@@ -258,9 +258,10 @@ class Netfilter:
         return run
 
     def _nat_step(self, traversals: Sequence[HookStep], hook: Hook, *, is_source: bool) -> HookStep:
-        """Return the step that runs the nat chains for new connections, and translates packets.
+        """Return the step of a hook that chooses the translation of new connections and translates all packets.
 
-        The nat chains run until one of them has translated the source (or without `is_source` the destination).
+        `traversals` are the nat chains. They run until one of them has translated the source (or without `is_source`
+        the destination) of the connection.
 
         Source: net/netfilter/nf_nat_core.c (nf_nat_inet_fn).
         """
@@ -325,9 +326,10 @@ class Netfilter:
             packet.ct_reply = not answered.ct_reply
 
     def send_as(self, src: Address, dst: Address, protocol: int, message: bytes, *, replied_packet: Packet) -> None:
-        """Send an IP packet in reply to `replied_packet`. If there is no route, send nothing.
+        """Send an IP packet from `src` to `dst` in reply to `replied_packet`. If there is no route, send nothing.
 
-        `src` need not be an address of the namespace. `message` is the payload of the IP packet.
+        `src` need not be an address of the namespace. `message` is the payload of the IP packet, `protocol` its
+        number.
         """
         namespace = self.namespace
         try:

@@ -22,7 +22,7 @@ def protocol_text(number: int) -> str:
 
 
 def protocol_long_text(number: int) -> str:
-    """Return a protocol as a listing without -n prints it: by its name in /etc/protocols."""
+    """Return a protocol as a listing without -n prints it: its name in /etc/protocols, or else its number."""
     return LONG_PROTOCOL_NAMES.get(number, str(number))
 
 
@@ -91,7 +91,7 @@ def parse_mark(text: str, module: str, option: str) -> tuple[int, int]:
 
 
 def parse_host_mask(text: str, family: int) -> tuple[Address, int]:
-    """Parse an address with an optional prefix length or mask, such as `10.0.0.0/8`.
+    """Parse an address of `family` with an optional prefix length or mask, such as `10.0.0.0/8`.
 
     Return the address with the bits outside the mask cleared, and the mask as a number.
     """
@@ -122,7 +122,7 @@ def _parse_mask(text: str, family: int, bits: int) -> int:
 
 
 def mask_length(mask: int, bits: int) -> int | None:
-    """Return the prefix length of a mask, or None if its ones are not contiguous."""
+    """Return the prefix length of a mask of `bits` bits, or None if its ones are not contiguous from the left."""
     inverted = mask ^ ((1 << bits) - 1)
     return None if inverted & (inverted + 1) else bits - inverted.bit_length()
 

@@ -404,15 +404,16 @@ def _check_chain_name(name: str) -> None:
 def parse_command(
     words: list[str], family: int, chain_exists: Callable[[str, str], bool], set_names: frozenset[str] = frozenset()
 ) -> Command:
-    """Parse `words`, the arguments of an iptables command. Raises `ParameterProblemError`.
+    """Parse `words`, the arguments of iptables (`family` 4) or ip6tables (6). Raises `ParameterProblemError`.
 
-    `chain_exists(table, chain)` returns True if a rule may jump to the chain. `set_names` are the existing IP sets.
+    `chain_exists(table, chain)` returns True if a rule may jump to the chain. `set_names` are the names of the
+    existing IP sets.
     """
     return _Parser(words, ParseContext(family, set_names=set_names), chain_exists).parse()
 
 
 def parse_rule(text_words: list[str], family: int, set_names: frozenset[str] = frozenset()) -> list[Rule]:
-    """Parse a rule without command and chain; return several rules if it names several addresses.
+    """Parse the words of a rule without command and chain; return several rules if it names several addresses.
 
     A name after -j that is not a target is taken as the name of a chain, whether that exists or not.
     """

@@ -12,7 +12,7 @@ from cnmsim.kernel.netfilter.table import Chain, Table
 
 
 def restore_rules(tables: IpTables, text: str, *, no_flush: bool = False, with_counters: bool = False) -> None:
-    """Execute `text`, the output of iptables-save, as iptables-restore does.
+    """Execute `text`, which has the format of iptables-save, as iptables-restore does.
 
     With `no_flush`, the existing rules of the tables are kept; otherwise they are replaced. `with_counters` also sets
     the counters. Raises `IptablesError`, with nothing changed.

@@ -20,9 +20,9 @@ def is_misplaced(rule: Rule, table: Table, chain: Chain) -> bool:
 
 
 def is_refused(rule: Rule, table: Table, chain: Chain) -> bool:
-    """Return True if the kernel module of the rule's target or of one of its matches refuses the rule.
+    """Return True if the kernel refuses the rule because its target or a match cannot be used as it is in this chain.
 
-    Source: xt_check_target, xt_check_match.
+    `table` is the chain's table. Source: xt_check_target, xt_check_match.
     """
     target = rule.target
     if target is not None and target.name == "REJECT":

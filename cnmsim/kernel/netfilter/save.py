@@ -20,7 +20,8 @@ def rule_line(chain: str, entry: RuleEntry) -> str:
 def rule_lines(chains: Iterable[Chain], *, with_counters: bool = False, number: int = 0) -> str:
     """Return chains as `iptables -S` prints them: policies and user-defined chains first, then the rules.
 
-    With `number`, return only the rule at that position (from 1) of each chain.
+    With `number`, return only the rule at that position (from 1) of each chain. `with_counters` adds the counters
+    (-v).
     """
     chains = list(chains)
     lines = []

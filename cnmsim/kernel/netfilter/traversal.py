@@ -174,7 +174,7 @@ class ChainTraversal(Traversal["RuleEntry"]):
         namespace.report(Step.DROPPED, what, packet, decision=decision, reason=reason)
 
     def _decision(self, result: TraversalResult[RuleEntry]) -> str:
-        """Return the rule or policy that decided, as text, with the path of chains that led to it."""
+        """Return the rule or policy that decided, as text, preceded by the table and the chains on the path to it."""
         path = f"{self._table.label} {' → '.join(result.chains)}"
         if result.entry is None:
             return f"{path}: policy {self._chain.policy}"

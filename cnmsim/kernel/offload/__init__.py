@@ -2,10 +2,11 @@
 
 Law tests compare each with the full path, the processing of a packet without caches.
 
-- `flow_cache`: the decisions about one packet of a flow, reused for the next. Hooks: `NetworkNamespace.flows`,
+- `flow_cache`: the decisions about one packet of a flow, reused for later packets. Hooks: `NetworkNamespace.flows`,
   `Packet.recording`.
 - `cached_route`: the headers and route of a UDP socket's datagrams to one peer. Hook: `UdpSocket.offload`.
-- `datagram_path`: opaque datagrams from socket to socket without a frame. Hooks: `Link.path`, `Clock.is_idle_until`.
+- `datagram_path`: datagrams whose content is an object instead of bytes, passed from socket to socket without a
+  frame. Hooks: `Link.path`, `Clock.is_idle_until`.
 
 Each module says what invalidates its entries, which law tests check it, and which benchmark shows its effect.
 """

@@ -36,7 +36,8 @@ _MAX_ROUTES = 256
 class RouteCache:
     """The cached routes of one UDP socket, by destination address and port.
 
-    `opaque` receives the opaque datagrams that arrive at this socket (see `datagram_path.py`).
+    `opaque` is the `OpaqueDatagrams` that receives the datagrams which arrive at this socket by a datagram path, or
+    `None`.
     """
 
     __slots__ = ("_socket", "opaque", "routes")
@@ -55,9 +56,10 @@ class RouteCache:
         return route is not None and route.send(data)
 
     def add(self, decision: RoutingDecision, dst: Address, dport: int) -> None:
-        """Cache the route to a peer, if the flow cache has its flow. Called after a datagram took the full path.
+        """Cache the route to a peer, if the flow cache has the flow to it.
 
-        `decision` is the routing decision for that datagram, `dst` and `dport` are the peer's address and port.
+        Called after a datagram took the full path. `decision` is the routing decision for that datagram, `dst` and
+        `dport` are the peer's address and port.
         """
         socket = self._socket
         if len(dst) == 4 and socket.dont_fragment is not False:
@@ -71,7 +73,7 @@ class RouteCache:
 class CachedRoute:
     """The route and the prepared headers of datagrams to one peer.
 
-    `lookup` is the lookup of the datagram path to the peer, `None` until it is first needed.
+    `lookup` finds the datagram path to the peer (see `datagram_path.py`); it is `None` until it is first needed.
     """
 
     __slots__ = (

@@ -1,16 +1,18 @@
 """Datagram paths: opaque datagrams pass from one UDP socket through all network stacks to another without a frame.
 
-A path exists if the flow cache of every namespace in between has the flow, each link does nothing but delay frames,
-and nothing observes the datagram. Then no decision depends on the bytes of a frame. For each hop it remains to check
-that nothing has changed, to count, and to let the time pass. If a check fails, the frame is built and continues on
-the full path from there. (Linux: the flow offload of nf_tables, which bypasses the stack likewise.)
+A datagram is opaque if no network stack reads its content, as with encrypted data. A path exists if the flow cache of
+every namespace on the way has the flow, each link does nothing but delay frames, and nothing observes the datagram.
+Then no decision depends on the bytes of a frame. What remains for each hop is to check that nothing has changed, to
+increment the counters, and to let the time pass. If a check fails, the bytes of the frame are generated, and the
+frame continues on the full path from there. (Linux: the flow offload of nf_tables, which bypasses the stack
+likewise.)
 
 If no other event is scheduled before a datagram's arrival at a hop, the hop is processed immediately, with the
 arrival time as the clock's time.
 
 Invalidation: each hop checks its flow, its link path, taps and devices for every datagram; a datagram that must leave
-the path invalidates it. Laws: tests/laws/test_sealed_datagrams.py, test_swarm_on_known_flows.py. Shown by:
-bench/swarm_cluster.py (30 nodes: 15 % of calls), bench/gossip_growth.py.
+the path invalidates it. Law tests: tests/laws/test_sealed_datagrams.py, test_swarm_on_known_flows.py. Benchmarks:
+bench/swarm_cluster.py (with 30 nodes, datagram paths save 15 % of all function calls), bench/gossip_growth.py.
 
 To remove it in one commit: this module, its tests, and the hooks `RouteCache.opaque`, `CachedRoute.lookup`,
 `Link.path`, `Link.deliver` for a path's end, and `Clock.is_idle_until`; gossip then sends `payload.to_bytes(…)` by
@@ -44,7 +46,7 @@ _MAX_LOOKUP_INTERVAL = 64
 
 
 class Payload(Protocol):
-    """The payload of a datagram as an object, such as an `OpaquePayload`. Bytes are built only for a frame.
+    """The payload of a datagram as an object, such as an `OpaquePayload`. Its bytes are generated only for a frame.
 
     `content` is the object that the receiver gets, `size` the length of the payload in bytes.
     """
@@ -53,7 +55,10 @@ class Payload(Protocol):
     size: int
 
     def to_bytes(self, endpoint: int = 0) -> bytes:
-        """Return the bytes for the destination with the given `endpoint_key`."""
+        """Return the payload as bytes. `endpoint` is `opaque_payload.endpoint_key` of the destination.
+
+        The bytes are different for each destination, as if each copy had been encrypted separately.
+        """
 
 
 class LinkPort(Protocol):
@@ -65,7 +70,7 @@ class LinkPort(Protocol):
 
 
 class LastSeen(Protocol):
-    """The entry of a MAC address in a link's address table.
+    """The entry of a MAC address in the address table of a link, such as a switch.
 
     `heard_ns` is the virtual time of the last frame from this address, in nanoseconds.
     """
@@ -103,9 +108,9 @@ class OpaqueDatagrams:
     """Sends and receives opaque datagrams at one UDP socket.
 
     `receive(content, sender)` is called for a datagram that arrived by a path. If it returns `False`, the socket
-    receives the datagram as bytes instead. `is_redundant(content)` returns whether receiving the content would change
+    receives the datagram as bytes instead. `is_redundant(content)` returns True if receiving the content would change
     nothing. `is_passive` declares that `receive` only records the content and the clock's time, and schedules
-    nothing: it may then be called before the arrival time, with the clock set to it.
+    nothing: `receive` may then be called before the arrival time, with the clock set to the arrival time.
     """
 
     __slots__ = ("is_passive", "is_redundant", "receive", "socket")
@@ -144,7 +149,7 @@ class OpaqueDatagrams:
         """Send a datagram only if there is a path to the receiver and the content would change nothing there.
 
         Return True if it was sent, otherwise `False`. Such a datagram may be received at once, before its arrival
-        time, which costs least.
+        time, which takes the least computing time.
         """
         route = self.socket.offload.routes.get(address)
         lookup = route.lookup if route is not None else None
@@ -161,10 +166,7 @@ class OpaqueDatagrams:
 
 
 class PathLookup:
-    """The lookup of the datagram path for a cached route.
-
-    It holds the path or, if none was found, the number of datagrams until the next attempt.
-    """
+    """The lookup of the datagram path for a cached route: the path or, without one, when to look it up next."""
 
     __slots__ = ("_interval", "_route", "_until_lookup", "path")
 
@@ -174,9 +176,9 @@ class PathLookup:
         self._until_lookup = self._interval = _FIRST_LOOKUP
 
     def find(self) -> DatagramPath | None:
-        """Count a datagram, and look up the path if an attempt is due.
+        """Return the path, or `None` if there is none yet. Called for each datagram.
 
-        Return the path, or `None` if there is none yet.
+        If the path is not known, it is looked up only after a number of datagrams.
         """
         self._until_lookup -= 1
         if self._until_lookup > 0:
@@ -196,7 +198,7 @@ class PathLookup:
 class _Hop:
     """One hop of a path: out of a namespace, over a link, to the interface of the next namespace.
 
-    `ttl` is the TTL of packets on that link. It is not checked that both devices are up, connected and in their
+    `ttl` is the TTL of packets on that link. The hop does not check that both devices are up, connected and in their
     namespaces, because any such change invalidates the flows.
     """
 
@@ -337,7 +339,10 @@ class DatagramPath:
         clock.post_at_ns(when_ns, self._arrive, payload, hop)
 
     def _arrive(self, payload: Payload, hop: _Hop) -> None:
-        """Process a datagram at the end of a hop, at its arrival time. If a check fails, deliver its frame there."""
+        """Process a datagram that has reached the end of a hop, at its arrival time.
+
+        If a check fails, deliver the datagram as a frame there.
+        """
         size, next_hop = payload.size, hop.next
         if next_hop is not None:
             if hop.arrive(size, self._end):
@@ -359,7 +364,10 @@ class DatagramPath:
 
 
 def _find_hop(flow: Flow, ttl: int) -> _Hop | None:
-    """Return the hop by which a flow leaves its namespace, or `None` if its link does more than delay frames."""
+    """Return the hop by which a flow leaves its namespace, or `None` if its link does more than delay frames.
+
+    `ttl` is the TTL of the flow's packets on the link.
+    """
     device, hop_mac = flow.device, flow.next_hop_mac()
     if not isinstance(device, Nic) or device.link is None or hop_mac is None:
         return None

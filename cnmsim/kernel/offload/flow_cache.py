@@ -108,7 +108,7 @@ class FlowRecorder:
 
 
 def received_key(frame: bytes, device: Device) -> ReceivedKey:
-    """Return the key of a received frame. Its IP header is assumed to have no options."""
+    """Return the key of the flow of a frame that `device` received. Its IP header is assumed to have no options."""
     return device, frame[26:38] if frame[12] == 8 else frame[22:58]
 
 
@@ -133,14 +133,17 @@ class FlowCache:
         self._filter: bytearray | None = None
 
     def disable(self) -> None:
-        """Make every packet take the full path from now on."""
+        """Switch the cache off: every packet takes the full path from now on."""
         self.is_enabled = False
         self._namespace.generation += 1
         self.received.clear()
         self.sent.clear()
 
     def record_received(self, frame: bytes, packet: Packet, device: Device) -> None:
-        """Start recording a received packet, if it can be cached and enough packets of its flow were seen."""
+        """Start recording a packet that `device` received in `frame`, if enough packets of its flow were seen.
+
+        Do nothing if the packet cannot be cached, such as a fragment.
+        """
         if (
             self.is_enabled
             and packet.protocol in _MIN_HEADER
@@ -172,10 +175,10 @@ class FlowCache:
         return flow if flow is not None and flow.decision is decision else None
 
     def _admit(self, key_hash: int, protocol: int) -> bool:
-        """Count a packet by the hash of its key. Return True if enough were counted to record the flow.
+        """Count a packet by the hash of its flow's key. Return True if enough were counted to record the flow.
 
-        If hashes collide, a flow may be recorded too early. The hash must be the same in every run, so that every run
-        of a lab takes the same time.
+        `protocol` decides how many are enough. If hashes collide, a flow may be recorded too early. The hash must be
+        the same in every run, so that every run of a lab takes the same computing time.
         """
         slots = self._filter
         if slots is None:
@@ -283,7 +286,10 @@ class Flow:
         self.l2_suffix = outdev.mac + (_IPV4 if packet.family == 4 else _IPV6)
 
     def receive(self, frame: bytes, device: Device) -> bool:
-        """Replay the flow for a received frame. Return `False`, without any effect, if it must take the full path."""
+        """Replay the flow for a frame that `device` received. Return True if the packet was delivered or forwarded.
+
+        Return `False`, without any effect, if it must take the full path.
+        """
         mac, type_and_version, total, fragment, ttl, protocol, sum_ = _FRAME.unpack_from(frame)
         if (
             type_and_version != _IPV4_WITHOUT_OPTIONS
@@ -309,7 +315,7 @@ class Flow:
         return True
 
     def _translated(self, frame: bytes) -> bytes:
-        """Return the rest of the packet after the ports, with the checksum updated."""
+        """Return the packet in `frame` from the end of its ports on, with its checksum updated for NAT."""
         at = self._sum_at
         sum_ = int.from_bytes(frame[at : at + 2])
         if self._protocol == 6:
@@ -396,8 +402,8 @@ class Flow:
     def datagram_socket(self) -> UdpSocket | None:
         """Return the socket that receives the flow's datagrams, or `None` if there is none.
 
-        Also return `None` if another socket might receive them now, or if the socket needs more of a packet than its
-        sender and data.
+        Also return `None` if the socket table has changed, so that another socket might receive them now, or if the
+        socket requires whole packets (`needs_packets`).
         """
         socket = self.socket
         if socket is None or socket.needs_packets or self.sockets_at != self._namespace.sockets.udp_generation:
@@ -448,7 +454,10 @@ class Flow6(Flow):
     __slots__ = ()
 
     def receive(self, frame: bytes, device: Device) -> bool:
-        """Replay the flow for a received frame. Return `False`, without any effect, if it must take the full path."""
+        """Replay the flow for a frame that `device` received. Return True if the packet was delivered or forwarded.
+
+        Return `False`, without any effect, if it must take the full path.
+        """
         mac, type_and_version, first, length, protocol, hops = _FRAME6.unpack_from(frame)
         total = length + 40
         if (

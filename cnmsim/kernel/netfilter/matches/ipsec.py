@@ -84,7 +84,7 @@ def _ancillary(packet: Packet, number: int) -> int:
 
 
 def _payload_offset(packet: Packet) -> int:
-    """Return the offset in the packet of the data that follows the transport header (skb_get_poff)."""
+    """Return the offset in the packet, in bytes, of the data after the transport header (skb_get_poff)."""
     protocol, at = packet.protocol, packet.l4
     if packet.fragment_offset:
         return at

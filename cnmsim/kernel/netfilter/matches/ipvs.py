@@ -38,7 +38,10 @@ def _check(settings: dict[str, Setting], context: ParseContext) -> None:
 
 
 def _reader(name: str, value: str, family: int) -> Callable[[IpvsConnection], bool]:
-    """Return a function that tests an IPVS connection against the option `name` with the value `value`."""
+    """Return a function that returns True for an IPVS connection that satisfies one option of the match.
+
+    `name` is the option, such as `vport`, and `value` its argument in canonical form. `family` is 4 or 6.
+    """
     if name == "vproto":
         protocol = int(value)
         return lambda connection: connection.protocol == protocol

@@ -90,9 +90,9 @@ def all_of(tests: list[Test]) -> Test:
 
 
 def each_setting(test_of: Callable[[Setting, int, PacketFilter], Test]) -> Compile:
-    """Return a compiler for a match that matches if the tests of all its settings pass.
+    """Return the `compile` function of a match that passes a packet if the test of each of its settings passes.
 
-    `test_of` returns the test of one setting; a setting with `!` is inverted.
+    `test_of(setting, family, netfilter)` returns the test of one setting, which is inverted for a setting with `!`.
     """
 
     def compile_(match: Extension, family: int, netfilter: PacketFilter) -> Test:

@@ -133,7 +133,7 @@ class ChainCommands:
         return chain
 
     def rename(self, verb: str) -> None:
-        """Run `rename chain`. Raises `NftError`."""
+        """Run `rename chain`. Raises `NftError`. `verb` is always `rename`."""
         cursor = self.session.cursor
         cursor.expect("chain")
         table = self.session.table(self.session.family())

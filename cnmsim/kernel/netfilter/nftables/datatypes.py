@@ -59,7 +59,10 @@ class Datatype:
     title: str = ""
 
     def read(self, text: str, location: Location) -> Span:
-        """Parse a value, prefix, wildcard or range into the span of its values. Raises `NftError`."""
+        """Parse a value, prefix, wildcard or range into the span of its values.
+
+        Raises `NftError`; `location` is the location of `text` in the input.
+        """
         value = self._value(text)
         if value is not None:
             return value
@@ -148,7 +151,7 @@ class InterfaceNameType(Datatype):
         return f"String exceeds maximum length of {_NAME_BYTES}"
 
     def text(self, span: Span) -> str:
-        """Return a name or wildcard in quotes."""
+        """Return the name or wildcard that `span` stands for, in quotes."""
         raw = span.low.to_bytes(_NAME_BYTES).rstrip(b"\0").decode()
         return f'"{raw}"' if span.is_single else f'"{raw}*"'
 

@@ -71,10 +71,13 @@ class InternalError(NftError):
         self.messages = messages
 
     def text(self, source: str, origin: str = "") -> str:
-        """Return the error as nft prints it."""
+        """Return the error as nft prints it. `source` and `origin` are unused: the error has no location."""
         return "".join(f"internal:0:0-0: Error: {message}\n\n" for message in self.messages)
 
 
 def kernel_refusal(errno_text: str, location: Location | None = None) -> NftError:
-    """Return the error of a command that the kernel refuses: `Could not process rule: File exists`."""
+    """Return the error of a command that the kernel refuses, such as `Could not process rule: File exists`.
+
+    `errno_text` is the part after the colon, `location` the part of the input that nft underlines.
+    """
     return NftError(f"Could not process rule: {errno_text}", location)

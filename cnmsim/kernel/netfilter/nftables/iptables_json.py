@@ -39,7 +39,7 @@ def chain_json(table: IptablesTable, chain: IptablesChain) -> Json:
 def rules_json(
     table: IptablesTable, chain: IptablesChain, namespace: NetworkNamespace, options: ListOptions
 ) -> Iterator[Json]:
-    """Yield the JSON objects of a chain's rules."""
+    """Yield the JSON objects of a chain's rules. `namespace` has the devices that rules refer to by index."""
     family = iptables_listing.family_name(table)
     for entry in chain.rules:
         expr: list[Json] = []

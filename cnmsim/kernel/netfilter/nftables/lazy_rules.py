@@ -46,7 +46,7 @@ class ParsedRule:
 
 @frozen(eq=False)
 class LazyRules:
-    """The rules of a chain as parsed lines. The rules themselves are not created yet.
+    """The rules of a chain as parsed lines, from which `rules` creates the rules themselves.
 
     `handle` is the last handle that the table allocated before these rules.
     """

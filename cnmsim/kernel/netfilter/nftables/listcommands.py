@@ -27,7 +27,7 @@ class ListCommands:
     session: Session
 
     def list(self, verb: str) -> None:
-        """Run the command `list` or `reset` at the cursor, and append what it prints to the session's output.
+        """Run `list` or `reset` (`verb`) at the cursor, and append the text that nft prints to the session's output.
 
         Raises `NftError`.
         """

@@ -20,7 +20,7 @@ def normalise(statements: list[Statement], family: str) -> list[Statement]:
 
 
 def _without_implied(statements: list[Statement], family: str) -> list[Statement]:
-    """Remove each comparison of the protocol that a later field implies, as `tcp dport` implies TCP.
+    """Return the statements without comparisons of a protocol that a later field implies, as `tcp dport` implies TCP.
 
     Source: payload_dependency_kill.
     """

@@ -45,7 +45,10 @@ class OperandParser:
     given_elements: int = field(default=0, init=False)
 
     def mask(self, key: Key) -> int:
-        """Parse the mask of a field: a number, or names separated by commas or bars, optionally in parentheses."""
+        """Parse the mask to apply to the field `key`.
+
+        It is a number, or names separated by commas or bars, optionally in parentheses.
+        """
         cursor = self.cursor
         in_parentheses = cursor.accept("(")
         value = 0
@@ -161,7 +164,7 @@ class OperandParser:
                 return count
 
     def element_key(self, kinds: tuple[Datatype, ...]) -> ElementKey:
-        """Parse the key of an element: a value, prefix or range for each field, or `*`."""
+        """Parse the key of an element: `*` (any key), or a value, prefix or range for each data type in `kinds`."""
         cursor = self.cursor
         if cursor.accept("*"):
             return ()

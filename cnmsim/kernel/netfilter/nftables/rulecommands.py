@@ -67,7 +67,7 @@ class RuleCommands:
             self.add_in_block(table, chain)
 
     def _remember(self, table: Table, chain: Chain, line: str, cache: dict[str, ParsedRule]) -> None:
-        """Parse a rule that is not in the cache, and cache it if its meaning does not depend on the table."""
+        """Parse the rule `line` unless it is in the cache, and cache it if it means the same in every table."""
         cursor = self.session.cursor = Cursor.over(line)
         parser = self.session.parser(table)
         rule = parser.rule()
@@ -106,10 +106,10 @@ class RuleCommands:
     def _check_rule(
         self, table: Table, chain: Chain, rule: Rule, location: Location, jumps: Mapping[str, Location]
     ) -> None:
-        """Raise the kernel's error for a rule that it does not accept.
+        """Raise the kernel's error for a rule that it does not accept in a chain.
 
         That is a jump to a chain that is missing or is a base chain, or a translation in a chain that does not allow
-        it.
+        it. `location` is that of the rule, `jumps` maps the chains to which it jumps to their locations.
         """
         for statement in rule.statements:
             for name in statement.chains():

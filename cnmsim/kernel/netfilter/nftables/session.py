@@ -75,7 +75,7 @@ class Session:
     def chain(self, table: Table, *, lookup: bool = False) -> Chain:
         """Consume the name of a chain and return the chain. Raises `NftError` if it does not exist.
 
-        With `lookup`, the error is nft's own, not one of the kernel.
+        With `lookup`, the error has the text of nft itself, otherwise that of the kernel.
         """
         token = self.cursor.word()
         chain = table.chains.get(token.text)
@@ -95,16 +95,17 @@ class Session:
         return words
 
     def check_loops(self, table: Table, rule: Rule | None, location: Location) -> None:
-        """Raise `NftError` if the jumps between the table's chains form a loop (nft_chain_validate).
+        """Raise `NftError` at `location` if the jumps between the table's chains form a loop (nft_chain_validate).
 
-        `rule` is the rule that was added, None if a map element was added. A rule that jumps nowhere is not checked.
+        `rule` is the rule that was added, None if a map element was added. A rule without jumps cannot have closed a
+        loop and is not checked.
         """
         leads = rule is None or any(name for part in rule.statements for name in (*part.chains(), *part.set_names()))
         if leads and table.has_loop():
             raise kernel_refusal("Too many links", location)
 
     def check_jump(self, table: Table, name: str, location: Location) -> None:
-        """Raise `NftError` if the chain `name`, the target of a jump, is missing or is a base chain."""
+        """Raise `NftError` at `location` if the chain `name`, the target of a jump, is missing or is a base chain."""
         target = table.chains.get(name)
         if target is None:
             raise kernel_refusal(ENOENT, location)
@@ -114,7 +115,8 @@ class Session:
     def find_set(self, table: Table, *, kind: str = "set", lookup: bool = False) -> Set:
         """Consume the name of a set or map and return it. Raises `NftError` if it does not exist.
 
-        With `kind` `map`, it must be a map. With `lookup`, the error is nft's own, not one of the kernel.
+        With `kind` `map`, it must be a map. With `lookup`, the error has the text of nft itself, otherwise that of
+        the kernel.
         """
         token = self.cursor.word()
         set_ = table.sets.get(token.text)

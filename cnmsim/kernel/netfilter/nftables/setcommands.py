@@ -32,7 +32,10 @@ class SetCommands:
         self.make(self.session.table(self.session.family()), verb, is_map=True)
 
     def make(self, table: Table, verb: str, *, is_map: bool) -> None:
-        """Parse the name and block of a set or map and create it. Raises `NftError`."""
+        """Parse the name and block of a set or map and create it, or extend the existing one of that name and type.
+
+        `verb` is `add` or `create`; with `create` it must not exist. Raises `NftError`.
+        """
         cursor = self.session.cursor
         name = cursor.word()
         if verb == "create" and name.text in table.sets:

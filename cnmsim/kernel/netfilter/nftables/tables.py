@@ -34,9 +34,9 @@ _NAMED_PRIORITY_DISTANCE = 10
 
 @define(eq=False)
 class RuleEntry:
-    """A rule of a chain. `compiled` holds each statement with the function that applies it.
+    """A rule of a chain. `compiled` is a pair for each statement: the function that applies it, and the statement.
 
-    It is set on the first traversal.
+    `compiled` is None until a packet first reaches the rule.
     """
 
     rule: Rule
@@ -93,7 +93,7 @@ class Chain:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no rules."""
+        """Whether the chain has no rules."""
         return not self._rules and (self._lazy_rules is None or not self._lazy_rules.lines)
 
     @property
@@ -183,12 +183,12 @@ class Set:
 
     @property
     def is_map(self) -> bool:
-        """Whether it is a map: its elements have data."""
+        """Whether this is a map: its elements have data."""
         return self.values is not None
 
     @property
     def is_interval(self) -> bool:
-        """Whether its elements may be ranges."""
+        """Whether the keys of its elements may be ranges."""
         return "interval" in self.flags
 
     def lines(self, options: ListOptions) -> list[str]:
@@ -283,7 +283,7 @@ class Table:
         )
 
     def leads_to(self, chain: str) -> Iterator[str]:
-        """Yield the names of the chains to which a chain's rules jump, including jumps in maps."""
+        """Yield the names of the chains to which the rules of `chain` jump, including jumps in maps."""
         for entry in self.chains[chain].rules:
             for statement in entry.rule.statements:
                 yield from statement.chains()

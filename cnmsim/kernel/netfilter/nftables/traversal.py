@@ -62,7 +62,7 @@ class ChainTraversal(Traversal[RuleEntry]):
     def _evaluate(
         self, entry: RuleEntry, packet: Packet, counters: list[PacketCounter]
     ) -> tuple[Verdict | Jump | None, bool]:
-        """Evaluate one rule on a packet; add its counters that were incremented to `counters`.
+        """Apply the statements of one rule to a packet; append the counters that were incremented to `counters`.
 
         Return its verdict (None: continue with the next rule), and True if all packets of the flow have the same
         outcome.

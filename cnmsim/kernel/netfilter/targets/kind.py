@@ -35,9 +35,9 @@ Action = Callable[[Packet, Hook], Verdict | None]
 class TargetKind:
     """One target extension, such as `DNAT`.
 
-    `compile` returns the action, `describe` the text in `iptables -L`. `tables` and `chains` are those in which the
-    kernel allows the target (empty: all). The action is executed for every packet: flows that meet one are not
-    cached.
+    `compile` returns the action for one use of the target, `describe` its text in `iptables -L`. `tables` and
+    `chains` are those in which the kernel allows the target (empty: all). The action is executed for every packet:
+    flows that meet one are not cached.
     """
 
     name: str

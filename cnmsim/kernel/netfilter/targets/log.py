@@ -68,7 +68,7 @@ def _compile_log(target: Extension, family: int, netfilter: PacketFilter) -> Act
 
 
 def log_line(packet: Packet, netfilter: PacketFilter, *, with_sequence: bool = False) -> str:
-    """Return the log line for a packet: `IN=eth0 OUT= MAC=… SRC=… DST=…` and so on.
+    """Return the log line for a packet, without the prefix: `IN=eth0 OUT= MAC=… SRC=… DST=…` and so on.
 
     `with_sequence` adds the TCP sequence numbers (--log-tcp-sequence).
     """
