@@ -1,4 +1,4 @@
-"""IP packets as bytes: protocol numbers, names of messages, and the builder of IPv4 and IPv6 headers.
+"""IP packets as bytes: protocol numbers, the names of messages, and the builder of IPv4 and IPv6 packets.
 
 `skbuff.Packet` is a packet on its way through a network stack.
 """
@@ -83,9 +83,10 @@ def build_ip(
     identification: int = 0,
     dont_fragment: bool = True,
 ) -> bytes:
-    """Build an IPv4 or IPv6 packet around a transport message; the length of the addresses selects the version.
+    """Build an IP packet around the transport message `payload`. The length of the addresses selects IPv4 or IPv6.
 
-    Raises `ValueError` if the packet would be longer than 65,535 bytes.
+    `ttl` is the hop limit in IPv6. `identification` and `dont_fragment` are used only in IPv4. Raises `ValueError` if
+    the packet would be longer than 65,535 bytes.
     """
     if len(src) == 16:
         if len(payload) > 65535:

@@ -34,9 +34,9 @@ class ProcessFiles(FileSystem):
         return self._base
 
     def allows(self, inode: Inode, wanted: int) -> bool:
-        """Return True if the process may access an inode in all the ways that `wanted` combines.
+        """Return True if the process may access an inode in all the ways in `wanted`.
 
-        `wanted` is `READ`, `WRITE` or `EXECUTE`, or several of them.
+        `wanted` is `READ`, `WRITE` or `EXECUTE`, or several of them combined by `|`.
         """
         user = self._process.credentials
         if user.has("DAC_OVERRIDE"):
@@ -104,7 +104,10 @@ class ProcessFiles(FileSystem):
         self._own(path, mode)
 
     def makedirs(self, path: str, mode: int = 0o777) -> None:
-        """Create a directory and its missing parents. Raises as `mkdir` does."""
+        """Create a directory and its missing parents with `mode`, without the bits of the umask.
+
+        Raises as `mkdir` does.
+        """
         super().makedirs(path, mode)
 
     def _entry(self, path: str, *, makes_parents: bool = False) -> Place:
@@ -115,7 +118,7 @@ class ProcessFiles(FileSystem):
         return place
 
     def _require_unprotected(self, place: Place, path: str) -> None:
-        """Raise `PermissionError` (EPERM) for another user's file in a sticky directory such as /tmp."""
+        """Raise `PermissionError` (EPERM) if `place` is another user's file in a sticky directory such as /tmp."""
         user, parent, inode = self._process.credentials, place.parent, place.inode
         if parent is None or inode is None or not parent.mode & _STICKY or user.has("FOWNER"):
             return
@@ -142,7 +145,10 @@ class ProcessFiles(FileSystem):
         self._own(path, None)
 
     def add(self, path: str, inode: Inode) -> None:
-        """Add an inode at `path`. Raises `PermissionError` (EACCES) or an error of `FileSystem.add`."""
+        """Add an inode at `path`. If the process is not root's, the inode gets the process's user and group.
+
+        Raises `PermissionError` (EACCES) or an error of `FileSystem.add`.
+        """
         super().add(path, inode)
         if not isinstance(inode, Symlink) or inode.uid == 0:
             user = self._process.credentials
@@ -174,9 +180,10 @@ class ProcessFiles(FileSystem):
 
 
 def allows(process: Process, path: str, wanted: int) -> bool:
-    """Return True if the process may access `path` in the ways that `wanted` combines (access(2)).
+    """Return True if the process may access `path` in all the ways in `wanted` (access(2)).
 
-    `wanted` is `READ`, `WRITE` or `EXECUTE`, or several of them. Raises `OSError` if the path cannot be resolved.
+    `wanted` is `READ`, `WRITE` or `EXECUTE`, or several of them combined by `|`. Raises `OSError` if the path cannot
+    be resolved.
     """
     files = process.files
     return not isinstance(files, ProcessFiles) or files.allows(files.inode(path), wanted)

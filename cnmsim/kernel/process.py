@@ -204,7 +204,7 @@ class Process:
             self.task(self._main(program))
 
     def restart_after_fork(self) -> None:
-        """Restart the program from its beginning, in a process of a machine that was copied by forking the lab.
+        """Restart the program from its beginning, because this process is part of a copy (fork) of a lab.
 
         The program's threads are not restarted. Inherited sockets and sockets served by callbacks are kept; the
         others are closed without sending anything.
@@ -370,17 +370,17 @@ class Process:
     async def exec(
         self, program: Program, argv: list[str], env: dict[str, str], streams: tuple[Pipe, Pipe, Pipe]
     ) -> int:
-        """Continue as another program, as execve(2) does, and return the exit status of that program.
+        """Replace the running program by `program`, as execve(2) does. Return the exit status of the new program.
 
-        The process keeps its id, its children and the signals that it ignores. `streams` are its standard input,
-        output and error from now on.
+        The process keeps its id, its children and the signals that it ignores. `argv` are its arguments, `env` its
+        environment and `streams` its standard input, output and error from now on.
         """
         self.argv, self.env, self.handlers, self.program = argv, env, {}, program
         self.stdin, self.stdout, self.stderr = streams
         return await program(self)
 
     def exit(self, status: int) -> None:
-        """End the process with `status`; for signal handlers and threads of the process."""
+        """End the process with the exit status `status`. Called by signal handlers and by threads of the process."""
         if self.is_running:
             self._end(status)
 

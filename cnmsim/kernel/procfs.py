@@ -48,9 +48,10 @@ def _text(read: Callable[[], str]) -> Callable[[], Inode]:
 
 
 def mount(files: FileSystem, machine: Machine, namespace: Callable[[], PidNamespace | None]) -> None:
-    """Mount /proc at `files`, with the processes of the PID namespace that `namespace()` returns.
+    """Mount /proc in `files`, with the processes of the PID namespace that `namespace()` returns.
 
-    If it returns `None`, /proc shows no processes.
+    If it returns `None`, /proc shows no processes. `machine` provides the facts about the machine, such as its
+    uptime.
     """
 
     def entries() -> dict[str, Callable[[], Inode]]:

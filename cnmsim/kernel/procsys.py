@@ -75,9 +75,9 @@ def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool 
 
 
 def view_for_namespace(files: FileSystem, namespace: NetworkNamespace) -> FileSystem:
-    """Return `files` as a process in `namespace` sees them.
+    """Return the view of `files` that a process in the network namespace `namespace` has.
 
-    It is a view in which /proc/sys and /proc/net show `namespace`, or `files` itself if they do so already.
+    In it /proc/sys and /proc/net show `namespace`. If they do so already, return `files` itself.
     """
     mounted = files.mounted(ROOT)
     if not isinstance(mounted, ProcSys) or mounted.namespace is namespace:

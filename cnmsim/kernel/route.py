@@ -64,20 +64,23 @@ class Route:
 
 
 def local_route(dst: Address, loopback: Device) -> Route:
-    """Return the route that the kernel's local table has for `dst`, one of the namespace's own addresses."""
+    """Return the route that the kernel's local table has for `dst`, one of the namespace's own addresses.
+
+    `loopback` is the namespace's device `lo`.
+    """
     return Route(Prefix.of(dst, len(dst) * 8), loopback, scope="host", kind="local", protocol="kernel")
 
 
 def link_route(dst: Address, device: Device) -> Route:
-    """Return the route to `dst` as an address on the link of `device`, such as a group, without a table entry."""
+    """Return a route to `dst` directly over `device`, without a routing table, e.g. for a multicast group."""
     return Route(Prefix.of(dst, len(dst) * 8), device, scope="link", protocol="kernel")
 
 
 def with_nexthop(route: Route, namespace: NetworkNamespace) -> Route:
-    """Return a unicast route with its device, which by default is the one that reaches its gateway (fib_check_nh).
+    """Return a unicast route with a device: its own or, without one, the one that reaches its gateway (fib_check_nh).
 
-    Raises `OSError`: ENODEV without device and gateway, ENETUNREACH if the gateway is not on a link, ENETDOWN if the
-    device is down, EINVAL if the gateway is an address of the namespace.
+    Raises `OSError`: ENODEV if the route has neither device nor gateway, ENETUNREACH if the gateway is not on a link,
+    ENETDOWN if the device is down, EINVAL if the gateway is an address of the namespace.
     """
     if route.device is None:
         if route.gateway is None:
@@ -140,7 +143,7 @@ class RoutingTable:
         return any(r.device is device and r.prefix == prefix and r.protocol == "kernel" for r in self._routes)
 
     def remove(self, route: Route) -> None:
-        """Remove exactly this route. Raises `OSError(ESRCH)` if it does not exist."""
+        """Remove the route that is equal to `route` in all fields. Raises `OSError(ESRCH)` if it does not exist."""
         try:
             self._routes.remove(route)
             self._by_length.remove(route)

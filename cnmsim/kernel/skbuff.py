@@ -87,7 +87,8 @@ class Packet:
     def __init__(self, data: bytes, indev: Device | None = None) -> None:
         """Parse the headers of `data`, which begins at the IP header, and cut off link-layer padding.
 
-        Raises `MalformedPacketError` if lengths, version or the IPv4 header checksum are wrong.
+        `indev` is the device that received the packet, `None` for a packet of this host. Raises
+        `MalformedPacketError` if lengths, version or the IPv4 header checksum are wrong.
         """
         self.indev = indev
         self.outdev = self.nexthop = self.physindev = self.physoutdev = None
@@ -109,7 +110,10 @@ class Packet:
 
     @classmethod
     def outgoing(cls, data: bytes, protocol: int, src: Address, dst: Address, ttl: int) -> Packet:
-        """Create a packet from the bytes that `build_ip` has just built, without parsing them again."""
+        """Create a packet from `data`, bytes that `build_ip` has just built, without parsing them again.
+
+        The other arguments are those of `build_ip`.
+        """
         packet = object.__new__(cls)
         packet.data = data
         packet.protocol = protocol
@@ -130,9 +134,9 @@ class Packet:
 
     @classmethod
     def plain(cls, data: bytes, indev: Device) -> Packet:
-        """Create a packet from `data`, a valid unfragmented TCP or UDP packet over IPv4 without options.
+        """Create a packet that the device `indev` received from `data`, without checking the bytes.
 
-        The caller guarantees this; nothing is checked.
+        They must be a valid unfragmented TCP or UDP packet over IPv4 without IP options.
         """
         packet = object.__new__(cls)
         packet.data = data
@@ -235,7 +239,7 @@ class Packet:
 
     @property
     def tcp_flags(self) -> int:
-        """The TCP flag bits, 0 if it is not TCP."""
+        """The TCP flag bits, 0 if the packet is not TCP."""
         if self.protocol != 6 or self.fragment_offset or len(self.data) < self.l4 + 14:
             return 0
         return self.data[self.l4 + 13]

@@ -124,7 +124,10 @@ class Sysctl:
             self._forward_all(6, text)
 
     def _forward_all(self, family: int, text: str) -> None:
-        """Set `forwarding` for all existing and future devices (inet_forward_change, addrconf_fixup_forwarding)."""
+        """Set `forwarding` for all existing and future devices of address family 4 or 6 to `text` ("0" or "1").
+
+        Source: inet_forward_change, addrconf_fixup_forwarding.
+        """
         begin = f"net.ipv{family}.conf."
         own = [key for key in self._values if key.startswith(begin) and key.endswith(".forwarding")]
         for key in [f"{begin}default.forwarding", *own]:
@@ -135,7 +138,10 @@ class Sysctl:
         self._declared = (*self._declared, defaults)
 
     def device(self, family: int, device: str, name: str) -> str:
-        """Return the value of the sysctl `name` for a device: the device's own value, or else that of `default`."""
+        """Return the value of the sysctl `name` for a device: the device's own value, or else that of `default`.
+
+        `family` (4 or 6) selects net.ipv4.conf or net.ipv6.conf.
+        """
         return self.get(f"net.ipv{family}.conf.{device}.{name}")
 
     def forget_device(self, device: str, *families: int) -> None:

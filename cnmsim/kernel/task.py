@@ -105,9 +105,9 @@ class Gate:
         self._held: list[tuple[Task[Any], Future[Any] | None, Observer | None]] = []
 
     def hold(self, task: Task[Any], woken_by: Future[Any] | None) -> None:
-        """Store a task that was woken while the gate is shut; `open` resumes it.
+        """Store `task`, which was woken while the gate is shut, for `open` to resume.
 
-        `woken_by` is the future that woke the task, or `None`.
+        `woken_by` is the future that woke it, or `None`.
         """
         self._held.append((task, woken_by, task.clock.context))
 
@@ -174,8 +174,8 @@ class Task(Future[T]):
     def waiting_task(self) -> Task[Any] | None:
         """Return the task itself if it is waiting, else `None`.
 
-        With this the clock finds the task that a scheduled call would resume: such a call is a method of the task or
-        of the future that it awaits.
+        The clock uses this to find the task that a scheduled call would resume: such a call is a method of the task
+        or of the future that the task awaits.
         """
         return None if self.is_done or self._is_running else self
 

@@ -118,7 +118,7 @@ class UpperDevices:
 
 
 def upper_devices_of(lower: Device) -> UpperDevices:
-    """Return the upper devices of a device, creating the container on first use."""
+    """Return the `UpperDevices` of the device `lower`, creating the object on first use."""
     if lower.upper_devices is None:
         lower.upper_devices = UpperDevices(lower)
     return lower.upper_devices
@@ -137,9 +137,9 @@ def deliver_to_child(frame: bytes, child: UpperDevice, mode: Enum) -> None:
 
 
 def require_free_port(lower: Device) -> None:
-    """Raise an error if a device cannot have a macvlan or ipvlan port.
+    """Raise an error if a macvlan or ipvlan cannot be created on the device `lower`.
 
-    Raises `OSError`: EINVAL for a loopback, EBUSY if a bridge or a port of the other kind uses it.
+    Raises `OSError`: EINVAL for a loopback, EBUSY if the device is a bridge port or has children of the other kind.
     """
     if lower.kind == "loopback":
         raise OSError(errno.EINVAL, "Invalid argument")

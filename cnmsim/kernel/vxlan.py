@@ -267,7 +267,7 @@ class Vxlan(Device):
         self.clock.call_soon(self.receive, answer.reply)
 
     def _find_path(self, frame: bytes, vtep: Address) -> _Path | None:
-        """Return the route to `vtep` for `frame` (vxlan_xmit_one).
+        """Return the route for `frame` to the VTEP `vtep` (vxlan_xmit_one), and cache it.
 
         Return `None` if the frame was dropped, or if it was delivered at once because `vtep` is this host.
         """

@@ -130,9 +130,10 @@ class VxlanFdb:
         self._entries[mac] = VxlanEntry(mac, [vtep], state, self._clock.now_ns, order)
 
     def add(self, mac: Mac, vtep: Address, *, mode: FdbMode = "exclusive", state: str = PERMANENT) -> None:
-        """Map a MAC address to a VTEP.
+        """Map a MAC address to a VTEP. `state` is as in `VxlanEntry`.
 
-        Raises `OSError`: EEXIST if `mode` is `exclusive` and there is an entry (a learned one counts), EOPNOTSUPP for
+        If there is an entry, `mode` decides: `exclusive` raises EEXIST (also for a learned entry), `replace` replaces
+        its VTEPs, and `append` adds one to an entry that may have several. Raises `OSError`: EEXIST, EOPNOTSUPP for
         `replace` of a multicast or the default entry, EAFNOSUPPORT for a VTEP of the other family.
         """
         if len(vtep) != self._vtep_length:

@@ -43,8 +43,8 @@ _ICMP4_ERRORS = (3, 4, 5, 11, 12)
 class ProxyAnswer:
     """The answer to a request that the device handles as a proxy.
 
-    `reply` is the answering frame, or `None` if the request is dropped. `what` is the explanation for traces, `entry`
-    the neighbour entry used.
+    `reply` is the answering frame, or `None` if the request is dropped. `what` is the text for traces, `entry` the
+    neighbour entry used.
     """
 
     reply: bytes | None

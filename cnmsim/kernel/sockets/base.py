@@ -105,7 +105,7 @@ class Socket(ABC):
 
     @property
     def has_callback(self) -> bool:
-        """Whether a callback handles what the socket receives, rather than a program that waits for it."""
+        """Whether a callback receives the socket's data or connections. If not, a program waits for them."""
         return self.on_readable is not None
 
     def close_silently(self) -> None:
@@ -127,7 +127,7 @@ class Socket(ABC):
     def _route_to(self, dst: Address) -> RoutingDecision:
         """Return the routing decision for packets to `dst`.
 
-        On failure report the drop to an observer, and raise `OSError` as `NetworkNamespace.route_output` does.
+        If there is none, report a drop to the observer and raise `OSError`, as `NetworkNamespace.route_output` does.
         """
         namespace = self.namespace
         try:

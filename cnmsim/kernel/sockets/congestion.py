@@ -32,14 +32,21 @@ class CongestionWindow:
         self.size = INITIAL_SEGMENTS * self.mss
 
     def validate(self, una: int, next_sequence: int) -> None:
-        """Record how much of the window is in use after data was sent; the arguments are SND.UNA and SND.NXT."""
+        """Record how much of the window is in use after data was sent.
+
+        `una` is the first unacknowledged sequence number (SND.UNA), `next_sequence` the next one to send (SND.NXT).
+        """
         in_flight = next_sequence - una
         is_full = in_flight > self.size - self.mss
         if una >= self._round_end or is_full or (not self._is_limiting and in_flight > self._most_in_flight):
             self._is_limiting, self._most_in_flight, self._round_end = is_full, in_flight, next_sequence
 
     def restart(self, idle_ns: int, rto_ns: int) -> None:
-        """Halve the window for every `rto_ns` of `idle_ns` without data in flight, down to the initial window."""
+        """Shrink the window after an idle period: halve it once for each retransmission timeout that has passed.
+
+        `idle_ns` is the time without data in flight, `rto_ns` the timeout. The window does not become smaller than
+        the initial window.
+        """
         least = min(self.size, INITIAL_SEGMENTS * self.mss)
         self.threshold = max(self.threshold, self.size * 3 // 4)
         self.size = max(least, self.size >> min(max(0, idle_ns // rto_ns), 32))
@@ -57,7 +64,8 @@ class CongestionWindow:
     def lost(self, in_flight: int, sequence: int) -> None:
         """Halve the window, because duplicate acknowledgements indicate a loss (RFC 5681 §3.2).
 
-        `in_flight` is the number of bytes sent but not acknowledged, `sequence` is SND.MAX.
+        `in_flight` is the number of bytes sent but not acknowledged, `sequence` the number after the last byte sent
+        (SND.MAX).
         """
         self.threshold = max(in_flight // 2, 2 * self.mss)
         self.size = self.threshold

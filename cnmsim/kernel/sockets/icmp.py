@@ -48,10 +48,10 @@ class IcmpSocket(Socket):
         self.local = local
 
     def send_echo(self, dst: str | bytes, ident: int, seq: int, payload: bytes = b"", ttl: int | None = None) -> None:
-        """Send an echo request with time to live `ttl` (`None`: the socket's default).
+        """Send an echo request with identifier `ident`, sequence number `seq` and `payload` to `dst`.
 
-        Raises `OSError`: a routing error, EPERM if a packet filter drops the request in OUTPUT, EMSGSIZE if it is too
-        large.
+        `ttl` is its time to live (`None`: the socket's default). Raises `OSError`: a routing error, EPERM if a packet
+        filter drops the request in OUTPUT, EMSGSIZE if it is too large.
         """
         self._check_open()
         namespace = self.namespace

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PortHolder(Protocol):
-    """An owner of a port: a socket, or a connection that outlives its socket."""
+    """The holder of a port: a socket, or a connection that outlives its socket."""
 
     device_name: str
     reuse_address: bool

@@ -59,7 +59,11 @@ class SocketInfo:
 
 
 class SocketTable:
-    """All sockets of a namespace. `udp_generation` changes whenever datagrams may get another receiver."""
+    """All sockets of a namespace.
+
+    `udp_generation` is incremented by every change after which a datagram may be received by another socket than
+    before.
+    """
 
     __slots__ = (
         "_connections", "_draws", "_features", "_features_generation", "_listeners", "_namespace", "_random",
@@ -109,7 +113,7 @@ class SocketTable:
         return (offset + (self._namespace.clock.now_ns >> 6)) & 0xFFFFFFFF
 
     def timestamp_offset(self, local: Address, remote: Address) -> int:
-        """Return the value at which the timestamps of TCP connections between two addresses start.
+        """Return the value at which the timestamps of TCP connections from `local` to `remote` start.
 
         Source: secure_tcp_ts_off.
         """
@@ -425,7 +429,7 @@ def _info(
 
 
 def _shown_family(connection: TcpConnection) -> int:
-    """Return the family of the connection's socket, e.g. 6 for an IPv4 connection of a dual-stack socket.
+    """Return the address family of a connection's socket: 6 for an IPv4 connection of a dual-stack IPv6 socket.
 
     Such a socket shows IPv4 peers as v4-mapped addresses.
     """

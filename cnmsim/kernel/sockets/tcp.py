@@ -142,7 +142,7 @@ class TcpSocket(Socket):
         return connection in self._accept_queue
 
     def accept_syn(self, packet: Packet, segment: TcpSegment, connection: TcpConnection) -> None:
-        """Process a SYN that this listener received: start `connection` or, if the backlog is full, drop the SYN."""
+        """Process `segment`, a SYN in `packet`: start `connection` or, if the backlog is full, drop the SYN."""
         if len(self._syn_queue) > self._backlog or not self.has_room:
             if self.namespace.clock.observes_drops:
                 self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, f"{self.label}, its backlog is full")
@@ -163,7 +163,7 @@ class TcpSocket(Socket):
         self.became_readable()
 
     def remove_embryonic(self, connection: TcpConnection) -> None:
-        """Remove a connection that ended before it was established."""
+        """Remove a connection that ended before it was established from the queue of half-open connections."""
         self._syn_queue.remove(connection)
 
     # --- connection ---

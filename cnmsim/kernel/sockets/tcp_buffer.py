@@ -31,7 +31,7 @@ class ReceiveBuffer:
 
     @property
     def window(self) -> int:
-        """The window that the peer may still use: the last advertised one, less the data received since."""
+        """The bytes that the peer may still send: the last advertised window, less the data received since."""
         return max(0, self._right_edge - self.next)
 
     @property
@@ -94,9 +94,9 @@ class ReceiveBuffer:
     def advertise(self, mss: int, scale: int = 0) -> int:
         """Return the window to advertise now, in units of 2^`scale` bytes.
 
-        The right edge of the window never moves left by more than rounding. It moves right only if it can move by
-        `mss` bytes or half the buffer (RFC 9293 §3.8.6.2.2). A partial unit is rounded up if the buffer has room for
-        it, as in Linux (__tcp_select_window).
+        The right edge of the window moves left only by rounding. It moves right only if it can move by at least `mss`
+        bytes or half the buffer (RFC 9293 §3.8.6.2.2). A partial unit is rounded up if the buffer has room for it, as
+        in Linux (__tcp_select_window).
         """
         free = max(0, self.size - len(self.unread))
         if self.next + free - self._right_edge >= min(mss, self.size // 2):

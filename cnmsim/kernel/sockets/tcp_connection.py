@@ -356,7 +356,7 @@ class TcpConnection(TcpSender):
         self._snd_window = segment.window
 
     def _negotiate_options(self, options: TcpOptions) -> None:
-        """Turn off the options that the peer's SYN does not offer."""
+        """Turn off the TCP options that the peer's SYN did not contain, and record those that it did."""
         self._has_sack = self._has_sack and options.is_sack_permitted
         self._has_timestamps = self._has_timestamps and options.timestamp is not None
         if not self._receive_scale or options.window_scale is None:
@@ -367,7 +367,10 @@ class TcpConnection(TcpSender):
             self._recent_timestamp = options.timestamp[0]
 
     def _process_options(self, segment: TcpSegment, sequence: int) -> None:
-        """Record the peer's timestamp (RFC 7323 §4.3) and its selective acknowledgements (RFC 2018 §5)."""
+        """Record the peer's timestamp (RFC 7323 §4.3) and its selective acknowledgements (RFC 2018 §5).
+
+        `sequence` is the segment's sequence number, counted from the peer's SYN.
+        """
         options = read_options(segment.options)
         if options.timestamp is not None and self._has_timestamps and sequence <= self._receive_buffer.next:
             self._recent_timestamp = options.timestamp[0]

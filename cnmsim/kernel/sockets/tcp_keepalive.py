@@ -39,15 +39,15 @@ class Keepalive:
                 raise os_error(errno.EINVAL)
 
     def idle_ns(self, namespace: NetworkNamespace) -> int:
-        """Return the idle time before the first probe, in nanoseconds."""
+        """Return the idle time before the first probe, in nanoseconds: `idle_s`, or the sysctl of `namespace`."""
         return (self.idle_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_time"))) * NS_PER_S
 
     def interval_ns(self, namespace: NetworkNamespace) -> int:
-        """Return the time between two probes, in nanoseconds."""
+        """Return the time between two probes, in nanoseconds: `interval_s`, or the sysctl of `namespace`."""
         return (self.interval_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_intvl"))) * NS_PER_S
 
     def probe_limit(self, namespace: NetworkNamespace) -> int:
-        """Return the number of unanswered probes after which the connection ends."""
+        """Return the number of unanswered probes that end the connection: `probes`, or the sysctl of `namespace`."""
         return self.probes or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_probes"))
 
 

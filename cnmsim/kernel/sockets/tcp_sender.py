@@ -276,7 +276,7 @@ class TcpSender(ABC):
         return [((self._irs + start) & 0xFFFFFFFF, (self._irs + end) & 0xFFFFFFFF) for start, end in blocks]
 
     def _choose_receive_window(self) -> None:
-        """Size the receive window to a whole number of segments."""
+        """Create the receive buffer. Its size is a whole number of segments."""
         self._receive_buffer = ReceiveBuffer(max(WINDOW // self.mss, 1) * self.mss)
 
     def _interface_mss(self) -> int:
@@ -429,7 +429,7 @@ class TcpSender(ABC):
         return self.state
 
     def _end(self, number: int | None) -> None:
-        """Move to CLOSED at once. The user's next call raises the error `number`, unless that is `None`."""
+        """Move to CLOSED at once. The user's next call raises the error number `number`; `None` means no error."""
         if self.state is TcpState.CLOSED:
             return
         self._transition(TcpEvent.ABORT)

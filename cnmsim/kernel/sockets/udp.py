@@ -189,7 +189,10 @@ class UdpSocket(Socket):
         return self.enqueue(data, packet.src, packet.sport)
 
     def enqueue(self, data: bytes, src: Address, sport: int) -> bool:
-        """Append a datagram to the receive queue. Return `False` if the receive buffer is full."""
+        """Append a datagram from address `src` and port `sport` to the receive queue.
+
+        Return `False` if the receive buffer is full. A datagram of a measured flow is counted instead.
+        """
         meter = self.namespace.clock.meter
         if meter is not None and meter.received_datagram(self, data):
             return True

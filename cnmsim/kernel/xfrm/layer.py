@@ -95,7 +95,7 @@ class Xfrm:
             self.states[self.states.index(old)] = state
 
     def remove_state(self, dst: Address, spi: int, mark: Mark | None = None) -> None:
-        """Delete the state with this destination, SPI and mark (`None`: the default mark).
+        """Delete the state with the destination `dst`, this SPI and this mark (`None`: the default mark).
 
         Raises `OSError(ESRCH)` if it does not exist.
         """
@@ -106,7 +106,7 @@ class Xfrm:
         self.states.remove(state)
 
     def get_state(self, dst: Address, spi: int, mark: Mark | None = None) -> XfrmState:
-        """Return the state with this destination, SPI and mark (`None`: the default mark).
+        """Return the state with the destination `dst`, this SPI and this mark (`None`: the default mark).
 
         Raises `OSError(ESRCH)` if it does not exist.
         """
@@ -182,7 +182,7 @@ class Xfrm:
     # --- out
 
     def bundle(self, packet: Packet) -> tuple[XfrmState, ...]:
-        """Return the states that would protect an outgoing packet; () if no policy requires protection."""
+        """Return the states that would encrypt an outgoing packet, in order; () if no policy requires protection."""
         policy = self.policy_for("out", packet) if packet.protocol != Protocol.ESP else None
         if policy is None or policy.action != "allow":
             return ()
