@@ -71,7 +71,7 @@ class Extension:
 class ParseContext:
     """The properties of a rule that the parsing of an option may depend on.
 
-    `family` is 4 or 6, `protocol` is the number of the rule's protocol (0: any), and `is_protocol_inverted` means that
+    `family` is 4 or 6, `protocol` is the number of the rule's protocol (0: any), `is_protocol_inverted` means that
     `!` precedes it. `set_names` are the names of the existing IP sets.
     """
 
