@@ -24,7 +24,10 @@ _OPERATIONS: dict[str, Callable[[float, float], float]] = {
 
 
 class _Jump(Exception):
-    """Raised to carry out `next`, `break`, `continue`, `return` or `exit`; `kind` is the name of that statement."""
+    """Raised to leave the statements that are being executed; `kind` is the name of the statement that demands it.
+
+    It is `next`, `break`, `continue`, `return` or `exit`.
+    """
 
     def __init__(self, kind: str, value: Value | None = None) -> None:
         self.kind, self.value = kind, value
@@ -433,7 +436,10 @@ class Interpreter(ProgramState):
 
 
 def _arrays_in(node: Any) -> set[str]:
-    """Return the names that the function body `node` uses as arrays. awk passes arrays to functions by reference."""
+    """Return the names that the function body `node` uses as arrays.
+
+    They matter because awk passes arrays to functions by reference.
+    """
     names: set[str] = set()
     if isinstance(node, tuple):
         if node and node[0] in ("index", "delete"):

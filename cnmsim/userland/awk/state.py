@@ -35,7 +35,10 @@ class ProgramState:
     # --- variables
 
     def scope(self, name: str) -> dict[str, Any]:
-        """Return the dict that holds a variable: the locals of the function being called, or the globals."""
+        """Return the dict that holds the variable `name`.
+
+        It is that of the function being called if the variable is local to it, otherwise `globals`.
+        """
         return self.locals[-1] if self.locals and name in self.locals[-1] else self.globals
 
     def value(self, name: str) -> Value:
@@ -101,7 +104,10 @@ class ProgramState:
         return self.regex("\\" + separator if len(separator) == 1 and separator != "\\" else separator).split(text)
 
     def field(self, number: int) -> Value:
-        """Return a field of the current record; 0 is the whole record. Raises `AwkError` if it is negative."""
+        """Return the field `number` of the current record; 0 is the whole record.
+
+        Raises `AwkError` if `number` is negative.
+        """
         if number < 0:
             raise AwkError("Access to negative field")
         if number == 0:
@@ -110,7 +116,7 @@ class ProgramState:
         return Text(self._fields[number - 1]) if number <= len(self._fields) else ""
 
     def set_field(self, number: int, value: Value) -> None:
-        """Set a field of the current record, which changes with it; 0 is the whole record."""
+        """Set the field `number` of the current record, and update the record's text. 0 is the whole record."""
         if number == 0:
             self.set_record(self.to_text(value))
             return
@@ -133,7 +139,7 @@ class ProgramState:
         return parts[:-1] if parts and parts[-1] in ("", "\n") else parts
 
     def regex(self, text: str) -> re.Pattern[str]:
-        """Return a compiled extended regular expression. Raises `AwkError` if it is invalid."""
+        """Compile an extended regular expression, or return it from the cache. Raises `AwkError` if it is invalid."""
         pattern = self._regexes.get(text)
         if pattern is None:
             from cnmsim.userland.libc.regex import to_python_regex

@@ -24,15 +24,16 @@ class Streams:
         self._commands: dict[str, Process] = {}
 
     async def read(self, operand: str) -> str:
-        """Return the content of a file; `-` is the standard input. Raises `OSError`."""
+        """Return the content of the file `operand`; `-` is the standard input. Raises `OSError`."""
         if operand in ("-", "/dev/stdin"):
             return (await read_all(self.process.stdin)).decode(errors="surrogateescape")
         return self.process.files.read(absolute_path(self.process, operand)).decode(errors="surrogateescape")
 
     async def lines(self, name: str, operator: str, split: Callable[[str], list[str]]) -> list[str]:
-        """Return the records that are not read yet of a file or, with the operator `|`, of a command's output.
+        """Return the unread records of the file `name` or, if `operator` is `|`, of the output of a command.
 
-        The caller removes those that it reads. `split` divides the text into records. Raises `OSError`.
+        If so, `name` is the text of the command. The caller removes the records that it reads from this list. `split`
+        divides the text into records. Raises `OSError`.
         """
         lines = self._readers.get(name)
         if lines is None:
@@ -47,7 +48,10 @@ class Streams:
         return (await read_all(output)).decode(errors="surrogateescape")
 
     async def write(self, operator: str, target: str, data: bytes) -> None:
-        """Write to a file (operator `>` or `>>`) or to a command's input (`|`). Raises `AwkError`."""
+        """Write `data` to a file (`operator` `>` or `>>`) or to the input of a command (`|`).
+
+        `target` is the name of the file or the text of the command. Raises `AwkError`.
+        """
         if operator == "|":
             pipe = self._writers.get(target)
             if pipe is None:

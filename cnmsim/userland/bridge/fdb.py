@@ -27,7 +27,10 @@ _MODES: dict[str, FdbMode] = {"add": "exclusive", "append": "append", "replace":
 
 
 def show_or_change(process: Process, words: Words, options: set[str]) -> int:
-    """Run `bridge fdb [show|get|add|append|replace|del] …`. Return the exit status."""
+    """Run `bridge fdb [show|get|add|append|replace|del] …`. Return the exit status.
+
+    `words` are the words after `fdb`, `options` the names of bridge's options, such as `statistics`.
+    """
     verb = (
         words.take() if words and words.first not in ("br", "brport", "dev", "vlan", "state", "dynamic") else "show"
     )

@@ -21,7 +21,10 @@ _SET_USAGE = "Usage: bridge link set dev DEV [ cost COST ] [ priority PRIO ] [ s
 
 
 def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
-    """Run `bridge link [show] [dev DEV] [master BRIDGE]` or `bridge link set dev DEV …`. Return the exit status."""
+    """Run `bridge link [show] [dev DEV] [master BRIDGE]` or `bridge link set dev DEV …`. Return the exit status.
+
+    `words` are the words after `link`. `has_details` also prints the settings of each port (-d).
+    """
     verb = words.take() if words and words.first not in ("dev", "master") else "show"
     if verb == "set":
         return _link_set(process, words)

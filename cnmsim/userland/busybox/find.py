@@ -249,7 +249,7 @@ async def find(process: Process) -> int:
 async def _visit(
     process: Process, expression: _Expression, tests: list[list[tuple[bool, object]]], entry: _Entry, depth: int
 ) -> int:
-    """Apply the parsed expression `tests` to a path and to everything below it. Return the exit status.
+    """Apply the parsed expression `tests` to the path `entry` and to everything below it. Return the exit status.
 
     `depth` is 0 for a path of the command line, and 1 more for each level of directories below it.
     """

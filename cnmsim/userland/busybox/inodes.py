@@ -21,9 +21,9 @@ _BITS = {"u": 6, "g": 3, "o": 0}
 
 
 def inode_of(process: Process, path: str, *, follows: bool = True) -> Inode:
-    """Return the inode at `path` as the user typed it; `follows` selects whether to follow a symbolic link.
+    """Return the inode at `path`, a path as the user typed it.
 
-    Raises `OSError` if there is no such file.
+    Without `follows` a symbolic link is not followed. Raises `OSError` if there is no such file.
     """
     return process.files.inode(absolute_path(process, path), follows=follows)
 
@@ -129,8 +129,8 @@ def for_each_operand(
 def walk(process: Process, path: str, *, follows: bool = False) -> Iterator[tuple[str, Inode]]:
     """Yield (path, inode) for `path` and everything below it, a directory before its content.
 
-    The paths begin with `path` as the user typed it. `follows` applies to `path` only: follow it if it is a symbolic
-    link. Raises `OSError` if a file cannot be accessed.
+    The paths begin with `path` as the user typed it. If `path` itself is a symbolic link, it is followed only with
+    `follows`; links below it are never followed. Raises `OSError` if a file cannot be accessed.
     """
     inode = inode_of(process, path, follows=follows)
     yield path, inode

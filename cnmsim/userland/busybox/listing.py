@@ -367,7 +367,7 @@ def _tmpfs_kib(process: Process, path: str) -> int:
 async def mount(process: Process) -> int:
     """Run `mount`: list the mounted file systems.
 
-    To mount a file system is refused: it needs CAP_SYS_ADMIN, and with that it is not simulated.
+    With arguments it fails: mounting requires CAP_SYS_ADMIN, and is not simulated for a process that has it.
     """
     if len(process.argv) == 1:
         lines = (

@@ -149,7 +149,7 @@ async def kill(process: Process) -> int:
 
 
 def _targets(process: Process, number: int) -> list[Process]:
-    """Return the processes to which kill(2) sends a signal for this process id; the list is empty if there is none.
+    """Return the processes to which kill(2) sends a signal for the process id `number`; [] if there is none.
 
     -1 stands for all processes but the caller and the init process.
     """

@@ -34,11 +34,11 @@ async def read_inputs(
 ) -> tuple[list[Input], int]:
     """Read every operand, or stdin if there are none.
 
-    Return the contents, and exit status 1 if a file was unreadable.
+    Return the contents of the readable ones, and exit status 1 if a file was unreadable, else 0.
 
     For an unreadable file, print `message`, whose two `{}` are replaced by the operand and the reason; with
-    `is_silent` print nothing. At most `size` bytes of a device are read. With `is_open` and no `size`, a device is
-    opened but not read.
+    `is_silent` print nothing. Of a device such as /dev/zero at most `size` bytes are read; with `is_open` and no
+    `size` it is opened, but nothing is read.
     """
     inputs: list[Input] = []
     status = 0

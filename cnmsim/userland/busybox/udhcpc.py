@@ -69,7 +69,11 @@ class _Client:
     # --- frames
 
     def listen(self, _time_ns: int, direction: str, frame: bytes) -> None:
-        """Queue a received frame's DHCP message if it is a reply to this client. Called as a tap on the interface."""
+        """Queue the DHCP message in a received `frame` if it is a reply to this client.
+
+        This method is a tap: the interface calls it for each frame, with the time and the `direction` (`in` or
+        `out`).
+        """
         if direction != "in" or frame[12:14] != b"\x08\x00":
             return
         try:

@@ -78,7 +78,7 @@ class Url:
     def redirected(self, location: str) -> Url:
         """Return the URL to which a response redirects. `location` is the value of the response's `Location` header.
 
-        It is an absolute URL, or a path on the server of this URL. Raises `UrlError` if it is invalid.
+        `location` is an absolute URL, or a path on the server of this URL. Raises `UrlError` if it is invalid.
         """
         return Url.parse(f"{self.scheme}://{self.host_header}{location}" if location.startswith("/") else location)
 
@@ -185,9 +185,10 @@ class Stream:
     async def body(
         self, message: Message, *, has_none: bool = False, on_data: Callable[[bytes], None] | None = None
     ) -> bytes:
-        """Read the body that follows the headers `message`: chunked, of the given Content-Length, or up to the end.
+        """Read and return the body that follows the headers `message`.
 
-        With `has_none`, nothing is read: there is no body, as in a response to HEAD. If `on_data` is given, a body
+        Its end is determined by the chunked coding, by Content-Length, or by the end of the connection. With
+        `has_none` nothing is read, because there is no body, as in a response to HEAD. If `on_data` is given, a body
         without Content-Length is passed to it piece by piece instead of being returned. Raises `HttpError` if the
         body is incomplete.
         """

@@ -79,7 +79,7 @@ class Words:
 
 
 def find_device(namespace: NetworkNamespace, name: str, *, is_change: bool = True) -> Device:
-    """Return the device called `name`. If there is none, raise `NoDeviceError` with this `is_change`."""
+    """Return the device called `name`. Raises `NoDeviceError`, with this `is_change`, if there is none."""
     device = namespace.devices.get(name)
     if device is None:
         raise NoDeviceError(name, is_change=is_change)

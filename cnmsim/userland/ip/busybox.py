@@ -77,7 +77,7 @@ async def main(process: Process) -> int:
 
 
 def _request_name(name: str, argv: list[str]) -> str:
-    """Return the text with which busybox begins the error message for a failed kernel call.
+    """Return the text before the colon in busybox's error message for a failed kernel call.
 
     It is the name of an ioctl for settings such as `ip link set DEV up`, and `RTNETLINK answers` otherwise. `name` is
     the command's object, such as `link`, and `argv` the whole command line.

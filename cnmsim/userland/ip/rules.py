@@ -62,7 +62,7 @@ class IpRules:
         return int(text)
 
     def table(self, text: str, family: int, *, create: bool = False) -> RoutingTable:
-        """Return the routing table with this name or number; "" stands for the main table.
+        """Return the routing table of address family `family` with this name or number; "" stands for the main table.
 
         If there is no such table, it is created if `create` is set; otherwise `OSError(ENOENT)` is raised. Raises
         `IpCommandError` for an invalid name.
@@ -86,7 +86,8 @@ class IpRules:
     def show(self, end: str = "", words: Words | None = None) -> None:
         """Run `rule show [table T] [priority N] [from P] [to P] [iif D] [oif D] [fwmark M]`.
 
-        `end` is appended to the line of each rule with the action `lookup`.
+        `words` are the words after `show`, `None` for none. `end` is appended to the line of each rule with the
+        action `lookup`.
         """
         names = self.names()
         parts = self._selection_texts(words or Words([]), names)
@@ -106,7 +107,7 @@ class IpRules:
     def _selection_texts(self, words: Words, names: dict[int, str]) -> list[str]:
         """Parse the criteria of `rule show`. Return texts such as ` lookup main ` that a rule's line must contain.
 
-        A rule is shown if its line contains all of them.
+        A rule is shown if its line contains all of them. `names` maps the numbers of routing tables to their names.
         """
         parts = []
         while words:
@@ -215,9 +216,9 @@ class IpRules:
 
 
 def _is_condition(key: str, value: Any) -> bool:
-    """Return True if a rule must have this value to be deleted by `rule del`. The kernel ignores some fields.
+    """Return True if `rule del` deletes only rules whose field `key` is `value`, the value in its command line.
 
-    `key` and `value` are a field of `FibRule` and the value that the command line gives it.
+    Return False for a value that the kernel ignores in this comparison, such as a mark of 0.
     """
     if key == "is_inverted" or value is None:
         return False

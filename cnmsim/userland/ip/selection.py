@@ -103,7 +103,8 @@ def parse_selection(words: Words, family: int, kind: str = "") -> Selection:
 def _add_operand(chosen: Selection, word: str, family: int, kind: str) -> None:
     """Add `word`, which is not a keyword, to the selection `chosen`.
 
-    It names a device if the object `kind` is `link` or `address`, and is a prefix otherwise.
+    The word names a device if the object `kind` is `link` or `address`; otherwise it is a prefix of the address
+    family `family`.
     """
     if kind in ("link", "address"):
         if chosen.device:
@@ -229,7 +230,8 @@ def select_routes(
 ) -> list[tuple[int, Route]]:
     """Return the routes of one address family that match a selection, as (table number, route).
 
-    Raises `NoDeviceError` if the selected device does not exist, and `OSError(ENOENT)` if the table does not.
+    `rules` finds routing tables by name or number. Raises `NoDeviceError` if the selected device does not exist, and
+    `OSError(ENOENT)` if the table does not.
     """
     selected: list[tuple[int, Route]] = []
     for number, routes in _tables(namespace, family, chosen, rules):
@@ -290,7 +292,7 @@ def _chosen_of(routes: list[Route], namespace: NetworkNamespace, family: int, ch
 
 
 def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
-    """Return the routes of the local table, which are derived from the addresses in the namespace."""
+    """Return the routes of the local table for one address family, derived from the addresses in the namespace."""
     routes: list[Route] = []
     for device in namespace.devices.values():
         for item in device.addresses if device.is_up else ():

@@ -33,7 +33,7 @@ class IpProgram(ABC):
 
     @abstractmethod
     def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
-        """Return the lines that precede a link's addresses.
+        """Return the lines that `ip addr` prints before a link's addresses.
 
         `is_alone` is True if the command line names this link.
         """
@@ -67,7 +67,7 @@ class IpProgram(ABC):
                 self.show_addresses(device, addresses, is_alone=bool(chosen.device or chosen.rest))
 
     def show_addresses(self, device: Device, addresses: list[InterfaceAddress], *, is_alone: bool) -> None:
-        """Print a link and `addresses`, those of its addresses to show.
+        """Print a link and those of its addresses that are in `addresses`.
 
         `is_alone` is True if the command line names this link.
         """

@@ -358,7 +358,7 @@ def _udp_listener(process: Process, family: int, port: int) -> UdpSocket:
 async def _accept_udp(process: Process, waiting: UdpSocket, family: int, port: int) -> tuple[UdpSocket, UdpSocket]:
     """Wait for a datagram of the next client, and connect the socket `waiting` to that client.
 
-    Return the connected socket and a new socket that waits for further clients on the same port.
+    Return the connected socket, and a new socket of this `family` that waits for further clients on the same `port`.
     """
     _, peer = await waiting.recvfrom(30)
     waiting.connect(peer)

@@ -38,7 +38,7 @@ def plain_line(name: str, start_s: float, end_s: float, count: float, role: str 
     """Return the line of a TCP receiver.
 
     `name` is the number of the stream, or `SUM`. `start_s` and `end_s` are the interval, `count` the bytes in it.
-    `role` is `sender` or `receiver` in the summary, "" in interval reports. The other lines have the same parameters.
+    `role` is `sender` or `receiver` in the summary, "" in interval reports.
     """
     return f"{_head(name, start_s, end_s, count)}                  {role}"
 

@@ -326,8 +326,9 @@ def _precedence(address: Address) -> int:
 def sort_addresses(process: Process, addresses: list[Address]) -> list[Address]:
     """Sort destination addresses as getaddrinfo(3) does (RFC 6724 §6).
 
-    Reachable addresses come first. Then come those with the scope of their source address, and then those with its
-    label. The remaining order is that of precedence, then scope, then the original order.
+    Addresses without a route come last. Of the others, those come first whose scope is that of the source address
+    that packets to them have; then those whose label (RFC 6724 §2.1) is that of the source address; then those with a
+    higher precedence, then those with a smaller scope. Equal ones keep their order.
     """
     if len(addresses) < 2:
         return addresses

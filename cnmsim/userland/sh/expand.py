@@ -44,7 +44,10 @@ class UnboundError(ExpansionError):
 
 @define
 class _Piece:
-    """A part of an expanded word. Quoted text is not split into fields; `breaks` ends the field after this part."""
+    """A part of an expanded word. Only unquoted results of expansions are split into fields.
+
+    With `breaks` the field ends after this part.
+    """
 
     text: str
     is_quoted: bool
@@ -189,9 +192,9 @@ async def _parameter(shell: ShellState, part: Parameter) -> list[_Piece]:
 
 
 def _list_pieces(shell: ShellState, part: Parameter, values: list[str], *, is_joined: bool) -> list[_Piece]:
-    """Return the pieces of a list of values: one field for each value.
+    """Return the pieces to which the expansion `part` of a list of values expands: one field for each value.
 
-    If the list is quoted and `is_joined` (by `*` instead of `@`), all values are joined into one field.
+    If the expansion is quoted and `is_joined` (written with `*`, not `@`), all values are joined into one field.
     """
     if is_joined and part.is_quoted:
         return [_Piece(shell.variables.get("IFS", " ")[:1].join(values), True)]
@@ -241,7 +244,10 @@ async def _slice(shell: ShellState, part: Parameter, name: str, values: list[str
 
 
 async def _value_pieces(shell: ShellState, part: Parameter, name: str, value: str | None) -> list[_Piece]:
-    """Expand one parameter with the name `name` and this value, which is `None` if the parameter is unset."""
+    """Return the pieces to which the expansion `part` of a single parameter expands.
+
+    `name` is the parameter's name and `value` its value, which is `None` if the parameter is unset.
+    """
     operator = part.operator
     is_set = value is not None and (bool(value) or not operator.startswith(":"))
     kind = operator.lstrip(":")
@@ -268,7 +274,10 @@ async def _value_pieces(shell: ShellState, part: Parameter, name: str, value: st
 
 
 async def _changed(shell: ShellState, part: Parameter, value: str, name: str) -> str:
-    """Apply the operator of the expansion `part`, e.g. `%` or `/`, to a value. Return the result."""
+    """Apply the operator of a parameter expansion, such as `%` in `${x%.txt}`, to a value. Return the result.
+
+    `part` is the expansion with its operator and operand. `value` is the value of the parameter `name`.
+    """
     operator = part.operator
     if operator == ":":
         return _substring(value, await expand_text(shell, part.word), shell)

@@ -29,7 +29,9 @@ from cnmsim.userland.sh.syntax import (
 class Token:
     """A token. `kind` is "word", "op" (operator), "arithmetic" (the inside of `((…))`) or "end".
 
-    `start` is the index of its first character in the source.
+    `word` holds the parts of a word; `is_plain` is true for a word without quotes and expansions. `fd` is the number
+    before a redirection such as `2>`, and `fd_variable` the NAME in `{NAME}>`. `start` is the index of the token's
+    first character in the source.
     """
 
     kind: str
@@ -242,7 +244,7 @@ class Lexer:
     def _opens_pattern(self, start: int) -> bool:
         """Return True if the opening parenthesis at the current index is part of a word that began at `start`.
 
-        It is in a regular expression (after `=~`) and in an extended pattern.
+        That is so in a regular expression (after `=~`), and in an extended pattern such as `@(a|b)`.
         """
         if self._is_regex_next:
             return self._is_bash

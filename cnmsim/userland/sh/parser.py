@@ -388,5 +388,8 @@ def _without_prefix(word: Word, length: int) -> Word:
 
 
 def parse(source: str, *, is_bash: bool = False, has_extglob: bool = False) -> Sequence:
-    """Parse a program of ash or bash. Raises `ShellSyntaxError` if it is invalid or incomplete."""
+    """Parse a program of ash, or of bash with `is_bash`. Raises `ShellSyntaxError` if it is invalid or incomplete.
+
+    `has_extglob` is True if bash's option extglob is set: words may then contain extended patterns.
+    """
     return Parser(source, is_bash=is_bash, has_extglob=has_extglob).program()

@@ -32,7 +32,7 @@ class Parameter:
 
     `operator` is one of "", "#len", ":-", "-", ":=", "=", ":+", "+", ":?", "?", "#", "##", "%", "%%", ":" (a
     substring), "/" and "//" (replacement), and bash's "^", "^^", ",", ",," (case), "@" (a transformation), "keys"
-    (the subscripts of an array) and "names" (the names that start with `name`).
+    (the subscripts of an array) and "names" (the names that start with `name`). `word` is the operator's operand.
     """
 
     name: str

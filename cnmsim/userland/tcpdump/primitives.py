@@ -101,7 +101,8 @@ def read_number(text: str, message: str) -> int:
 def _sided(side: str, pair: tuple[bool, bool]) -> bool:
     """Combine the results of testing a frame's source and its destination, which are given in `pair`.
 
-    `side` is the qualifier `src`, `dst` or `src and dst`. With any other, one true result is enough.
+    With the qualifier `src` or `dst` in `side` it is the respective result, with `src and dst` both must be true.
+    With any other, one true result is enough.
     """
     return {"src": pair[0], "dst": pair[1], "src and dst": all(pair)}.get(side, any(pair))
 
@@ -160,7 +161,10 @@ def payload_predicate(protocol: str, text: str) -> Predicate:
 
 
 def mac_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
-    """Return the predicate for the MAC address `text`. Raises `FilterError` if it is invalid."""
+    """Return the predicate for the MAC address `text` after `qualifiers` such as `ether src`.
+
+    Raises `FilterError` if the qualifiers or the text are invalid.
+    """
     if qualifiers.kind != "host":
         raise FilterError(f"illegal qualifier of '{qualifiers.kind}'")
     try:
@@ -180,7 +184,10 @@ def _port(text: str) -> int:
 
 
 def port_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
-    """Return the predicate for the port or port range `text`. Raises `FilterError` if it is invalid."""
+    """Return the predicate for the port or port range `text` after `qualifiers` such as `tcp dst port`.
+
+    Raises `FilterError` if the qualifiers or the text are invalid.
+    """
     low, dash, high = (
         text.partition("-") if qualifiers.kind == "portrange" or text not in SERVICES else (text, "", "")
     )
@@ -209,7 +216,10 @@ def read_address(text: str) -> bytes:
 
 
 def address_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
-    """Return the predicate for the address or network `text`. Raises `FilterError` if it is invalid."""
+    """Return the predicate for the address or network `text` after `qualifiers` such as `src net`.
+
+    Raises `FilterError` if the qualifiers or the text are invalid.
+    """
     if qualifiers.kind != "net" and "/" in text:
         raise FilterError("Mask syntax for networks only")
     if qualifiers.kind == "net" or re.fullmatch(r"[0-9]+(\.[0-9]+){0,2}", text):
