@@ -21,6 +21,12 @@ table inet t {
 }
 """
 
+#: The largest values of fields that are numbers.
+WIDTHS = {
+    "ip version": 15, "ip length": 65535, "ip id": 65535, "ip ttl": 255, "ip6 length": 65535, "ip6 hoplimit": 255,
+    "udp length": 65535,
+}  # fmt: skip
+
 #: Rules by the family of their table.
 RULES = {
     "ip": [
@@ -130,6 +136,24 @@ RULES = {
         "udp dport 4789 @th,96,24 { 0x1001, 5-9 } drop",
     ],
     "inet": [
+        "meta protocol ip6 ip saddr 1.1.1.1",
+        "meta protocol ip reject",
+        "meta protocol ip dnat to 1.2.3.4",
+        "meta nfproto ipv4 reject with icmp host-unreachable",
+        "meta nfproto ipv6 reject",
+        "@nh,64,8 7",
+        "ip6 daddr ::1 ip6 saddr ::2",
+        "ip6 hoplimit 3 ip6 nexthdr 132",
+        "ip daddr 1.1.1.1 ip saddr 2.2.2.2",
+        "ip protocol 132 ip ttl 7",
+        "ip id 3 ip length 4",
+        "ip6 nexthdr 132 ip6 length 8",
+        "udp length 8 udp dport 5",
+        *(f"{name} {value}" for name, limit in WIDTHS.items() for value in (limit, limit + 1)),
+        "ip ttl 255-256",
+        "ip ttl x-5",
+        "icmp code 255-256",
+        "ip ttl { 1, 256 }",
         "ct state invalid drop",
         "ct state established,related accept",
         "ct state { established, related } accept",

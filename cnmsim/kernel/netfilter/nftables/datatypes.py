@@ -87,9 +87,10 @@ class Datatype:
     def _complaint(self, text: str) -> str:
         if self.unknown:
             return self.unknown
-        if _number(text) is not None:
-            return f"Value {text} exceeds valid range 0-{(1 << self.bits) - 1}"
-        return f"Could not parse {self.name}; did you mean one of those values?"
+        for part in (text, *text.split("-", 1)):
+            if (number := _number(part)) is not None and number >= 1 << self.bits:
+                return f"Value {part} exceeds valid range 0-{(1 << self.bits) - 1}"
+        return f"Could not parse {self.name}" + ("; did you mean one of those values?" if self.names else "")
 
     def text(self, span: Span) -> str:
         """Return the text of a value or span."""
@@ -255,7 +256,7 @@ FAMILY = _symbols("nf_proto", 8, {"ipv4": 2, "ipv6": 10})
 ETHER_TYPE = _symbols("ether_type", 16, {"ip": 0x0800, "arp": 0x0806, "ip6": 0x86DD, "vlan": 0x8100})
 ADDRESS_TYPE = _symbols("fib_addrtype", 32, ADDRESS_TYPES)
 PRESENCE = _symbols("boolean", 1, {"exists": 1, "missing": 0})
-INTEGER = Datatype("integer", 32, per_line=5)
+INTEGER4, INTEGER8, INTEGER16, INTEGER = (Datatype("integer", bits, per_line=5) for bits in (4, 8, 16, 32))
 
 #: Data types by the name that the `type` of a set uses.
 BY_NAME = {

@@ -113,5 +113,3 @@ class KeyParser:
             self.protocol = operand.low
         elif key.text == "meta nfproto":
             self.network = 4 if operand.low == 2 else 6
-        elif key.text == "meta protocol":
-            self.network = {0x0800: 4, 0x86DD: 6}.get(operand.low, self.network)

@@ -5,9 +5,13 @@ Source: nftables src/payload.c (payload_dependency_kill).
 
 from __future__ import annotations
 
+from cnmsim.kernel.netfilter.nftables.action_statements import Reject
 from cnmsim.kernel.netfilter.nftables.datatypes import Span
 from cnmsim.kernel.netfilter.nftables.keys import Key
 from cnmsim.kernel.netfilter.nftables.statements import FieldStatement, Match, Statement
+
+#: NFT_REG32_SIZE, in bits.
+_REGISTER_BITS = 32
 
 
 def normalise(statements: list[Statement], family: str) -> list[Statement]:
@@ -40,6 +44,10 @@ def _without_implied(statements: list[Statement], family: str) -> list[Statement
                 pending = None
             elif not key.is_payload:
                 pending = None
+        elif isinstance(statement, Reject):
+            if pending is not None and _rejects_the_family(statement, kept[pending]):
+                del kept[pending]
+            pending = None
         elif key is None:
             pending = None
         kept.append(statement)
@@ -58,14 +66,21 @@ def _tells_protocol(match: Match, family: str) -> bool:
 def _implies(key: Key, comparison: Match) -> bool:
     assert isinstance(comparison.operand, Span)
     if comparison.keys[0].text == "meta nfproto":
-        return key.is_payload and key.family == (4 if comparison.operand.low == 2 else 6)
+        return (key.is_payload or key.header == "ct") and key.family == (4 if comparison.operand.low == 2 else 6)
     return bool(key.protocol) and key.protocol == comparison.operand.low
+
+
+def _rejects_the_family(reject: Reject, comparison: Statement) -> bool:
+    assert isinstance(comparison, Match)
+    assert isinstance(comparison.operand, Span)
+    family = {"icmp": 2, "icmpv6": 10}.get(reject.how.partition(" ")[0])
+    return comparison.keys[0].text == "meta nfproto" and comparison.operand.low == family
 
 
 def _in_header_order(statements: list[Statement]) -> list[Statement]:
     """Sort comparisons of adjacent fields of one header by the offset of the field.
 
-    The order matters because nft merges such comparisons.
+    The order matters because nft merges such comparisons if one register holds both (payload_can_merge).
     """
     ordered = list(statements)
     for at in range(len(ordered) - 1):
@@ -79,6 +94,7 @@ def _in_header_order(statements: list[Statement]) -> list[Statement]:
             continue
         first, second = first_match.keys[0], second_match.keys[0]
         is_one_header = first.is_payload and second.is_payload and first.header == second.header
-        if is_one_header and first.offset - second.offset == second.type.bits // 8:
+        fits = first.type.bits + second.type.bits <= _REGISTER_BITS
+        if is_one_header and fits and first.offset - second.offset == second.type.bits // 8:
             ordered[at], ordered[at + 1] = second_match, first_match
     return ordered
