@@ -94,3 +94,43 @@ def test_a_layer_never_changes_its_lower_directory_and_its_changes_rebuild_it(ch
             rebuilt -= {each for each in rebuilt if each.startswith(f"{path}/")}
             rebuilt.add(path)
     assert rebuilt == {path for path, _ in upper.root.walk()}
+
+
+@given(_CHANGES)
+def test_a_layer_shows_what_a_file_system_of_its_own_would(changes) -> None:  # type: ignore[no-untyped-def]
+    plain, lower = FileSystem(), FileSystem()
+    for path in ("/etc/a", "/opt/d/a", "/opt/d/b"):
+        plain.put(path, b"lower")
+        lower.put(path, b"lower")
+    layered = FileSystem(LayeredDirectory.over(lower.root))
+    actions = {
+        "put": lambda files, path: files.put(path, b"upper"), "remove": FileSystem.remove_tree,
+        "mkdir": FileSystem.makedirs, "chmod": lambda files, path: files.change(path, mode=0o700),
+    }  # fmt: skip
+    for action, path in changes:
+        outcomes = []
+        for files in (plain, layered):
+            try:
+                outcomes.append(actions[action](files, path))
+            except OSError as error:
+                outcomes.append(error.errno)
+            outcomes.append([(name, inode.mode, getattr(inode, "content", b"")) for name, inode in files.root.walk()])
+        assert outcomes[:2] == outcomes[2:]
+
+
+def test_a_directory_changes_when_an_entry_is_added_replaced_renamed_or_removed() -> None:
+    clock = Clock()
+    files = FileSystem(clock=clock)
+    files.mkdir("/d")
+    changes = (
+        lambda: files.add("/d/x", File(b"")), lambda: files.add("/d/x", File(b"1")), lambda: files.write("/d/y", b""),
+        lambda: files.symlink("x", "/d/z"), lambda: files.rename("/d/y", "/d/v"), lambda: files.mkdir("/d/e"),
+        lambda: files.remove("/d/v"),
+    )  # fmt: skip
+    for number, change in enumerate(changes, 1):
+        clock.run_for(1)
+        change()
+        assert files.inode("/d").mtime_ns == (clock.epoch_s + number) * 10**9
+    clock.run_for(1)
+    files.write("/d/x", b"12")  # changes the file only
+    assert files.inode("/d").mtime_ns == (clock.epoch_s + 7) * 10**9

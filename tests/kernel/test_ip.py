@@ -4,9 +4,12 @@ import pytest
 from support.wiring import Net
 
 from cnmsim.kernel.address import Prefix, parse_ip
+from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.fibrules import FibRule
 from cnmsim.kernel.fragment import fragment
 from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.pathmtu import PathMtu
 from cnmsim.kernel.route import Route
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import icmp_message
@@ -190,3 +193,44 @@ def test_two_runs_are_identical():
     first = run()
     assert first
     assert first == run()
+
+
+@pytest.mark.parametrize(
+    ("to", "error"),
+    [("10.1.0.3", (3, 2, bytes(4))), ("fd01::3", (4, 1, (6).to_bytes(4)))],  # RFC 792; RFC 4443 §3.4
+)
+def test_a_protocol_that_nobody_handles_is_reported(net, to, error):
+    c2, _ = net.container(2), net.container(3)
+    back = []
+    c2.devices["eth0"].taps = (lambda _t, way, frame: back.append(frame) if way == "in" else None,)
+    c2.send(200, c2.route_output(parse_ip(to)), parse_ip(to), b"?")
+    net.clock.run_for(2)
+    packets = [Packet(frame[14:]) for frame in back if frame[12:14] != b"\x08\x06"]
+    errors = [packet.payload for packet in packets if packet.icmp_type not in {135, 136}]
+    assert [(message[0], message[1], message[4:8]) for message in errors] == [error]
+
+
+def test_a_raw_packet_is_routed_by_its_source_if_the_source_is_the_hosts_own(net):
+    host = net.host
+    host.add_route(Route(Prefix.parse("192.0.2.0/24"), kind="unreachable"))
+    rules = host.fib_rules(4)
+    rules.add(FibRule(10, 100, source=Prefix.parse("10.1.0.1/32")))
+    rules.table(100).add(Route(Prefix.parse("192.0.2.0/24"), gateway=parse_ip("10.1.0.9"), device=net.bridge))
+    packets = [Packet(build_ip(200, parse_ip(src), parse_ip("192.0.2.1"), b"?")) for src in ("10.1.0.1", "10.9.9.9")]
+    host.ip.send_raw(packets[0])
+    assert packets[0].nexthop == parse_ip("10.1.0.9")
+    with pytest.raises(OSError, match="No route to host"):
+        host.ip.send_raw(packets[1])
+
+
+def test_an_expired_path_mtu_makes_what_was_routed_by_it_be_routed_again():
+    clock, changes = Clock(), []
+    path_mtu = PathMtu(clock, lambda: changes.append(clock.now_ns))
+    path_mtu.learn(parse_ip("10.0.0.9"), 1400)
+    path_mtu.learn(parse_ip("10.0.0.9"), 1400)
+    assert len(changes) == 1
+    clock.run_for(599.999)
+    assert (path_mtu.to(parse_ip("10.0.0.9")), len(changes)) == (1400, 1)
+    clock.run_for(0.001)
+    assert (path_mtu.to(parse_ip("10.0.0.9")), len(changes)) == (65535, 2)
+    assert (path_mtu.to(parse_ip("10.0.0.9")), len(changes)) == (65535, 2)

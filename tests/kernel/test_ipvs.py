@@ -320,3 +320,42 @@ def test_the_address_of_a_destination_may_be_in_use_twice(lab):
         _, peer = run_until(lab.clock, socket.recvfrom(timeout=2))
         assert peer == (parse_ip(address), 53)
     assert len(lab.ipvs.connections) == 2
+
+
+def test_a_tunnel_to_a_real_server_leaves_room_for_its_header(lab):
+    lab.service(method="tunnel")
+    arrived = []
+    for namespace in lab.servers.values():
+        namespace.register_protocol(4, lambda packet: arrived.append(len(packet.data)))
+    for size, fits in ((1480 - 28, True), (1481 - 28, False)):
+        arrived.clear()
+        lab.clock.context = lab.witness
+        lab.udp_socket().send(bytes(size))
+        lab.clock.run_for(1)
+        lab.clock.context = None
+        assert (arrived == [1500]) is fits
+        assert (("host", DropReason.FRAGMENTATION_NEEDED) in lab.witness.drops) is not fits
+
+
+def test_a_packet_whose_ttl_ends_at_the_balancer_is_answered_and_goes_nowhere(lab):
+    lab.service(method="dr")
+    socket = lab.udp_socket()
+    socket.recverr, socket.ttl = True, 1
+    with pytest.raises(QueuedError) as error:
+        lab.ask(socket, watched=True)
+    assert (error.value.info.icmp_type, error.value.info.code) == (11, 0)
+    assert ("host", DropReason.TTL_EXCEEDED) in lab.witness.drops
+
+
+def test_a_destination_comes_back_only_while_its_connections_last(lab):
+    service = lab.service()
+    lab.ask(lab.udp_socket())
+    (connection,) = lab.ipvs.connections.entries()
+    removed, address = connection.destination, format_ip(connection.real)
+    lab.ipvs.remove_destination(service, address, port=53)
+    lab.ipvs.add_destination(service, address, port=53)
+    assert any(each is removed for each in service.destinations)
+    lab.ipvs.remove_destination(service, address, port=53)
+    lab.clock.run_for(400)  # the connection of UDP ends after 300 s
+    lab.ipvs.add_destination(service, address, port=53)
+    assert not any(each is removed for each in service.destinations)

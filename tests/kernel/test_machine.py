@@ -72,3 +72,20 @@ def test_a_namespace_begins_with_the_ipv4_settings_of_the_first():
     assert made.sysctl_get("net.ipv4.conf.default.rp_filter") == "2"
     assert not made.forwards6
     assert made.sysctl_get("net.ipv4.ip_default_ttl") == "64"
+
+
+def test_file_systems_of_the_kernel_are_mounted_once_with_linuxs_modes() -> None:
+    files = Machine("m", Clock()).files
+    assert [mount.path for mount in files.mounts()].count("/sys") == 1
+    modes = {"/dev": 0o755, "/dev/shm": 0o1777, "/dev/mqueue": 0o1777, "/dev/pts": 0o755, "/sys": 0o555}
+    assert {path: files.inode(path).mode for path in modes} == modes
+
+
+def test_the_first_namespaces_have_the_kernels_inode_numbers() -> None:
+    machine = Machine("m", Clock())
+    process = machine.spawn(program, ["init"])
+    #: include/linux/proc_ns.h: PROC_TIME_INIT_INO to PROC_IPC_INIT_INO.
+    fixed = {"time": 0xEFFFFFFA, "cgroup": 0xEFFFFFFB, "pid": 0xEFFFFFFC, "user": 0xEFFFFFFD, "uts": 0xEFFFFFFE}
+    fixed["ipc"] = 0xEFFFFFFF
+    links = {name: machine.files.readlink(f"/proc/{process.pid}/ns/{name}") for name in fixed}
+    assert links == {name: f"{name}:[{number}]" for name, number in fixed.items()}

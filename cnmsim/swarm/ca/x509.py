@@ -149,7 +149,7 @@ def _key(seed: int) -> EllipticCurvePrivateKey:
 
 
 def _node_key(serial: int) -> EllipticCurvePrivateKey:
-    return _key(int(sha256(b"node key %d" % serial).hexdigest(), 16))
+    return _key(int.from_bytes(sha256(b"node key %d" % serial).digest()))
 
 
 def _name(**attributes: str) -> x509.Name:
@@ -176,7 +176,7 @@ def _root_pem(key: EllipticCurvePrivateKey, signer: EllipticCurvePrivateKey, see
     from cryptography import x509
 
     name = _name(COMMON_NAME=ROOT_NAME)
-    serial = int(sha256(b"%d" % seed).hexdigest(), 16) >> (256 - _SERIAL_BITS) | 1
+    serial = int.from_bytes(sha256(b"%d" % seed).digest()) >> (256 - _SERIAL_BITS) | 1
     begins = datetime.fromtimestamp(rounded_s, UTC) - _BACKDATE
     return _sign(
         x509.CertificateBuilder(name, name, key.public_key(), serial, begins, begins + _EXPIRY)

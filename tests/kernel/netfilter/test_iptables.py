@@ -1,6 +1,8 @@
 """The iptables command and its programmatic form: edits, errors, restore."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -140,3 +142,74 @@ def test_zero_sets_counters_to_nothing(tables):
     assert "-c 5 500" in run(tables, "-S INPUT -v")
     run(tables, "-Z INPUT 1")
     assert "-c 0 0 -j DROP" in run(tables, "-S INPUT -v")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["append", "insert", "delete"]), st.integers(1, 5)), max_size=60))
+def test_a_long_chain_has_the_rules_that_a_list_has(edits):
+    tables, model = NetworkNamespace("n", Clock()).netfilter.iptables(4), []
+    for number in range(20):  # from the 16th rule on, a chain has an index
+        tables.append("filter", "INPUT", f"-s 10.0.0.{number % 4 + 1}")
+        model.append(f"-s 10.0.0.{number % 4 + 1}/32")
+    for action, number in edits:
+        rule = f"-s 10.0.0.{number}/32"
+        if action == "append":
+            tables.append("filter", "INPUT", rule)
+            model.append(rule)
+        elif action == "insert":
+            tables.insert("filter", "INPUT", rule)
+            model.insert(0, rule)
+        elif rule in model:
+            tables.delete("filter", "INPUT", rule)
+            model.remove(rule)
+        assert rules(tables) == model
+        assert [tables.exists("filter", "INPUT", f"-s 10.0.0.{each}") for each in range(1, 6)] == [
+            f"-s 10.0.0.{each}/32" in model for each in range(1, 6)
+        ]
+
+
+#: nf_log.h: NF_LOG_TCPSEQ, NF_LOG_TCPOPT, NF_LOG_IPOPT, NF_LOG_UID, NF_LOG_MACDECODE; the levels of syslog.h.
+LOG_FLAGS = {"tcp-sequence": 1, "tcp-options": 2, "ip-options": 4, "uid": 8, "macdecode": 32}
+LOG_LEVELS = {
+    "emerg": 0, "panic": 0, "alert": 1, "crit": 2, "err": 3, "error": 3, "warning": 4, "warn": 4, "notice": 5,
+    "info": 6, "debug": 7,
+}  # fmt: skip
+
+
+def test_flags_and_levels_of_a_log_rule_are_listed_as_numbers(tables):
+    for flag, bit in LOG_FLAGS.items():
+        run(tables, f"-A INPUT -j LOG --log-{flag}")
+        assert f"LOG flags {bit} level 4" in run(tables, "-L INPUT -n")
+        assert f"LOG level warn {flag}" in run(tables, "-L INPUT")
+        run(tables, "-F INPUT")
+    for name, level in LOG_LEVELS.items():
+        run(tables, f"-A INPUT -j LOG --log-level {name}")
+        assert f"LOG flags 0 level {level}" in run(tables, "-L INPUT -n")
+        run(tables, "-F INPUT")
+
+
+@pytest.mark.parametrize(
+    ("ports", "fits"),
+    [
+        (range(1, 16), True), (range(1, 17), False), (["1:2", *range(3, 16)], True), (["1:2", *range(3, 17)], False),
+        ([f"{n}:{n + 1}" for n in range(1, 15, 2)], True), ([f"{n}:{n + 1}" for n in range(1, 17, 2)], False),
+        (["7:7", *range(10, 24)], True),
+    ],
+)  # fmt: skip
+def test_a_multiport_match_has_fifteen_ports_and_a_range_counts_as_two(tables, ports, fits):
+    line = f"-A INPUT -p tcp -m multiport --dports {','.join(map(str, ports))}"
+    if fits:
+        run(tables, line)
+    else:
+        with pytest.raises(IptablesError, match="too many ports specified"):
+            run(tables, line)
+
+
+def test_counters_have_sixty_four_bits(tables):
+    greatest = 2**64 - 1
+    for text in (f"{greatest},{greatest}", f"{greatest} {greatest}"):
+        run(tables, f"-A INPUT -c {text} -j ACCEPT")
+        assert run(tables, "-S INPUT -v").endswith(f"-A INPUT -c {greatest} {greatest} -j ACCEPT\n")
+        run(tables, "-F INPUT")
+    for text in (f"{greatest + 1},0", f"0,{greatest + 1}"):
+        with pytest.raises(IptablesError, match="-c packet counter not numeric"):
+            run(tables, f"-A INPUT -c {text} -j ACCEPT")

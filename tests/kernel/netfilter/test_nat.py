@@ -7,6 +7,7 @@ from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.checksum import transport_checksum
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook
+from cnmsim.kernel.netfilter.nat import NatRange, _port_bounds
 from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, build_ip
 from cnmsim.kernel.skbuff import CtState, Packet
 from cnmsim.kernel.sockets.udp import UdpSocket
@@ -236,3 +237,16 @@ def test_neighbour_discovery_is_not_tracked(lab):
     packet = Packet(build_ip(58, src, dst, icmpv6_message(src, dst, 135, 0, bytes(4), parse_ip("fd00::1"))), lab.in0)
     assert lab.netfilter.run(Hook.PREROUTING, packet)
     assert packet.ct_state is CtState.UNTRACKED
+
+
+#: nf_nat_l4proto_unique_tuple, net/netfilter/nf_nat_core.c: the first port to try, and the number of ports.
+BOUNDS = [(1, (1, 511)), (511, (1, 511)), (512, (600, 424)), (1023, (600, 424)), (1024, (1024, 64512)),
+          (65535, (1024, 64512))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("port", "bounds"), BOUNDS)
+def test_a_source_port_is_replaced_by_one_of_the_kernels_range_for_it(port, bounds):
+    key = (17, parse_ip("10.0.0.2"), parse_ip("192.168.0.2"), port, 53)
+    assert _port_bounds(key, NatRange(), is_source=True) == bounds
+    assert _port_bounds(key, NatRange(), is_source=False) is None
+    assert _port_bounds(key, NatRange(ports=(80, 90)), is_source=False) == (80, 11)

@@ -3,15 +3,22 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.nft_cases import RULES, SETS
+from support.nft_cases import RULES, SETS, WIDTHS
 
 from cnmsim import Lab
+from cnmsim.kernel.address import parse_ip
+from cnmsim.kernel.checksum import checksum
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.hooks import LEGACY
 from cnmsim.kernel.netfilter.nftables import NfTables, NftError
+from cnmsim.kernel.netfilter.nftables.keys import raw_key
 from cnmsim.kernel.netfilter.nftables.lazy_rules import ParsedRule
 from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
+from cnmsim.kernel.netfilter.nftables.tables import nearest_name
+from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.skbuff import Packet
+from cnmsim.kernel.transport import udp_message
 
 
 def fresh():
@@ -183,3 +190,59 @@ def test_writing_a_chain_again_does_not_make_its_rules_again(monkeypatch):
     assert made == []
     assert nft.execute("list chain ip t c").count("counter packets 0") == 99
     assert len(made) == 99
+
+
+def test_raw_payload_expressions_have_the_bits_that_they_name():
+    namespace = NetworkNamespace("n", Clock())
+    source, destination = parse_ip("10.0.0.2"), parse_ip("192.168.0.2")
+    packet = Packet(build_ip(17, source, destination, udp_message(source, destination, 4000, 53, b"hi"), ttl=9))
+    end = 8 * len(packet.data)
+    values = {
+        ("nh", 0, 4): 4, ("nh", 4, 4): 5, ("nh", 64, 8): 9, ("nh", 72, 8): 17, ("nh", 96, 32): int.from_bytes(source),
+        ("nh", 61, 6): 0, ("nh", 69, 3): 1, ("nh", 70, 9): 1 << 7 | 17 >> 1,
+        ("th", 0, 16): 4000, ("th", 16, 16): 53, ("th", 27, 5): 53 & 31, ("th", 64, 16): int.from_bytes(b"hi"),
+        ("th", 64, 17): None, ("nh", end - 8, 8): ord("i"), ("nh", end - 1, 1): 1, ("nh", end - 1, 2): None,
+    }  # fmt: skip
+    assert {name: raw_key(*name).reader(namespace)(packet) for name in values} == values
+    data = bytearray(build_ip(17, source, destination, bytes(16)))
+    data[6:8] = (8).to_bytes(2)  # a fragment from byte 64 on
+    data[10:12] = b"\0\0"
+    data[10:12] = checksum(bytes(data[:20])).to_bytes(2)
+    fragment = Packet(bytes(data))
+    assert raw_key("th", 0, 16).reader(namespace)(fragment) is None
+    assert raw_key("nh", 72, 8).reader(namespace)(fragment) == 17
+
+
+def test_adjacent_fields_are_listed_in_the_order_of_the_header():
+    nft = fresh()
+    nft.execute("table inet t { chain c { }; }")
+    for rule in (
+        "ip ttl 7 ip protocol sctp", "ip length 4 ip id 3", "ip6 nexthdr sctp ip6 hoplimit 3",
+        "tcp sport 4 tcp dport 3", "icmp type echo-request icmp code 3", "udp dport 5 udp length 8",
+    ):  # fmt: skip
+        words = rule.split()
+        for text in (rule, " ".join([*words[3:], *words[:3]])):
+            nft.execute(f"add rule inet t c {text}")
+            assert nft.execute("list chain inet t c").splitlines()[2].strip() == rule
+            nft.execute("flush chain inet t c")
+    for rule in ("ip daddr 1.1.1.1 ip saddr 2.2.2.2", "ip6 daddr ::1 ip6 saddr ::2"):  # too wide to be merged
+        nft.execute(f"add rule inet t c {rule}")
+        assert nft.execute("list chain inet t c").splitlines()[2].strip() == rule
+        nft.execute("flush chain inet t c")
+
+
+@pytest.mark.parametrize(("field", "limit"), WIDTHS.items())
+def test_a_number_must_fit_its_field(field, limit):
+    nft = fresh()
+    nft.execute(f"table inet t {{ chain c {{ {field} {limit}; }}; }}")
+    assert f"{field} {limit}\n" in nft.execute("list ruleset")
+    for value in (str(limit + 1), f"{limit}-{limit + 1}"):
+        with pytest.raises(NftError, match=f"Value {limit + 1} exceeds valid range 0-{limit}$"):
+            nft.execute(f"add rule inet t c {field} {value}")
+
+
+def test_a_misspelt_name_suggests_the_most_similar_one():
+    assert nearest_name("fiter", ["nat", "filter", "mangle"]) == "filter"
+    assert nearest_name("filter", ["fitler", "filter", "filters"]) == "filter"
+    assert nearest_name("b", ["a", "c"]) == "a"
+    assert nearest_name("x", []) == ""
