@@ -88,9 +88,9 @@ def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
 def _is_duplicate(namespace: NetworkNamespace, sender: Address, mac: Mac, device: Device, frame: bytes) -> bool:
     """Return True if an ARP message must be ignored, because another station has just claimed its sender address.
 
-    `sender` and `mac` are the IP and MAC address that the message claims; `frame` contains it. As in Linux
-    (arp_process) the first of two answers within `locktime` counts, unless the second is a gratuitous ARP. A conflict
-    is logged, also if this namespace itself has the address `sender`; in that case the result is False.
+    `sender` and `mac` are the IP and MAC address that the message in `frame` claims. As in Linux (arp_process), the
+    first of two claims within the time of the sysctl `locktime` counts, unless the second is a gratuitous ARP. A
+    conflict is logged, also if this namespace itself has the address `sender`; in that case the result is False.
     """
     if namespace.has_address(sender):  # RFC 5227 §2.4
         if not any(own.mac == mac for own in namespace.devices.values()):

@@ -117,9 +117,10 @@ class Clock:
         return self.context is not None or self.meter is not None
 
     def stream(self, name: str) -> random.Random:
-        """Return a new random generator, seeded with the lab's seed and `name`, the name of its user.
+        """Return a new random generator, seeded with the lab's seed and `name`.
 
-        Each user has a generator of its own, so that its numbers do not depend on what others draw.
+        Each part of a lab uses a generator with a name of its own, so that its random numbers do not depend on how
+        many the other parts draw.
         """
         return random.Random(f"{self.seed}/{name}")  # noqa: S311 - a simulation, not a secret
 
@@ -243,8 +244,8 @@ class Clock:
     def run_isolated(self, call: Callable[[], T]) -> T:
         """Run `call()` and the calls that it schedules for this instant. Return the result of `call()`.
 
-        Calls that were scheduled before do not run, and time does not pass. It may be used from within a scheduled
-        call.
+        Calls that were scheduled before do not run, and time does not pass. `run_isolated` may be called within a
+        scheduled call.
         """
         suspended, self._ready = self._ready, deque()
         context_before, self.context = self.context, None

@@ -1,6 +1,6 @@
 """Events that the kernel reports to an observer, one for each decision about a packet, and the reasons for drops.
 
-The observer is `Clock.context`. While it is `None`, a decision point costs one truth test.
+The observer is `Clock.context`. While there is none (`None`), no events are created.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class FileSystem(MountedTree):
 
     @property
     def base(self) -> FileSystem:
-        """The file system itself; for the view of a process (`ProcessFiles`) the file system behind it."""
+        """The file system itself, or for a `ProcessFiles` the one on which it is a view."""
         return self
 
     # --- changes
@@ -171,7 +171,7 @@ class FileSystem(MountedTree):
         self.mkdir(path, mode)
 
     def _keep_handle_directory(self, path: str) -> None:
-        """Create the directory `path`, and its parents, if they exist only because they contain handles.
+        """Create the directory `path` and its parents, as far as they exist only because of the handles in them.
 
         A handle is an empty file that `show_handles` makes appear. Other files can be created only in real
         directories.

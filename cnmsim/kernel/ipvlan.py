@@ -305,7 +305,7 @@ class Ipvlan(UpperDevice):
         self.lower.transmit(frame)
 
     def detach(self) -> None:
-        """Leave the lower device, and remove its port with the last child."""
+        """Leave the lower device. If no child is left there, remove the lower device's `IpvlanPort`."""
         super().detach()
         self.port.children.remove(self)
         if not self.port.children:

@@ -201,7 +201,7 @@ class Macvlan(UpperDevice):
         self.lower.transmit(frame)
 
     def detach(self) -> None:
-        """Leave the lower device, and remove its port with the last child."""
+        """Leave the lower device. If no child is left there, remove the lower device's `MacvlanPort`."""
         super().detach()
         self.port.children.remove(self)
         self.port.refresh_active()

@@ -103,7 +103,7 @@ class Neighbour:
     def confirm(self, now_ns: int) -> None:
         """Record that the neighbour is reachable at `now_ns`, because TCP received an acknowledgement through it.
 
-        This has an effect only when the REACHABLE time or the delay of the entry ends. Source: neigh_confirm.
+        The state changes only later: when the REACHABLE time or the DELAY of the entry ends. Source: neigh_confirm.
         """
         if self._state is _REACHABLE and now_ns > self.reachable_until_ns:
             self._expire_reachable()

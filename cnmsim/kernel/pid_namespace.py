@@ -26,8 +26,8 @@ class PidNamespace:
     def init(self) -> Process | None:
         """The first process of a container; `None` in the initial namespace and after that process has ended.
 
-        It adopts orphans and ignores the signals that it has no handler for. When it ends, the kernel kills the
-        others.
+        The process adopts orphans and ignores the signals for which it has no handler. When it ends, the kernel kills
+        the other processes of the namespace.
         """
         first = self.processes.get(1)
         return first if first is not None and first.is_init else None

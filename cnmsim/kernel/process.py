@@ -328,10 +328,10 @@ class Process:
     def kill(self, signal: int = SIGKILL, sender: Process | None = None) -> None:
         """Send a signal to this process: run its handler, or apply Linux's default action.
 
-        `sender` is the process that sends it, `None` for the kernel and the engine. It matters for the first process
-        of a PID namespace, which ignores SIGKILL and SIGSTOP from processes of the same namespace. A fatal signal
-        ends the process at once; a process that sends it to itself ends after its current step. If the process has
-        ended, nothing happens.
+        `sender` is the process that sends the signal, `None` for the kernel and the engine. The first process of a
+        PID namespace ignores SIGKILL and SIGSTOP from a `sender` in the same namespace. A fatal signal ends the
+        process at once; a process that sends it to itself ends after its current step. If the process has ended,
+        nothing happens.
         """
         if not self.is_running or signal == 0:
             return

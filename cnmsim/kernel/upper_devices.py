@@ -65,8 +65,8 @@ class UpperDevices:
     def promiscuity(self) -> int:
         """Return how many requests for promiscuous mode of the lower device the upper devices make.
 
-        An upper device makes one while it is promiscuous itself or must receive all frames. One more is made if they
-        use additional unicast addresses and the lower device cannot filter these.
+        An upper device makes one while it is promiscuous itself or must receive all frames. One more is made if upper
+        devices use additional unicast addresses and the lower device cannot filter these.
         """
         wishes = sum(upper.propagates_rx_flags and upper.promiscuity > 0 for upper in self.all if upper.is_up)
         wishes += sum(upper.receives_all_frames for upper in self.all)

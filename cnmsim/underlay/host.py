@@ -87,9 +87,9 @@ class HostSpec:
             raise ValueError(f"the DHCP range {self.dhcp} is in none of the subnets of {self.name}")
 
     def _interface_of(self, lent: DhcpRange) -> tuple[int, InterfaceAddress] | None:
-        """Return the interface whose subnet contains the DHCP range `lent`, or `None` if there is none.
+        """Return the number of the interface in whose subnet the DHCP range `lent` is, and its address there.
 
-        It is returned as its number and the host's address in that subnet.
+        Return `None` if there is none.
         """
         for number, interface in enumerate(self.interfaces):
             for own in interface.addresses:

@@ -176,8 +176,9 @@ class Segment:
         """Attach a station by a cable with these properties, and return its attachment.
 
         `vlans` is the port's VLAN configuration as in `set_vlans`. `refuse_unknown_macs` overrides the segment's
-        setting for this port. With `hairpin` a frame may leave through the port that received it (the reflective
-        relay that vepa requires). Raises `ValueError` if the station is attached elsewhere, or for VLANs on a hub.
+        setting for this port. `leads_to_switch` marks the cable to another switch, whose port is a trunk by default.
+        With `hairpin` a frame may leave through the port that received it (the reflective relay that vepa requires).
+        Raises `ValueError` if the station is attached elsewhere, or for VLANs on a hub.
         """
         if vlans is not None and self.is_hub:
             raise ValueError(f"{self.name} is a hub, which has no VLANs")

@@ -262,9 +262,10 @@ class Ipvs:
             self._trash.append(destination)
 
     def _restore_from_trash(self, service: Service, address: Address, port: int) -> Destination | None:
-        """Return a destination that was removed while it had connections, or `None`; its connections then continue.
+        """Return the removed destination with this address and port if connections still refer to it, else `None`.
 
-        The destination leaves the trash, the list of such removed destinations.
+        Such destinations are kept in a list, the trash; the returned one is removed from it, and its connections
+        continue.
         """
         if len(self.connections):
             self.connections.purge()

@@ -92,7 +92,7 @@ class WeightedRoundRobin(Scheduler):
     def changed(self, destinations: list[Destination]) -> None:
         """Start a new round, because destinations or weights changed.
 
-        It begins with the present threshold, as far as the new weights allow.
+        The threshold is kept, but reduced to the new highest weight if it is greater.
         """
         self._last = None
         self._measure(destinations)

@@ -102,7 +102,10 @@ def destination_parameters(weight: int, method: str) -> DestinationParameters:
 
 @define(eq=False)
 class Service:
-    """A virtual service, selected by firewall mark (`fwmark`, if not 0) or by protocol, address and port."""
+    """A virtual service, selected by firewall mark (`fwmark`, if not 0) or by protocol, address and port.
+
+    To save memory, `Destination` objects are created only when `destinations` is first read.
+    """
 
     family: int
     scheduler: Scheduler
@@ -171,7 +174,7 @@ class Service:
     def remove(self, address: Address, port: int) -> Destination | None:
         """Remove the destination with that address and port.
 
-        Return its `Destination` object, or `None` if none was created.
+        Return its `Destination` object, or `None` if no objects were created yet (see `Service`).
         """
         if self._materialised is None:
             self._entries.pop((address, port))
@@ -184,7 +187,7 @@ class Service:
         return destination
 
     def clear(self) -> list[Destination]:
-        """Remove all destinations. Return those for which `Destination` objects exist."""
+        """Remove all destinations. Return their `Destination` objects, [] if none were created (see `Service`)."""
         used, self._materialised = self._materialised or [], []
         self._entries.clear()
         return used

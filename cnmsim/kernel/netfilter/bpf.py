@@ -127,7 +127,7 @@ class _Machine:
     def holds(self, code: int, k: int) -> bool:
         """Return True if the condition of a conditional jump is true.
 
-        It compares register A with the constant `k` or with register X, as `code` demands.
+        The jump's operation `code` compares register A with the constant `k` or with register X.
         """
         value = self.x if code & _FROM_X else k
         operation = code & 0xF0

@@ -407,10 +407,10 @@ class IpTables:
         return entry
 
     def _check_acceptable(self, table: Table, chain: Chain, entry: RuleEntry, operation: str) -> None:
-        """Raise the kernel's error for a rule that it does not accept.
+        """Raise the kernel's error for a rule that the kernel does not accept.
 
-        That is a rule whose target is not allowed in this table or chain, whose jump closes a loop, or which jumps to
-        a built-in chain. `operation` is the name of the command in the error's text.
+        Its target is not allowed in this table or chain, or its jump closes a loop or leads to a built-in chain.
+        `operation` is the name of the command in the error's text.
         """
         where = f"rule in chain {chain.name}"
         if entry.chain_name:

@@ -158,9 +158,9 @@ class Nat:
     ) -> ConntrackTuple:
         """Return `chosen` with a free port (or ICMP identifier) in place of its own.
 
-        The search starts at a random port of the range's port class. If none is free, it is repeated with fewer ports
-        from other random starts; finally the last port tried is returned. `chosen` is returned as it is if its
-        protocol has no port to change.
+        The ports are those that `_port_bounds` returns. The search starts at a random one of them. If none is free,
+        it is repeated with fewer ports from other random starts; finally the last port tried is returned. `chosen` is
+        returned as it is if its protocol has no port to change.
         """
         bounds = _port_bounds(chosen, nat_range, is_source)
         if bounds is None:

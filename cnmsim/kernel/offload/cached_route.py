@@ -6,7 +6,7 @@ Route, headers and checksum of a datagram depend on the socket, the peer and the
 only length and data differ from one datagram to the next. IPv4 only.
 
 Invalidation: a route is used as long as its flow is valid (see `flow_cache.py`) and the socket's options and local
-address are unchanged. Laws: tests/laws/test_datagram_ways.py. Shown by: bench/crossing_bridge.py.
+address are unchanged. Law tests: tests/laws/test_datagram_ways.py. Benchmark: bench/crossing_bridge.py.
 """
 
 from __future__ import annotations
@@ -108,9 +108,10 @@ class CachedRoute:
         return self.addresses[4:], self._dport
 
     def is_valid(self) -> bool:
-        """Return True if the route can still be used.
+        """Return True if the route can be used now.
 
-        It can if no observer is active and the socket is open, unchanged and without an error.
+        This requires that no observer is active, and that the socket is open, unchanged since the route was cached,
+        and has no pending error.
         """
         socket = self._socket
         namespace = socket.namespace

@@ -148,8 +148,8 @@ class OpaqueDatagrams:
     def send_if_redundant(self, payload: Payload, address: SocketAddress) -> bool:
         """Send a datagram only if there is a path to the receiver and the content would change nothing there.
 
-        Return True if it was sent, otherwise `False`. Such a datagram may be received at once, before its arrival
-        time, which takes the least computing time.
+        Return True if the datagram was sent, otherwise `False`. It may be received at once, before its arrival time,
+        which takes the least computing time.
         """
         route = self.socket.offload.routes.get(address)
         lookup = route.lookup if route is not None else None
@@ -251,8 +251,8 @@ class _Hop:
     def arrive(self, size: int, end: Flow) -> bool:
         """Receive a datagram of `size` bytes at the end of the link. Return True if it was received.
 
-        It then enters the next hop; at the last hop it is counted in `end`, the flow of the receiver. Return `False`,
-        without any effect, if it must become a frame.
+        The datagram then enters the next hop; at the last hop it is counted in `end`, the flow of the receiver.
+        Return `False`, without any effect, if it must become a frame.
         """
         receiver, next_hop = self._receiver, self.next
         if (

@@ -15,7 +15,7 @@ Invalidation: a flow stores the sum of `NetworkNamespace.generation` (routes, ad
 `PacketFilter.generation` (rules, sets); a change of either invalidates every flow. Conntrack entries and neighbours
 are checked for each packet, the socket table by its `udp_generation`.
 
-Only TCP and UDP flows are cached. Law: tests/laws/test_flow_cache.py. Shown by: bench/crossing_bridge.py.
+Only TCP and UDP flows are cached. Law tests: tests/laws/test_flow_cache.py. Benchmark: bench/crossing_bridge.py.
 """
 
 from __future__ import annotations
@@ -315,7 +315,7 @@ class Flow:
         return True
 
     def _translated(self, frame: bytes) -> bytes:
-        """Return the packet in `frame` from the end of its ports on, with its checksum updated for NAT."""
+        """Return the rest of the packet in `frame`, after the port fields, with its checksum updated for NAT."""
         at = self._sum_at
         sum_ = int.from_bytes(frame[at : at + 2])
         if self._protocol == 6:

@@ -34,8 +34,8 @@ _SYN_SENT, _SYN_RECEIVED, _CLOSED = TcpState.SYN_SENT, TcpState.SYN_RECEIVED, Tc
 class TcpConnection(TcpSender):
     """A connection from (`local`, `local_port`) to (`remote`, `remote_port`).
 
-    `socket` is the user's socket. It is `None` after the user closed it (the connection is then an orphan), and while
-    the connection is still in a listener's queue. `error` is the reason if the connection failed, else `None`.
+    `socket` is the user's socket: `None` after the user closed it (the connection is then an orphan), and while the
+    connection is still in a listener's queue. `error` is the reason if the connection failed, else `None`.
     """
 
     __slots__ = ()

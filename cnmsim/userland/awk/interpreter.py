@@ -24,9 +24,9 @@ _OPERATIONS: dict[str, Callable[[float, float], float]] = {
 
 
 class _Jump(Exception):
-    """Raised to leave the statements that are being executed; `kind` is the name of the statement that demands it.
+    """Raised by `next`, `break`, `continue`, `return` and `exit` to leave the enclosing statements.
 
-    It is `next`, `break`, `continue`, `return` or `exit`.
+    `kind` is the name of that statement.
     """
 
     def __init__(self, kind: str, value: Value | None = None) -> None:

@@ -37,7 +37,7 @@ class ProgramState:
     def scope(self, name: str) -> dict[str, Any]:
         """Return the dict that holds the variable `name`.
 
-        It is that of the function being called if the variable is local to it, otherwise `globals`.
+        This is the dict of the function being called if the variable is local to it, otherwise `globals`.
         """
         return self.locals[-1] if self.locals and name in self.locals[-1] else self.globals
 
@@ -60,7 +60,7 @@ class ProgramState:
         return string_of(value, form if isinstance(form, str) else "%.6g")
 
     def array(self, name: str) -> Array:
-        """Return an array. One that does not exist is created. Raises `AwkError` if the name is a scalar's."""
+        """Return the array `name`, creating it if it does not exist. Raises `AwkError` if the name is a scalar's."""
         scope = self.scope(name)
         value = scope.get(name)
         if value is None:

@@ -61,7 +61,8 @@ class _Expression:
     def alternatives(self) -> list[list[tuple[bool, object]]]:
         """Parse `A B -o C …`, up to the end or a closing parenthesis.
 
-        Return one list for each alternative of `-o`. It holds the pairs (is negated, test) that must all be true.
+        Return one list of pairs (is negated, test) for each alternative of `-o`. An alternative is true if all its
+        tests are.
         """
         found: list[list[tuple[bool, object]]] = [[]]
         while self.at < len(self.words) and self.words[self.at] != ")":

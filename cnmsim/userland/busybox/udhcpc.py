@@ -1,8 +1,8 @@
 """busybox udhcpc: configures an interface's address, default route and name servers by DHCP (RFC 2131).
 
-busybox runs a script to apply a lease. Here the client itself does what Debian's and Alpine's default script does. It
-sends and receives raw frames, because the interface has no address yet. Renewals are broadcast, as busybox does once
-the server stops answering. Source: busybox 1.37 `networking/udhcp/dhcpc.c`.
+busybox runs a script to apply a lease. Here the client itself does what Debian's and Alpine's default script does.
+The client sends and receives raw frames, because the interface has no address yet. Renewals are broadcast, as busybox
+does once the server stops answering. Source: busybox 1.37 `networking/udhcp/dhcpc.c`.
 """
 
 from __future__ import annotations

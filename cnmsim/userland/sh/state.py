@@ -185,8 +185,7 @@ class ShellState(ABC):
     async def substitute_process(self, part: ProcessSubstitution) -> str:
         """Start the commands of a process substitution, `<(…)` or `>(…)`.
 
-        Return the path of the file that the substitution stands for. It provides their output, or receives their
-        input.
+        Return the path of the file by which the commands' output is read, or their input is written.
         """
 
     @abstractmethod

@@ -96,8 +96,8 @@ class SubshellStarter(TextShell):
     async def substitute_process(self, part: ProcessSubstitution) -> str:
         """Start the commands of a process substitution, `<(…)` or `>(…)`.
 
-        Return the path of the file that the substitution stands for. It provides their output, or receives their
-        input. The output of `<(…)` is complete before the command that reads it starts.
+        Return the path of the file by which the commands' output is read, or their input is written. The output of
+        `<(…)` is complete before the command that reads it starts.
         """
         open_files = self.process.machine.open_files
         number = next(fd for fd in range(_FIRST_SUBSTITUTION, 2, -1) if fd not in open_files)

@@ -28,8 +28,7 @@ _FORMATS = ("short", "short-iso", "short-precise", "short-unix", "cat", "json")
 async def main(process: Process) -> int:
     """Run `journalctl [-u UNIT] [-t IDENTIFIER] [-p PRIORITY] [-n N] [-o FORMAT] [-f] [-r] [FIELD=VALUE…]`.
 
-    -S and -U select the entries since and until a time. It has the form `2026-01-01 10:00:00`, or `-5s` for five
-    seconds ago.
+    -S and -U select the entries since and until a time, such as `2026-01-01 10:00:00`, or `-5s` (five seconds ago).
     """
     try:
         options = getopt(process.argv[1:], "u:fn:o:t:rbp:qexaS:U:", _LONG)

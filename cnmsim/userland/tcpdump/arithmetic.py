@@ -68,7 +68,7 @@ OPERATORS: tuple[dict[str, Binary], ...] = (
 def combined(one: Value, other: Value, combine: Binary) -> Value:
     """Return a `Value` that applies the operator `combine` to the values `one` and `other` of a frame.
 
-    It is `None` for a frame for which either value is `None`.
+    The result is `None` for a frame for which either value is `None`.
     """
 
     def value(captured: CapturedFrame) -> int | None:

@@ -114,7 +114,7 @@ def always(packet: Packet) -> bool:
 def settings_listing(match: Extension, is_numeric: bool) -> str:
     """Return the settings of a match in the form in which `iptables -L` prints most matches.
 
-    Each setting is the option's name and its values. If it is inverted, an exclamation mark precedes it.
+    Each setting is printed as the option's name and its values, with an exclamation mark before it if it is inverted.
     """
     return " ".join(" ".join([*(["!"] if s.is_inverted else []), s.name, *s.values]) for s in match.settings)
 

@@ -27,8 +27,8 @@ class Key:
     """A field that a rule can read; `text` is its canonical syntax, such as `tcp dport`.
 
     `reader_for` returns the function that reads the field, for a namespace. `protocol` and `family` are those that
-    the packet must have (0: any). `offset` is the position of a payload field in its header, in bytes; nft merges
-    comparisons of adjacent fields. It is -1 for any other field.
+    the packet must have (0: any). `offset` is the position of a payload field in its header, in bytes, and -1 for any
+    other field; nft merges comparisons of adjacent fields.
     """
 
     text: str
@@ -300,7 +300,8 @@ MAX_WORDS = max(len(text.split()) for text in (*KEYS, *ALIASES))
 def raw_key(base: str, offset: int, bits: int) -> Key:
     """Return the raw payload field `@base,offset,bits`, such as `@th,16,16`.
 
-    It has `bits` bits from bit `offset` on of the network header (`nh`) or the transport header (`th`).
+    `base` is `nh` (network header) or `th` (transport header). `offset` and `bits` are the field's position in that
+    header and its width, both in bits.
     """
 
     def read(packet: Packet) -> int | None:

@@ -1,8 +1,8 @@
 """Rules of a chain that are created on first access.
 
-Docker (29, with its nftables backend) flushes a chain and writes all its rules again for every published port. Each
-distinct line is parsed only once; the rules themselves are created when a packet traverses the chain or a command
-lists it.
+Docker (29, with its nftables backend) flushes a chain and writes all its rules again for every published port. Here
+each distinct line is parsed only once. The rules themselves are created when a packet traverses the chain or a
+command lists it.
 """
 
 from __future__ import annotations

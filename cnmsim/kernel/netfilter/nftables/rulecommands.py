@@ -106,10 +106,10 @@ class RuleCommands:
     def _check_rule(
         self, table: Table, chain: Chain, rule: Rule, location: Location, jumps: Mapping[str, Location]
     ) -> None:
-        """Raise the kernel's error for a rule that it does not accept in a chain.
+        """Raise the kernel's error for a rule that the kernel does not accept in a chain.
 
-        That is a jump to a chain that is missing or is a base chain, or a translation in a chain that does not allow
-        it. `location` is that of the rule, `jumps` maps the chains to which it jumps to their locations.
+        The rule jumps to a chain that is missing or is a base chain, or it translates in a chain that does not allow
+        that. `location` is that of the rule, `jumps` maps the chains to which it jumps to their locations.
         """
         for statement in rule.statements:
             for name in statement.chains():

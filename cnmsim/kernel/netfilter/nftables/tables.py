@@ -85,7 +85,7 @@ class Chain:
 
     @property
     def rules(self) -> list[RuleEntry]:
-        """The rules in order. They are created now if they have only been parsed so far."""
+        """The rules in order. Rules that have only been parsed so far (`set_lazy_rules`) are created now."""
         if self._lazy_rules is not None:
             self._rules = [RuleEntry(rule, handle) for rule, handle in self._lazy_rules.rules()]
             self._lazy_rules = None
