@@ -33,7 +33,11 @@ _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 
 @define(eq=False)
 class BridgePort:
-    """A device that is a port of a bridge. With `hairpin` a frame may leave through the port that received it."""
+    """A device that is a port of a bridge, with the settings that `bridge -d link` lists.
+
+    With `hairpin` a frame may leave through the port that received it. With `learning` the source addresses of
+    received frames are stored. Frames to groups and unknown destinations are sent only through ports with `flood`.
+    """
 
     device: Device
     number: int

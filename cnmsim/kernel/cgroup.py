@@ -41,7 +41,11 @@ class ForkRefusedError(BlockingIOError):
 
 @define(eq=False)
 class ControlGroup:
-    """The processes of one container, with their limits and counters. A limit of 0 means unlimited."""
+    """The processes of one container, with their limits and counters. A limit of 0 means unlimited.
+
+    Memory is in bytes. `cpu_ns` is the processor time used, `throttled_ns` the time that processes waited because of
+    `cpu_limit`. `pids_refused` counts the starts of processes that `pids_limit` prevented.
+    """
 
     clock: Clock
     pids_limit: int = 0

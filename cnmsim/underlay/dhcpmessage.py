@@ -53,10 +53,11 @@ class Option(IntEnum):
 
 @frozen
 class DhcpMessage:
-    """One DHCP message.
+    """One DHCP message, with the fields of RFC 2131 §2.
 
-    `operation` is `REQUEST` in a message from a client and `REPLY` in one from a server. `options` have the order in
-    which they are transmitted.
+    `operation` is `REQUEST` in a message from a client and `REPLY` in one from a server. `transaction`, `mac`,
+    `client`, `yours`, `next_server` and `relay` are the fields xid, chaddr, ciaddr, yiaddr, siaddr and giaddr.
+    `options` have the order in which they are transmitted.
     """
 
     operation: int

@@ -27,7 +27,8 @@ class IpvsConnection:
     """One balanced connection: the endpoints (address and port) of the client, the service and the real server.
 
     `uses_conntrack` is the value of `net.ipv4.vs.conntrack` when the connection started. `sees_replies` is false
-    until a reply passes this host; with direct routing and tunneling replies normally bypass it.
+    until a reply passes this host; with direct routing and tunneling replies normally bypass it. `is_active` is true
+    while the destination counts the connection as active, `is_dead` once it was removed from the table.
     """
 
     protocol: int

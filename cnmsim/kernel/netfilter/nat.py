@@ -35,7 +35,8 @@ class NatRange:
     """The addresses and ports to which a rule may translate (nf_nat_range2).
 
     The new address is one from `low` to `high`; if they are None, the address is kept. The new port is one from
-    `ports[0]` to `ports[1]`.
+    `ports[0]` to `ports[1]`; None keeps the port if possible. `is_random`, `is_fully_random` and `is_persistent` are
+    the options --random, --random-fully and --persistent of iptables.
     """
 
     low: Address | None = None

@@ -39,7 +39,11 @@ class EchoReply:
 
 @define(eq=False)
 class EchoSession:
-    """The echo requests sent to one address and the replies to them. Times are in nanoseconds."""
+    """The echo requests sent to one address and the replies to them. Times are in nanoseconds.
+
+    `sent_ns` maps the sequence numbers of requests to the times of sending. `times_ns` are the round-trip times;
+    `repeated` counts duplicate replies.
+    """
 
     process: Process
     name: str

@@ -110,7 +110,7 @@ class Log(Statement):
 
 @frozen(eq=False)
 class SetMark(Statement):
-    """Set the mark of the packet or of its connection.
+    """Set the mark of the packet or of its connection; `target` is that mark.
 
     The new mark is `value`; if that is None, it is the field `source`, ANDed with `keep` and ORed with `extra`.
     """
