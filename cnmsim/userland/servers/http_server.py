@@ -26,15 +26,13 @@ _SIGQUIT, _SIGUSR1, _SIGWINCH = 3, 10, 28
 
 @frozen
 class Request:
-    """One request: its message, method and target, and the address and port of both the client and the server."""
+    """One request: its message, method and target, and the client's address and port."""
 
     message: Message
     method: str
     target: str
     client: str
     client_port: int
-    server: str
-    server_port: int
 
     @property
     def path(self) -> str:
@@ -106,10 +104,8 @@ class HttpServer:
         length = message.header("Content-Length") or "0"
         if is_number(length) and int(length):
             message.body = await stream.body(message)
-        client, server = connection.getpeername(), connection.getsockname()
-        request = Request(
-            message, words[0], words[1], address_text(client[0]), client[1], address_text(server[0]), server[1]
-        )
+        address, port = connection.getpeername()
+        request = Request(message, words[0], words[1], address_text(address), port)
         response = self.answer(request)
         is_last = (message.header("Connection") or "").lower() == "close" or not message.start.endswith("HTTP/1.1")
         head = [
