@@ -348,7 +348,7 @@ class Flow:
         return True
 
     def _is_whole(self, frame: bytes) -> bool:
-        """Return True if the UDP datagram in `frame` is as long as its packet, and its checksum is correct or absent."""
+        """Return True if the UDP datagram in `frame` fills its packet and has a correct checksum or none."""
         length, sum_ = _LENGTH_AND_SUM.unpack_from(frame, 38)
         if length != len(frame) - 34:
             return False

@@ -80,7 +80,7 @@ class Stream:
 
     `block` is the number of bytes sent at a time; `rate_bps` and `limit_bytes` limit the sending (0: no limit).
     `packets` counts blocks or datagrams; `lost` and `jitter_s` are counted by UDP receivers only. Setting `is_over`
-    ends the stream. `mark` holds the counters at the end of the last interval.
+    ends the stream.
     """
 
     number: int
