@@ -50,7 +50,7 @@ class BridgePort:
 class FdbEntry:
     """An entry of the forwarding database (FDB): the port that leads to a MAC address.
 
-    It is the port that last received a frame from the address; `port` is `None` for the bridge's own addresses.
+    `port` is the port that last received a frame from the address, `None` for the bridge's own addresses.
     """
 
     mac: Mac

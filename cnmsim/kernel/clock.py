@@ -1,8 +1,8 @@
 """Virtual time: a queue of calls for this instant, a heap of later instants, and seeded randomness.
 
 Nothing here reads the machine's clock. Calls run in the order (time, order of scheduling), so that two runs of one
-lab are identical. Every call carries the *context* that was current when it was scheduled: a trace that starts with
-one packet follows everything that packet causes, in every namespace, across links and timers.
+lab are identical. Every call keeps the observer (`Clock.context`) that was current when it was scheduled: a trace
+that starts with one packet follows everything that packet causes, in every namespace, across links and timers.
 """
 
 from __future__ import annotations

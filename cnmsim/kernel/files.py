@@ -39,7 +39,7 @@ class FileSystem(MountedTree):
 
     @property
     def base(self) -> FileSystem:
-        """The file system itself, or for a `ProcessFiles` the one on which it is a view."""
+        """The file system itself; for a view such as `ProcessFiles`, the file system behind the view."""
         return self
 
     # --- changes

@@ -217,7 +217,7 @@ class Packet:
 
     @property
     def dont_fragment(self) -> bool:
-        """Whether routers must not fragment it: the DF flag in IPv4, always in IPv6."""
+        """Whether routers must not fragment the packet: the DF flag in IPv4, always in IPv6."""
         return self.family == 6 or bool(self.data[6] & 0x40)
 
     @property

@@ -24,7 +24,7 @@ class TrunkEnd:
         self.tx_packets = self.tx_bytes = 0
 
     def plug(self, link: Carrier | None) -> None:
-        """Connect the end to a switch, or disconnect it (`None`)."""
+        """Connect the end to the switch `link`, or disconnect it if `link` is `None`."""
         self.link = link
 
     def receive(self, frame: bytes) -> None:

@@ -44,7 +44,7 @@ _UNACK_S = 300
 
 
 def _event_state(connection: Connection) -> tuple[int, bool, bool]:
-    """Return what conntrack reports changes of by an `update` event: TCP state, assured flag, reply flag."""
+    """Return (TCP state, assured flag, reply flag): a change of any of these causes an `update` event."""
     return connection.tcp_state, connection.is_assured, connection.seen_reply
 
 

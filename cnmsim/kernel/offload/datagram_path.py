@@ -379,9 +379,10 @@ def _find_hop(flow: Flow, ttl: int) -> _Hop | None:
 
 
 def _find_path(route: CachedRoute) -> DatagramPath | None:
-    """Return the path along a route's flow through every namespace.
+    """Return the path along the flow of `route` through every namespace.
 
-    Return `None` if a namespace has not cached the flow, or if it does not end at a socket that supports offload.
+    Return `None` if a namespace has not cached the flow, or if the flow does not end at a socket that supports
+    offload.
     """
     key, flow, ttl = route.flow_key, route.flow, route.ttl
     first: _Hop | None = None

@@ -51,7 +51,7 @@ class TcpConnection(TcpSender):
         self._send_syn(TCP_SYN)
 
     def open_passive(self, segment: TcpSegment) -> None:
-        """Answer a SYN that a listener received with a SYN/ACK (passive open)."""
+        """Send a SYN/ACK in answer to `segment`, a SYN that a listener received (passive open)."""
         self.state = next_state(TcpState.LISTEN, TcpEvent.SYN)
         self._process_syn(segment)
         self._choose_receive_window()

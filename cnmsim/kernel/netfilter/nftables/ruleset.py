@@ -97,7 +97,7 @@ class FamilyView:
 
     @property
     def has_nat(self) -> bool:
-        """Whether any rule translates addresses."""
+        """Whether any rule in a table for this family translates addresses."""
         return any(table.translates for table in self._tables())
 
     @property
