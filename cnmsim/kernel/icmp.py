@@ -124,7 +124,7 @@ class Icmp:
     def _error(self, packet: Packet, message: bytes) -> None:
         """Deliver the ICMP error `message` to the socket that sent the quoted packet (RFC 1122 §3.2.2).
 
-        `packet` contains the message. If the error reports a path MTU, that is cached first.
+        `packet` contains the message. If the error reports a path MTU, the MTU is cached first.
         """
         namespace = self._namespace
         if namespace.clock.context is not None:

@@ -58,7 +58,7 @@ class OpaquePayload:
 def endpoint_key(address: Address, port: int) -> int:
     """Return a number for a destination, computed from its address and port.
 
-    It makes the nonces of payloads for this destination differ from those for other destinations.
+    The number makes the nonces of payloads for this destination differ from those for other destinations.
     """
     return int.from_bytes(address[-8:]) << 16 | port
 

@@ -134,9 +134,9 @@ class Packet:
 
     @classmethod
     def plain(cls, data: bytes, indev: Device) -> Packet:
-        """Create a packet that the device `indev` received from `data`, without checking the bytes.
+        """Create a packet that the device `indev` received, without checking its bytes.
 
-        They must be a valid unfragmented TCP or UDP packet over IPv4 without IP options.
+        `data` must be a valid unfragmented TCP or UDP packet over IPv4 without IP options.
         """
         packet = object.__new__(cls)
         packet.data = data

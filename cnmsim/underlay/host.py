@@ -87,9 +87,9 @@ class HostSpec:
             raise ValueError(f"the DHCP range {self.dhcp} is in none of the subnets of {self.name}")
 
     def _interface_of(self, lent: DhcpRange) -> tuple[int, InterfaceAddress] | None:
-        """Return the number of the interface in whose subnet the DHCP range `lent` is, and its address there.
+        """Return the number of the interface whose subnet contains the DHCP range `lent`, with the host's address.
 
-        Return `None` if there is none.
+        Return `None` if no subnet of the host contains the range.
         """
         for number, interface in enumerate(self.interfaces):
             for own in interface.addresses:

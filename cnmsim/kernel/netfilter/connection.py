@@ -18,8 +18,8 @@ class Connection:
 
     `original` is the tuple of its first packet, `reply` the tuple of the packets in the other direction. Without NAT
     `reply` is `original` inverted. `is_confirmed` is true once the connection is in the table, `is_dying` once it was
-    removed from there. `source_nat_done` is true once its translation was chosen; `has_source_nat` is true if the
-    source is in fact translated. `masquerade` is the device whose address MASQUERADE uses, or None.
+    removed from there. `source_nat_done` is true once it was decided how to translate the source, `has_source_nat` if
+    the source is then really translated. `masquerade` is the device whose address MASQUERADE uses, or None.
     """
 
     original: ConntrackTuple

@@ -438,9 +438,9 @@ class IpTables:
         self._notify_change(table)
 
     def register_chain(self, chain: Chain) -> None:
-        """Record the order of registration of a chain on its hook, if it is new.
+        """Assign a sequence number to a built-in chain that is used for the first time; others already have one.
 
-        The kernel has no built-in chain before its first use.
+        The number determines the order of chains on a hook. The kernel has no built-in chain before its first use.
         """
         if not chain.order:
             chain.order = self._netfilter.next_order()

@@ -66,7 +66,7 @@ class Nat:
     def setup(
         self, packet: Packet, nat_range: NatRange, *, is_source: bool, masquerade: Device | None = None
     ) -> bool:
-        """Choose the translation of a new connection's source or destination (`is_source`) from a range.
+        """Choose from a range the translation of a new connection's source, or without `is_source` its destination.
 
         MASQUERADE passes the device whose address it uses as `masquerade`. Always returns True: the packet continues,
         even if every tuple of the range is in use.
@@ -289,8 +289,9 @@ def _write_identifier(packet: Packet, identifier: int) -> None:
 def _translate_error(packet: Packet, connection: Connection, other: ConntrackTuple, *, is_source: bool) -> bool:
     """Translate an ICMP error and the packet that it quotes (RFC 5508 section 4). Return True if the message changed.
 
-    `other` is the tuple opposite to the error's direction. If the error's destination is rewritten, the source of the
-    quoted packet is rewritten, and vice versa.
+    With `is_source` the source of the error and the destination of the quoted packet are rewritten, otherwise the
+    destination of the error and the source of the quoted packet. `other` is the tuple opposite to the error's
+    direction.
     """
     message = packet.payload
     quoted = message[8:]

@@ -115,7 +115,7 @@ def for_each_operand(
 ) -> int:
     """Call `action` with each operand. Return exit status 1 if any call raised `OSError`, else 0.
 
-    On such an error, print `message` and continue. Its two `{}` are replaced by the operand and the reason.
+    On such an error, print `message`, whose two `{}` are replaced by the operand and the reason, and continue.
     """
     status = 0
     for operand in operands:

@@ -36,9 +36,9 @@ async def read_inputs(
 
     Return the contents of the readable ones, and exit status 1 if a file was unreadable, else 0.
 
-    For an unreadable file, print `message`, whose two `{}` are replaced by the operand and the reason; with
-    `is_silent` print nothing. Of a device such as /dev/zero at most `size` bytes are read; with `is_open` and no
-    `size` it is opened, but nothing is read.
+    For an unreadable file `message` is printed, unless `is_silent` is set; its two `{}` are replaced by the operand
+    and the reason. Of a device such as /dev/zero at most `size` bytes are read; with `is_open` and no `size` the
+    device is opened, but nothing is read.
     """
     inputs: list[Input] = []
     status = 0

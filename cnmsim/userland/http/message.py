@@ -187,7 +187,7 @@ class Stream:
     ) -> bytes:
         """Read and return the body that follows the headers `message`.
 
-        Its end is determined by the chunked coding, by Content-Length, or by the end of the connection. With
+        The chunked coding, Content-Length or the end of the connection determines where the body ends. With
         `has_none` nothing is read, because there is no body, as in a response to HEAD. If `on_data` is given, a body
         without Content-Length is passed to it piece by piece instead of being returned. Raises `HttpError` if the
         body is incomplete.

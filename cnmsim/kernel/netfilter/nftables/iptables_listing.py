@@ -253,7 +253,7 @@ def rule_text(entry: RuleEntry, family: int, *, show_counters: bool = True) -> s
 
 @frozen
 class XtExpression:
-    """An extension of iptables in a rule that has no native expression in nf_tables.
+    """A match or target of an iptables rule for which nf_tables has no native expression.
 
     `type` is `match` or `target`, `name` its name in the kernel.
     """
