@@ -169,7 +169,7 @@ def _service_name(service: Service) -> str:
 
 
 def _hex_address(address: Address) -> str:
-    """Format an address in hexadecimal network order, IPv6 in groups."""
+    """Format an address in hexadecimal as /proc/net/ip_vs does: `0A000001`, or IPv6 as `[fd00:0000:…:0001]`."""
     if len(address) == 4:
         return address.hex().upper()
     return "[" + ":".join(address[at : at + 2].hex() for at in range(0, 16, 2)) + "]"

@@ -1,7 +1,7 @@
 """The tables of one family and the iptables command on them (iptables 1.8.11, nf_tables or legacy variant).
 
-`execute` runs a command line; the named methods are the same commands for callers that build rules themselves. Errors
-carry iptables' own text and exit status. Source: iptables(8), and the output of the real program.
+`execute` runs a command line. `append`, `delete` and the other methods run one command each, with its arguments as
+parameters. Errors carry iptables' own text and exit status. Source: iptables(8), and the output of the real program.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ class IpProgram(ABC):
     def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
         """Return the lines that `ip addr` prints before a link's addresses.
 
-        `is_alone` is True if the command line names this link.
+        `is_alone` is True if the command line names this link; otherwise `ip -6 addr` of iproute2 prints fewer
+        fields.
         """
 
     @abstractmethod
@@ -69,7 +70,7 @@ class IpProgram(ABC):
     def show_addresses(self, device: Device, addresses: list[InterfaceAddress], *, is_alone: bool) -> None:
         """Print a link and those of its addresses that are in `addresses`.
 
-        `is_alone` is True if the command line names this link.
+        `is_alone` is as in `head_lines`.
         """
         if self.is_oneline:
             for item in addresses:
