@@ -6,6 +6,8 @@ wrong file. An open path (what listens is not known) counts as reached, unless `
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+#: The number of objects after which the cycle collector runs: about 100 MB of them, so `serve` stays small.
+_GC_THRESHOLD = 1_000_000
 _FILE = click.Path(exists=True, path_type=Path)
 
 
@@ -443,5 +447,12 @@ add_commands(cli, lambda file, engine: _load((file,), engine, None, (), (), int(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    What a command creates lives until the process ends. Python's cycle collector would examine it again and again, and
+    once more at the end: a quarter of the time of a short command.
+    """
+    if hasattr(gc, "freeze"):  # PyPy's collector has neither
+        gc.set_threshold(_GC_THRESHOLD)
+        atexit.register(gc.freeze)
     cli()
