@@ -18,8 +18,7 @@ from resource import getpagesize
 from cnmsim import Lab
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.drivers.overlay.peer_record import PEER_TABLE, Peer
-from cnmsim.libnetwork.networkdb import TableOperation
-from cnmsim.libnetwork.networkdb.messages import TableEvent
+from cnmsim.libnetwork.networkdb.messages import TableEvent, TableOperation
 from cnmsim.libnetwork.networkdb.store import store_of
 from cnmsim.libnetwork.servicerecords import ENDPOINT_TABLE, EndpointRecord
 

@@ -14,7 +14,9 @@ from resource import getpagesize
 
 from cnmsim import Lab
 from cnmsim.kernel.address import parse_ip
-from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, converge
+from cnmsim.libnetwork.networkdb.context import NetworkDBConfig
+from cnmsim.libnetwork.networkdb.convergence import converge
+from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
 from cnmsim.libnetwork.networkdb.store import EntryPool, EntryView
 from cnmsim.libnetwork.profile import PROFILES
 

@@ -449,8 +449,8 @@ add_commands(cli, lambda file, engine: _load((file,), engine, None, (), (), int(
 def main() -> None:
     """Run the command line.
 
-    What a command creates lives until the process ends. Python's cycle collector would examine it again and again, and
-    once more at the end: a quarter of the time of a short command.
+    What a command creates lives until the process ends. Python's cycle collector would examine it again and again,
+    and once more at the end: a quarter of the time of a short command.
     """
     if hasattr(gc, "freeze"):  # PyPy's collector has neither
         gc.set_threshold(_GC_THRESHOLD)

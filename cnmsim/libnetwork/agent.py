@@ -19,15 +19,19 @@ from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_endpoint, 
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.vxlan import VXLAN_PORT
 from cnmsim.libnetwork.driver import DataPath, TableWatcher, node_discovery, table_watcher
-from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, TableOperation, WatchEvent
+from cnmsim.libnetwork.networkdb.context import NetworkDBConfig
+from cnmsim.libnetwork.networkdb.messages import TableOperation
+from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
+from cnmsim.libnetwork.networkdb.tables import WatchEvent
 from cnmsim.libnetwork.options import PortConfig
 from cnmsim.libnetwork.readable import IpAddress
-from cnmsim.libnetwork.servicerecords import ENDPOINT_TABLE, EndpointRecord, ingress_ports
+from cnmsim.libnetwork.servicerecords import ENDPOINT_TABLE, endpoint_record
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.controller import Controller
     from cnmsim.libnetwork.endpoint import Endpoint
     from cnmsim.libnetwork.network import Network
+    from cnmsim.libnetwork.servicerecords import EndpointRecord
 
 GOSSIP = "networking:gossip"
 IPSEC = "networking:ipsec"
@@ -363,30 +367,6 @@ def _apply_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
         driver.table_changed(event.network, event.table, event.key, before, now)
 
     return apply
-
-
-def endpoint_record(endpoint: Endpoint) -> EndpointRecord | None:
-    """Return the record that other nodes get about an endpoint; `None` if it has no names or no IPv4 address.
-
-    The record contains the published ports of the endpoint's service only if the network is the ingress network.
-    """
-    if not endpoint.dns_names or endpoint.ipv4 is None:
-        return None
-    service = endpoint.options.service
-    name, *others = endpoint.dns_names
-    if service is None:
-        return EndpointRecord(name, "", "", None, endpoint.ipv4[0], task_aliases=tuple(others))
-    ports = ingress_ports(service) if endpoint.network.ingress else ()
-    return EndpointRecord(
-        name,
-        service.name,
-        service.id,
-        service.virtual_ip,
-        endpoint.ipv4[0],
-        ports,
-        tuple(service.aliases),
-        tuple(others),
-    )
 
 
 def _listened_on(address: Address | None) -> Address:

@@ -21,7 +21,7 @@ from cnmsim.libnetwork.driver import SWARM_SCOPE, IpamInfo
 from cnmsim.libnetwork.drivers.overlay.driver import ENCRYPTED, VXLAN_ID_LIST
 from cnmsim.libnetwork.gateway import gateway_network
 from cnmsim.libnetwork.ipam.allocator import Ipam, Pool
-from cnmsim.libnetwork.networkdb import converge
+from cnmsim.libnetwork.networkdb.convergence import converge
 from cnmsim.libnetwork.networkipam import NetworkIpam, excluded_prefixes
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
 from cnmsim.libnetwork.readable import AddressLike, to_address

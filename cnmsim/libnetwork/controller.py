@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
 
@@ -16,7 +16,6 @@ from cnmsim.errors import Conflict, Forbidden, InvalidParameter, NoSuchNetwork, 
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process, Program
 from cnmsim.libnetwork import lbsandbox, network_configuration, networkipam
-from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey, check_keys
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.daemon_log import DaemonLog
 from cnmsim.libnetwork.driver import LOCAL_SCOPE, Driver, missing_members
@@ -44,6 +43,9 @@ from cnmsim.libnetwork.sandbox import Sandbox
 from cnmsim.libnetwork.servicediscovery import ServiceDiscovery
 from cnmsim.libnetwork.settings import network_options, sandbox_options
 from cnmsim.libnetwork.standalone import default_programs, new_machine
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey
 
 
 def _to_profile(release: Profile | str) -> Profile:
@@ -373,6 +375,8 @@ class Controller:
 
         Raises `SystemFault` with moby's message; then no agent is started.
         """
+        from cnmsim.libnetwork.agent import Agent, check_keys
+
         if self.agent is None:
             check_keys(config.keys)
             if self._leaving is not None:
@@ -393,6 +397,8 @@ class Controller:
 
     def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
         """Apply the keys that the manager distributed. Raises `SystemFault` for an incomplete set."""
+        from cnmsim.libnetwork.agent import check_keys
+
         check_keys(keys)
         if self.agent is not None:
             self.agent.set_keys(keys)

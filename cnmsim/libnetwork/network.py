@@ -15,7 +15,6 @@ from attrs import define, field
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NoSuchNetwork, NotFound, SystemFault
 from cnmsim.kernel.address import Address, format_ip, format_mac, is_link_local
 from cnmsim.libnetwork import lbsandbox, service_bindings
-from cnmsim.libnetwork.agent import Agent, PeerInfo, ServiceInfo
 from cnmsim.libnetwork.driver import (
     GLOBAL_SCOPE,
     SWARM_SCOPE,
@@ -39,6 +38,7 @@ from cnmsim.libnetwork.renderer import html_of
 from cnmsim.libnetwork.settings import endpoint_options
 
 if TYPE_CHECKING:
+    from cnmsim.libnetwork.agent import Agent, PeerInfo, ServiceInfo
     from cnmsim.libnetwork.controller import Controller
     from cnmsim.libnetwork.servicerecords import EndpointRecord
 

@@ -13,9 +13,9 @@ from attrs import fields
 
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.kernel.address import Address, format_ip
-from cnmsim.libnetwork.agent import endpoint_record
 from cnmsim.libnetwork.options import ServiceBinding
 from cnmsim.libnetwork.readable import AddressLike, to_address, to_optional_address
+from cnmsim.libnetwork.servicerecords import endpoint_record
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.endpoint import Endpoint

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.libnetwork.networkdb.encoding import bytes_field, number_field, text_field
 from cnmsim.libnetwork.options import PortConfig, ServiceBinding
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.endpoint import Endpoint
 
 ENDPOINT_TABLE = "endpoint_table"
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -66,6 +70,30 @@ class EndpointRecord:
             and _are_alike(self.aliases, other.aliases)
             and _are_alike(self.task_aliases, other.task_aliases)
         )
+
+
+def endpoint_record(endpoint: Endpoint) -> EndpointRecord | None:
+    """Return the record that other nodes get about an endpoint; `None` if it has no names or no IPv4 address.
+
+    The record contains the published ports of the endpoint's service only if the network is the ingress network.
+    """
+    if not endpoint.dns_names or endpoint.ipv4 is None:
+        return None
+    service = endpoint.options.service
+    name, *others = endpoint.dns_names
+    if service is None:
+        return EndpointRecord(name, "", "", None, endpoint.ipv4[0], task_aliases=tuple(others))
+    ports = ingress_ports(service) if endpoint.network.ingress else ()
+    return EndpointRecord(
+        name,
+        service.name,
+        service.id,
+        service.virtual_ip,
+        endpoint.ipv4[0],
+        ports,
+        tuple(service.aliases),
+        tuple(others),
+    )
 
 
 def _are_alike(some: tuple[Hashable, ...], others: tuple[Hashable, ...]) -> bool:

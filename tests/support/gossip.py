@@ -7,7 +7,10 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
-from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, WatchEvent, converge
+from cnmsim.libnetwork.networkdb.context import NetworkDBConfig
+from cnmsim.libnetwork.networkdb.convergence import converge
+from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
+from cnmsim.libnetwork.networkdb.tables import WatchEvent
 from cnmsim.libnetwork.profile import PROFILES
 from cnmsim.underlay.segment import Segment
 

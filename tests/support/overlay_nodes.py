@@ -16,7 +16,7 @@ from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.controller import Controller
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.network import Network
-from cnmsim.libnetwork.networkdb import converge
+from cnmsim.libnetwork.networkdb.convergence import converge
 from cnmsim.libnetwork.options import EndpointOptions, IpamConfig, NetworkOptions, SandboxOptions, ServiceBinding
 from cnmsim.libnetwork.profile import PROFILES
 from cnmsim.libnetwork.sandbox import Sandbox

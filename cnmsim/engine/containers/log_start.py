@@ -12,7 +12,6 @@ from cnmsim.engine.containers.container import Container
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.logdrivers.drivers import create_driver, directory_of
 from cnmsim.engine.logdrivers.options import CACHE_OPTIONS, check_log_config
-from cnmsim.engine.logdrivers.tcp import TcpSender
 from cnmsim.errors import EngineError, SystemFault
 from cnmsim.kernel.inode import Directory
 
@@ -52,9 +51,12 @@ async def connect_log(context: EngineContext, container: Container) -> None:
     """
     try:
         sender = create_driver(context, container).sender
-        if isinstance(sender, TcpSender):
-            await sender.open()
-            container.log.connected = sender
+        if sender is not None:
+            from cnmsim.engine.logdrivers.tcp import TcpSender
+
+            if isinstance(sender, TcpSender):
+                await sender.open()
+                container.log.connected = sender
     except ConnectionError as error:
         raise SystemFault(_PREFIX + str(error)) from None
     except EngineError:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import dropwhile, takewhile
+from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 
 from cnmsim.engine.logdrivers.driver import LogDriver, is_readable
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.logdrivers.storage import LogStorage
-from cnmsim.engine.logdrivers.tcp import TcpSender
 from cnmsim.errors import NotSupported
 from cnmsim.kernel.clock import Clock
+
+if TYPE_CHECKING:
+    from cnmsim.engine.logdrivers.tcp import TcpSender
 
 #: The longest message in bytes. A longer line is logged in parts.
 _LONGEST = 16 << 10

@@ -13,11 +13,8 @@ from urllib.parse import urlsplit
 from cnmsim.engine.logdrivers.description import DEFAULT_TAG, details, extra_attributes, log_tag
 from cnmsim.engine.logdrivers.driver import LogDriver, is_readable
 from cnmsim.engine.logdrivers.encodings import JsonEncoding, LocalEncoding
-from cnmsim.engine.logdrivers.fluentd import FluentdFormat
 from cnmsim.engine.logdrivers.options import facility_number, gelf_address, syslog_address
-from cnmsim.engine.logdrivers.remote import GelfFormat, JournalSender, SyslogFormat, UdpSender
 from cnmsim.engine.logdrivers.storage import LogStorage
-from cnmsim.engine.logdrivers.tcp import TcpSender
 from cnmsim.errors import NotSimulated, SystemFault
 from cnmsim.gojson.encode import encode
 from cnmsim.gojson.fields import rfc3339, sorted_map
@@ -29,6 +26,9 @@ from cnmsim.kernel.inode import Directory
 if TYPE_CHECKING:
     from cnmsim.engine.containers.container import Container
     from cnmsim.engine.context import EngineContext
+    from cnmsim.engine.logdrivers.fluentd import FluentdFormat
+    from cnmsim.engine.logdrivers.remote import GelfFormat, SyslogFormat, UdpSender
+    from cnmsim.engine.logdrivers.tcp import TcpSender
 
 ROOT = "/var/lib/docker/containers"
 _FLUENTD_PORT = 24224
@@ -130,6 +130,8 @@ def _checked(prefix: str, parse: Callable[[str], int], text: str) -> int:
 
 
 def _syslog(context: EngineContext, container: Container, options: Mapping[str, str]) -> LogDriver:
+    from cnmsim.engine.logdrivers.remote import JournalSender, SyslogFormat
+
     machine = context.machine
     tag = log_tag(container, machine.name, DEFAULT_TAG)
     protocol, where = syslog_address(options.get("syslog-address", ""), machine.files.exists)
@@ -145,6 +147,8 @@ def _syslog(context: EngineContext, container: Container, options: Mapping[str, 
 
 
 def _journald(context: EngineContext, container: Container, _options: Mapping[str, str]) -> LogDriver:
+    from cnmsim.engine.logdrivers.remote import JournalSender
+
     tag = log_tag(container, context.machine.name, DEFAULT_TAG)
     attributes = extra_attributes(container, _journal_field)
     fields = {
@@ -166,6 +170,8 @@ def _journal_field(name: str) -> str:
 
 
 def _gelf(context: EngineContext, container: Container, options: Mapping[str, str]) -> LogDriver:
+    from cnmsim.engine.logdrivers.remote import GelfFormat
+
     machine = context.machine
     protocol, where = gelf_address(options.get("gelf-address", ""))
     extra = {
@@ -194,6 +200,10 @@ def _sender(
     *,
     is_lazy: bool = False,
 ) -> UdpSender | TcpSender:
+    from cnmsim.engine.logdrivers.fluentd import FluentdFormat
+    from cnmsim.engine.logdrivers.remote import UdpSender
+    from cnmsim.engine.logdrivers.tcp import TcpSender
+
     host, _, port = where.rpartition(":")
     if protocol == "udp":
         assert not isinstance(formatter, FluentdFormat)
@@ -206,6 +216,8 @@ def _sender(
 
 
 def _fluentd(context: EngineContext, container: Container, options: Mapping[str, str]) -> LogDriver:
+    from cnmsim.engine.logdrivers.fluentd import FluentdFormat
+
     address = options.get("fluentd-address", "")
     protocol, _, where = address.rpartition("://")
     if protocol in {"unix", "tls"}:

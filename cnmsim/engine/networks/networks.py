@@ -6,7 +6,7 @@ Source: moby `daemon/network.go`, `daemon/network/filter.go`, `daemon/prune.go`,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
@@ -18,7 +18,6 @@ from cnmsim.gojson.fields import rfc3339
 from cnmsim.gostrconv import NumError, parse_bool
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.clock import NS_PER_S, Clock
-from cnmsim.libnetwork.agent import ServiceInfo
 from cnmsim.libnetwork.driver import IpamInfo
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.ipam.allocator import Ipam
@@ -26,6 +25,9 @@ from cnmsim.libnetwork.ipam.validate import used_ipam_config, validate_ipam_conf
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.network_configuration import NOT_A_MANAGER
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.agent import ServiceInfo
 
 PREDEFINED = frozenset({"bridge", "host", "none", "default"})
 _ENABLE_IPV4, _ENABLE_IPV6 = "com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6"

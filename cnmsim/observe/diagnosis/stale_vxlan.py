@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.observe.diagnosis.causes import VniTaken
 from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_view import SwarmView
@@ -21,6 +20,8 @@ _VNIS = "com.docker.network.driver.overlay.vxlanid_list"
 
 def stale_vxlan_devices(locations: Iterable[Location], swarms: Iterable[SwarmView]) -> Iterator[VniTaken]:
     """Yield the VXLAN devices on swarm members that occupy the VNI of one of the swarm's overlay networks."""
+    from cnmsim.kernel.vxlan import Vxlan
+
     machines = [location for location in locations if not location.is_container]
     for swarm in swarms:
         networks = {vni: network for network, vnis in _vnis(swarm) for vni in vnis}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.gossip import Cluster
 
-from cnmsim.libnetwork.networkdb import TableOperation
+from cnmsim.libnetwork.networkdb.messages import TableOperation
 from cnmsim.libnetwork.profile import PROFILES
 
 VERSIONS = tuple(PROFILES)

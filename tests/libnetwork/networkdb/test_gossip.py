@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from support.gossip import Cluster
 
 from cnmsim.errors import NotFound, SystemFault
-from cnmsim.libnetwork.networkdb import TableOperation, first_difference, is_converged
+from cnmsim.libnetwork.networkdb.convergence import first_difference, is_converged
+from cnmsim.libnetwork.networkdb.messages import TableOperation
 from cnmsim.libnetwork.profile import PROFILES
 
 VERSIONS = tuple(PROFILES)

@@ -14,7 +14,6 @@ from support.gossip import Cluster
 
 from cnmsim.kernel.address import parse_ip, parse_mac
 from cnmsim.libnetwork.drivers.overlay.peer_record import PEER_TABLE, Peer
-from cnmsim.libnetwork.networkdb import TableOperation
 from cnmsim.libnetwork.networkdb.messages import (
     ENCRYPTION_OVERHEAD,
     Ack,
@@ -26,6 +25,7 @@ from cnmsim.libnetwork.networkdb.messages import (
     PushPull,
     TableEvent,
     TableEventBatch,
+    TableOperation,
     bulk_sync_size,
 )
 from cnmsim.libnetwork.networkdb.store import EntryPool

@@ -6,7 +6,7 @@ import pytest
 from support.overlay_nodes import VERSIONS, Swarm, ask, ping, serve
 
 from cnmsim.kernel.address import format_ip, parse_ip
-from cnmsim.libnetwork.networkdb import is_converged
+from cnmsim.libnetwork.networkdb.convergence import is_converged
 from cnmsim.libnetwork.networkdb.databases import databases_of
 from cnmsim.libnetwork.options import PortConfig, ServiceBinding
 from cnmsim.libnetwork.profile import PROFILES
