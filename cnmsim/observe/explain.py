@@ -157,7 +157,7 @@ def explain(
         service = probed.service
         if isinstance(destination, str):
             destination = probed.host
-    own = destination_address(destination)
+    own = destination_address(directory, destination, family)
     if own is not None:
         destination = format_ip(own)
     goal = _goal(directory, destination)

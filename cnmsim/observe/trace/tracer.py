@@ -113,14 +113,15 @@ def address_towards(source: Location, target: Location, family: int = 0) -> Addr
     raise Unavailable(f"{target.label} has no address: it is attached to no network")
 
 
-def destination_address(what: object, family: int = 0) -> Address | None:
+def destination_address(directory: Directory, what: object, family: int = 0) -> Address | None:
     """Return the address of an endpoint; `None` if `what` is not an endpoint.
 
     `family` (4 or 6) is the IP version; with 0 any is returned. Raises `Unavailable` if the endpoint has no such
-    address.
+    address, `InvalidParameter` if it is one of another lab.
     """
     if not isinstance(what, Endpoint):
         return None
+    _require_own(directory, what, what.network.controller.machine)
     for assigned in (what.ipv4, what.ipv6):
         if assigned is not None and (not family or len(assigned[0]) == (16 if family == 6 else 4)):
             return assigned[0]
@@ -240,7 +241,7 @@ def trace(
         if address is not None:
             place = directory.owner(address)
     else:
-        own = destination_address(destination, family)
+        own = destination_address(directory, destination, family)
         if own is None:
             place = location_of(directory, destination)
             own = address_towards(location, place, family)
