@@ -36,7 +36,8 @@ class BridgePort:
     """A device that is a port of a bridge, with the settings that `bridge -d link` lists.
 
     With `hairpin` a frame may leave through the port that received it. With `learning` the source addresses of
-    received frames are stored. Frames to groups and unknown destinations are sent only through ports with `flood`.
+    received frames are stored. Unicast frames to an unknown destination are sent only through ports with `flood`
+    (BR_FLOOD); broadcast and multicast frames have switches of their own in Linux, which are on here.
     """
 
     device: Device
@@ -265,10 +266,11 @@ class Bridge(Device):
             self.namespace.input(self.mac + frame[6:] if is_for_us else frame, self, packet)
 
     def _flood(self, frame: bytes, source: BridgePort | None, packet: Packet | None = None) -> None:
+        is_group = frame[0] & 1
         targets = [
             port
             for device, port in self.ports.items()
-            if (port is not source or port.hairpin) and port.flood and device.has_carrier
+            if (port is not source or port.hairpin) and (port.flood or is_group) and device.has_carrier
         ]
         if not targets and source is None:
             self.drop(frame, DropReason.NO_BRIDGE_PORT, "the bridge has no port with a carrier")

@@ -39,6 +39,21 @@ def test_an_unknown_destination_is_flooded_and_a_known_one_is_not(net):
     assert c3.devices["eth0"].mac in net.bridge.fdb
 
 
+def test_without_flood_a_port_sends_group_frames_but_none_to_unknown_addresses(net):
+    c2, c3 = net.container(2), net.container(3)
+    received = heard(c3.devices["eth0"])
+    net.bridge.ports[c3.devices["eth0"].peer].flood = False
+    sender = c2.devices["eth0"]
+    unicast, multicast, broadcast = (
+        destination + sender.mac + b"\x88\xb5" + bytes(50)
+        for destination in (UNKNOWN, parse_mac("01:00:5e:01:01:01"), b"\xff" * 6)
+    )
+    for frame in (unicast, multicast, broadcast):
+        sender.transmit(frame)
+    net.clock.run_ready()
+    assert received == [multicast, broadcast]
+
+
 def test_what_was_learnt_is_forgotten_after_the_ageing_time(net):
     c2, c4 = net.container(2), net.container(4)
     net.container(3)
