@@ -28,15 +28,10 @@ _IPV6_METRIC = 1024
 
 @define(eq=False)
 class NamespaceInterface:
-    """One interface of a sandbox.
-
-    `source_name` is the name that its device had on the host. If `created_here` is set, the device was created in the
-    sandbox instead.
-    """
+    """One interface of a sandbox. `source_name` is the name that the driver gave its device."""
 
     device: Device
     source_name: str
-    created_here: bool
     routes: list[Route] = field(factory=list)
     announcements: list[Timer] = field(factory=list)
 
@@ -94,7 +89,7 @@ class OslNamespace:
                 name = info.destination_name or self.interface_name(info.destination_prefix)
                 with _wrap_os_error(info, f'error renaming interface "{info.source_name}" to "{name}"'):
                     self._move_in(device, name, info, undo)
-                interface = NamespaceInterface(device, info.source_name, info.created_in_sandbox)
+                interface = NamespaceInterface(device, info.source_name)
                 self._configure(interface, info, addresses, sysctls or {})
                 if gratuitous_arp is not None:
                     interface.announcements = self._send_announcements(device, addresses, gratuitous_arp)
@@ -110,10 +105,9 @@ class OslNamespace:
             return
         if info.created_in_sandbox:
             self.namespace.rename_device(device, name)
-            undo.callback(self.namespace.rename_device, device, info.source_name)
         else:
             self.host.move_device(device, self.namespace, name)
-            undo.callback(self.namespace.move_device, device, self.host, info.source_name)
+        undo.callback(self.namespace.move_device, device, self.host, info.source_name)
 
     def _configure(
         self, interface: NamespaceInterface, info: JoinInfo, addresses: EndpointInterface, sysctls: Mapping[str, str]
@@ -192,7 +186,7 @@ class OslNamespace:
     def remove_interface(self, key: str) -> None:
         """Remove an interface and its routes from the sandbox.
 
-        Its device is moved back to the host under its old name, unless it was created in this namespace.
+        Its device is moved to the host under its old name.
         """
         interface = self.interfaces.pop(key, None)
         if interface is None:
@@ -208,7 +202,7 @@ class OslNamespace:
         for route in interface.routes:
             if route in table_routes:
                 self.namespace.remove_route(route)
-        if not self.is_host and not interface.created_here:
+        if not self.is_host:
             self.namespace.move_device(device, self.host, interface.source_name)
 
     def set_gateway(self, family: int, gateway: Address | None, key: str | None) -> None:

@@ -235,7 +235,7 @@ class DockerHostMachine(RuleBasedStateMachine):
         model = self.containers[name]
         taken = any(set(self.publishers(port)) - {name} for port in model.ports.values() if port)
         if taken and self.engine.profile.failed_join_keeps_interface:
-            return  # 26.1 leaves the interface of a join that failed on a port, which the invariants do not expect
+            return  # 26.1 and 28.5 leave the interface of a join that failed on a port, which no invariant expects
         keeps = self.engine.profile.failed_connect_keeps_settings
         if self.attempt(
             lambda: self.engine.networks.get(network).connect(self.container(name), ipv4_address=requested),

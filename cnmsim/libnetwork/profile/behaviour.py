@@ -144,7 +144,7 @@ class Profile:
     start_plugs_in_gateway_order: bool = per_release(v26=True, v28=False)
     #: If a join fails after the interface was moved into the container, the interface stays there, and so does the
     #: line in /etc/hosts.
-    failed_join_keeps_interface: bool = per_release(v26=True, v28=False)
+    failed_join_keeps_interface: bool = per_release(v26=True, v29=False)
     #: While a sandbox is deleted, its ports are still moved to the next gateway endpoint when an endpoint leaves.
     deleted_sandbox_moves_ports: bool = per_release(v26=True, v29=False)
     has_endpoint_ifname: bool = per_release(v26=False, v28=True)

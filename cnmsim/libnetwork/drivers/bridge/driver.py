@@ -267,9 +267,8 @@ class BridgeDriver:
 
     def _remove_veth(self, endpoint: EndpointState) -> None:
         inside = endpoint.inside
-        # Devices that were moved or renamed are not found: after a failed join 26.1 leaves the interface in the
-        # container.
-        is_lost = not self.profile.veth_is_made_in_namespace and inside and inside.namespace is not self.machine.root
+        # A device in a container is not found by its name: it stays there after a failed join, until 29.
+        is_lost = inside is not None and inside.namespace is not self.machine.root
         for end in (endpoint.outside, inside):
             if end is not None and end.namespace is not None and not is_lost:
                 end.namespace.remove_device(end)
@@ -328,16 +327,14 @@ class BridgeDriver:
                     endpoint.link_rules.append(written)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Detach the endpoint from its sandbox: delete its legacy link rules and, since 28, its veth pair.
+        """Detach the endpoint from its sandbox: delete its legacy link rules.
 
-        In 26.1 the veth pair is deleted with the endpoint.
+        The veth pair is deleted with the endpoint.
         """
         endpoint = self._network(network_id).endpoint(endpoint_id)
         for rule_set in endpoint.link_rules:
             rule_set.withdraw()
         endpoint.link_rules.clear()
-        if self.profile.veth_is_made_in_namespace:
-            self._remove_veth(endpoint)
 
     # --- published ports
 
