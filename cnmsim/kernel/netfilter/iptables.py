@@ -426,7 +426,7 @@ class IpTables:
                     "Too many levels of symbolic links.",
                 )
             return
-        if is_misplaced(entry.rule, table, chain) or is_refused(entry.rule, table, chain):
+        if is_misplaced(entry.rule, table, chain) or is_refused(entry.rule, table, chain, self.variant):
             raise kernel_refusal(self.family, operation, "Invalid argument", where, self.variant)
 
     def _delete(self, table: Table, chain_name: str, rule: Rule) -> None:

@@ -149,6 +149,33 @@ def test_a_syn_whose_options_are_cut_off_is_dropped_where_its_mss_is_set(lab):
     assert lab.forward(whole) is not None
 
 
+def test_set_mss_never_raises_the_mss(lab):
+    lab.iptables("-t mangle -A FORWARD -p tcp --syn -j TCPMSS --set-mss 1400")
+    syn = tcp(*C, *S, TCP_SYN, options=b"\x02\x04\x02\x18")
+    assert TcpSegment.parse(lab.forward(syn).payload).mss == 536
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "value", "mss"),
+    [(C, S, 1000, 536), (C, S, 400, 400), (("fd00::2", 4000), ("fd01::2", 80), 1400, 1220)],
+)
+def test_a_missing_mss_is_added_at_most_the_default(lab, client, server, value, mss):
+    command = f"-t mangle -A FORWARD -p tcp --syn -j TCPMSS --set-mss {value}"
+    lab.netfilter.iptables(6 if ":" in client[0] else 4).execute(command.split())
+    out = lab.forward(tcp(*client, *server, TCP_SYN, options=b"\x01\x03\x03\x07"))
+    segment = TcpSegment.parse(out.payload)
+    assert segment.mss == mss
+    assert segment.options == b"\x02\x04" + mss.to_bytes(2) + b"\x01\x03\x03\x07"
+    assert segment.to_wire(out.src, out.dst) == out.payload
+
+
+@pytest.mark.parametrize(("options", "payload"), [(b"", b"data"), (b"\x01" * 40, b"")])
+def test_no_mss_is_added_to_a_segment_with_data_or_a_full_header(lab, options, payload):
+    lab.iptables("-t mangle -A FORWARD -p tcp --syn -j TCPMSS --set-mss 1000")
+    syn = tcp(*C, *S, TCP_SYN, options=options, payload=payload)
+    assert lab.forward(syn).payload == Packet(syn).payload
+
+
 def test_log_writes_the_kernels_line(lab):
     lab.tables.execute(["-A", "FORWARD", "-j", "LOG", "--log-prefix", "seen: "])
     lab.forward(tcp(*C, *S, TCP_SYN))

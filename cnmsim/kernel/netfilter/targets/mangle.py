@@ -11,7 +11,6 @@ from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, i
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.option_values import parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict, compile_to_nothing
-from cnmsim.kernel.packet import TCP_SYN
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -41,42 +40,45 @@ def _compile_tcpmss(target: Extension, family: int, netfilter: PacketFilter) -> 
         return min(widths, default=65535) - headers
 
     def action(packet: Packet, hook: Hook) -> Verdict | None:
-        if not packet.tcp_flags & TCP_SYN:
+        if packet.fragment_offset:
             return None
         message = packet.payload
-        if not 20 <= (message[12] >> 4) * 4 <= len(message):
-            return Verdict.DROP  # a truncated or invalid header (tcpmss_mangle_packet)
-        _set_mss(packet, int(fixed.value) if fixed is not None else clamp(packet), is_clamp=fixed is None)
+        if len(message) < 20 or not 20 <= (message[12] >> 4) * 4 <= len(message):
+            return Verdict.DROP  # a truncated or invalid header
+        mss = int(fixed.value) if fixed is not None else clamp(packet)
+        if mss <= 0 and fixed is None:
+            return Verdict.DROP  # the path's MTU has no room for data
+        _lower_mss(packet, mss)
         return None
 
     return action
 
 
-def _set_mss(packet: Packet, mss: int, *, is_clamp: bool) -> None:
-    """Overwrite the MSS option of a SYN with `mss`; with `is_clamp`, only if this lowers it.
+#: The MSS of a peer that sends no such option, by address family (RFC 9293 section 3.7.1).
+_DEFAULT_MSS = {4: 536, 6: 1220}
 
-    A SYN without the option is left unchanged.
-    """
+
+def _lower_mss(packet: Packet, mss: int) -> None:
+    """Lower the MSS option of a segment to `mss`, or add the option where it is missing (tcpmss_mangle_packet)."""
     message = packet.payload
     size = (message[12] >> 4) * 4
     at = 20
-    while at + 1 < size:
-        kind = message[at]
-        if kind == 0:
+    while at <= size - 4:
+        if message[at] == 2 and message[at + 1] == 4:
+            if int.from_bytes(message[at + 2 : at + 4]) > mss:
+                _write_mss(packet, message, at, mss)
             return
-        if kind == 1:
-            at += 1
-            continue
-        length = message[at + 1]
-        if kind == 2 and length == 4 and at + 4 <= size:
-            old = int.from_bytes(message[at + 2 : at + 4])
-            if old <= mss and (is_clamp or old == mss):
-                return
-            _write_mss(packet, message, at, mss)
-            return
-        if length < 2:
-            return
-        at += length
+        at += 1 if message[at] <= 1 else message[at + 1] or 1
+    if len(message) > size or size == 60:
+        return  # data follows the header, or the header is full
+    option = b"\2\4" + min(mss, _DEFAULT_MSS[packet.family]).to_bytes(2)
+    offset = bytes([message[12] + 0x10])
+    # The segment's length is part of the pseudo header.
+    old, new = size.to_bytes(2) + message[12:14], (size + 4).to_bytes(2) + offset + message[13:14]
+    total = update(int.from_bytes(message[16:18]), old, new + option)
+    packet.replace_payload(
+        message[:12] + offset + message[13:16] + total.to_bytes(2) + message[18:20] + option + message[20:]
+    )
 
 
 def _write_mss(packet: Packet, message: bytes, at: int, mss: int) -> None:
