@@ -15,6 +15,7 @@ import sys
 import termios
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from urllib.parse import quote
 
 import h11
 
@@ -30,6 +31,10 @@ _READ = 65536
 _MOST_EARLY = 65536
 _GONE_POLL_S = 0.5
 _HEAD_POLL_S, _HEAD_POLLS = 0.0005, 200
+
+#: Go's server sends a longer body in chunks, because it exceeds its buffer.
+_MOST_BUFFERED = 2048
+_ASCII = bytes(range(128))
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
@@ -87,7 +92,8 @@ class Connection:
             return False
         except _TooLarge as error:
             response = Response.error(413, str(error))
-            await self._send_head(413, {**response.headers, "Connection": "close"}, len(response.body))
+            response.headers["Connection"] = "close"
+            await self._send_head(response, len(response.body))
             await self._send(h11.Data(data=response.body), h11.EndOfMessage())
             return False
         if request is None:
@@ -114,6 +120,13 @@ class Connection:
 
     # --- reading
 
+    def _receive(self, data: bytes) -> None:
+        """Parse data from the client. Bytes above 127 in a request line are escaped, because h11 refuses them."""
+        if self._http.their_state is h11.IDLE:
+            line, newline, rest = data.partition(b"\n")
+            data = quote(line, safe=_ASCII).encode() + newline + rest
+        self._http.receive_data(data)
+
     async def _next_event(self, deadline_s: float) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         while True:
             event = self._http.next_event()
@@ -121,7 +134,7 @@ class Connection:
                 if self._http.they_are_waiting_for_100_continue:
                     await self._send(h11.InformationalResponse(status_code=100, headers=[]))
                 async with asyncio.timeout_at(deadline_s):
-                    self._http.receive_data(await self._reader.read(_READ))
+                    self._receive(await self._reader.read(_READ))
                 continue
             return event
 
@@ -129,7 +142,7 @@ class Connection:
         idle = not self._http.trailing_data[0]
         if idle:
             first = await self._reader.read(_READ)
-            self._http.receive_data(first)
+            self._receive(first)
             if not first:
                 return None
         deadline_s = asyncio.get_running_loop().time() + REQUEST_TIMEOUT_S
@@ -199,26 +212,28 @@ class Connection:
         for event in events:
             data = self._http.send(event)
             if data and self._is_http10 and isinstance(event, h11.Response):
-                data = data.replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+                data = data.replace(b"HTTP/1.1", b"HTTP/1.0", 1).replace(b"\r\nConnection: close\r\n", b"\r\n", 1)
             if data:
                 self._writer.write(data)
         await self._writer.drain()
 
-    async def _send_head(self, status: int, headers: dict[str, str], length: int | None) -> None:
-        every = {**self._headers, **headers}
-        if length is not None and status != 204:
-            every["Content-Length"] = str(length)
-        reason = _REASONS.get(status, "")
-        await self._send(h11.Response(status_code=status, reason=reason, headers=sorted(every.items())))
+    async def _send_head(self, answer: Response | Stream, length: int | None) -> None:
+        has_engine_headers = isinstance(answer, Stream) or answer.has_engine_headers
+        headers = sorted({**(self._headers if has_engine_headers else {}), **answer.headers}.items())
+        if length is not None and answer.status not in (204, 304):
+            headers.append(("Content-Length", str(length)))
+        reason = _REASONS.get(answer.status, "")
+        await self._send(h11.Response(status_code=answer.status, reason=reason, headers=headers))
 
     async def _send_response(self, request: Request, response: Response) -> None:
-        await self._send_head(response.status, response.headers, len(response.body))
+        length = len(response.body)
+        await self._send_head(response, length if length <= _MOST_BUFFERED else None)
         if response.body and request.method != "HEAD":
             await self._send(h11.Data(data=response.body))
         await self._send(h11.EndOfMessage())
 
     async def _send_stream(self, request: Request, stream: Stream) -> None:
-        await self._send_head(stream.status, stream.headers, None)
+        await self._send_head(stream, None)
         watch = asyncio.ensure_future(self._watch())
         work = asyncio.ensure_future(self._pump(request, stream))
         try:

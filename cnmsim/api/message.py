@@ -133,11 +133,15 @@ def media_type(text: str) -> str:
 
 @define
 class Response:
-    """A response whose whole body is known."""
+    """A response whose whole body is known.
+
+    If `has_engine_headers` is False, the headers that describe the engine are left out.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(factory=dict)
+    has_engine_headers: bool = field(default=True, kw_only=True)
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from cnmsim.api.message import Answer, Request, Response
 from cnmsim.api.route import Route
 from cnmsim.api.routes import ROUTES
+from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.errors import CnmsimError, InvalidParameter
 from cnmsim.kernel.clock import EndlessInstantError
 
@@ -34,13 +37,13 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
     An error becomes a response with the engine's error body.
     """
     if request.redirect:
-        return Response(301, headers={"Location": request.redirect})
+        return Response(301, headers={"Location": request.redirect}, has_engine_headers=False)
     if request.method == "OPTIONS":
         return Response()
     try:
         match = find(request.method, request.path)
         if match is None:
-            return Response.error(404, "page not found")
+            return evolve(Response.error(404, "page not found"), has_engine_headers=False)
         api.version(request)
         route, path_parameters = match
         if request.query_error:
@@ -58,6 +61,10 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
         if error.status >= 500:
             text = f"Handler for {request.method} {_versioned(request)} returned error: {error.message}"
             api.engine.controller.log.write("error", text)
+        profile = api.engine.profile
+        if profile.old_versions_get_text and ApiVersion.parse(request.version or "1.24") < ApiVersion.parse("1.24"):
+            headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+            return Response(error.status, f"{error.message}\n".encode(), headers)
         return Response.error(error.status, error.message)
     except EndlessInstantError as error:
         _log.exception("%s %s", request.method, request.path)

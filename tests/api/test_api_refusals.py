@@ -66,13 +66,18 @@ def test_an_unknown_page_is_404(api):
     ("version", "text"),
     [
         ("1.99", "client version 1.99 is too new. Maximum supported API version is"),
-        ("1.12", "client version 1.12 is too old. Minimum supported API version is"),
+        ("1.39", "client version 1.39 is too old. Minimum supported API version is"),
     ],
 )
 def test_a_version_the_engine_does_not_speak_is_refused(api, version, text):
     status, answer = api.call("GET", f"/v{version}/info")
     assert status == 400
     assert answer["message"].startswith(text)
+
+
+def test_an_error_for_a_version_below_1_24_is_plain_text(api):
+    status, answer = api.call("GET", "/v1.12/info")
+    assert (status, answer[:47], answer[-1:]) == (400, b"client version 1.12 is too old. Minimum support", b"\n")
 
 
 @pytest.mark.parametrize("path", ["/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs"])

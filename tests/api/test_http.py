@@ -76,6 +76,28 @@ def test_a_path_that_is_not_in_its_shortest_form_is_redirected(api, target, loca
     assert (first, headers[b"Location"], body) == (b"HTTP/1.1 301 Moved Permanently", location, b"")
 
 
+@pytest.mark.parametrize("call", [b"GET /nosuch", b"HEAD /networks/n", b"PUT /networks", b"GET //info"])
+def test_what_no_route_answers_has_no_headers_of_the_engine(api, call):
+    headers = answer(api, call + b" HTTP/1.1\r\n" + HOST)[1]
+    assert set(headers) <= {b"Content-Type", b"Location", b"Content-Length", b"Connection"}
+
+
+def test_the_length_of_an_answer_is_given_as_by_gos_server(api):
+    assert answer(api, b"HEAD /_ping HTTP/1.1\r\n" + HOST)[1][b"Content-Length"] == b"0"
+    assert answer(api, b"GET /_ping HTTP/1.1\r\n" + HOST)[1][b"Content-Length"] == b"2"
+    # Bodies of more than 2048 bytes exceed the server's buffer. HTTP/1.0 ends them with the connection.
+    assert answer(api, b"GET /info HTTP/1.1\r\n" + HOST)[1][b"Transfer-Encoding"] == b"chunked"
+    headers = answer(api, b"GET /info HTTP/1.0\r\n\r\n")[1]
+    assert not {b"Transfer-Encoding", b"Content-Length", b"Connection"} & set(headers)
+
+
+def test_a_query_may_have_bytes_that_are_not_ascii(api):
+    target = "/containers/json?limit=\u0663".encode()
+    first, _, body = answer(api, b"GET " + target + b" HTTP/1.1\r\n" + HOST)
+    assert first == b"HTTP/1.1 500 Internal Server Error"
+    assert json.loads(body) == {"message": 'strconv.Atoi: parsing "\u0663": invalid syntax'}
+
+
 def test_options_are_answered_without_a_body(api):
     assert answer(api, b"OPTIONS /info HTTP/1.1\r\n" + HOST)[::2] == (b"HTTP/1.1 200 OK", b"")
 

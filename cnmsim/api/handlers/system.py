@@ -17,9 +17,10 @@ from cnmsim.kernel.clock import NS_PER_S
 _LONGEST_JUMP_S = 30 * 86400.0
 
 
-async def ping(api: HostApi, _request: Request) -> Answer:
+async def ping(api: HostApi, request: Request) -> Answer:
     """Answer a ping: the body is `OK`, the headers describe the engine."""
-    return Response(200, b"OK", {**api.rest.system.ping_headers(), "Content-Type": "text/plain; charset=utf-8"})
+    body = b"" if request.method == "HEAD" else b"OK"
+    return Response(200, body, {**api.rest.system.ping_headers(), "Content-Type": "text/plain; charset=utf-8"})
 
 
 async def events(api: HostApi, request: Request) -> Answer:

@@ -103,7 +103,7 @@ def create_container(
             "Links on the default bridge network are deprecated and will be removed in a future release. Use a"
             " custom network instead."
         )
-    _merge_image(config, image or context.images.nothing(), profile.inspect_is_slim)
+    _merge_image(config, image or context.images.nothing())
     return _make(context, networking, request, image or context.images.nothing()), warnings
 
 
@@ -254,7 +254,7 @@ def _adapt_sysctls(request: CreateRequest, api: ApiVersion) -> list[str]:
 def _check_endpoints(context: EngineContext, networking: Networking, endpoints: dict[str, EndpointSettings]) -> None:
     faults: list[str] = []
     for name, settings in sorted(endpoints.items()):
-        check_mac_address(context.profile, name, settings.wanted_mac)
+        check_mac_address(context.profile, settings.wanted_mac, prefix=f"invalid config for network {name}: ")
         try:
             network = context.controller.find_network(name)
         except EngineError:
@@ -297,10 +297,10 @@ def _insert_after(mapping: dict[str, Any], key: str, new_key: str, value: Any) -
             mapping[new_key] = value
 
 
-def _merge_image(config: dict[str, Any], image: Image, is_slim: bool) -> None:
+def _merge_image(config: dict[str, Any], image: Image) -> None:
     """Complete a container's `config` in place with the image's command, environment, labels and so on.
 
-    `is_slim` selects the release's error text. Raises `InvalidParameter` if neither has a command.
+    Raises `InvalidParameter` if neither has a command.
     """
     of_image = image.config(is_slim=False)
     if config["Entrypoint"] is None:
@@ -310,7 +310,7 @@ def _merge_image(config: dict[str, Any], image: Image, is_slim: bool) -> None:
     elif config["Entrypoint"] in ([""], []):
         config["Entrypoint"] = None
     if not (config["Entrypoint"] or config["Cmd"]):
-        raise InvalidParameter("no command specified" if is_slim else "No command specified")
+        raise InvalidParameter("no command specified")
     own = {entry.partition("=")[0] for entry in config["Env"] or ()}
     inherited = [entry for entry in of_image["Env"] or () if entry.partition("=")[0] not in own]
     config["Env"] = [*(config["Env"] or ()), *inherited] or None

@@ -148,10 +148,10 @@ def _check_extra_host(entry: str) -> None:
         raise InvalidParameter(f'invalid IP address in add-host: "{address}"') from None
 
 
-def check_mac_address(profile: Profile, network: str, address: str) -> None:
+def check_mac_address(profile: Profile, address: str, *, prefix: str = "") -> None:
     """Check the syntax of a configured MAC address; "" is valid. Raises `InvalidParameter`.
 
-    `network` is the network's name, for the error text.
+    `prefix` precedes the error in releases in which a MAC address is a plain string.
     """
     if not address:
         return
@@ -161,7 +161,7 @@ def check_mac_address(profile: Profile, network: str, address: str) -> None:
         text = (
             f"invalid JSON: address {address}: invalid MAC address"
             if profile.ipam_config_is_typed
-            else f"invalid config for network {network}: invalid MAC address {address}"
+            else f"{prefix}invalid MAC address {address}"
         )
         raise InvalidParameter(text) from None
 

@@ -125,7 +125,7 @@ class NetworkApi:
             settings = EndpointSettings.from_body(
                 options["EndpointConfig"], is_typed=context.profile.ipam_config_is_typed
             )
-            check_mac_address(context.profile, id_, settings.wanted_mac)
+            check_mac_address(context.profile, settings.wanted_mac)
         mac_address_since = context.profile.connect_mac_api_version
         if not (mac_address_since and (api or context.api_version).at_least(mac_address_since)):
             settings.wanted_mac = ""

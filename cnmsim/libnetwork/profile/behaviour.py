@@ -47,6 +47,8 @@ class Profile:
     version: str = per_release(v26="26.1.5", v28="28.5.2", v29="29.7.2")
     api_version: str = per_release(v26="1.45", v28="1.51", v29="1.55")
     min_api_version: str = per_release(v26="1.24", v29="1.40")
+    #: An error for a request with an API version below 1.24 is plain text.
+    old_versions_get_text: bool = per_release(v26=False, v28=True)
     git_commit: str = per_release(v26="411e817", v28="89c5e8f", v29="6a43e3d")
     go_version: str = per_release(v26="go1.21.13", v28="go1.25.3", v29="go1.26.5")
     build_time: str = per_release(
@@ -440,7 +442,7 @@ class Profile:
     event_time_prefix: str = per_release(v26="", v29="invalid value for '{key}': ")
     #: The errors for the size of a terminal, with `{side}` and `{value}`.
     invalid_size_text: str = per_release(
-        v26='strconv.Atoi: parsing "{value}": invalid syntax', v29='invalid resize {side} "{value}": invalid syntax'
+        v26='strconv.Atoi: parsing "{value}": invalid syntax', v28='invalid resize {side} "{value}": invalid syntax'
     )
     #: The error for a container port, with `{key}`, `{number}` and `{cause}`.
     invalid_port_text: str = per_release(
