@@ -32,6 +32,10 @@ _BITS = {
 _BITS["fs.FileMode"] = 32
 
 
+class GoTextError(GoJsonError):
+    """An error of a type that parses its own text. It ends decoding at once; other errors are raised at the end."""
+
+
 @frozen
 class Place:
     """The position of a value in a document, for error messages.
@@ -121,15 +125,23 @@ class Struct:
     def read(self, value: Any, place: Place) -> dict[str, Any]:
         """Convert a JSON object to a dict of the struct's fields.
 
-        Raises `GoJsonError` for the first value of the wrong type.
+        Raises `GoJsonError` for the first value of the wrong type, or `GoTextError` wherever it occurs.
         """
         if not isinstance(value, Mapping):
             raise place.refuse(value, self.name)
         given: dict[str, Any] = {}
+        first: GoJsonError | None = None
         for key, content in value.items():
             one = self._by_key.get(str(key).lower())
             if one is not None and content is not None:
-                given[one.name] = one.kind.read(content, place.below(self.name, one.path))
+                try:
+                    given[one.name] = one.kind.read(content, place.below(self.name, one.path))
+                except GoTextError:
+                    raise
+                except GoJsonError as error:
+                    first = first or error
+        if first is not None:
+            raise first
         return self._filled(given)
 
     def zero(self) -> dict[str, Any]:
@@ -161,6 +173,21 @@ def string(name: str = "string") -> Type:
         if not isinstance(value, str):
             raise place.refuse(value, name)
         return value
+
+    return Type(name, read, str)
+
+
+def parsed_text(name: str, fault_of: Callable[[str], str]) -> Type:
+    """Return a Go type named `name` that is a text in JSON and parses it (`encoding.TextUnmarshaler`).
+
+    `fault_of` returns the error for a text, "" if there is none. The empty text is the type's zero value.
+    """
+
+    def read(value: Any, place: Place) -> str:
+        text: str = string(name).read(value, place)
+        if text and (fault := fault_of(text)):
+            raise GoTextError(fault)
+        return text
 
     return Type(name, read, str)
 

@@ -16,6 +16,7 @@ from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.images.images import Reference
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.ports import parse_host_range, parse_port, requested_ports
+from cnmsim.engine.wire.schemas import read_network_create
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import human_duration, parse_timestamp
 from cnmsim.errors import InvalidParameter, NotFound
@@ -185,6 +186,22 @@ def test_absent_fields_have_zero_values_in_the_order_of_the_struct():
 def test_wrong_types_are_refused_in_the_words_of_go(body, text):
     with pytest.raises(GoJsonError, match=text):
         STRUCT.read(body, Place())
+
+
+@pytest.mark.parametrize(
+    ("ipam", "text"),
+    [
+        ({"Config": [{"Subnet": 1}]}, "field IPAMConfig.IPAM.Config.Subnet of type netip.Prefix"),
+        ({"Config": [{"Subnet": "x"}], "Driver": 3}, "netip.ParsePrefix(\"x\"): no '/'"),
+        ({"Driver": 3, "Config": [{"Gateway": "x"}]}, 'ParseAddr("x"): unable to parse IP'),
+        ({"Driver": 3, "Options": 4}, "cannot unmarshal number into Go struct field IPAM.IPAM.Driver of type string"),
+    ],
+)  # fmt: skip
+def test_a_malformed_address_is_reported_before_values_of_a_wrong_type(ipam, text):
+    with pytest.raises(InvalidParameter) as refused:
+        read_network_create(profile("29.7.2"), {"Name": "n", "IPAM": ipam})
+    assert refused.value.message.endswith(text)
+    assert read_network_create(profile("29.7.2"), {"IPAM": {"Config": [{"Subnet": ""}]}})["IPAM"]["Config"]
 
 
 JSON = st.recursive(

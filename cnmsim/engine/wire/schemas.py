@@ -20,6 +20,7 @@ from cnmsim.gojson.unmarshal import (
     INT,
     INT64,
     NOTHING,
+    STRING,
     STRING_MAP,
     STRINGS,
     WORDS,
@@ -38,7 +39,9 @@ from cnmsim.gojson.unmarshal import (
     list_of,
     map_of,
     pair_of,
+    parsed_text,
 )
+from cnmsim.gonetip import addr_error, prefix_error
 from cnmsim.libnetwork.profile import Profile
 
 _PORT_BINDING = Struct("nat.PortBinding", (Str("HostIp"), Str("HostPort")))
@@ -220,13 +223,25 @@ _NETWORKING_CONFIG = Struct(
     (Nullable("EndpointsConfig", map_of(_ENDPOINT_POINTER, "map[string]*network.EndpointSettings")),),
 )
 
-_IPAM_CONFIG = Struct(
-    "network.IPAMConfig",
-    (Str("Subnet"), Str("IPRange"), Str("Gateway"), Field("AuxiliaryAddresses", STRING_MAP, dict)),
-)
-_IPAM = Struct(
-    "network.IPAM", (Str("Driver"), Nullable("Options", STRING_MAP), Field("Config", list_of(_IPAM_CONFIG), list))
-)
+
+def _ipam(prefix: Type, address: Type) -> Struct:
+    """Return the struct of a network's IPAM, with the types of its prefixes and addresses."""
+    config = Struct(
+        "network.IPAMConfig",
+        (
+            Value("Subnet", prefix),
+            Value("IPRange", prefix),
+            Value("Gateway", address),
+            Field("AuxiliaryAddresses", map_of(address), dict),
+        ),
+    )
+    return Struct(
+        "network.IPAM", (Str("Driver"), Nullable("Options", STRING_MAP), Field("Config", list_of(config), list))
+    )
+
+
+_IPAM = _ipam(STRING, STRING)
+_TYPED_IPAM = _ipam(parsed_text("netip.Prefix", prefix_error), parsed_text("netip.Addr", addr_error))
 _NETWORK_OPTIONS = (
     Bool("CheckDuplicate"),
     Str("Driver"),
@@ -336,7 +351,11 @@ def read_container_create(profile: Profile, body: Any) -> tuple[Any, Any, Any]:
 def read_network_create(profile: Profile, body: Any) -> dict[str, Any]:
     """Decode the body of `POST /networks/create`. Raises `InvalidParameter`."""
     inner = profile.body_structs.network_create_embeds
-    options = embedded(inner, *_NETWORK_OPTIONS) if inner else _NETWORK_OPTIONS
+    options: tuple[Field, ...] = _NETWORK_OPTIONS
+    if profile.ipam_config_is_typed:
+        options = tuple(Nullable("IPAM", _TYPED_IPAM) if one.name == "IPAM" else one for one in options)
+    if inner:
+        options = embedded(inner, *options)
     return read(Struct(profile.body_structs.network_create, (*options, Str("Name"))), body)
 
 
