@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 from support.api_client import Api, UnixHTTP, new_lab
+from support.patience import eventually
 
 from cnmsim.api import client_time
 from cnmsim.api.client_time import ClientTime
@@ -18,13 +19,6 @@ def served(clock):
     lab = new_lab()
     with lab.serve(clock=clock) as sockets:
         yield lab, sockets, Api(sockets["node1"])
-
-
-def eventually(check):
-    deadline = time.monotonic() + 60
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("clock", ["real", "fast"])

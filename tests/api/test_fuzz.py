@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from support.api_client import Api, UnixHTTP, everything, new_lab
+from support.patience import eventually
 
 from cnmsim.api.routes import ROUTES
 from cnmsim.engine.wire import schemas as bodies
@@ -204,11 +205,14 @@ class Served:
                 "ends": sum(len(each._when_stopped + each._when_removed) for each in engine.store),
             }
 
-        for _ in range(200):
+        found = {}
+
+        def is_clean():
+            nonlocal found
             found = {name: count for name, count in self.sockets.call(work).items() if count}
-            if not found:
-                return {}
-            time.sleep(0.02)
+            return not found
+
+        eventually(is_clean)
         return found
 
 
@@ -404,23 +408,26 @@ def chunked(body, sizes, breaks):
     return whole[:where] + damage + whole[where + len(damage) :]
 
 
-def answer_to(served, pieces, *, half_close, patience_s=0.15, is_answered=False):
-    """Send pieces, close the sending side if asked for, and return all that comes back.
+def answer_to(served, pieces, *, half_close, vanishes=False):
+    """Send pieces and return all that comes back.
 
-    `patience_s` is how long to wait for more. `is_answered`: an answer is certain, and may begin later.
+    The sending side is closed at once with `half_close`, otherwise a little later. `vanishes`: it stays open, and the
+    client closes its socket once the answer has begun and pauses.
     """
     sock = served.api.raw(b"")
     received = b""
     try:
         for piece in pieces:
             sock.sendall(piece)
-        if half_close:
+        if not (half_close or vanishes):
+            time.sleep(0.05)
+        if half_close or not vanishes:
             sock.shutdown(socket.SHUT_WR)
-        sock.settimeout(20 if is_answered else patience_s)
         while part := sock.recv(65536):
             received += part
-            sock.settimeout(patience_s)
-    except (TimeoutError, BrokenPipeError, ConnectionResetError):
+            if vanishes:
+                sock.settimeout(0.15)
+    except OSError:  # the server has closed the connection, or the client waits no longer
         pass
     finally:
         sock.close()
@@ -446,10 +453,8 @@ def test_a_chunked_body_counts_whole_or_not_at_all(served, caplog, sizes, cuts, 
     places = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     caplog.clear()
     with caplog.at_level(logging.ERROR):
-        answer = answer_to(
-            served, [data[a:b] for a, b in itertools.pairwise(places)],
-            half_close=half_close, patience_s=0.15 if breaks else 20,
-        )  # fmt: skip
+        pieces = [data[start:end] for start, end in itertools.pairwise(places)]
+        answer = answer_to(served, pieces, half_close=half_close)
     assert not caplog.records, caplog.text
     is_made = answer.startswith(b"HTTP/1.1 201")
     assert is_made or breaks is not None
@@ -494,7 +499,7 @@ def test_an_exec_ends_with_its_client_or_before(served, caplog, typed, half_clos
         upgrade = UPGRADE if upgrades else ""
         head = f"POST /exec/{made}/start HTTP/1.1\r\nHost: d\r\n{upgrade}Content-Type: application/json\r\n"
         head += f"Content-Length: {len(start)}\r\n\r\n"
-        answer = answer_to(served, [head.encode(), start, typed], half_close=half_close, is_answered=True)
+        answer = answer_to(served, [head.encode(), start, typed], half_close=half_close, vanishes=True)
         assert answer.startswith(b"HTTP/1.1 101 UPGRADED" if upgrades else b"HTTP/1.1 200 OK")
         assert served.left() == {}
     assert not caplog.records, caplog.text
@@ -507,7 +512,7 @@ def test_an_exec_ends_with_its_client_or_before(served, caplog, typed, half_clos
 def test_garbage_is_answered_or_hung_up_on(served, caplog, data, prefix):
     caplog.clear()
     with caplog.at_level(logging.ERROR):
-        answer = answer_to(served, [prefix + data], half_close=True, patience_s=20)
+        answer = answer_to(served, [prefix + data], half_close=True)
     assert not caplog.records, caplog.text
     assert answer == b"" or answer.startswith(b"HTTP/1.1 ")
     assert served.left() == {}
@@ -515,7 +520,7 @@ def test_garbage_is_answered_or_hung_up_on(served, caplog, data, prefix):
 
 def test_requests_may_be_pipelined(served):
     one = b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n"
-    answer = answer_to(served, [one * 5], half_close=True, patience_s=20)
+    answer = answer_to(served, [one * 5], half_close=True)
     assert answer.count(b"HTTP/1.1 200") == 5
 
 
@@ -547,9 +552,7 @@ def test_a_client_that_does_not_read_holds_up_nobody(served):
     sock = served.api.raw(b"POST /containers/yes/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: d\r\n\r\n")
     assert sock.recv(10)
     assert served.call("POST", "/containers/yes/start", None)[0] == 204
-    began = time.monotonic()
     assert served.call("GET", "/info", None)[0] == 200
-    assert time.monotonic() - began < 5
     served.call("POST", "/containers/yes/kill", None)
     sock.close()
     gc.collect()

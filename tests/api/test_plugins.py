@@ -8,10 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_S, until_ready, until_there
+from support.served_process import started
 
 from cnmsim import Lab
 from cnmsim.libnetwork.plugins import PluginPolicy
@@ -29,23 +30,14 @@ hosts:
 pytestmark = pytest.mark.skipif(shutil.which("docker") is None, reason="needs the docker command")
 
 
-def wait_for(path):
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} does not appear"
-        time.sleep(0.02)
-
-
 @contextlib.contextmanager
 def plugin_process(script, directory, socket, host="node1"):
     command = [sys.executable, "-m", "cnmsim", "sh", "--dir", str(directory), "--own", host, "--"]
-    process = subprocess.Popen([*command, sys.executable, str(script), str(socket)])
-    try:
-        wait_for(socket)
+    with started([*command, sys.executable, str(script), str(socket)]) as process:
+        until_there(socket, process)
         yield process
-    finally:
         process.terminate()  # which ends the plugin, too
-        process.wait(10)
+        process.wait(PATIENCE_S)
 
 
 def docker(socket, *words, succeeds=True):
@@ -54,7 +46,7 @@ def docker(socket, *words, succeeds=True):
         env={**os.environ, "DOCKER_HOST": f"unix://{socket}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (done.returncode == 0) == succeeds, done.stderr
@@ -77,8 +69,8 @@ def test_an_unmodified_plugin_serves_a_network_and_a_pool_to_the_docker_command(
         "--clock",
         "paused",
     ]
-    with subprocess.Popen([*command, "--plugin-wait", "0"], stdout=subprocess.PIPE) as served:
-        wait_for(place / "ready")
+    with started([*command, "--plugin-wait", "0"], stdout=subprocess.PIPE) as served:
+        until_ready(place, served)
         node1 = place / "node1/docker.sock"
         assert docker(node1, "network", "create", "-d", "wire", "fabric", succeeds=False) == (
             'Error response from daemon: plugin "wire" not found'
@@ -96,7 +88,7 @@ def test_an_unmodified_plugin_serves_a_network_and_a_pool_to_the_docker_command(
             assert "inet 10.77.0.2/24" in shown
             seen = subprocess.run(
                 [sys.executable, "-m", "cnmsim", "sh", "--dir", str(place), "node1", "--", "ip", "link"],
-                capture_output=True, text=True, timeout=30, check=True, stdin=subprocess.DEVNULL,
+                capture_output=True, text=True, timeout=PATIENCE_S, check=True, stdin=subprocess.DEVNULL,
             )  # fmt: skip
             assert "master wr-" in seen.stdout
             docker(node1, "rm", "-f", "web")
@@ -106,7 +98,7 @@ def test_an_unmodified_plugin_serves_a_network_and_a_pool_to_the_docker_command(
             f"dial unix {plugins}/wire.sock: connect: connection refused"
         )
         served.send_signal(signal.SIGTERM)
-        assert served.wait(10) == 0
+        assert served.wait(PATIENCE_S) == 0
     assert not (place / "control.sock").exists()
 
 
@@ -141,7 +133,7 @@ def test_a_plugin_that_dies_in_the_middle_of_a_call_leaves_nothing_half_made(tmp
                 words = ["run", "-d", "--name", "web", "--network", "fabric", "nginx"]
             said = docker(node1, *words, succeeds=False)
             assert f'Post "http://plugin.moby.localhost/{method}": EOF' in said
-            assert plugin.wait(10) != 0
+            assert plugin.wait(PATIENCE_S) != 0
         if not is_of_network:
             docker(node1, "rm", "-f", "web")
         changes = before.difference(sockets.call(Snapshot.of, host))

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from support.api_client import Api, everything, new_lab
+from support.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -77,8 +78,8 @@ def test_a_change_in_between_makes_it_a_new_question(served):
         ["GET /events"],
         ["GET /containers/one/logs?follow=1&stdout=1"],
         ["POST /containers/one/attach?stream=1&stdout=1"],
-        # What `docker attach` sends.
-        ["POST /containers/one/wait?condition=", "POST /containers/one/attach?stream=1&stdout=1&logs=1"],
+        # What `docker attach` sends, in the order that does not depend on how soon the second one arrives.
+        ["POST /containers/one/attach?stream=1&stdout=1&logs=1", "POST /containers/one/wait?condition="],
     ],
 )
 def test_an_idle_stream_pulls_no_time_ahead(served, targets):
@@ -87,9 +88,9 @@ def test_an_idle_stream_pulls_no_time_ahead(served, targets):
     socks = [api.raw(f"{target} HTTP/1.1\r\nHost: d\r\n\r\n".encode()) for target in targets]
     for sock in socks:
         sock.recv(1)
-    began = now()
+    real, began = time.monotonic(), now()
     time.sleep(1)
-    assert now() - began < 5
+    assert now() - began < time.monotonic() - real + 1
     for sock in socks:
         sock.close()
 
@@ -97,46 +98,40 @@ def test_an_idle_stream_pulls_no_time_ahead(served, targets):
 def test_a_log_that_is_followed_is_told_at_the_pace_of_real_time(served):
     api, _ = served
     api.container("one", ["sh", "-c", "echo said; sleep 0.7; echo done"])
-    sock = api.raw(b"GET /containers/one/logs?follow=1&stdout=1 HTTP/1.0\r\nHost: d\r\n\r\n")
     began = time.monotonic()
+    sock = api.raw(b"GET /containers/one/logs?follow=1&stdout=1 HTTP/1.0\r\nHost: d\r\n\r\n")
     assert b"done" in everything(sock)
-    assert 0.4 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.6
 
 
 def test_waiting_for_the_end_takes_no_real_time(served):
     api, _ = served
     api.container("one", ["sleep", "1d"])
-    began = time.monotonic()
     assert api.call("POST", "/containers/one/wait")[1] == {"StatusCode": 0}
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command here")
 @pytest.mark.parametrize(
     ("words", "output"),
     [
-        (["run", "--rm", "alpine", "sh", "-c", "sleep 300; echo done"], "done\n"),
-        (["run", "-i", "--rm", "alpine", "sh", "-c", "cat; sleep 300; echo done"], "typed\ndone\n"),
-        (["exec", "one", "sh", "-c", "sleep 300; echo done"], "done\n"),
+        (["run", "--rm", "alpine", "sh", "-c", "sleep 40000; echo done"], "done\n"),
+        (["run", "-i", "--rm", "alpine", "sh", "-c", "cat; sleep 40000; echo done"], "typed\ndone\n"),
+        (["exec", "one", "sh", "-c", "sleep 40000; echo done"], "done\n"),
     ],
 )
 def test_a_program_in_the_foreground_takes_no_real_time(served, words, output):
     api, _ = served
     api.container("one", ["sleep", "1d"])
-    began = time.monotonic()
     done = subprocess.run(
         ["docker", "-H", f"unix://{api.path}", *words],
-        capture_output=True, text=True, timeout=30, input="typed\n", check=False,
+        capture_output=True, text=True, timeout=PATIENCE_S, input="typed\n", check=False,
     )  # fmt: skip
     assert done.stdout == output, done.stderr
-    assert time.monotonic() - began < 20
 
 
 def test_docker_py_in_the_foreground_takes_no_real_time(served):
     docker = pytest.importorskip("docker", reason="docker-py is not installed")
     api, _ = served
     client = docker.DockerClient(base_url=f"unix://{api.path}")
-    began = time.monotonic()
-    assert client.containers.run("alpine", "sh -c 'sleep 30; echo done'", remove=True) == b"done\n"
-    assert time.monotonic() - began < 10
+    assert client.containers.run("alpine", "sh -c 'sleep 40000; echo done'", remove=True) == b"done\n"
     client.close()

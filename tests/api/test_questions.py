@@ -8,6 +8,7 @@ import time
 
 import pytest
 from support.api_client import new_lab
+from support.patience import PATIENCE_S, eventually
 
 LAB = """
 hosts:
@@ -22,7 +23,7 @@ def command(*words):
 
 def cnmsim(*words, **options):
     options = {"text": True, **options}
-    return subprocess.run(command(*words), capture_output=True, timeout=60, check=False, **options)
+    return subprocess.run(command(*words), capture_output=True, timeout=PATIENCE_S, check=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ class Capturing:
         self.process.communicate()
 
     def end(self):
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, out, err.decode()
 
 
@@ -158,20 +159,14 @@ def test_a_client_that_vanishes_leaves_no_tap(served):
     before = len(device.taps)
     with Capturing(sockets, "client:eth0"):
         assert len(device.taps) == before + 1
-    for _ in range(100):
-        if len(device.taps) == before:
-            break
-        time.sleep(0.02)
-    assert len(device.taps) == before
+    eventually(lambda: len(device.taps) == before)
 
 
 def test_after_a_trace_time_goes_on_at_its_pace():
     lab = new_lab()
     with lab.serve(clock="real") as sockets:
         host = lab.host("client")
-        sockets.call(lab.run, 60)
-        began = time.monotonic()
+        sockets.call(lab.run, 86400)
         done = cnmsim("sh", "--dir", sockets.directory, "client", "--", "sleep", "0.5", stdin=subprocess.DEVNULL)
         assert done.returncode == 0
-        assert time.monotonic() - began < 20
-        assert host.machine.clock.now >= 60.5
+        assert host.machine.clock.now >= 86400.5

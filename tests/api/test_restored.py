@@ -2,6 +2,7 @@
 
 import pytest
 from support.api_client import new_lab
+from support.patience import PATIENCE_S
 
 from cnmsim.lab.state.statefile import restore_state, save_state
 
@@ -93,7 +94,7 @@ def test_exposed_ports_are_open_again(tmp_path):
     with again.serve(expose_ports="") as sockets:
         assert list(sockets.ports) == [name]
         sockets.call(again.run, 0.1)
-        connection = http.client.HTTPConnection(*sockets.ports[name], timeout=120)
+        connection = http.client.HTTPConnection(*sockets.ports[name], timeout=PATIENCE_S)
         connection.request("GET", "/")
         assert connection.getresponse().read() == b"hello from the web server\n"
         connection.close()

@@ -8,10 +8,11 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_S, until_ready
+from support.served_process import started
 
 LAB = """
 hosts:
@@ -22,7 +23,12 @@ hosts:
 
 def cnmsim(*words, **options):
     return subprocess.run(
-        [sys.executable, "-m", "cnmsim", *words], capture_output=True, text=True, timeout=30, check=False, **options
+        [sys.executable, "-m", "cnmsim", *words],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        **options,
     )
 
 
@@ -41,14 +47,11 @@ def folder(tmp_path_factory):
         "--clock",
         "paused",
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        for _ in range(200):
-            if (place / "d/ready").exists():
-                break
-            time.sleep(0.05)
+    with started(command, stdout=subprocess.PIPE) as process:
+        until_ready(place / "d", process)
         yield place / "d"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert not (place / "d/ready").exists()
     assert not (place / "d/node1/docker.sock").exists()
 
@@ -126,9 +129,8 @@ def test_what_cannot_be_served_is_refused(tmp_path, words, text):
 def test_offline_images_lets_nothing_be_pulled(tmp_path):
     (tmp_path / "lab.yml").write_text(LAB)
     command = [sys.executable, "-m", "cnmsim", "serve", str(tmp_path / "lab.yml"), "--dir", str(tmp_path / "d")]
-    with subprocess.Popen([*command, "--clock", "paused", "--offline-images"], stdout=subprocess.PIPE) as process:
-        while not (tmp_path / "d/ready").exists() and process.poll() is None:
-            time.sleep(0.05)
+    with started([*command, "--clock", "paused", "--offline-images"], stdout=subprocess.PIPE) as process:
+        until_ready(tmp_path / "d", process)
         client = http.client.HTTPConnection("docker")
         client.sock = socket.socket(socket.AF_UNIX)
         client.sock.connect(str(tmp_path / "d/node1/docker.sock"))
@@ -138,7 +140,7 @@ def test_offline_images_lets_nothing_be_pulled(tmp_path):
         assert b"no such host" in answer.read()
         client.close()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_trace_asks_the_served_lab_as_it_is_now(folder):

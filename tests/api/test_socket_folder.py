@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from support.patience import PATIENCE_S
 
 from cnmsim import Lab
 from cnmsim.api.control_channel import connect
@@ -152,7 +153,7 @@ def test_the_command_refuses_in_a_sentence(tmp_path):
     (tmp_path / "lab.yml").write_text("hosts:\n  node1: {addresses: [10.0.0.15/24], docker: true}\n")
     (tmp_path / "d").symlink_to(tmp_path)
     command = [sys.executable, "-m", "cnmsim", "serve", str(tmp_path / "lab.yml"), "--dir", str(tmp_path / "d")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     text = (
         f"cnmsim: {tmp_path}/d: is a link, which could lead anywhere; choose a folder of your own for the sockets\n"
     )

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import served_process
+from support.patience import until_ready
 from support.state_files import write_json_state
 
 from cnmsim import FileError, Lab
@@ -351,7 +352,7 @@ def test_serve_saves_at_its_end_and_restores_at_its_beginning(tmp_path):
     ids = []
     for number in (signal.SIGTERM, signal.SIGINT):
         with serve(tmp_path) as process:
-            served_process.until_ready(tmp_path, process)
+            until_ready(tmp_path / "dir", process)
             with closing(
                 docker.DockerClient(base_url=f"unix://{tmp_path}/dir/node1/docker.sock", version="auto")
             ) as client:

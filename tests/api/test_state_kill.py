@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from support.api_client import Api
+from support.patience import PATIENCE_S
 from support.serve_forks import ServeForks
 
 LAB = "hosts:\n  node1: {addresses: [10.0.0.15/24], docker: true}\n"
@@ -133,7 +134,7 @@ def test_nothing_acknowledged_is_lost_or_comes_back_over_100_kills(tmp_path):
             threads = [threading.Thread(target=client.work, args=(api, acknowledge)) for client in clients]
             for thread in threads:
                 thread.start()
-            assert enough.wait(60)
+            assert enough.wait(PATIENCE_S)
             assert server.kill() == -signal.SIGKILL
             for thread in threads:
                 thread.join()

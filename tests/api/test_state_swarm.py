@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import served_process
+from support.patience import PATIENCE_S, until_ready
 from support.state_files import write_json_state
 
 from cnmsim import FileError, Lab
@@ -457,7 +458,7 @@ SERVED = """hosts:
 @contextmanager
 def served(folder):
     with served_process.serve(folder) as process:
-        served_process.until_ready(folder, process)
+        until_ready(folder / "dir", process)
         yield
         process.send_signal(signal.SIGTERM)
         assert (process.communicate()[1], process.returncode) == ("", 0)
@@ -467,7 +468,7 @@ def run_docker(folder, words, number=1, *, said="", status=0):
     host = f"unix://{folder}/dir/node{number}/docker.sock"
     done = subprocess.run(
         ["docker", "-H", host, *words.split()],
-        cwd=folder, input=said, capture_output=True, text=True, timeout=60, check=False,
+        cwd=folder, input=said, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == status, done.stderr
     return done.stdout or done.stderr

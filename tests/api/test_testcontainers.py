@@ -3,6 +3,7 @@
 import urllib.request
 
 import pytest
+from support.patience import PATIENCE_S
 
 from cnmsim import Lab
 
@@ -30,7 +31,7 @@ def lab(request, monkeypatch):
 
 def page(container, port=80):
     url = f"http://{container.get_container_host_ip()}:{container.get_exposed_port(port)}/"
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
         return answer.read()
 
 

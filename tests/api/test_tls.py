@@ -13,6 +13,8 @@ import sys
 import time
 
 import pytest
+from support.patience import PATIENCE_S, until_ready
+from support.served_process import started
 
 x509 = pytest.importorskip("cryptography.x509", reason="cryptography is not installed")
 from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
@@ -89,7 +91,7 @@ def port(folder):
     files = [f"--tls{what}={folder}/good-{name}.pem" for what, name in (("cacert", "ca"), ("cert", "server"),
         ("key", "server-key"))]  # fmt: skip
     command = serve_command(folder, "--clock", "paused", "--tcp", "node2=127.0.0.1:0", "--tlsverify", *files)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with started(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if "tcp://" in line:
                 break
@@ -97,7 +99,7 @@ def port(folder):
         assert line.endswith(" (TLS)\n")
         yield int(line.split(":")[3].split()[0])
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def context(folder, client):
@@ -109,7 +111,7 @@ def context(folder, client):
 
 
 def ask(folder, port, client):
-    connection = http.client.HTTPSConnection("localhost", port, timeout=10, context=context(folder, client))
+    connection = http.client.HTTPSConnection("localhost", port, timeout=PATIENCE_S, context=context(folder, client))
     try:
         connection.request("GET", "/info")
         return connection.getresponse().read()
@@ -129,7 +131,7 @@ def test_a_client_without_a_certificate_of_the_ca_is_refused(folder, port, clien
 
 
 def said_to(port, *parts):
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
         for part in parts:
             sock.sendall(part)
             time.sleep(0.05)
@@ -156,7 +158,7 @@ def test_what_is_neither_tls_nor_like_a_request_is_told_nothing(port, data):
 def test_the_docker_command_without_tls_prints_what_it_is_told(port, tmp_path):
     done = subprocess.run(
         ["docker", "--config", str(tmp_path), "-H", f"tcp://127.0.0.1:{port}", "ps"],
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == "Error response from daemon: Client sent an HTTP request to an HTTPS server.\n"
@@ -168,12 +170,15 @@ def test_an_old_protocol_is_refused(folder, port):
     old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("ALL:@SECLEVEL=0")
-    with socket.create_connection(("127.0.0.1", port), 10) as sock, pytest.raises((ssl.SSLError, ConnectionError)):
+    with (
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+    ):
         old.wrap_socket(sock, server_hostname="localhost")
 
 
 def test_a_handshake_that_never_ends_holds_up_nobody(folder, port):
-    with socket.create_connection(("127.0.0.1", port), 10):
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S):
         assert b'"Name":"node2"' in ask(folder, port, "good")
 
 
@@ -185,7 +190,7 @@ def test_the_docker_command_with_tlsverify(folder, port, tmp_path):
             files += [f"--tlscert={folder}/{client}-client.pem", f"--tlskey={folder}/{client}-client-key.pem"]
         return subprocess.run(
             ["docker", "--config", str(tmp_path), "--tlsverify", *files, "-H", f"tcp://127.0.0.1:{port}", *words],
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
             env={**os.environ, "DOCKER_CERT_PATH": str(tmp_path)},
             **options,
         )  # fmt: skip
@@ -207,19 +212,16 @@ def test_the_docker_command_with_tlsverify(folder, port, tmp_path):
 @pytest.mark.parametrize("address", ["0.0.0.0", "[::]", "192.0.2.1", ""])
 def test_beyond_loopback_there_is_nothing_without_tls(folder, tmp_path, address):
     command = [sys.executable, "-m", "cnmsim", "serve", str(folder / "lab.yml"), "--dir", str(tmp_path / "d")]
-    with subprocess.Popen(
+    with started(
         [*command, "--tcp", f"{address}:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         if not address:  # without one it is loopback
-            for _ in range(200):
-                if (tmp_path / "d/ready").exists():
-                    break
-                time.sleep(0.05)
+            until_ready(tmp_path / "d", process)
             process.send_signal(signal.SIGTERM)
-            out, _ = process.communicate(timeout=10)
+            out, _ = process.communicate(timeout=PATIENCE_S)
             assert "node1: DOCKER_HOST=tcp://127.0.0.1:" in out
             return
-        _, error = process.communicate(timeout=10)
+        _, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert f"refusing to listen on {address.strip('[]')} without TLS: only loopback is served in the clear" in error
 
@@ -229,7 +231,7 @@ def test_a_key_of_another_certificate_is_refused_with_a_sentence(folder, tmp_pat
         [*serve_command(folder)[:5], "--dir", str(tmp_path / "d"), "--tcp", "127.0.0.1:0", "--tlsverify",
          f"--tlscacert={folder}/good-ca.pem", f"--tlscert={folder}/good-server.pem",
          f"--tlskey={folder}/other-server-key.pem"],
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from support.patience import PATIENCE_S
 
 import cnmsim
 from cnmsim import Lab
@@ -63,5 +64,7 @@ try:
 except NotFound as error:
     print(type(error) is NotFound, isinstance(error, OSError), "docker" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     assert done.stdout == "True False False\n"

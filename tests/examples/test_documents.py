@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from support.documents import ROOT, Block, blocks, commands, is_as_shown, is_notebook, pages, run_cell
+from support.patience import PATIENCE_S, eventually, until_ready
 
 import cnmsim.observe
 import cnmsim.testing
@@ -200,7 +200,9 @@ def test_commands_of_a_served_lab_say_what_is_shown(block: Block, desk: Path) ->
                     ["bash", "-c", f"exec {command.removesuffix('&')}"], stdout=log, stderr=log, env=environment
                 )
                 folder = re.findall(r"--dir (\S+)", command)[0].replace("$XDG_RUNTIME_DIR", str(desk))
-                _wait_for(Path(folder) / "ready", server)
+                until_ready(Path(folder), server)
+                if shown:  # the server prints once its sockets are open
+                    eventually(lambda path=Path(log.name): path.stat().st_size)
                 printed = Path(log.name).read_text(encoding="utf-8")
             elif command.startswith("export "):
                 exported += command + "\n"
@@ -208,7 +210,7 @@ def test_commands_of_a_served_lab_say_what_is_shown(block: Block, desk: Path) ->
             else:
                 done = subprocess.run(
                     ["bash", "-c", exported + command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                    env=environment, timeout=120, check=False, stdin=subprocess.DEVNULL,
+                    env=environment, timeout=PATIENCE_S, check=False, stdin=subprocess.DEVNULL,
                 )  # fmt: skip
                 printed = done.stdout
                 assert done.returncode == 0, printed
@@ -217,16 +219,7 @@ def test_commands_of_a_served_lab_say_what_is_shown(block: Block, desk: Path) ->
         log.close()
         if server is not None:
             server.send_signal(signal.SIGTERM)
-            server.wait(30)
-
-
-def _wait_for(path: Path, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(1200):
-        if path.exists():
-            return
-        assert server.poll() is None, "the server has ended"
-        time.sleep(0.05)
-    raise AssertionError(f"{path} did not appear")
+            server.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("block", _of("toml"), ids=lambda block: block.page)

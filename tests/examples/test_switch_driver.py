@@ -6,6 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+from support.patience import PATIENCE_S
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "switch-driver"
 
 
@@ -39,7 +41,7 @@ def test_the_switch_driver_conforms_as_an_installed_package(tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(EXAMPLE), str(tmp_path)])},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout

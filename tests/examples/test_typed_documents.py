@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.documents import ROOT, blocks, pages
+from support.patience import PATIENCE_S
 
 #: What the blocks of a page take for granted, and the fragments that are no whole programs.
 BEFORE = {
@@ -45,7 +46,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _check(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from support.patience import PATIENCE_S
 
 from cnmsim.bounded_read import read_bytes
 from cnmsim.cli import cli
@@ -46,7 +47,7 @@ def test_nesting_and_numbers_without_end_are_refused(tmp_path, text, message):
 
 def test_a_file_without_end_is_refused_before_it_fills_the_memory(tmp_path):
     command = [sys.executable, "-m", "cnmsim", "ls", "/dev/zero"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     text = "cnmsim: /dev/zero: File too large (at most 16 MiB are read)\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", text)
     (tmp_path / "compose.yml").write_text("services: {a: {image: x, env_file: /dev/zero}}")

@@ -4,13 +4,15 @@ import http.client
 import json
 import socket
 
+from support.patience import PATIENCE_S
+
 from cnmsim import Lab
 
 
 class UnixHTTP(http.client.HTTPConnection):
     """HTTP over the engine's socket."""
 
-    def __init__(self, path, timeout=20):
+    def __init__(self, path, timeout=PATIENCE_S):
         super().__init__("docker", timeout=timeout)
         self.path = str(path)
 
@@ -43,7 +45,7 @@ class Api:
         """Send bytes on a socket of its own and give it back."""
         sock = socket.socket(socket.AF_UNIX)
         try:
-            sock.settimeout(20)
+            sock.settimeout(PATIENCE_S)
             sock.connect(str(self.path))
             sock.sendall(data)
             if half_close:

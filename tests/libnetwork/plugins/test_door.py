@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.patience import PATIENCE_S
 from support.plugin_stage import Stage
 
 from cnmsim.api.frames import HEAD, Frame, pack
@@ -17,7 +18,7 @@ from cnmsim.libnetwork.plugins import MainThreadExecutor
 
 def ask(path: Path, wish: dict[str, Any]) -> list[tuple[Frame, bytes]]:
     with socket.socket(socket.AF_UNIX) as channel:
-        channel.settimeout(20)
+        channel.settimeout(PATIENCE_S)
         channel.connect(str(path))
         channel.sendall(json.dumps(wish).encode() + b"\n" + pack(Frame.STDIN, b""))
         found = []

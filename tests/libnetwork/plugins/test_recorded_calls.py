@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.patience import PATIENCE_S
 
 from cnmsim import Lab
 
@@ -70,7 +71,7 @@ def test_every_call_and_body_is_the_one_a_real_engine_makes(tmp_path: Path) -> N
                     check=False,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
-                    timeout=60,
+                    timeout=PATIENCE_S,
                 )
                 after = log.read_text().splitlines() if log.exists() else []
                 calls = [json.loads(line) for line in after[len(before) :]]
