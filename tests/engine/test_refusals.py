@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from support.engine_lab import VERSIONS, new_engine, state_of
 
 from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.wire.signals import SIGNALS
 from cnmsim.errors import EngineError
 
 V26, V28, V29 = VERSIONS
@@ -422,3 +425,38 @@ def test_container_that_cannot_start_is_removed_if_it_was_to_remove_itself(versi
     with pytest.raises(EngineError):
         engine.containers.run("alpine", "nosuchcmd", detach=True, remove=True)
     assert engine.containers.list(all=True) == []
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda engine, filters: engine.images.list(filters=filters),
+        lambda engine, filters: engine.volumes.list(filters=filters),
+        lambda engine, filters: engine.volumes.prune(filters=filters),
+        lambda engine, filters: engine.networks.list(filters=filters),
+        lambda engine, filters: engine.containers.list(filters=filters),
+    ],
+    ids=["images", "volumes", "volume prune", "networks", "containers"],
+)
+def test_a_filter_that_does_not_exist_is_refused(ask):
+    with pytest.raises(EngineError, match="invalid filter 'nosuch'"):
+        ask(new_engine(), {"nosuch": ["x"]})
+
+
+@pytest.mark.parametrize("runtime", ["", "runc", "io.containerd.runc.v2"])
+def test_runtimes_of_containerd_are_accepted_and_others_refused(runtime):
+    host(Runtime=runtime)(new_engine())
+    with pytest.raises(EngineError, match="unknown or invalid runtime name: nosuch"):
+        host(Runtime="nosuch")(new_engine())
+
+
+def test_signals_have_linuxs_numbers():
+    assert {name: number for name, number in SIGNALS.items() if number != getattr(signal, f"SIG{name}", number)} == {}
+    assert sorted(set(SIGNALS.values())) == list(range(1, 32))
+
+
+def test_a_directory_in_the_path_is_no_program():
+    engine = new_engine()
+    container = engine.containers.run("alpine", "sleep 1d", name="c1", detach=True)
+    container.engine.store.get("c1").files.makedirs("/usr/local/sbin/echo")
+    assert container.exec_run("echo hello").output == b"hello\n"

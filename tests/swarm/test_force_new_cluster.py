@@ -48,7 +48,9 @@ def test_managers_left_behind_come_back_as_members_of_the_new_cluster() -> None:
     cluster = Cluster(3, managers=3)
     cluster.lab.settle()
     one = cluster.docker(1)
+    term = one.cluster.manager_node.raft.term
     one.swarm.init(advertise_addr="10.9.0.1", force_new_cluster=True)
+    assert one.cluster.manager_node.raft.term > term
     cluster.lab.run(20)
     assert managers(cluster) == {"node1": "reachable", "node2": "", "node3": ""}
     cluster.lab.run(60)

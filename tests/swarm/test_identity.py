@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from cnmsim.swarm.ca.join_token import join_token, parse_join_token
-from cnmsim.swarm.identity import new_id
+from cnmsim.swarm.identity import new_id, parse_unlock_key, unlock_key_text
 
 
 def test_ids_have_25_digits_of_base_36_and_differ():
@@ -36,3 +36,15 @@ def test_a_join_token_gives_back_the_digest():
 def test_what_is_no_join_token_is_refused(token):
     with pytest.raises(ValueError, match="invalid join token"):
         parse_join_token(token)
+
+
+@pytest.mark.parametrize("length", range(1, 40))
+def test_an_unlock_key_of_any_length_is_read_as_it_is_printed(length):
+    key = bytes(range(200, 200 + length))
+    assert parse_unlock_key(unlock_key_text(key)) == key
+
+
+@pytest.mark.parametrize("text", ["", "SWMKEY-1-AAA=", "AAAA", "SWMKEY-1-AAAAA", "SWMKEY-1-AA!AA", "SWMKEY-1-AA AA"])
+def test_what_is_no_unlock_key_is_refused(text):
+    with pytest.raises(ValueError, match=r"^invalid key string$"):
+        parse_unlock_key(text)

@@ -92,6 +92,16 @@ def test_a_manager_that_joins_late_costs_the_leader_nothing() -> None:
     assert one.cluster.manager_node.raft.term == term
 
 
+@pytest.mark.parametrize(("managers", "warns"), [(1, False), (2, True), (3, False)])
+def test_two_managers_are_warned_of(managers: int, warns: bool) -> None:
+    info = Cluster(3, managers=managers).docker(1).info()["Swarm"]
+    assert info["Managers"] == managers
+    warnings = info.get("Warnings", [])
+    assert [text.splitlines()[0] for text in warnings] == [
+        "WARNING: Running Swarm in a two-manager configuration. This configuration provides"
+    ] * warns
+
+
 def test_the_leader_demotes_itself_by_letting_another_lead() -> None:
     cluster = Cluster(3, managers=3)
     cluster.lab.run(5)

@@ -92,3 +92,14 @@ def test_no_term_has_two_leaders(seed: int, cuts: list[tuple[int, bool, int]]) -
     managers.clock.run_for(120)
     assert all(len(who) == 1 for who in managers.leads.values())
     assert len(managers.leaders) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_elected_leader_makes_itself_known_before_the_next_tick(seed: int) -> None:
+    managers = Managers(3, seed)
+    for _ in range(6000):
+        managers.clock.run_for(0.01)
+        if managers.leaders:
+            break
+    managers.clock.run_for(0.05)  # a message takes 10 ms, a tick 1 s
+    assert {raft.leader_id for raft in managers.rafts.values()} == set(managers.leaders)

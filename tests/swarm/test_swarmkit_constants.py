@@ -6,6 +6,7 @@ Sources are files of moby/swarmkit (as vendored by moby docker-v29.7.2), next to
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 
 import pytest
 from attrs import evolve
@@ -430,3 +431,49 @@ def test_a_config_holds_less_than_1000_kib(size: int, is_refused: bool) -> None:
             control.create_config(ConfigSpec(Annotations("a"), b"x" * size))
     else:
         control.create_config(ConfigSpec(Annotations("a"), b"x" * size))
+
+
+#: api/types.proto, enum TaskState.
+TASK_STATES = {
+    "NEW": 0, "PENDING": 64, "ASSIGNED": 192, "ACCEPTED": 256, "PREPARING": 320, "READY": 384, "STARTING": 448,
+    "RUNNING": 512, "COMPLETE": 576, "SHUTDOWN": 640, "FAILED": 704, "REJECTED": 768, "REMOVE": 800, "ORPHANED": 832,
+}  # fmt: skip
+
+
+def test_states_of_tasks_have_the_numbers_of_the_protocol() -> None:
+    assert {state.name: int(state) for state in TaskState} == TASK_STATES
+
+
+# ---- restart supervisor: manager/orchestrator/restart/restart.go
+
+
+@pytest.mark.parametrize(("cancel", "calls"), [("", [5]), ("cancel", [0]), ("cancel_all", [])])
+def test_a_delayed_start_happens_once_or_is_cancelled(cancel: str, calls: list[int]) -> None:
+    cluster = started_cluster()
+    cluster.service("web")
+    cluster.run(2)
+    (task,) = cluster.store.tasks
+    supervisor = restart.RestartSupervisor(cluster.store, lambda: "id")
+    begin_ns, done = cluster.clock.now_ns, []
+    supervisor.delay_start(
+        None, task.id, 5 * NS_PER_S, wait_stop=False,
+        on_done=lambda: done.append((cluster.clock.now_ns - begin_ns) // NS_PER_S),
+    )  # fmt: skip
+    if cancel == "cancel":
+        supervisor.cancel(task.id)
+    elif cancel:
+        supervisor.cancel_all()
+    cluster.run(20)
+    assert done == calls
+
+
+def test_a_private_key_is_encrypted_as_openssl_reads_it() -> None:
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+
+    def private_value(serial: int, password: bytes) -> int:
+        lines = x509.node_key(serial, password).splitlines()
+        body = "".join(line for line in lines if not line.startswith("-") and ":" not in line)
+        key = serialization.load_der_private_key(b64decode(body), password or None)
+        return key.private_numbers().private_value
+
+    assert private_value(7, b"password") == private_value(7, b"") != private_value(8, b"")
