@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from support.docker_host import VERSIONS, DockerHost, without_failed_join
@@ -11,7 +12,9 @@ from support.port_spec import read_port_bindings
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault, Unavailable
 from cnmsim.kernel.address import format_mac, parse_ip, parse_mac
 from cnmsim.libnetwork.endpoint import Endpoint
+from cnmsim.libnetwork.endpointsettings import RequestedAddresses, validate_endpoint_settings
 from cnmsim.libnetwork.options import EndpointOptions
+from cnmsim.libnetwork.profile import profile
 
 
 def text_of(endpoint: Endpoint) -> str:
@@ -327,3 +330,23 @@ def test_ports_that_cannot_move_back_are_lost_and_logged() -> None:
     host.disconnect("c1", "anet")
     assert sandbox.port_map == []
     assert "cannot assign requested address" in host.controller.log[-1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"ipv4": "10.0.0.2"}, ""), ({"ipv6": "fd00::2"}, ""), ({"link_local": ["169.254.1.1", "fe80::1"]}, ""),
+        ({"ipv4": "fd00::2"}, "invalid IPv4 address: fd00::2"),
+        ({"ipv6": "10.0.0.2"}, "invalid IPv6 address: 10.0.0.2"),
+        ({"ipv4": "x"}, "invalid IPv4 address: x"), ({"ipv6": "::"}, "invalid IPv6 address: ::"),
+        ({"ipv4": "0.0.0.0"}, "invalid IPv4 address: 0.0.0.0"),
+        ({"link_local": ["x"]}, "invalid link-local IP address: x"),
+    ],
+)  # fmt: skip
+def test_a_requested_address_is_of_its_family(settings: dict[str, Any], fault: str) -> None:
+    requested = RequestedAddresses(**settings)
+    if not fault:
+        validate_endpoint_settings(profile("29.7.2"), "net", requested)
+        return
+    with pytest.raises(InvalidParameter, match=re.escape(fault)):
+        validate_endpoint_settings(profile("29.7.2"), "net", requested)

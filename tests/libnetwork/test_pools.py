@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Prefix, parse_ip
 from cnmsim.libnetwork.ipam import LOCAL_SPACE, Ipam, PoolBase, PoolOverlap, host_exclusions, swarm_pools, ula_pool
-from cnmsim.libnetwork.profile import PROFILES, profile
+from cnmsim.libnetwork.ipam.predefined import configured_pools
+from cnmsim.libnetwork.profile import PROFILES, Profile, profile
 
 OLD, MID, NEW = profile("26.1.5"), profile("28.5.2"), profile("29.7.2")
 LATER = (MID, NEW)
@@ -297,3 +298,14 @@ def test_default_subnets_drawn_and_released_never_overlap(script: list[int | Non
             name = sorted(held)[step % len(held)]
             ipam.release_pool(name)
             del held[name]
+
+
+@pytest.mark.parametrize("release", LATER)
+@pytest.mark.parametrize(
+    ("texts", "has_ula"), [((), True), (("10.0.0.0/8->24",), True), (("10.0.0.0/8->24", "fd00::/48->64"), False)]
+)
+def test_an_engine_without_an_ipv6_pool_gets_one(release: Profile, texts: tuple[str, ...], has_ula: bool) -> None:
+    pools = configured_pools(release, bases(*texts), "")
+    assert (ula_pool("") in pools) is has_ula
+    assert any(pool.base.family == 6 for pool in pools)
+    assert not any(pool.base.family == 6 for pool in configured_pools(OLD, bases("10.0.0.0/8->24"), ""))

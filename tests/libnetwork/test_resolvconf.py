@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.profile import PROFILES, profile
 from cnmsim.libnetwork.resolvconf import (
+    Nameserver,
     ResolvConfGuard,
     ResolvMode,
     build_resolv_conf,
     host_path,
+    parse_nameserver,
     parse_resolv_conf,
 )
 
@@ -209,3 +211,15 @@ def test_any_host_file_gives_one_that_names_a_server_or_none_at_all(text: str, m
     assert tuple(again.nameservers) == conf.nameservers
     if mode is ResolvMode.INTERNAL:
         assert [each.address for each in again.nameservers] == [parse_ip("127.0.0.11")]
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [("10.0.0.1", ""), ("fe80::1", ""), ("fe80::1%eth0", "eth0"), ("10.0.0.1%eth0", None), ("fe80::1%", None)],
+)
+def test_only_an_ipv6_server_has_a_zone(text, zone):
+    if zone is None:
+        with pytest.raises(ValueError, match=f"invalid IP address: {text}"):
+            parse_nameserver(text)
+    else:
+        assert parse_nameserver(text) == Nameserver(parse_ip(text.partition("%")[0]), zone)

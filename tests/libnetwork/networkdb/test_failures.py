@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.gossip import Cluster
 
-from cnmsim.libnetwork.networkdb.messages import TableOperation
+from cnmsim.libnetwork.networkdb.messages import Dead, State, Suspect, TableOperation
 from cnmsim.libnetwork.profile import PROFILES
 
 VERSIONS = tuple(PROFILES)
@@ -152,3 +152,16 @@ def test_a_daemon_that_stands_still_is_missed_and_comes_back() -> None:
     cluster.dbs[2].process.unpause()
     cluster.settle(180)
     assert set(cluster.values(0)) == set(cluster.values(2)) == {"of0", "of1", "of2"}
+
+
+@pytest.mark.parametrize("rumour", [Suspect, Dead])
+def test_a_node_refutes_that_it_is_suspected_or_dead(rumour: type[Suspect | Dead]) -> None:
+    cluster = _with_entries(3)
+    accused, accuser = (cluster.dbs[number].members for number in (1, 0))
+    incarnation = accused.members[accused.name].incarnation
+    message = rumour(accused.name, incarnation, accuser.name)
+    accused.suspect(message) if isinstance(message, Suspect) else accused.dead(message)
+    cluster.clock.run_for(20)
+    for db in cluster.dbs:
+        member = db.members.members[accused.name]
+        assert (member.state, member.incarnation) == (State.ALIVE, incarnation + 1)
