@@ -45,7 +45,8 @@ lab = Lab.from_compose({"services": {"web": {"image": "nginx"}, "db": {"image": 
 assert lab.trace("web", "db:5432")
 unused = ("cnmsim.swarm", "cnmsim.kernel.netfilter.nftables", "cnmsim.libnetwork.drivers.overlay",
     "cnmsim.libnetwork.agent", "cnmsim.libnetwork.networkdb.messages", "cnmsim.kernel.vxlan",
-    "cnmsim.engine.logdrivers.tcp", "cnmsim.engine.logdrivers.remote",
+    "cnmsim.engine.logdrivers.tcp", "cnmsim.engine.logdrivers.remote", "cnmsim.underlay.dhcpserver",
+    "cnmsim.userland.sh.syntax", "cnmsim.userland.netfilter",
     "cnmsim.gotemplate", "cnmsim.kernel.xfrm", "cnmsim.observe.doctor.looks", "cnmsim.userland.tcpdump",
     "scapy", "networkx", "rich")
 loaded = [name for name in unused if name in sys.modules]

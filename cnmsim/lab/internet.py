@@ -58,6 +58,5 @@ def stand_for_internet(host: Host, addresses: Iterable[str], router: Host) -> No
             namespace.add_route(Route(prefix=Prefix.parse(prefix), device=device, gateway=gateway))
         for rule in _RULES:
             text = rule.replace("-p icmp", "-p ipv6-icmp --icmpv6-type echo-request") if is_ipv6 else rule
-            done = host.exec(f"{'ip6tables' if is_ipv6 else 'iptables'} -t nat -A PREROUTING {text}")
-            assert done.succeeded, done.output
+            host.namespace.netfilter.iptables(6 if is_ipv6 else 4).append("nat", "PREROUTING", text)
     host.plain.services.append(host.machine.spawn(discard_server, ["discard"]))

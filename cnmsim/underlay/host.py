@@ -12,12 +12,12 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.route import Route
-from cnmsim.underlay.dhcpserver import DhcpRange, dhcp_server
 from cnmsim.underlay.interface import HostInterface, InterfaceSpec, group_addresses
 from cnmsim.underlay.nameserver import Zone, name_server
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process, Program
+    from cnmsim.underlay.dhcpserver import DhcpRange
 
 #: The content of a lab's web server: `/index.html` and `/cgi-bin/whoami`.
 GREETING = b"hello from the web server\n"
@@ -47,7 +47,11 @@ def _gateways(value: str | list[str] | tuple[str, ...] | None) -> tuple[Address,
 
 
 def _dhcp(value: str | DhcpRange | None) -> DhcpRange | None:
-    return DhcpRange.of(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    from cnmsim.underlay.dhcpserver import DhcpRange
+
+    return DhcpRange.of(value)
 
 
 def _zone(value: Mapping[str, Any] | None) -> Zone | None:
@@ -164,6 +168,8 @@ class PlainHost:
         return Route(prefix=everywhere, device=device, gateway=gateway, metric=metric)
 
     def _dhcp_server(self, lent: DhcpRange) -> Program:
+        from cnmsim.underlay.dhcpserver import dhcp_server
+
         interface = self.spec._interface_of(lent)
         assert interface is not None, "the spec checks its range"
         number, own = interface
