@@ -10,7 +10,7 @@ from house import idler, lan, run
 def build():
     lab = lan()
     lab.host("node1").docker.networks.create("app")
-    run(lab, "web", command="httpd -f -p 127.0.0.1:8000 -h /www", network="app")
+    run(lab, "web", command="httpd -f -p 127.0.0.1:8000", network="app")
     idler(lab, network="app")
     return lab
 

@@ -20,7 +20,7 @@ def ask(lab):
     client, who = lab.host("client"), []
     for _ in range(4):
         with lab.watch("client") as walk:
-            client.exec("curl -s --local-port 40000 http://10.1.0.11:8080/")
+            client.exec("curl -s -H 'Connection: close' --local-port 40000 http://10.1.0.11:8080/")
         lab.run(1)
         who.append(".".join(walk.finding.cause_text.split(".")[:2]))
     return f"four requests from port 40000 are answered by {', '.join(who)}\n{walk.finding}"

@@ -27,7 +27,8 @@ def test_containers_of_a_network_know_each_other_by_name(client):
     web = client.containers.run("nginx", name="py-web", network="front", detach=True)
     peer = client.containers.run("alpine", ["sleep", "1d"], name="py-peer", network="front", detach=True)
     code, output = peer.exec_run(["wget", "-qO-", "http://py-web/"])
-    assert (code, output) == (0, b"hello from the web server\n")
+    assert code == 0
+    assert b"Welcome to nginx!" in output
     network.reload()
     assert {each.name for each in network.containers} == {"py-web", "py-peer"}
     for each in (web, peer):

@@ -85,7 +85,7 @@ def test_call_works_on_the_lab_between_requests(lab):
         client.containers.run("nginx", name="web", ports={"80/tcp": 8080}, detach=True)
         page = sockets.call(lab.host("client").curl, "http://10.0.0.15:8080/")
         client.close()
-    assert page.output == "hello from the web server\n"
+    assert "Welcome to nginx!" in page.output
 
 
 def test_networks_are_made_listed_connected_and_removed(client):
@@ -151,7 +151,7 @@ def test_names_are_resolved_between_containers(client):
     client.networks.create("net")
     client.containers.run("nginx", name="web", network="net", detach=True)
     page = client.containers.run("alpine", "wget -qO- http://web/", network="net", remove=True)
-    assert page == b"hello from the web server\n"
+    assert b"Welcome to nginx!" in page
 
 
 def test_logs_are_given_and_followed_to_the_end(client):

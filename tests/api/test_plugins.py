@@ -83,7 +83,7 @@ def test_an_unmodified_plugin_serves_a_network_and_a_pool_to_the_docker_command(
             assert view["IPAM"]["Config"] == [{"Subnet": "10.77.0.0/24", "Gateway": "10.77.0.1"}]
             docker(node1, "run", "-d", "--name", "web", "--network", "fabric", "nginx")
             page = docker(node1, "run", "--rm", "--network", "fabric", "alpine", "wget", "-qO-", "http://web/")
-            assert page == "hello from the web server\n"
+            assert "Welcome to nginx!" in page
             shown = docker(node1, "exec", "web", "ip", "-4", "addr", "show", "wire0")
             assert "inet 10.77.0.2/24" in shown
             seen = subprocess.run(

@@ -103,7 +103,7 @@ def test_what_ran_runs_again_and_is_reached(tmp_path):
     lab = make_lab()
     restore_state(lab, tmp_path / "state")
     lab.run(1)
-    assert lab.host("client").curl("http://10.0.0.15:8080/").output == "hello from the web server\n"
+    assert "Welcome to nginx!" in lab.host("client").curl("http://10.0.0.15:8080/").output
     states = {each.name: each.status for each in lab.host("node1").docker.containers.list(all=True)}
     assert states == {"web": "running", "kept": "created", "done": "exited", "beside": "running"}
 
@@ -416,14 +416,14 @@ def test_the_data_of_volumes_and_the_files_of_containers_are_saved(tmp_path):
     before = engine.containers.run("alpine", "sleep 1d", name="c1", volumes=["data:/d"], detach=True).record.files
     before.put("/d/sub/f", b"kept\n", 0o600)
     before.put("/own", b"own\n")
-    before.remove("/www/index.html")
+    before.remove("/etc/os-release")
     save_state(lab, path)
     again = Lab()
     again.add_host("node1", "10.0.0.15/24", docker=True)
     restore_state(again, path)
     files = again.host("node1").docker.containers.get("c1").record.files
     assert (files.read("/d/sub/f"), files.inode("/d/sub/f").mode) == (b"kept\n", 0o600)
-    assert (files.read("/own"), files.exists("/www/index.html")) == (b"own\n", False)
+    assert (files.read("/own"), files.exists("/etc/os-release")) == (b"own\n", False)
     assert again.host("node1").exec("cat /var/lib/docker/volumes/data/_data/sub/f").output == "kept\n"
 
 

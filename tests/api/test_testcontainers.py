@@ -51,7 +51,7 @@ def test_it_waits_for_a_line_of_the_log_and_for_an_answer(lab):
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import HttpWaitStrategy, LogMessageWaitStrategy
 
-    command = "sh -c 'sleep 3; echo ready; httpd -f -p 8000 -h /www'"
+    command = "sh -c 'sleep 3; echo ready; httpd -f -p 8000'"
     one = (
         DockerContainer("nginx:alpine")
         .with_command(command)

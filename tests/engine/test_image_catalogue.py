@@ -9,7 +9,8 @@ from importlib.resources import files
 import jsonschema
 import pytest
 
-from cnmsim.engine.images.catalogue import ImageCatalogue, entry_for
+from cnmsim import Lab
+from cnmsim.engine.images.catalogue import ImageCatalogue, ImageMeaning, entry_for
 from cnmsim.engine.images.images import Reference
 from cnmsim.engine.standins.knownport import parse_listener
 
@@ -71,3 +72,29 @@ def test_a_name_finds_its_entry(image, title):
 def test_a_tag_has_an_entry_of_its_own(image, ports):
     repository, _, tag = image.partition(":")
     assert ("15672/tcp" in ImageCatalogue().meaning(repository, tag).listens) is ports
+
+
+@pytest.mark.parametrize("image", ["nginx", "nginx:1.29", "nginx:latest"])
+def test_nginx_is_nginx_whatever_its_tag(image):
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
+    web = docker.containers.run(image, name="web", detach=True)
+    assert "Welcome to nginx!" in web.exec_run("wget -qO- http://127.0.0.1/").output.decode()
+    assert web.attrs["Config"]["Entrypoint"] == ["/docker-entrypoint.sh"]
+    assert '"GET / HTTP/1.1" 200 615' in web.logs().decode()
+
+
+def test_an_added_image_is_used_though_the_engine_has_one_of_that_name():
+    lab = Lab()
+    docker = lab.add_host("node1", "10.0.0.1/24", docker=True).docker
+    lab.images.add("alpine", ImageMeaning(("echo", "added"), files=(("/tool", "#!/bin/sh\necho a tool\n"),)))
+    assert docker.containers.run("alpine", remove=True) == b"added\n"
+    assert docker.containers.run("alpine", "/tool", remove=True) == b"a tool\n"
+    assert docker.images.get("alpine").attrs["Config"]["Cmd"] == ["echo", "added"]
+
+
+def test_images_have_no_page_of_a_web_server_that_they_do_not_have():
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
+    server = docker.containers.create("busybox", "httpd -f -h /www", name="web")
+    server.start()
+    server.wait()
+    assert server.logs() == b"httpd: can't change directory to '/www': No such file or directory\n"

@@ -322,10 +322,10 @@ def test_archive_cannot_leave_its_folder():
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("../../evil"))
-    archive.write_archive(container, "/www", buffer.getvalue())
-    assert container.files.exists("/www/evil")
+    archive.write_archive(container, "/srv", buffer.getvalue())
+    assert container.files.exists("/srv/evil")
     with pytest.raises(InvalidParameter):
-        archive.write_archive(container, "/www", b"no archive")
+        archive.write_archive(container, "/srv", b"no archive")
 
 
 def test_changes_name_files_and_their_folders():
@@ -333,14 +333,14 @@ def test_changes_name_files_and_their_folders():
     container = engine.containers.create("alpine", name="c1")
     assert container.diff() is None
     files = container.record.files
-    files.put("/www/new/page", b"x")
-    files.put("/www/index.html", b"changed")
+    files.put("/srv/new/page", b"x")
+    files.put("/etc/passwd", b"changed")
     files.remove("/etc/group")
     assert container.diff() == [
         {"Path": "/etc", "Kind": 0},
         {"Path": "/etc/group", "Kind": 2},
-        {"Path": "/www", "Kind": 0},
-        {"Path": "/www/index.html", "Kind": 0},
-        {"Path": "/www/new", "Kind": 1},
-        {"Path": "/www/new/page", "Kind": 1},
+        {"Path": "/etc/passwd", "Kind": 0},
+        {"Path": "/srv", "Kind": 0},
+        {"Path": "/srv/new", "Kind": 1},
+        {"Path": "/srv/new/page", "Kind": 1},
     ]

@@ -96,7 +96,7 @@ def test_an_exec_of_an_unknown_user_prints_why() -> None:
 def test_programs_know_whom_they_run_as() -> None:
     lab = Lab()
     docker = lab.add_host("node1", "10.0.0.1/24", docker=True).docker
-    container = docker.containers.run("nginx", name="web", user="www-data", detach=True)
+    container = docker.containers.run("nginx", "sleep 1d", name="web", user="www-data", detach=True)
 
     def told(command: str, **options: str) -> tuple[int, str]:
         result = container.exec_run(command, **options)
@@ -110,7 +110,7 @@ def test_programs_know_whom_they_run_as() -> None:
     assert told("id -G nginx") == (0, "101\n")
     assert told("id nosuch") == (1, "id: unknown user nosuch\n")
     assert told("whoami", user="1234") == (1, "whoami: unknown uid 1234\n")
-    assert "    1 www-data  0:00 httpd" in told("ps")[1]
+    assert "    1 www-data  0:00 sleep 1d" in told("ps")[1]
     assert container.top()["Processes"][0][0] == "33"
 
 

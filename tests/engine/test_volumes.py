@@ -43,9 +43,10 @@ def test_an_anonymous_volume_goes_with_its_container(engine):
 
 
 def test_an_empty_volume_gets_the_files_of_the_image(engine):
-    assert b"hello" in run(engine, "cat", "/www/index.html", volumes=["site:/www"], remove=True)
-    assert engine.machine.files.exists("/var/lib/docker/volumes/site/_data/cgi-bin/whoami")
-    run(engine, "true", volumes=["bare:/www:nocopy"], remove=True)
+    page = ["cat", "/usr/share/nginx/html/index.html"]
+    assert b"Welcome" in engine.containers.run("nginx", page, volumes=["site:/usr/share/nginx"], remove=True)
+    assert engine.machine.files.exists("/var/lib/docker/volumes/site/_data/html/index.html")
+    engine.containers.run("nginx", "true", volumes=["bare:/usr/share/nginx:nocopy"], remove=True)
     assert engine.machine.files.listdir("/var/lib/docker/volumes/bare/_data") == []
 
 

@@ -90,8 +90,8 @@ def test_the_default_route_is_not_the_internal_networks(shop: Lab) -> None:
     ("container", "command", "status", "text"),
     [
         ("shop-db-1", "ping -c 1 -W 2 frontend", 0, "1 packets received"),
-        ("shop-db-1", "wget -T 2 -qO- http://web/", 0, "hello from the web server\n"),
-        ("shop-db-1", "wget -T 2 -qO- http://shop-web-1/", 0, "hello from the web server\n"),
+        ("shop-db-1", "wget -T 2 -qO- http://web/", 0, "Welcome to nginx!"),
+        ("shop-db-1", "wget -T 2 -qO- http://shop-web-1/", 0, "Welcome to nginx!"),
         ("shop-lone-1", "ping -c 1 -W 1 web", 1, "ping: bad address 'web'"),
         ("shop-db-1", "ping -c 1 -W 1 203.0.113.10", 1, "ping: sendto: Network is unreachable"),
         ("shop-web-1", "ping -c 1 -W 2 203.0.113.10", 0, "ttl=62"),
@@ -105,7 +105,7 @@ def test_containers_reach_what_their_networks_let_them(
 
 
 def test_a_published_port_answers_the_client_on_the_lan(shop: Lab) -> None:
-    assert shop.host("client").curl("http://198.51.100.15:8080/").output == "hello from the web server\n"
+    assert "Welcome to nginx!" in shop.host("client").curl("http://198.51.100.15:8080/").output
     assert project_of(shop).port("web", 80) == "0.0.0.0:8080"
 
 
@@ -238,7 +238,7 @@ def test_network_mode_service_shares_the_network_namespace(tmp_path: Path) -> No
         tmp_path,
         "services:\n  web: {image: nginx}\n  side: {image: alpine, command: sleep 1d, network_mode: 'service:web'}\n",
     )
-    assert sh(lab, "side", "wget -qO- http://127.0.0.1/")[1] == "hello from the web server\n"
+    assert "Welcome to nginx!" in sh(lab, "side", "wget -qO- http://127.0.0.1/")[1]
 
 
 def test_host_and_none_modes(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_host_and_none_modes(tmp_path: Path) -> None:
         "services:\n  web: {image: nginx, network_mode: host}\n  off: {image: alpine, command: sleep 1d, "
         "network_mode: none}\n",
     )
-    assert lab.host("client").curl("http://198.51.100.15/").output == "hello from the web server\n"
+    assert "Welcome to nginx!" in lab.host("client").curl("http://198.51.100.15/").output
     assert "eth0" not in sh(lab, "off", "ip addr")[1]
 
 
@@ -302,7 +302,7 @@ def test_two_projects_live_on_one_engine(tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", ["26.1.5", "28.5.2"])
 def test_older_engines_run_projects_too(tmp_path: Path, engine: str) -> None:
     lab = up(tmp_path, SHOP, engine=engine)
-    assert lab.host("client").curl("http://198.51.100.15:8080/").output == "hello from the web server\n"
+    assert "Welcome to nginx!" in lab.host("client").curl("http://198.51.100.15:8080/").output
 
 
 @pytest.mark.parametrize(

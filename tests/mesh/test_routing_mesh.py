@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from recorded_images import with_recorded_images
 
 from cnmsim import Lab
 from cnmsim.engine.client.services import Service
@@ -19,7 +20,7 @@ class Mesh:
     """Four nodes, a client beside them, and a web server that tells which task answers whom."""
 
     def __init__(self, release: str = "29.7.2") -> None:
-        self.lab = Lab(engine=release)
+        self.lab = with_recorded_images(Lab(engine=release))
         for number, name in enumerate(NODES, 1):
             self.lab.add_host(name, f"172.31.1.{number}/24", docker=True)
         self.client = self.lab.add_host("client", "172.31.1.50/24")

@@ -153,7 +153,7 @@ def wrong_container_port(ill: bool) -> Lab:
 def loopback_only(ill: bool) -> Lab:
     lab = _lab()
     where = "127.0.0.1:8000" if ill else "8000"
-    _run(lab, "api", image="alpine", command=f"httpd -f -p {where} -h /www", ports={"8000/tcp": 8000})
+    _run(lab, "api", image="alpine", command=f"httpd -f -p {where}", ports={"8000/tcp": 8000})
     lab.settle()
     return lab
 

@@ -29,7 +29,7 @@ services:
     environment: {DB_HOST: localhost}
   admin:
     image: alpine
-    command: httpd -f -p 127.0.0.1:8000 -h /www
+    command: httpd -f -p 127.0.0.1:8000
     ports: ["8000:8000"]
     healthcheck: {test: "wget -q http://localhost:8000/"}
   db:
@@ -40,7 +40,7 @@ services:
     image: redis
   api:
     image: alpine
-    command: httpd -f -p 9000 -h /www
+    command: httpd -f -p 9000
     ports: ["9000:9000", "9200:9200"]
     healthcheck: {test: "wget -q http://localhost:5432/ || exit 1"}
   worker:

@@ -20,7 +20,7 @@ def _run(lab: Lab, name: str, image: str = "nginx", command: str | None = None, 
 
 
 def _loopback(lab: Lab) -> tuple[str, ...]:
-    _run(lab, "web", command="httpd -f -p 127.0.0.1:8000 -h /www", network="app")
+    _run(lab, "web", command="httpd -f -p 127.0.0.1:8000", network="app")
     _run(lab, "ask", "alpine", "sleep 1d", network="app")
     return "ask", "web", "tcp/8000"
 

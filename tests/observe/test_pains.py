@@ -27,7 +27,7 @@ def _finding(lab: Lab, source: str, destination: str) -> tuple[Verdict, str, str
 def test_a_program_bound_to_loopback_refuses_its_neighbours() -> None:
     lab = lan()
     _network(lab, "app")
-    run(lab, "web", command="httpd -f -p 127.0.0.1:8000 -h /www", network="app")
+    run(lab, "web", command="httpd -f -p 127.0.0.1:8000", network="app")
     run(lab, "client1", "alpine", "sleep 1d", network="app")
     assert _finding(lab, "client1", "web:8000") == (
         Verdict.REFUSED,

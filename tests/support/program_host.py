@@ -7,6 +7,7 @@ from cnmsim.kernel.device import Nic
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process, Program
+from cnmsim.underlay.host import GREETING, WHOAMI
 from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 
 LATENCY_S = 0.0001
@@ -54,7 +55,8 @@ class World:
         nic.set_up()
         machine.files.write("/etc/resolv.conf", b"nameserver 10.0.0.2\n")
         machine.files.write("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n10.0.0.2 two\nfd00::2 two\n")
-        machine.files.put("/www/index.html", b"hello from the web server\n")
+        machine.files.put("/www/index.html", GREETING)
+        machine.files.put("/www/cgi-bin/whoami", WHOAMI, 0o755)
         return machine
 
     def start(self, machine: Machine, line: str, programs: Mapping[str, Program] = CONTAINER_PROGRAMS) -> Process:

@@ -19,17 +19,8 @@ from cnmsim.errors import InvalidParameter
 from cnmsim.libnetwork.renderer import html_of
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_WHOAMI = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"host=$(hostname) client=$REMOTE_ADDR\"\n"
-#: Path, content and mode of the files of every image.
-FILES: tuple[tuple[str, str, int], ...] = (
-    (
-        "/etc/os-release",
-        'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.22.1\nPRETTY_NAME="Alpine Linux v3.22"\n',
-        0o644,
-    ),
-    ("/www/cgi-bin/whoami", _WHOAMI, 0o755),
-    ("/www/index.html", "hello from the web server\n", 0o644),
-)
+#: /etc/os-release of Alpine, which every image has that names no other distribution.
+_ALPINE_RELEASE = 'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.22.1\nPRETTY_NAME="Alpine Linux v3.22"\n'
 
 
 @frozen
@@ -50,11 +41,12 @@ class ImageMeaning:
     labels: dict[str, str] = field(factory=dict, hash=False)
     #: Users in /etc/passwd besides root and nobody, each with a group of the same name: name to number.
     accounts: dict[str, int] = field(factory=dict, hash=False)
-    #: Files besides those that every image has: path and content. A path that ends in / is a folder.
+    #: Files besides those that every image has: path and content. A path that ends in / is a folder, content that
+    #: begins with #! a script.
     files: tuple[tuple[str, str], ...] = ()
     size: int = 8_317_312
-    #: The lines of /etc/os-release, if it is not Alpine's.
-    os_release: str = ""
+    #: The lines of /etc/os-release.
+    os_release: str = _ALPINE_RELEASE
     #: The entry of the catalogue that applies to the image, "" for an image that is not known.
     title: str = ""
     #: The ports on which the image's own program listens, as `5432/tcp`.
@@ -89,7 +81,7 @@ def _os_release(name: str, identifier: str, pretty: str) -> str:
 
 #: The lines of /etc/os-release and the accounts of distributions.
 _SYSTEMS: dict[str, tuple[str, dict[str, int]]] = {
-    "alpine": ("", {}),
+    "alpine": (_ALPINE_RELEASE, {}),
     "debian": (_os_release("Debian GNU/Linux", "debian", "Debian GNU/Linux 13 (trixie)"), {"www-data": 33}),
     "fedora": (_os_release("Fedora Linux", "fedora", "Fedora Linux 42 (Container Image)"), {}),
     "ubuntu": (_os_release("Ubuntu", "ubuntu", "Ubuntu 24.04.2 LTS"), {"www-data": 33}),
@@ -215,6 +207,8 @@ class ImageCatalogue:
     def add(self, repository: str, meaning: ImageMeaning | None = None, *, listens: Iterable[int | str] = ()) -> None:
         """Add an image's configuration. It applies to the tag in `repository`, if there is one, else to all tags.
 
+        Containers that are created from now on have it, even of images that engines have already.
+
         `listens` are the ports on which the image's program listens, such as `[8000, "53/udp"]`; by default those in
         `meaning.exposed`. Without `meaning`, the rest of the configuration is the catalogue's. Raises
         `InvalidParameter` for an invalid port.
@@ -228,12 +222,16 @@ class ImageCatalogue:
         exposed = ports or base.exposed
         self.meanings[repository] = evolve(base, exposed=exposed, listens=exposed, is_stated=True)
 
+    def added(self, repository: str, tag: str) -> ImageMeaning | None:
+        """Return the configuration that `add` has added for an image, `None` if there is none."""
+        return self.meanings.get(f"{repository}:{tag}") or self.meanings.get(repository)
+
     def meaning(self, repository: str, tag: str = "latest") -> ImageMeaning:
         """Return the configuration of an image.
 
         An added one, else the catalogue's, else one for an unknown program.
         """
-        own = self.meanings.get(f"{repository}:{tag}") or self.meanings.get(repository)
+        own = self.added(repository, tag)
         if own is not None:
             return own
         key = entry_for(repository, tag)

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from cnmsim.engine.daemon.event_log import EventLog
-from cnmsim.engine.images.catalogue import FILES, ImageCatalogue, ImageMeaning
+from cnmsim.engine.images.catalogue import ImageCatalogue, ImageMeaning
 from cnmsim.engine.images.platform import HOST_PLATFORM, Platform
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
@@ -158,18 +158,15 @@ _INIT_LAYER = ("/.dockerenv", "/dev/console", "/etc/hostname", "/etc/hosts", "/e
 def _layer(meaning: ImageMeaning, created_ns: int) -> Directory:
     """Return the directory tree of an image's files, which all containers of the image share."""
     files = FileSystem()
-    for path, content, mode in FILES:
-        files.put(path, content.encode(), mode)
     files.put("/etc/passwd", meaning.passwd.encode())
     files.put("/etc/group", meaning.group.encode())
-    if meaning.os_release:
-        files.put("/etc/os-release", meaning.os_release.encode())
+    files.put("/etc/os-release", meaning.os_release.encode())
     for path, content in meaning.files:
         if path.endswith("/"):
             files.makedirs(path.rstrip("/"))
         else:
             files.makedirs(path.rpartition("/")[0])
-            files.put(path, content.encode())
+            files.put(path, content.encode(), 0o755 if content.startswith("#!") else 0o644)
     for path in (*_FOLDERS, *meaning.volumes):
         files.makedirs(path)
     for path in _INIT_LAYER:
@@ -225,6 +222,7 @@ class ImageStore:
 
     def find(self, name: str) -> Image | None:
         """Return the image with this reference, id or unique id prefix, `None` if there is none."""
+        self._configure()
         exact = self._images.get(name) or self._images.get(f"sha256:{name}")
         if exact is not None:
             return exact
@@ -254,10 +252,17 @@ class ImageStore:
             name = str(Reference.parse(name))
         raise NotFound(f"No such image: {name}")
 
+    def _configure(self) -> None:
+        """Set the configuration of images that `ImageCatalogue.add` has added since the engine has them."""
+        for image in self._images.values() if self.catalogue.meanings else ():
+            for name in image.tags:
+                image.meaning = self.catalogue.added(*name.rsplit(":", 1)) or image.meaning
+
     def list(self, filters: Filters | None = None) -> list[Image]:
         """Return the images that pass the filters of `docker images`, newest first. Raises `InvalidParameter`."""
         accepted = filters or Filters()
         accepted.validate(("dangling", "label", "before", "since", "reference", "until"))
+        self._configure()
         images = sorted(self._images.values(), key=lambda image: -image.created_ns)
         if "dangling" in accepted:
             is_dangling = accepted.boolean("dangling", default=False)

@@ -1,8 +1,4 @@
-"""The httpd applet of busybox: serves the files of a folder and runs the scripts in its /cgi-bin.
-
-`/cgi-bin/whoami` is built in and needs no script: it prints the server's host name and the client's address, as the
-script of that name does in the images of the test labs.
-"""
+"""The httpd applet of busybox: serves the files of a folder and runs the scripts in its /cgi-bin."""
 
 from __future__ import annotations
 
@@ -122,9 +118,6 @@ class _Server:
         path_served = posixpath.join(self.home, path.lstrip("/"))
         files = self.process.files
         if not files.exists(path_served):
-            if path == "/cgi-bin/whoami":
-                text = f"Content-Type: text/plain\r\n\r\nhost={self.process.hostname} client={client}\n"
-                return b"HTTP/1.1 200 OK\r\n" + text.encode()
             return self._error(404)
         from cnmsim.userland.sh.command import run_script
 
@@ -160,6 +153,9 @@ async def main(process: Process) -> int:
         return complain(process, f"bad port '{port}'")
     home = absolute_path(process, options.get("h", ".") or ".")
     address = address.strip("[]")
+    if not process.files.is_dir(home):
+        cause = "Not a directory" if process.files.exists(home) else "No such file or directory"
+        return complain(process, f"can't change directory to '{options.get('h')}': {cause}")
     listener = process.tcp(4 if address and ":" not in address else 6)
     listener.reuse_address = True
     try:
