@@ -220,7 +220,7 @@ class Connection:
     async def _send_head(self, answer: Response | Stream, length: int | None) -> None:
         has_engine_headers = isinstance(answer, Stream) or answer.has_engine_headers
         headers = sorted({**(self._headers if has_engine_headers else {}), **answer.headers}.items())
-        if length is not None and answer.status not in (204, 304):
+        if length is not None and answer.status not in (204, 304) and "Content-Length" not in answer.headers:
             headers.append(("Content-Length", str(length)))
         reason = _REASONS.get(answer.status, "")
         await self._send(h11.Response(status_code=answer.status, reason=reason, headers=headers))

@@ -32,6 +32,7 @@ SINGLE_HOST = (
     "host-and-none",
     "host-ipv6",
     "hostnames",
+    "http-answers",
     "internal-network",
     "ipam-options",
     "ipv6-bridge",

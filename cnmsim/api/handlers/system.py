@@ -19,8 +19,10 @@ _LONGEST_JUMP_S = 30 * 86400.0
 
 async def ping(api: HostApi, request: Request) -> Answer:
     """Answer a ping: the body is `OK`, the headers describe the engine."""
-    body = b"" if request.method == "HEAD" else b"OK"
-    return Response(200, body, {**api.rest.system.ping_headers(), "Content-Type": "text/plain; charset=utf-8"})
+    headers = {**api.rest.system.ping_headers(), "Content-Type": "text/plain; charset=utf-8"}
+    if request.method == "HEAD":
+        return Response(200, b"", {**headers, "Content-Length": "0"})
+    return Response(200, b"OK", headers)
 
 
 async def events(api: HostApi, request: Request) -> Answer:
