@@ -31,7 +31,9 @@ print("fine")
 LIGHT = """
 import sys, cnmsim
 from cnmsim import Lab
-libraries = {"scapy", "networkx", "hypothesis", "dns", "yaml", "rich", "click", "h11", "jsonschema", "cattrs"}
+libraries = {
+    "scapy", "networkx", "hypothesis", "dns", "yaml", "rich", "click", "h11", "jsonschema", "cattrs", "wsproto"
+}
 heavy = libraries & set(sys.modules)
 assert not heavy, heavy
 print("fine")

@@ -264,7 +264,7 @@ class Connection:
         lines = ["HTTP/1.1 101 UPGRADED" if upgrades else "HTTP/1.1 200 OK", f"Content-Type: {hijack.content_type}"]
         if upgrades:
             lines += ["Connection: Upgrade", "Upgrade: tcp"]
-        self._writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        self._writer.write(hijack.head or ("\r\n".join(lines) + "\r\n\r\n").encode())
         await self._writer.drain()
         await self._head_is_read()
         early, ended = self._http.trailing_data

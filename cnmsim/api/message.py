@@ -195,12 +195,14 @@ class Duplex(Protocol):
 class Hijack:
     """An answer that hijacks the connection: `talk` is run on it, and it is closed when `talk` returns.
 
-    `end` releases the handler's resources afterwards, as for `Stream`.
+    `end` releases the handler's resources afterwards, as for `Stream`. `head` is the head of the response, if it is
+    not that of a stream of `content_type`.
     """
 
     talk: Callable[[Duplex], Awaitable[None]]
     content_type: str = "application/vnd.docker.raw-stream"
     end: Callable[[], object] = _nothing
+    head: bytes = b""
 
 
 Answer = Response | Stream | Hijack

@@ -48,7 +48,7 @@ ROUTES: tuple[Route, ...] = (
     not_simulated(
         "GET", "/containers/{id}/export", "containers have no file system to export", images.check_container
     ),
-    not_simulated("GET", "/containers/{id}/attach/ws", "attaching by WebSocket is not simulated; attach by upgrade"),
+    Route("GET", "/containers/{id}/attach/ws", containers.attach_websocket),
     not_simulated("GET", "/containers/{id}/checkpoints", _CHECKPOINTS),
     not_simulated("POST", "/containers/{id}/checkpoints", _CHECKPOINTS),
     not_simulated("DELETE", "/containers/{id}/checkpoints/{checkpoint}", _CHECKPOINTS),
@@ -133,7 +133,7 @@ ROUTES: tuple[Route, ...] = (
     not_simulated("GET", "/plugins/privileges", _PLUGINS),
     not_simulated("POST", "/plugins/pull", _PLUGINS),
     not_simulated("POST", "/plugins/create", _PLUGINS),
-    not_simulated("POST", "/auth", _REGISTRY),
+    not_simulated("POST", "/auth", _REGISTRY, images.check_login),
     not_simulated("GET", "/distribution/{name}/json", _REGISTRY),
     not_simulated("POST", "/session", _BUILDKIT),
     not_simulated("POST", "/grpc", _BUILDKIT),

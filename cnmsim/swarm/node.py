@@ -341,6 +341,7 @@ class SwarmNode:
             self._on_removed_from_raft,
             advertise_host=member.address.rpartition(":")[0].strip("[]"),
         )
+        self.manager_node.manager.control.has_plugin = self.executor.has_plugin
         return self.manager_node
 
     # --- joining a swarm

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from support.api_client import everything
+from support.api_client import Api, everything, new_lab
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,30 @@ def test_events_until_now_are_all_of_them_where_time_has_jumped(api):
     path = f"/events?since=0&until={time.time():.6f}&filters=%7B%22container%22:[%22stopped%22]%7D"
     lines = everything(api.raw(f"GET {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n".encode()))
     assert b'"Action":"stop"' in lines
+
+
+@pytest.mark.parametrize(
+    ("version", "status", "prefix", "second"),
+    [
+        ("26.1.5", 500, "", (501, "registries are not simulated")),
+        ("29.7.2", 400, "invalid X-Registry-Auth header: ", (400, "invalid X-Registry-Auth header: multiple JSON")),
+    ],
+)
+def test_a_login_without_a_valid_body_is_refused_as_the_engine_does(version, status, prefix, second):
+    """As recorded on 26.1.5 and 29.7.2; 28.5.2 answers as 26.1.5. Only a valid login is not simulated."""
+    syntax = f"{prefix}invalid JSON: " if prefix else ""
+    with new_lab(version).serve() as paths:
+        api = Api(paths["node1"])
+        for body, cause in (
+            (b"", "EOF"),
+            (b"x", "invalid character 'x' looking for beginning of value"),
+            (b"{", "unexpected EOF"),
+            (
+                b'{"username":3}',
+                "json: cannot unmarshal number into Go struct field AuthConfig.username of type string",
+            ),
+        ):
+            assert api.call("POST", "/auth", body) == (status, {"message": syntax + cause})
+        code, answer = api.call("POST", "/auth", b"{} {}")
+        assert (code, answer["message"][: len(second[1])]) == second
+        assert api.call("POST", "/auth", b"{}")[0] == 501

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
+
+from attrs import frozen
 
 from cnmsim.api.attach_stream import StdinForwarder, detach_keys, forward_streams, stream_type
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
+from cnmsim.api.websocket import HandshakeError, WebSocketDuplex, handshake_response
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.logdrivers.message import LogLine
-from cnmsim.engine.rest.containers import LogReading
+from cnmsim.engine.rest.containers import Attachment, LogReading
 from cnmsim.gojson.encode import encode
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Future, sleep
@@ -160,37 +164,86 @@ class Follower:
 
 async def attach(api: HostApi, request: Request, id_: str) -> Answer:
     """Hijack the connection for the streams of a container's first process."""
-    keys = detach_keys(request.text("detachKeys"))
-    attachment = api.rest.containers.attach(id_, request.parameters)
-    outbox = Outbox(api.clock_driver.event(), is_raw=attachment.is_raw)
-    for stream, data in attachment.past:
-        outbox.put(stream, data)
+    attached = _Attached.open(api, request, id_, request.parameters, may_multiplex=True)
+    content_type = stream_type(api, request, is_raw=attached.attachment.is_raw)
+    return Hijack(attached.talk, content_type, end=attached.stop_listening)
 
-    def take(stream: str, data: bytes) -> None:
-        if stream in attachment.outputs:
-            outbox.put(stream, data)
 
-    is_live = request.flag("stream")
-    stop_listening = attachment.streams.listen(take) if is_live else outbox.close
-    if not is_live:
-        outbox.close()
-    container = api.rest.containers.find(id_)
+async def attach_websocket(api: HostApi, request: Request, id_: str) -> Answer:
+    """Pass the streams of a container's first process, both outputs as one, through a WebSocket.
+
+    Before API version 1.42 it is all three of them, before 1.28 in text messages.
+    """
+    version = api.version(request)
+    streams = {} if version.at_least("1.42") else dict.fromkeys(("stdin", "stdout", "stderr"), "1")
+    attached = _Attached.open(api, request, id_, {**request.parameters, **streams}, may_multiplex=False)
+    try:
+        head = handshake_response(request)
+    except HandshakeError as error:
+        attached.stop_listening()
+        return Hijack(_no_talk, head=error.response)
 
     async def talk(duplex: Duplex) -> None:
-        with api.attached_clients.attached(container, lambda: outbox.wants_more):
+        websocket = WebSocketDuplex(duplex, is_text=not version.at_least("1.28"))
+        await attached.talk(websocket)
+        with contextlib.suppress(ConnectionError):
+            await websocket.close()
+
+    return Hijack(talk, end=attached.stop_listening, head=head)
+
+
+async def _no_talk(_duplex: Duplex) -> None:
+    pass
+
+
+@frozen
+class _Attached:
+    """A client's attachment to a container: `talk` copies the streams, `stop_listening` ends its subscription."""
+
+    api: HostApi
+    container: Container
+    attachment: Attachment
+    outbox: Outbox
+    stdin_forwarder: StdinForwarder | None
+    stop_listening: Callable[[], None]
+
+    @classmethod
+    def open(
+        cls, api: HostApi, request: Request, id_: str, parameters: dict[str, str], *, may_multiplex: bool
+    ) -> _Attached:
+        """Attach to a container as `parameters` say. Output has a header for each piece if it `may_multiplex`."""
+        keys = detach_keys(request.text("detachKeys"))
+        attachment = api.rest.containers.attach(id_, parameters)
+        outbox = Outbox(api.clock_driver.event(), is_raw=attachment.is_raw or not may_multiplex)
+        for stream, data in attachment.past:
+            outbox.put(stream, data)
+
+        def take(stream: str, data: bytes) -> None:
+            if stream in attachment.outputs:
+                outbox.put(stream, data)
+
+        is_live = request.flag("stream")
+        stop_listening = attachment.streams.listen(take) if is_live else outbox.close
+        if not is_live:
+            outbox.close()
+        stdin_forwarder = StdinForwarder(attachment.streams, keys) if attachment.stdin else None
+        return cls(api, api.rest.containers.find(id_), attachment, outbox, stdin_forwarder, stop_listening)
+
+    async def talk(self, duplex: Duplex) -> None:
+        """Copy the streams until the process ends, or the client detaches or disconnects."""
+        attachment, container = self.attachment, self.container
+        with self.api.attached_clients.attached(container, lambda: self.outbox.wants_more):
             await forward_streams(
-                api,
+                self.api,
                 duplex,
                 attachment.streams,
-                outbox,
-                stdin_forwarder=StdinForwarder(attachment.streams, keys) if attachment.stdin else None,
+                self.outbox,
+                stdin_forwarder=self.stdin_forwarder,
                 ends_input=attachment.stdin and container.config["StdinOnce"] and not attachment.is_raw,
                 is_running=lambda: container.is_running,
                 waits_for_end=False,
-                stop_listening=stop_listening,
+                stop_listening=self.stop_listening,
             )
-
-    return Hijack(talk, stream_type(api, request, is_raw=attachment.is_raw), end=stop_listening)
 
 
 async def stats(api: HostApi, request: Request, id_: str) -> Answer:

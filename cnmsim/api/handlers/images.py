@@ -7,7 +7,18 @@ from typing import Any
 
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Request, Response, Stream
+from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.gojson.encode import encode
+from cnmsim.gojson.scanner import GoJsonError, first_value
+from cnmsim.gojson.unmarshal import Place, Str, Struct, convert
+
+_AUTH_CONFIG = Struct(
+    "registry.AuthConfig",
+    tuple(
+        Str(name, omit=True)
+        for name in ("username", "password", "auth", "serveraddress", "identitytoken", "registrytoken")
+    ),
+)
 
 
 async def create(api: HostApi, request: Request) -> Answer:
@@ -39,3 +50,17 @@ def check_images(api: HostApi, request: Request, _path_parameters: dict[str, str
 def check_container(api: HostApi, request: Request, path_parameters: dict[str, str]) -> None:
     """Raise `NotFound` unless the container in the path or the query exists."""
     api.rest.containers.find(path_parameters.get("id_") or request.text("container"))
+
+
+def check_login(api: HostApi, request: Request, _path_parameters: dict[str, str]) -> None:
+    """Raise the engine's error for a body that is not JSON with a login."""
+    prefix = api.engine.profile.login_body_prefix
+    try:
+        value, rest = first_value(request.body)
+        convert(_AUTH_CONFIG, value, Place())
+    except GoJsonError as error:
+        if not prefix:
+            raise SystemFault(str(error)) from None
+        raise InvalidParameter(f"{prefix}invalid JSON: {error}") from None
+    if prefix and rest.strip(" \t\r\n")[:1] not in {"", "]", "}"}:
+        raise InvalidParameter(f"{prefix}multiple JSON documents not allowed")

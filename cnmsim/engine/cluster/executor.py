@@ -16,7 +16,7 @@ from cnmsim.engine.cluster.task_container import check_mounts
 from cnmsim.engine.cluster.task_controller import ContainerController
 from cnmsim.engine.daemon.system import NO_SWARM, info_view
 from cnmsim.engine.logdrivers.message import LogLine
-from cnmsim.errors import SystemFault
+from cnmsim.errors import EngineError, SystemFault
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.swarm.agent.exec import Dependencies, TaskController
 from cnmsim.swarm.manager.logbroker import LogMessage, LogOptions
@@ -69,6 +69,14 @@ class EngineExecutor:
             resources=Resources(info["NCPU"] * NS_PER_S, info["MemTotal"]),
             engine=EngineDescription(info["ServerVersion"], labels, tuple(sorted(plugins))),
         )
+
+    def has_plugin(self, name: str, kind: str) -> bool:
+        """Return True if the engine finds a plugin `name` that implements `kind`; it is activated then."""
+        try:
+            self.backend.context.controller.plugins.require(name, kind)
+        except EngineError:
+            return False
+        return True
 
     async def configure(self, node: Node) -> None:
         """Store the addresses that the manager allocated to this node, and set up its ingress endpoint."""

@@ -1,12 +1,13 @@
 """The remote driver: a network driver in a plugin process.
 
 Source: moby `daemon/libnetwork/drivers/remote/driver.go` and `api/api.go` (docker-v29.7.2),
-`libnetwork/drivers/remote` (v26.1.5, v28.5.2), and the calls that plugins received from a 26.1.5.
+`libnetwork/drivers/remote` (v26.1.5, v28.5.2), and the calls that plugins received from a 26.1.5. The calls
+`AllocateNetwork` and `FreeNetwork` are missing: a swarm sends them to managed plugins only, which are not simulated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from attrs import define, field
@@ -18,7 +19,6 @@ from cnmsim.libnetwork.driver import (
     LOCAL_SCOPE,
     Capability,
     EndpointInterface,
-    IpamInfo,
     JoinInfo,
     NetworkRequest,
     SandboxContext,
@@ -123,26 +123,6 @@ class RemoteDriver:
         """Call the plugin to delete a network."""
         self._internal.discard(network_id)
         self._call("DeleteNetwork", NetworkID=network_id)
-
-    def allocate_network(
-        self, network_id: str, options: Mapping[str, str], ipv4: Sequence[IpamInfo], ipv6: Sequence[IpamInfo]
-    ) -> dict[str, str]:
-        """Call the plugin on a swarm's manager to allocate a network.
-
-        Return the options that the plugins on the nodes need.
-        """
-        response = self._call(
-            "AllocateNetwork",
-            NetworkID=network_id,
-            Options=dict(sorted(options.items())),
-            IPv4Data=ipam_data(ipv4),
-            IPv6Data=ipam_data(ipv6),
-        )
-        return dict(response.get("Options", {}))
-
-    def free_network(self, network_id: str) -> None:
-        """Call the plugin on a swarm's manager to free a network."""
-        self._call("FreeNetwork", NetworkID=network_id)
 
     # --- endpoints
 

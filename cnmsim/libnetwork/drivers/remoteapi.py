@@ -13,7 +13,6 @@ from typing import Any
 from cnmsim.digits import is_number
 from cnmsim.gojson.unmarshal import (
     ANYTHING,
-    STRING_MAP,
     Bool,
     Field,
     Int,
@@ -55,8 +54,6 @@ ANSWERS = {
         Str("ConnectivityScope", omit=True),
         Bool("GwAllocChecker", omit=True),
     ),
-    "AllocateNetwork": _response("AllocateNetworkResponse", Nullable("Options", STRING_MAP, omit=True)),
-    "FreeNetwork": _response("FreeNetworkResponse"),
     "GwAllocCheck": _response("GwAllocCheckerResponse", Bool("SkipIPv4", omit=True), Bool("SkipIPv6", omit=True)),
     "CreateNetwork": _response("CreateNetworkResponse"),
     "DeleteNetwork": _response("DeleteNetworkResponse"),

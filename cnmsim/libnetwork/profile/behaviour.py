@@ -440,6 +440,8 @@ class Profile:
     #: The prefixes of `invalid_unix_time_text` in logs and in events, with `{key}`; such errors are then 400.
     log_time_prefix: str = per_release(v26="", v29='invalid value for "{key}": ')
     event_time_prefix: str = per_release(v26="", v29="invalid value for '{key}': ")
+    #: The prefix of errors for the body of `POST /auth`; such errors are then 400.
+    login_body_prefix: str = per_release(v26="", v29="invalid X-Registry-Auth header: ")
     #: The errors for the size of a terminal, with `{side}` and `{value}`.
     invalid_size_text: str = per_release(
         v26='strconv.Atoi: parsing "{value}": invalid syntax', v28='invalid resize {side} "{value}": invalid syntax'

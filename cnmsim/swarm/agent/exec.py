@@ -86,6 +86,9 @@ class Executor(Protocol):
         It contains the host name, the platform, the resources and the engine's properties.
         """
 
+    def has_plugin(self, name: str, kind: str) -> bool:
+        """Return True if the engine finds a plugin `name` that implements `kind`, such as "NetworkDriver"."""
+
     async def configure(self, node: Node) -> None:
         """Apply the settings in the node object from the store.
 

@@ -187,6 +187,8 @@ class Operations:
     profile: Profile
     #: Set by the manager node. If it is `None`, the managers are those recorded in the store's nodes.
     raft: RaftView | None = None
+    #: Set by the node: whether its engine finds a plugin by name that implements a kind of driver.
+    has_plugin: Callable[[str, str], bool] | None = None
 
     def new_id(self) -> str:
         """Return a random id for a new object."""

@@ -6,6 +6,7 @@ Source: moby/swarmkit `manager/controlapi/network.go`, moby `libnetwork/cnmalloc
 from __future__ import annotations
 
 from cnmsim.kernel.address import Prefix, parse_ip
+from cnmsim.libnetwork.plugins.store import IPAM_DRIVER, NETWORK_DRIVER
 from cnmsim.swarm.allocator import is_ingress_needed
 from cnmsim.swarm.allocator.networks import GLOBAL_DRIVERS, LOCAL_DRIVERS
 from cnmsim.swarm.controlapi.common import (
@@ -23,7 +24,7 @@ from cnmsim.swarm.errors import (
     RpcPermissionDenied,
     RpcUnimplemented,
 )
-from cnmsim.swarm.objects import Driver, IpamConfig, IpamOptions, Network, NetworkSpec, TaskState
+from cnmsim.swarm.objects import Driver, IpamConfig, Network, NetworkSpec, TaskState
 
 PREDEFINED_LABEL = "com.docker.swarm.predefined"
 
@@ -34,7 +35,7 @@ class NetworkOperations(Operations):
     @grpc_errors
     def create_network(self, spec: NetworkSpec) -> Network:
         """Create a network; the allocator then allocates its subnets. Raises a `SwarmError`."""
-        _check(spec)
+        self._check(spec)
         network = Network(self.new_id(), spec)
         if spec.ingress:
             for present in self.store.networks.find("ingress", True):
@@ -87,35 +88,34 @@ class NetworkOperations(Operations):
                     f"ingress network cannot be removed because service {service.id} depends on it"
                 )
 
+    def _check(self, spec: NetworkSpec) -> None:
+        if spec.attachable and spec.ingress:
+            raise RpcInvalidArgument("ingress network cannot be attachable")
+        check_annotations(spec.annotations)
+        if PREDEFINED_LABEL in spec.annotations.labels:
+            raise RpcPermissionDenied(
+                f"label {PREDEFINED_LABEL} is for internally created predefined networks and cannot be applied by"
+                " users"
+            )
+        if spec.ingress and spec.driver is not None and spec.driver.name != "overlay":
+            raise RpcUnimplemented("only overlay driver is currently supported for ingress network")
+        self._check_driver(spec.driver, LOCAL_DRIVERS | GLOBAL_DRIVERS, NETWORK_DRIVER)
+        if spec.ipam is not None:
+            self._check_driver(spec.ipam.driver, frozenset({"default"}), IPAM_DRIVER)
+            for config in spec.ipam.configs:
+                _check_ipam_config(config)
 
-def _check(spec: NetworkSpec) -> None:
-    if spec.attachable and spec.ingress:
-        raise RpcInvalidArgument("ingress network cannot be attachable")
-    check_annotations(spec.annotations)
-    if PREDEFINED_LABEL in spec.annotations.labels:
-        raise RpcPermissionDenied(
-            f"label {PREDEFINED_LABEL} is for internally created predefined networks and cannot be applied by users"
-        )
-    if spec.ingress and spec.driver is not None and spec.driver.name != "overlay":
-        raise RpcUnimplemented("only overlay driver is currently supported for ingress network")
-    _check_driver(spec.driver, LOCAL_DRIVERS | GLOBAL_DRIVERS)
-    if spec.ipam is not None:
-        _check_ipam(spec.ipam)
-
-
-def _check_driver(driver: Driver | None, known: frozenset[str]) -> None:
-    if driver is None:
-        return
-    if not driver.name:
-        raise RpcInvalidArgument("driver name: if driver is specified name is required")
-    if driver.name.lower() not in known:
-        raise RpcInvalidArgument(f"error during lookup of plugin {driver.name}")
-
-
-def _check_ipam(ipam: IpamOptions) -> None:
-    _check_driver(ipam.driver, frozenset({"default"}))
-    for config in ipam.configs:
-        _check_ipam_config(config)
+    def _check_driver(self, driver: Driver | None, known: frozenset[str], kind: str) -> None:
+        """Raise `RpcInvalidArgument` for a driver that is not built in: networks of a swarm need managed plugins."""
+        if driver is None:
+            return
+        if not driver.name:
+            raise RpcInvalidArgument("driver name: if driver is specified name is required")
+        if driver.name.lower() in known:
+            return
+        if self.has_plugin is None or not self.has_plugin(driver.name, kind):
+            raise RpcInvalidArgument(f"error during lookup of plugin {driver.name}")
+        raise RpcInvalidArgument(f"legacy plugin {driver.name} of type {kind} is not supported in swarm mode")
 
 
 def _check_ipam_config(config: IpamConfig) -> None:

@@ -8,8 +8,7 @@ import pytest
 from support.plugin_stage import Stage
 
 from cnmsim.errors import EngineError, Forbidden
-from cnmsim.kernel.address import Prefix, parse_ip
-from cnmsim.libnetwork.driver import IpamInfo
+from cnmsim.kernel.address import parse_ip
 from cnmsim.observe import Verdict
 from cnmsim.testing.plugin import Fault
 from cnmsim.testing.snapshot import Snapshot
@@ -294,16 +293,22 @@ def test_nodes_are_not_told_to_plugins_whose_networks_end_here(stage: Stage) -> 
     assert "NetworkDriver.DiscoverNew" not in stage.plugin.methods()
 
 
-def test_a_manager_has_networks_set_apart(stage: Stage) -> None:
-    stage.network()
-    driver: Any = stage.engine.controller.drivers.get("test")
-    stage.plugin.replies["NetworkDriver.AllocateNetwork"] = {"Options": {"vni": "7"}}
-    pool = IpamInfo("p", Prefix.parse("10.1.0.0/24"), parse_ip("10.1.0.1"), space="global")
-    assert driver.allocate_network("n1", {"b": "2"}, [pool], []) == {"vni": "7"}
-    (body,) = bodies(stage, "NetworkDriver.AllocateNetwork")
-    assert body["IPv4Data"] == [{"AddressSpace": "global", "Gateway": "10.1.0.1/24", "Pool": "10.1.0.0/24"}]
-    with pytest.raises(EngineError, match="FreeNetwork is not implemented"):
-        driver.free_network("n1")
+def test_a_swarm_refuses_networks_of_plugins(stage: Stage) -> None:
+    """As 26.1.5 and 29.7.2 do, whose managers send no plugin in a socket `AllocateNetwork`."""
+    stage.engine.swarm.init(advertise_addr="10.0.0.15")
+    head = "rpc error: code = InvalidArgument desc = "
+    unsupported = head + "legacy plugin test of type {} is not supported in swarm mode"
+
+    def refusal(**options: Any) -> str:
+        with pytest.raises(EngineError) as error:
+            stage.engine.networks.create("f", **options)
+        return error.value.message
+
+    assert refusal(driver="test", scope="swarm") == unsupported.format("NetworkDriver")
+    assert refusal(driver="overlay", ipam={"Driver": "test"}) == unsupported.format("IpamDriver")
+    unknown = refusal(driver="overlay", ipam={"Driver": "none-such"})
+    assert unknown == head + "error during lookup of plugin none-such"
+    assert not bodies(stage, "NetworkDriver.AllocateNetwork")
 
 
 def test_two_runs_ask_the_same(release: str, tmp_path: Any) -> None:
