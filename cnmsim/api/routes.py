@@ -45,9 +45,7 @@ ROUTES: tuple[Route, ...] = (
     Route("HEAD", "/containers/{id}/archive", containers.archive_stat),
     Route("GET", "/containers/{id}/archive", containers.archive_get),
     Route("PUT", "/containers/{id}/archive", containers.archive_put),
-    not_simulated(
-        "GET", "/containers/{id}/export", "containers have no file system to export", images.check_container
-    ),
+    Route("GET", "/containers/{id}/export", containers.export),
     Route("GET", "/containers/{id}/attach/ws", containers.attach_websocket),
     not_simulated("GET", "/containers/{id}/checkpoints", _CHECKPOINTS),
     not_simulated("POST", "/containers/{id}/checkpoints", _CHECKPOINTS),

@@ -1,8 +1,10 @@
 """Attach and exec take the connection over; wait and logs stream."""
 
 import asyncio
+import io
 import json
 import select
+import tarfile
 import threading
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -196,3 +198,20 @@ def test_program_that_never_lets_time_pass_is_reported_in_the_answer(monkeypatch
     monkeypatch.setattr("cnmsim.api.router.find", spin)
     answer = asyncio.run(dispatch(Mock(), Mock(redirect="", query_error="")))
     assert (answer.status, json.loads(answer.body)) == (500, {"message": str(error)})
+
+
+def test_an_export_has_the_files_of_a_container_but_not_those_of_its_mounts(api):
+    command = ["sh", "-c", "echo hi >/tmp/f; ln -s f /tmp/l; echo kept >/data/v; sleep 1d"]
+    api.container("exported", command, HostConfig={"Binds": ["exported-data:/data"]})
+    status, content = api.call("GET", "/containers/exported/export")
+    assert status == 200
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        entries = {entry.name: entry for entry in tar}
+        file = tar.extractfile("tmp/f")
+        assert file is not None
+        assert file.read() == b"hi\n"
+    assert entries["tmp/l"].linkname == "f"
+    assert entries["data"].isdir()
+    assert entries["proc"].isdir()
+    assert entries["etc/hosts"].size == 0  # mounted by the engine, as on 29.7.2
+    assert not [name for name in entries if name.startswith(("data/", "proc/", "dev/", "/"))]

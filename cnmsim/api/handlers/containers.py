@@ -284,6 +284,11 @@ async def archive_get(api: HostApi, request: Request, id_: str) -> Answer:
     return Response(200, api.rest.containers.archive_get(id_, path), {**headers, "Content-Type": "application/x-tar"})
 
 
+async def export(api: HostApi, _request: Request, id_: str) -> Answer:
+    """Return the files of a container as a tar archive."""
+    return Response(200, api.rest.containers.export(id_), {"Content-Type": "application/octet-stream"})
+
+
 async def archive_put(api: HostApi, request: Request, id_: str) -> Answer:
     """Unpack a tar archive into a directory of a container."""
     api.rest.containers.archive_put(id_, request.text("path"), request.body)

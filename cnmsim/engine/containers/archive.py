@@ -1,4 +1,4 @@
-"""`docker cp` and `docker diff`: copy files of a container as tar archives, and list the files it changed.
+"""`docker cp`, `export` and `diff`: copy files of a container as tar archives, and list the files it changed.
 
 Source: moby `daemon/{archive_unix,changes}.go`, `pkg/archive/{archive,changes,diff}.go` (v26.1.5).
 """
@@ -20,6 +20,8 @@ from cnmsim.kernel.inode import Directory, File, Inode, LayeredDirectory, Socket
 from cnmsim.kernel.namei import canonical
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
+#: Files that the engine mounts into every container.
+_ENGINE_FILES = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 #: Bits of Go's os.FileMode.
 _GO_DIRECTORY, _GO_SYMLINK, _GO_SOCKET = 1 << 31, 1 << 27, 1 << 24
 _GO_BITS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
@@ -81,21 +83,41 @@ def read_archive(container: Container, path: str) -> bytes:
     return buffer.getvalue()
 
 
-def _put(container: Container, archive: tarfile.TarFile, path: str, inode: Inode, name: str) -> None:
+def export_archive(container: Container) -> bytes:
+    """Return the files of a container's own file system as a tar archive: of a mounted one only the mount point."""
+    buffer = io.BytesIO()
+    mounted = frozenset(("/dev", "/proc", "/sys", *_ENGINE_FILES, *(mount.destination for mount in container.mounts)))
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for child in container.files.listdir("/"):
+            inode = container.files.inode(f"/{child}", follows=False)
+            _put(container, archive, f"/{child}", inode, child, mounted)
+    return buffer.getvalue()
+
+
+def _put(
+    container: Container,
+    archive: tarfile.TarFile,
+    path: str,
+    inode: Inode,
+    name: str,
+    mounted: frozenset[str] = frozenset(),
+) -> None:
+    """Add a file or a directory with everything in it to an archive, without the content of `mounted` paths."""
     entry = tarfile.TarInfo(name)
     entry.mtime, entry.mode = inode.mtime_ns // NS_PER_S, inode.mode
     entry.uid, entry.gid = inode.uid, inode.gid
     if isinstance(inode, Directory):
         entry.type, entry.name = tarfile.DIRTYPE, f"{name.rstrip('/')}/"
         archive.addfile(entry)
-        for child in container.files.listdir(path):
+        for child in container.files.listdir(path) if path not in mounted else ():
             inner = posixpath.join(path, child)
-            _put(container, archive, inner, container.files.inode(inner, follows=False), f"{entry.name}{child}")
+            inode = container.files.inode(inner, follows=False)
+            _put(container, archive, inner, inode, f"{entry.name}{child}", mounted)
     elif isinstance(inode, Symlink):
         entry.type, entry.linkname = tarfile.SYMTYPE, inode.target
         archive.addfile(entry)
     elif isinstance(inode, File):
-        content = inode.content
+        content = inode.content if path not in mounted else b""
         entry.size = len(content)
         archive.addfile(entry, io.BytesIO(content))
 

@@ -327,6 +327,13 @@ class ContainerApi:
         """Return a file or directory of a container as a tar archive (GET /containers/{id}/archive)."""
         return archive.read_archive(self.find(id_), self._required(path))
 
+    def export(self, id_: str) -> bytes:
+        """Return the files of a container as a tar archive, without those of mounts (GET /containers/{id}/export)."""
+        container = self.find(id_)
+        content = archive.export_archive(container)
+        self.context.log_container(container, "export")
+        return content
+
     def archive_put(self, id_: str, path: str, content: bytes) -> None:
         """Unpack a tar archive into a directory of a container (PUT /containers/{id}/archive)."""
         archive.write_archive(self.find(id_), self._required(path), content)
