@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.engine_lab import new_engine
 
+from cnmsim.engine.client import services
+from cnmsim.engine.cluster import task_container
 from cnmsim.engine.containers import archive
 from cnmsim.engine.containers.names import check_name
 from cnmsim.engine.containers.streams import StandardStreams
@@ -344,3 +346,33 @@ def test_changes_name_files_and_their_folders():
         {"Path": "/srv/new", "Kind": 1},
         {"Path": "/srv/new/page", "Kind": 1},
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "mode"),
+    [
+        ({}, None), ({"replicas": 3}, {"Replicated": {"Replicas": 3}}),
+        ({"mode": "replicated"}, {"Replicated": {"Replicas": 1}}), ({"mode": "global"}, {"Global": {}}),
+        ({"mode": "replicated-job", "replicas": 2}, {"ReplicatedJob": {"MaxConcurrent": 2, "TotalCompletions": 2}}),
+        ({"mode": "global-job"}, {"GlobalJob": {}}), ({"mode": {"Global": {}}}, {"Global": {}}),
+    ],
+)  # fmt: skip
+def test_a_mode_of_a_service_by_its_name(options, mode):
+    assert services._mode(dict(options)) == mode
+    with pytest.raises(TypeError, match="not 'nosuch'"):
+        services._mode({"mode": "nosuch"})
+
+
+@pytest.mark.parametrize(
+    ("privileges", "options"),
+    [
+        ({"Seccomp": {"Mode": "custom", "Profile": "e30="}}, ["seccomp={}"]),
+        ({"Seccomp": {"Mode": "unconfined"}}, ["seccomp=unconfined"]), ({"Seccomp": {"Mode": "default"}}, []),
+        ({"AppArmor": {"Mode": "disabled"}}, ["apparmor=unconfined"]),
+        ({"NoNewPrivileges": True}, ["no-new-privileges=true"]),
+        ({"SELinuxContext": {"Disable": True, "Level": "s0"}}, ["label=disable", "label=level:s0"]),
+        ({"CredentialSpec": {"Config": "c"}}, ["credentialspec=config://c"]),
+    ],
+)  # fmt: skip
+def test_privileges_of_a_service_are_security_options_of_its_containers(privileges, options):
+    assert task_container._security_options(privileges) == options

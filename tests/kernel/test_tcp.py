@@ -12,6 +12,7 @@ from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.packet import TCP_FIN, TCP_RST, TCP_SYN, build_ip, flag_text
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import IcmpErrorInfo, TcpSocket
+from cnmsim.kernel.sockets.tcp_buffer import ReceiveBuffer
 from cnmsim.kernel.task import Task, run_until
 from cnmsim.kernel.tcpoptions import read_options
 from cnmsim.kernel.transport import TcpSegment
@@ -678,3 +679,17 @@ def test_the_congestion_window_grows_only_while_it_limits_the_sender(pair: Pair)
     clock.run_for(60)
     client.send(b"z")
     assert window.size == 10 * window.mss
+
+
+@pytest.mark.parametrize(
+    ("window", "unread", "is_due"),
+    [(1000, 2000, True), (6000, 2000, False), (500, 8600, False), (4000, 2000, True), (4001, 2000, False),
+     (400, 8600, True), (401, 8600, False)],
+)  # fmt: skip
+def test_a_window_update_is_sent_if_the_window_grows_by_a_segment_and_doubles(
+    window: int, unread: int, is_due: bool
+) -> None:
+    buffer = ReceiveBuffer(10_000)
+    buffer.unread += bytes(unread)
+    buffer._right_edge = buffer.next + window
+    assert buffer.should_send_window_update(1000) is is_due  # tcp_cleanup_rbuf, net/ipv4/tcp.c

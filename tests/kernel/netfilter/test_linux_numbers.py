@@ -6,6 +6,7 @@ from support.nat_lab import NatLab, tcp, udp
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.netfilter.bpf import Instruction, is_valid
 from cnmsim.kernel.netfilter.hooks import BUILT_IN_CHAINS, ChainType, Hook, Priority
 from cnmsim.kernel.netfilter.nftables import NfTables, NftError
 from cnmsim.kernel.packet import TCP_ACK
@@ -106,3 +107,17 @@ def test_a_connection_picked_up_without_a_reply_expires_after_five_minutes(lab, 
     lab.forward(tcp(*C, *S, TCP_ACK))
     lab.clock.run_for(after_s)
     assert lab.netfilter.conntrack.count == count
+
+
+#: chk_code_allowed, net/core/filter.c: the operations that a program of `-m bpf` may contain.
+BPF_CODES = {
+    *range(0x04, 0x80, 0x10), *range(0x0C, 0x80, 0x10), 0x84, 0x94, 0x9C, 0xA4, 0xAC,
+    0x00, 0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0x60, 0x80, 0x01, 0x61, 0x81, 0xB1, 0x02, 0x03, 0x07, 0x87, 0x06, 0x16,
+    0x05, 0x15, 0x1D, 0x25, 0x2D, 0x35, 0x3D, 0x45, 0x4D,
+}  # fmt: skip
+
+
+def test_operations_of_a_bpf_program():
+    end = Instruction(0x06, 0, 0, 0)
+    valid = {code for code in range(256) if is_valid([Instruction(code, 0, 0, 0 if code == 0x05 else 1), end])}
+    assert valid == BPF_CODES
