@@ -59,8 +59,9 @@ class AgentConfig:
 
     `bind_addr` is this node's own address in the swarm; IPsec uses it. `advertise_addr` is the address at which other
     nodes reach this node. `data_path_addr` is the source address of this node's VXLAN tunnels; `None` means
-    `advertise_addr`. `listen_addr` is the address that the gossip sockets bind; `None` means any address. `remotes`
-    are the addresses of the swarm's managers.
+    `advertise_addr`. `data_path_port` is their UDP port. `listen_addr` is the address that the gossip sockets bind;
+    `None` means any address. `remotes` are the addresses of the swarm's managers. `node_id` is this node's id in the
+    swarm, `keys` are the first encryption keys.
     """
 
     bind_addr: Address
@@ -100,7 +101,8 @@ class TaskInfo:
 class ServiceInfo:
     """A service in `network inspect --verbose`.
 
-    Containers that are not tasks are listed under the service name "".
+    `local_lb_index` is the firewall mark of the service's packets on this node, 0 without a load balancer. `tasks`
+    are its tasks on all nodes. Containers that are not tasks are listed under the service name "".
     """
 
     virtual_ip: IpAddress | None = field(converter=optional(ip_address))
@@ -164,7 +166,7 @@ class Agent:
         self.db.join(remotes)
 
     def stop(self) -> None:
-        """Leave the gossip cluster, and remove the services on swarm networks from this node."""
+        """Leave the gossip cluster. Remove all services, and the DNS names of all swarm networks, from this node."""
         for cancels in self._watches.values():
             for cancel in cancels:
                 cancel()
@@ -315,7 +317,7 @@ class Agent:
     def _apply_message(self, event: WatchEvent) -> None:
         """Update service discovery from one gossip message about another node's endpoint (26.1, 28.5).
 
-        The entry's previous value is not considered.
+        `event` holds the entry's previous value, too, which these releases do not use.
         """
         record: EndpointRecord = event.message_value
         discovery = self.controller.discovery
@@ -387,7 +389,8 @@ def _last_pair(keys: Sequence[EncryptionKey]) -> tuple[bytes, int] | None:
 
 
 def check_keys(keys: Sequence[EncryptionKey]) -> None:
-    """Raise `SystemFault`, with moby's message, for an unknown subsystem or a wrong number of keys for one."""
+    """Raise `SystemFault`, with moby's message, for an unknown subsystem or a number of keys for one that is not three.
+    """
     counts: dict[str, int] = {}
     for key in keys:
         if key.subsystem not in {GOSSIP, IPSEC}:

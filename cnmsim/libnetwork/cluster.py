@@ -117,7 +117,8 @@ class ClusterIpam:
     ) -> Pool:
         """Return the pool that `reserve` allocated for the subnet `pool`, and count one more member that uses it.
 
-        Raises `InvalidParameter` for a subnet that was not reserved.
+        `sub_pool` must be the pool's ip-range, "" if it has none. The other parameters of an IPAM driver have no
+        effect. Raises `InvalidParameter` for a subnet that was not reserved.
         """
         del space
         for shared in self._pools.values():
@@ -128,7 +129,7 @@ class ClusterIpam:
         raise InvalidParameter(f"{pool or 'a pool'} is not one of the cluster's: create its network for the cluster")
 
     def release_pool(self, pool_id: str) -> None:
-        """Count one member less that uses a pool. When no member uses it any more, the pool is released."""
+        """Record that one member no longer uses a pool. Release the pool if no other member uses it."""
         shared = self._pools.get(pool_id)
         if shared is None:
             return
@@ -272,8 +273,9 @@ class GossipCluster:
     ) -> dict[str, Network]:
         """Create an overlay network on every member. Return each member's copy of the network, by host name.
 
-        `settings` are those of `Controller.new_network`. With `load_balancer` each copy has a load-balancer sandbox,
-        which services with virtual addresses need. Raises an `EngineError`; then no member has the network.
+        `settings` are those of `Controller.new_network`. `encrypted` is the driver option of that name: IPsec between
+        the members. With `load_balancer` each copy has a load-balancer sandbox, which services with virtual addresses
+        need. Raises an `EngineError`; then no member has the network.
         """
         given = network_options(options, settings)
         given = evolve(given, scope=SWARM_SCOPE, ipam_driver=IPAM_DRIVER)

@@ -222,11 +222,14 @@ class Controller:
         is_dynamic: bool = False,
         **settings: Any,
     ) -> Network:
-        """Create a network. `is_dynamic` marks a network that the swarm's manager pushed to this host.
+        """Create a network with the driver named `driver`, and return it.
 
-        Each of `settings` sets one field of `options`: `internal=True`, `driver_opts={…}`, `labels={…}`; `subnet`
-        (one or a list), `gateway`, `ip_range` and `aux_addresses` describe its pools, and a subnet of IPv6 enables
-        IPv6. Raises `ManagerRedirect` if a swarm manager has to create the network, or an `EngineError` with moby's
+        `id` is the network's id, by default a random one. `is_dynamic` marks a network that the swarm's manager
+        pushed to this host. Each of `settings` sets one field of `options`: `internal=True`, `driver_opts={…}`,
+        `labels={…}`; `subnet` (one or a list), `gateway`, `ip_range` and `aux_addresses` describe its pools, and a
+        subnet of IPv6 enables IPv6.
+
+        Raises `ManagerRedirect` if a swarm manager has to create the network, or an `EngineError` with moby's
         message. After an error nothing is left behind.
         """
         options = network_options(options, settings)
@@ -371,7 +374,7 @@ class Controller:
         return self.agent is not None or (self.cluster is not None and self.cluster.is_agent)
 
     def agent_start(self, config: AgentConfig) -> Agent:
-        """Start the agent and join the gossip cluster. Return the agent; if one is running already, return that one.
+        """Start the agent and join the gossip cluster, unless an agent is running already. Return the agent.
 
         Raises `SystemFault` with moby's message; then no agent is started.
         """

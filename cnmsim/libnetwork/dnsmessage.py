@@ -37,7 +37,8 @@ class Query:
     """One DNS query.
 
     `name` is the queried name as sent, in its original case and with the final dot; `owner` is the same name in wire
-    format. `edns_payload` is the UDP payload size that the client announces, or 0 without EDNS.
+    format. `kind` is the requested record type as a number (1 for A). `edns_payload` is the UDP payload size that the
+    client announces, or 0 without EDNS.
     """
 
     id: int

@@ -76,7 +76,8 @@ class NetworkRequest:
 class EndpointInterface:
     """The MAC address and the IP addresses of an endpoint, passed to a driver and completed by it.
 
-    A value that is set was requested. A value that is `None` may be filled in by the driver.
+    Each IP address is a pair of address and prefix length. A value that is set was requested. A value that is `None`
+    may be filled in by the driver. `link_local` are the requested additional link-local addresses.
     """
 
     mac: Mac | None = None
@@ -108,6 +109,9 @@ class JoinInfo:
 
     `source_name` is the device's present name, in the host's namespace or, if `created_in_sandbox`, in the sandbox's.
     The device is renamed to `destination_name` or, if that is empty, to `destination_prefix` and a number (`eth0`).
+
+    `force_gateway4` and `force_gateway6` mean that the default route leads through this device without a gateway
+    address. With `disable_gateway_service` the sandbox is not attached to docker_gwbridge because of this endpoint.
     """
 
     source_name: str = ""
@@ -125,7 +129,11 @@ class JoinInfo:
 
 @define
 class SandboxContext:
-    """A sandbox as a driver sees it when an endpoint joins. `namespace` is `None` until the namespace is created."""
+    """A sandbox as a driver sees it when an endpoint joins.
+
+    `key` is the path of the file that holds the sandbox's namespace open; `namespace` is `None` until it is created.
+    `legacy_links` are the links (`--link`) of its container.
+    """
 
     sandbox_id: str
     key: str
@@ -179,7 +187,7 @@ class ExternalConnectivity(Protocol):
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Publish the sandbox's ports on this endpoint.
+        """Publish the sandbox's ports on this endpoint, for the address families of which it is the gateway.
 
         `gateway4` and `gateway6` are the ids of the sandbox's IPv4 and IPv6 gateway endpoints, "" for none.
         libnetwork calls this again whenever one of them changes; the driver then adds and removes the affected
@@ -203,16 +211,16 @@ class GatewayAllocation(Protocol):
 
 @runtime_checkable
 class IpamlessDriver(Protocol):
-    """A driver whose networks have no addresses: that of `host` and that of `null`."""
+    """A driver whose networks have no addresses: the drivers `host` and `null`."""
 
     is_special: bool
 
 
 @runtime_checkable
 class FailedJoinLeaver(Protocol):
-    """A driver whose `leave` must be called after a failed join, because part of the join may have been done.
+    """A driver that may have `leave` called after a failed join, because part of the join may have been done.
 
-    This holds for drivers in other processes (plugins).
+    This concerns plugins. `leaves_failed_join` is True if the call is to be made.
     """
 
     leaves_failed_join: bool

@@ -35,9 +35,10 @@ class Endpoint:
     `address`, `address6` and `mac_address` are for users, as `ipaddress` values and text; `ipv4`, `ipv6` and `mac`
     are the same in the bytes that the kernel uses.
 
-    `join_info` is the driver's result of the last join. `links` are aliases, private to the endpoint's sandbox, for
-    other endpoints of this network (`{alias: name}`). `interface_name` is the interface's name inside the sandbox, ""
-    if it has none.
+    `join_info` is the driver's result of the last join. `priority` is the gateway priority of that join. `links` are
+    aliases, private to the endpoint's sandbox, for other endpoints of this network (`{alias: name}`).
+    `interface_name` is the interface's name inside the sandbox, "" if it has none. `pool_ids` are the IPAM pools of
+    its addresses, by family (4, 6).
     """
 
     network: Network
@@ -141,7 +142,7 @@ class Endpoint:
 
     @property
     def wants_resolver(self) -> bool:
-        """Whether the sandbox that this endpoint joins gets the embedded resolver because of it."""
+        """Whether a sandbox that this endpoint joins has to run the embedded resolver."""
         return not self.options.disable_resolution and not self.network.is_special
 
     # --- joining and leaving

@@ -29,7 +29,7 @@ class HostsRecord:
 
 
 def build_hosts(profile: Profile, records: Iterable[HostsRecord] = (), *, has_ipv6: bool = True) -> str:
-    """Return the text of the file: the static lines, then `records`.
+    """Return the text of the file: the release's static lines for localhost, then `records`.
 
     `records` are the extra hosts, then the container's own addresses. If `has_ipv6` is False, because the loopback
     device has no ::1, all IPv6 lines are omitted.
@@ -68,8 +68,9 @@ def remove_endpoint(
 ) -> str:
     """Return the file's text without the lines of an endpoint that leaves, which are those with one of `addresses`.
 
-    26.1 instead removes every line that ends in one of `network_names`, the other names on the network. If the
-    container's host name is its short id, which is one of these, its lines for all its networks are removed.
+    26.1 removes other lines: those that end in one of `network_names`, which are all DNS names on the network except
+    the endpoint's first name. A container whose host name is its short id, which is one of these names, thereby loses
+    its lines for all its networks.
     """
     if profile.hosts_cleanup_by_name:
         endings = tuple("\t" + name for name in network_names)

@@ -120,10 +120,10 @@ class LoadBalancerSandbox:
         return found
 
     def add_backend(self, balancer: LoadBalancer, backend: Address) -> None:
-        """Add the task with the address `backend` to a service. The first task creates it (moby `addLBBackend`).
+        """Add the task with the address `backend` to the service of `balancer`, which is created with its first task.
 
         A disabled task gets its weight back only if it is removed and then added. Raises `SystemFault` with moby's
-        message; then nothing is changed.
+        message; then nothing is changed. Source: moby `addLBBackend`.
         """
         service = self._find(balancer)
         if service is None:
@@ -142,7 +142,9 @@ class LoadBalancerSandbox:
             self._set_at = self.namespace.generation
 
     def disable_backend(self, balancer: LoadBalancer, backend: Address) -> None:
-        """Set a task's weight to 0, so that it gets no new connections but keeps established ones.
+        """Set the weight of the task with the address `backend` to 0.
+
+        It gets no new connections but keeps established ones.
 
         Ignore an unknown task.
         """
@@ -151,9 +153,10 @@ class LoadBalancerSandbox:
             self._ipvs.update_destination(service, backend, weight=0, method=self._method)
 
     def remove_backend(self, balancer: LoadBalancer, backend: Address, *, is_last: bool) -> None:
-        """Remove a task and, if `is_last`, the service with its ports, marks and virtual address.
+        """Remove the task with the address `backend` from its service.
 
-        Source: moby `rmLBBackend`. The SNAT rule of the subnet stays.
+        With `is_last`, remove the service, too, with its ports, marks and virtual address. The SNAT rule of the
+        subnet stays. Source: moby `rmLBBackend`.
         """
         service = self._find(balancer)
         if service is not None:

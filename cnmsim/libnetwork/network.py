@@ -51,7 +51,10 @@ _LINK_LOCAL_LENGTH = {4: 16, 6: 64}
 class Network:
     """A network of one controller, created by `Controller.new_network`.
 
-    `options` are the requested options. `scope` is "local", "swarm" or "global".
+    `options` are the requested options. `scope` is "local", "swarm" or "global". `created_ns` is the virtual time of
+    its creation. `driver` is `None` for a network that only holds configuration, `ipam` for any network without
+    addresses. `records` are the DNS records of its endpoints; `balancer` is its load-balancer sandbox on this node.
+    `is_dynamic` marks a network that the swarm's manager pushed to this host.
     """
 
     controller: Controller = field(repr=False)
@@ -270,7 +273,7 @@ class Network:
     def _ipv6_follows_mac(self, options: EndpointOptions) -> bool:
         """Return True if the driver derives the IPv6 address from the MAC address.
 
-        That is so on the default bridge of 26.1, if the prefix is /80 or shorter.
+        Only the default bridge of 26.1 does so, if the IPv6 prefix has at most 80 bits.
         """
         if not self.controller.profile.default_bridge_ipv6_from_mac or options.ipv6 is not None:
             return False

@@ -104,9 +104,10 @@ def scope_of(controller: Controller, driver: Driver, options: NetworkOptions, *,
 
 
 def configured(controller: Controller, name: str, driver: str, options: NetworkOptions) -> NetworkOptions:
-    """Return `options` with the missing values filled in.
+    """Return `options` with missing values filled in from the network that `config_from` names.
 
-    They are copied from the network that `config_from` names, or are the daemon's defaults.
+    Without `config_from`, missing driver options are the daemon's defaults for `driver` (`default-network-opts`),
+    unless `name` is that of a predefined network.
     """
     if options.config_from:
         return _from_configuration(controller, options)

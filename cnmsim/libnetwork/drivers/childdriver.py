@@ -74,7 +74,11 @@ class ChildNetwork(Generic[OptionsT]):
 
 @define(eq=False)
 class ChildDriver(ABC, Generic[OptionsT]):
-    """A driver whose endpoints are child devices of a parent interface of the host. It publishes no ports."""
+    """A driver whose endpoints are child devices of a parent interface of the host. It publishes no ports.
+
+    `log` is called with each log line of the daemon. `dummy_prefix` begins the names of the dummies that it creates
+    as parents.
+    """
 
     machine: Machine
     profile: Profile
@@ -245,7 +249,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
             info.destination_name = endpoint.options.driver_opts.get(ENDPOINT_IFNAME, "")
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Delete the endpoint's device, which libnetwork has moved back to the host before this call."""
+        """Delete the endpoint's device. libnetwork has moved the device back to the host before it calls this."""
         network = self._network(network_id)
         endpoint = self._endpoint(network, endpoint_id)
         device = endpoint.device
@@ -257,8 +261,8 @@ class ChildDriver(ABC, Generic[OptionsT]):
     def _use_gateways(network: ChildNetwork[OptionsT], endpoint: ChildEndpoint, info: JoinInfo) -> None:
         """Store in `info` the gateways of the subnets that contain the endpoint's addresses.
 
-        If such a subnet has no gateway, the endpoint is marked as having a default route for that family all the
-        same.
+        If such a subnet has no gateway, set `force_gateway4` or `force_gateway6` in `info`: the default route is then
+        on-link.
         """
         for family, own, pools in (
             (4, endpoint.ipv4, network.request.ipv4),

@@ -55,7 +55,10 @@ class _JoinedEndpoint:
 
 @define(eq=False)
 class RemoteDriver:
-    """A driver whose calls are sent to a plugin. Created by `connect`."""
+    """A driver whose calls are sent to a plugin. Created by `connect`.
+
+    `checks_gateways` is True if the plugin decides whether a network needs a gateway address (`GwAllocChecker`).
+    """
 
     name: str
     client: PluginClient

@@ -55,7 +55,8 @@ class PoolStatus:
 class _Subnet:
     """An allocated subnet with its addresses and ip-ranges.
 
-    With `auto_release` the subnet is released when its last ip-range is.
+    With `auto_release` the subnet is released when its last ip-range is. `cursor` is the ordinal at which the serial
+    search for a free address continues.
     """
 
     prefix: Prefix
@@ -137,8 +138,9 @@ class Ipam:
     ) -> Pool:
         """Allocate the subnet `pool`, or its ip-range `sub_pool`; without `pool`, a subnet of the default pools.
 
-        A subnet of the default pools overlaps nothing in `exclude`; a requested one is not compared with it. Raises
-        `PoolOverlap`, `PoolsExhausted` or, for invalid text, `SystemFault`.
+        `space` is one of the names in `default_spaces`. With `v6` a default pool of IPv6 is used. A subnet of the
+        default pools overlaps nothing in `exclude`; a requested one is not compared with it. `options` have no
+        effect. Raises `PoolOverlap`, `PoolsExhausted` or, for invalid text, `SystemFault`.
         """
         del options  # it has no options
         address_space = self._space(space)

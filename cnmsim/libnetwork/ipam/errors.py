@@ -62,7 +62,7 @@ def unknown_pool() -> InvalidParameter:
 
 
 def bad_pool_request(space: str, pool: str, sub_pool: str, cause: str) -> SystemFault:
-    """Return the error for a pool request that cannot be parsed."""
+    """Return the error for a pool request that cannot be parsed, for the reason `cause`."""
     return SystemFault(
         f'failed to parse pool request for address space "{space}" pool "{pool}" subpool "{sub_pool}": {cause}'
     )

@@ -81,11 +81,10 @@ def ula_pool(engine_id: str) -> PoolBase:
 def configured_pools(
     profile: Profile, pools: Iterable[PoolBase], engine_id: str, *, defaults: Sequence[PoolBase] = LOCAL_POOLS
 ) -> tuple[PoolBase, ...]:
-    """Return the configured pools `pools`, or `defaults` if there are none.
+    """Return the address pools from which default subnets are taken: `pools` or, if that is empty, `defaults`.
 
-    An IPv6 pool derived from `engine_id` is added if there is none.
-
-    Raises `InvalidParameter` if an entry cannot be divided into subnets of its size.
+    If none of them is an IPv6 pool, one derived from `engine_id` is added, in releases that do so. Raises
+    `InvalidParameter` if an entry cannot be divided into subnets of its size.
     """
     chosen = tuple(pools) or tuple(defaults)
     for index, pool in enumerate(chosen):

@@ -67,9 +67,10 @@ class RemoteIpam:
 
     @contextmanager
     def restoring(self, pools: Mapping[str, Prefix]) -> Iterator[None]:
-        """Context manager: inside it, treat `pools` (by id) and their addresses as allocated, to restore a network.
+        """Context manager for restoring a network, whose `pools` (id to prefix) and addresses are allocated already.
 
-        If the plugin requires a replay, it gets the requests again; errors are logged (moby `reservePools`).
+        Requests for these inside the block do not reach the plugin, unless it requires a replay; then errors are only
+        logged (moby `reservePools`).
         """
         self._restored = dict(pools)
         try:
@@ -120,10 +121,11 @@ class RemoteIpam:
         exclude: Iterable[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Request a pool from the plugin. If the plugin chooses it, it must overlap nothing in `exclude`.
+        """Request the pool `pool` from the plugin or, if it is "", one that the plugin chooses.
 
-        While the plugin returns pools that overlap, further pools are requested. The overlapping ones are released
-        only at the end, so that the plugin does not return them again.
+        A chosen pool must overlap nothing in `exclude`: as long as the plugin returns one that does, the request is
+        repeated. The rejected pools are released only at the end, so that the plugin does not return them again; if
+        it does all the same, raises `SystemFault`.
         """
         known = next(
             (restored_id for restored_id, prefix in (self._restored or {}).items() if str(prefix) == pool), None

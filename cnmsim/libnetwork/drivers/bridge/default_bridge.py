@@ -18,9 +18,10 @@ from cnmsim.libnetwork.profile import Profile
 
 
 def default_bridge_options(config: DaemonConfig, profile: Profile, root: NetworkNamespace) -> NetworkOptions:
-    """Return the options of the network `bridge`. `root` is the host's namespace, in which docker0 may exist already.
+    """Return the options of the network `bridge` that follow from the daemon's options `config`.
 
-    Raises `InvalidParameter` if the release requires an IPv6 subnet and none is configured.
+    `root` is the host's namespace, in which docker0 may exist already. Raises `InvalidParameter` if the release
+    requires an IPv6 subnet and none is configured.
     """
     name = config.bridge or labels.DEFAULT_BRIDGE_NAME
     masquerade = config.ip_masq and config.iptables

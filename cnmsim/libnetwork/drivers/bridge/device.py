@@ -68,8 +68,9 @@ def set_up_bridge(
 ) -> tuple[Bridge, bool]:
     """Create a network's bridge device, or reuse an existing one, and assign its addresses. The device stays down.
 
-    Return the device, and True if this call created it. Callbacks on `undo` revert all changes. Raises `SystemFault`
-    or `Forbidden` with the driver's message.
+    The addresses are the gateways of the pools `ipv4` and `ipv6`, of which one may be `None`. `hairpin` sets the
+    sysctl route_localnet on it, for DNAT of connections to 127.0.0.1. Return the device, and True if this call
+    created it. Callbacks on `undo` revert all changes. Raises `SystemFault` or `Forbidden` with the driver's message.
     """
     name = options.bridge_name
     bridge, is_new = _find_or_make(host, options, profile, random, undo)
@@ -174,8 +175,9 @@ def _remove_if_there(device: Veth) -> None:
 
 
 def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
-    """Attach a veth pair's host end to the bridge of this name, and set it up.
+    """Attach `device`, the host end of a veth pair, to the bridge, and set the device up.
 
+    The bridge is looked up by the name of `bridge` in the device's namespace. `hairpin` sets the port's hairpin mode.
     Raises `SystemFault` if the bridge has no free port number or does not exist.
     """
     assert device.namespace is not None

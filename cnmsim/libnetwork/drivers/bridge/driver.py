@@ -124,12 +124,10 @@ class BridgeDriver:
     # --- networks
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Return a pair of flags (IPv4, IPv6).
+        """Return a pair of flags (IPv4, IPv6). True: allocate a gateway address only if the user requested one.
 
-        True: the network gets a gateway address only if the user requested one.
-
-        In releases with `drivers_skip_gateway` that is so in gateway mode `isolated`, and for IPv4 on internal
-        networks whose bridge has no IPv4 address.
+        A flag is True in gateway mode `isolated`, and the IPv4 flag also on internal networks whose bridge has no
+        IPv4 address. Releases without `drivers_skip_gateway` always return False.
         """
         if not self.profile.drivers_skip_gateway:
             return False, False
@@ -179,7 +177,10 @@ class BridgeDriver:
         self._networks[request.id] = NetworkState(request, options, ipv4, ipv6, facts, bridge, is_new, rule_sets)
 
     def _filter_bridged_frames(self, options: BridgeOptions, *, has_ipv6: bool) -> None:
-        """Set the sysctls that pass bridged frames to iptables, if the network's rules need that."""
+        """Set the sysctl that passes bridged frames to iptables, if the network's rules need that.
+
+        With `has_ipv6` set the one for ip6tables, too.
+        """
         if not options.icc or (self.hairpin and self.profile.br_netfilter_without_proxy):
             for family, key in ((4, "bridge-nf-call-iptables"), (6, "bridge-nf-call-ip6tables")):
                 if self.firewall_enabled(family) and (family == 4 or has_ipv6):
@@ -341,10 +342,11 @@ class BridgeDriver:
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Publish the ports that this endpoint has to publish now, and unpublish all its others.
+        """Publish the sandbox's ports on this endpoint, for the address families of which it is the gateway.
 
-        This depends on whether the endpoint is the sandbox's IPv4 gateway (`gateway4` is its id) or its IPv6 gateway
-        (`gateway6`).
+        Ports that were published for other families are unpublished. `gateway4` and `gateway6` are the ids of the
+        sandbox's IPv4 and IPv6 gateway endpoints, "" for none. In gateway mode `routed` an endpoint may publish ports
+        without being a gateway (see `MappingKinds`).
         """
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)
@@ -433,8 +435,8 @@ def _fits_mac(info: IpamInfo | None) -> bool:
 def _is_affected(connection: Connection, addresses: set[Address], udp_ports: set[int]) -> bool:
     """Return True if a tracked connection has to be flushed from conntrack after ports were published.
 
-    That is so if its source or destination is in `addresses`, before or after NAT, or if it is UDP to one of
-    `udp_ports`.
+    A connection is flushed if its source or destination, before or after NAT, is in `addresses`, or if it is a UDP
+    connection to one of `udp_ports`.
     """
     protocol, src, dst, _, dport = connection.original
     if addresses & {src, dst, connection.reply[1], connection.reply[2]}:

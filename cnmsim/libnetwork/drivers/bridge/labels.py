@@ -52,7 +52,13 @@ class GatewayMode(Enum):
 
 @frozen
 class BridgeOptions:
-    """The parsed driver options of one bridge network. `mtu` 0 means the kernel's default."""
+    """The parsed driver options of one bridge network.
+
+    `mode4` and `mode6` are the gateway modes. `inhibit_ipv4` leaves the bridge without an IPv4 address.
+    `binding_address` is the host address of published ports that name none. `host_ipv4` and `host_ipv6` replace
+    masquerading by SNAT to that address. From `trusted_interfaces` packets to container addresses are accepted
+    directly. `mtu` 0 means the kernel's default.
+    """
 
     #: "" for docker0, if a network with the option `default_bridge` has no other name.
     bridge_name: str

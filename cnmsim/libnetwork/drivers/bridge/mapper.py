@@ -31,7 +31,8 @@ _MAX_TRIES = 10
 class Mapping:
     """One published port.
 
-    `binding` contains the allocated host port. The object also holds what `release` has to release.
+    `binding` contains the allocated host port; `kind` is the `MappingKinds` attribute that it belongs to, e.g.
+    "ipv4". The object also holds what `release` has to release.
     """
 
     binding: PortBinding

@@ -55,7 +55,12 @@ class RuleOp:
 
 @frozen
 class NetworkFacts:
-    """The properties of a bridge network that its rules depend on. `hairpin` is set if there is no userland proxy."""
+    """The properties of a bridge network that its rules depend on.
+
+    `hairpin` is set if there is no userland proxy. `ipv4` and `ipv6` are the subnets. `allow_direct_routing` leaves
+    out the rules that drop packets from other hosts to container addresses; `no_raw` leaves out all rules of the
+    table raw.
+    """
 
     options: BridgeOptions
     internal: bool
@@ -139,7 +144,10 @@ def nat_jumps(family: int, *, hairpin: bool) -> list[RuleOp]:
 
 
 def lasting_program(profile: Profile, facts: NetworkFacts, family: int) -> list[RuleOp]:
-    """Return the rules that are installed with a network and stay when it is deleted: 26.1's jumps to nat DOCKER."""
+    """Return the operations for rules that stay when their network is deleted: in 26.1, the jumps to DOCKER in nat.
+
+    In later releases there are none.
+    """
     if profile.nat_jumps_at_start or facts.internal or facts.prefix(family) is None:
         return []
     return nat_jumps(family, hairpin=facts.hairpin)
@@ -163,9 +171,9 @@ def _source_nat(options: BridgeOptions, family: int) -> str:
 
 
 def _nat_rules(profile_returns: bool, facts: NetworkFacts, prefix: Prefix) -> Iterator[RuleOp]:
-    """Yield the NAT rules of a network.
+    """Yield the NAT rules of a network with the subnet `prefix`.
 
-    Without `profile_returns` the rule that exempts packets from the bridge from DNAT is left out.
+    With `profile_returns`, one of them exempts packets from the network's bridge from DNAT.
     """
     options, bridge, family = facts.options, facts.bridge, prefix.family
     nat = _source_nat(options, family)

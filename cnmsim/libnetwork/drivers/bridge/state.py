@@ -22,7 +22,10 @@ DEFAULT_GATEWAY6 = "DefaultGatewayIPv6"
 
 @define(eq=False)
 class EndpointState:
-    """The state of an endpoint: its veth pair, its rules and its published ports."""
+    """The state of an endpoint: its veth pair, its rules and its published ports.
+
+    `outside` is the host's end of the veth pair, `inside` the container's end; both are `None` until it is created.
+    """
 
     id: str
     mac: Mac
@@ -45,7 +48,10 @@ class EndpointState:
 
 @define(eq=False)
 class NetworkState:
-    """The state of a network: its options, its device and its rules."""
+    """The state of a network: its options, its device and its rules.
+
+    `made_bridge` is True if the driver created the bridge device, which is then deleted with the network.
+    """
 
     request: NetworkRequest
     options: BridgeOptions

@@ -127,9 +127,8 @@ class Encryption:
     def update_keys(self, new: Key | None, primary: Key | None, pruned: Key | None) -> None:
         """Rotate the keys towards every peer: add the key `new`, use `primary` to encrypt, and remove `pruned`.
 
-        An argument that is `None` skips its step.
-
-        Raises `InvalidParameter` if the arguments do not match the present keys; the new key is added all the same.
+        An argument that is `None` skips its step. Raises `InvalidParameter` if `primary` or `pruned` is not among the
+        present keys, or if they are the same key; `new` is added even then.
         """
         if new is not None:
             self.keys.append(new)
@@ -170,7 +169,7 @@ class Encryption:
     def secure(self, remote: Address) -> None:
         """Set up IPsec states and a policy between this host and the tunnel endpoint `remote`, if they are missing.
 
-        Each call counts as one use of them, which `release` ends.
+        Each call adds one use of these states; `release` ends one.
         """
         if not self.keys:
             self.log("encryption key is not present")

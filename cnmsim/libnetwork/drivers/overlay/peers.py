@@ -119,10 +119,7 @@ class PeerDatabase(ABC):
 
 @define(eq=False)
 class PeersByPair(PeerDatabase):
-    """A peer database whose key is the pair of address and MAC address (26.1, 28.5).
-
-    It records which entries were written to the kernel.
-    """
+    """A peer database whose key is the pair of address and MAC address (26.1, 28.5)."""
 
     POOLS: ClassVar[tuple[str, str]] = "peers by pair", "written peers"
     INIT_FAILURE: ClassVar[str] = "Peer operation failed"
@@ -149,9 +146,9 @@ class PeersByPair(PeerDatabase):
         self._programmed.add(peer.vtep, peer.mac)
 
     def delete(self, peer: Peer) -> None:
-        """Delete a peer. The neighbour entry of its address is removed from the kernel.
+        """Delete a peer. Remove the neighbour entry of its address from the kernel.
 
-        That is so even if another peer with the same address wrote the entry last.
+        The entry is removed even if another peer with the same address wrote it last.
         """
         self._peers.discard((peer.address, peer.mac), peer)
         self._try(self._withdraw, peer, "Peer operation failed")
