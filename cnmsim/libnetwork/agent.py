@@ -389,8 +389,7 @@ def _last_pair(keys: Sequence[EncryptionKey]) -> tuple[bytes, int] | None:
 
 
 def check_keys(keys: Sequence[EncryptionKey]) -> None:
-    """Raise `SystemFault`, with moby's message, for an unknown subsystem or a number of keys for one that is not three.
-    """
+    """Raise `SystemFault`, with moby's message, for an unknown subsystem, or one that has keys but not three."""
     counts: dict[str, int] = {}
     for key in keys:
         if key.subsystem not in {GOSSIP, IPSEC}:

@@ -90,11 +90,11 @@ class NetworkIpam:
         skip_gateway: tuple[bool, bool],
         excluded: dict[int, list[Prefix]],
     ) -> None:
-        """Allocate every pool, gateway and auxiliary address. If one of them is refused, release all.
+        """Allocate every pool, gateway and auxiliary address that `configs` requests.
 
         `skip_gateway` is a pair of flags (IPv4, IPv6); True means that a gateway is allocated only if one was
         requested. `excluded` contains, by family (4, 6), the prefixes that an automatically chosen subnet must not
-        overlap.
+        overlap. If an allocation fails, releases the others and raises its `EngineError`.
         """
         with ExitStack() as undo:
             undo.callback(self.release)
@@ -160,7 +160,7 @@ class NetworkIpam:
     def is_replayed(self) -> bool:
         """Whether a daemon requests its networks' pools again when it starts.
 
-        If the IPAM driver is a plugin, that is so only if the plugin requires it.
+        False only for an IPAM plugin that does not require a replay.
         """
         return bool(getattr(self.allocator, "requires_replay", True))
 

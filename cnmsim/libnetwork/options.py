@@ -202,7 +202,9 @@ class TransportPort:
 class EndpointOptions:
     """The options of a new endpoint: requested addresses, names, and the ports of its container.
 
-    With `omits_ports` the request to a network plugin contains no port options at all, not even empty ones.
+    `disable_resolution` means that the endpoint does not make its sandbox run the embedded resolver.
+    `is_load_balancer` marks the endpoint of a load-balancer sandbox. With `omits_ports` the request to a network
+    plugin contains no port options at all, not even empty ones.
     """
 
     ipv4: Address | None = field(default=None, converter=to_optional_address)

@@ -28,7 +28,11 @@ _IPV6_METRIC = 1024
 
 @define(eq=False)
 class NamespaceInterface:
-    """One interface of a sandbox. `source_name` is the name that the driver gave its device."""
+    """One interface of a sandbox.
+
+    `source_name` is the name that the driver gave its device. `routes` are the routes that were added with it.
+    `announcements` are the timers of its later gratuitous ARPs.
+    """
 
     device: Device
     source_name: str

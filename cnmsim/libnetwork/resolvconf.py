@@ -68,7 +68,11 @@ class Upstream:
 
 @define
 class HostResolvConf:
-    """A parsed resolv.conf. `other` are the lines with other directives, which are copied unchanged."""
+    """A parsed resolv.conf.
+
+    `other` are the lines with other directives, which are copied unchanged. `invalid` are the texts after
+    `nameserver` that are no addresses.
+    """
 
     nameservers: list[Nameserver] = field(factory=list)
     search: list[str] = field(factory=list)
@@ -148,7 +152,7 @@ def build_resolv_conf(
     dns_opts: Sequence[str] = (),
     has_ipv6: bool = False,
 ) -> ResolvConf:
-    """Build a container's file from the host's text `host_text`, which was read from `path`.
+    """Build a container's file for the purpose `mode` from the host's text `host_text`, which was read from `path`.
 
     `dns`, `dns_search` and `dns_opts` replace the values of the host's file if they are not empty; a `dns_search` of
     "." means no search domains. `has_ipv6`: the container has IPv6. Raises `ValueError` if an entry of `dns` is not
@@ -208,10 +212,11 @@ def _keep_reachable(conf: HostResolvConf, has_ipv6: bool) -> str:
 def _displace_servers(
     profile: Profile, conf: HostResolvConf, *, overridden: bool, has_ipv6: bool
 ) -> tuple[tuple[Upstream, ...], str]:
-    """Replace the servers in `conf` by the embedded resolver.
+    """Replace the servers in `conf` by the embedded resolver's address.
 
-    Return the upstream servers of the resolver, and a comment for the file: a warning if no server was configured,
-    otherwise "".
+    `overridden` is True if the user configured the servers (`--dns`); they are then queried from the container's
+    namespace. Return the upstream servers of the resolver, and a comment for the file: a warning if no server was
+    configured, otherwise "".
     """
     servers = conf.nameservers
     conf.nameservers = [Nameserver(INTERNAL_SERVER)]

@@ -421,7 +421,7 @@ class Sandbox(Place):
     def disable_service(self) -> None:
         """Disable each endpoint in its service's load balancers.
 
-        It gets no new connections, but keeps established ones.
+        The endpoints get no new connections, but keep established ones.
         """
         for endpoint in self.endpoints:
             if not endpoint.is_service_enabled:

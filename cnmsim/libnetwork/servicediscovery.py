@@ -245,9 +245,10 @@ def _remove_container_records(network: Network, endpoint_id: str, record: Endpoi
 def _count_aliases(
     network: Network | None, binding: ServiceOnNetwork, before: tuple[str, ...], aliases: tuple[str, ...]
 ) -> None:
-    """Replace one backend's aliases `before` by `aliases`, and update the aliases of the virtual address.
+    """Replace one backend's aliases `before` by `aliases`, and update the names of the service's virtual address.
 
-    The backends that have an alias are counted. The alias resolves to the virtual address while its count is not 0.
+    `binding` counts for each alias how many backends have it. While that is not 0, the alias resolves to the virtual
+    address. If `network` is `None`, because it was deleted, only the counts are changed.
     """
     vip = binding.virtual_ip
     if vip is None:

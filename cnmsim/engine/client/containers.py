@@ -55,15 +55,12 @@ class CommandOutput:
 
     @property
     def output(self) -> str:
-        """The output. The name is an alias, so that code can treat the result like the result of a host's `exec`."""
+        """The same as `text`, under the name that it has in the result of a host's `exec`."""
         return self.text
 
     @property
     def status(self) -> int:
-        """The exit status.
-
-        The name is an alias, so that code can treat the result like the result of a host's `exec`.
-        """
+        """The same as `exit_code`, under the name that it has in the result of a host's `exec`."""
         return self.exit_code
 
     def __str__(self) -> str:

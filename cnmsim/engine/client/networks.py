@@ -32,7 +32,7 @@ class Network(Model):
 
     @property
     def name(self) -> str:
-        """The name."""
+        """The network's name."""
         return str(self.attrs["Name"])
 
     @property

@@ -39,7 +39,7 @@ class SecretOrConfig(Model, ABC):
 
     @property
     def name(self) -> str:
-        """The name."""
+        """The name of the secret or config."""
         return str(self.attrs["Spec"]["Name"])
 
     def remove(self) -> bool:

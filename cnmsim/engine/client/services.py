@@ -54,7 +54,7 @@ class Service(Model):
 
     @property
     def name(self) -> str:
-        """The name."""
+        """The service's name."""
         return str(self.attrs["Spec"]["Name"])
 
     @property
@@ -187,7 +187,7 @@ class ServiceCollection:
         return Service(self._engine, view["ID"])
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Service]:
-        """Return the services."""
+        """Return the services that pass the filters."""
         views = self._engine.complete(self._engine.rest.services.list(query_of(filters=filters_of(filters))))
         return [Service(self._engine, view["ID"]) for view in views]
 

@@ -87,9 +87,9 @@ def log_lines(reading: LogReading) -> Stream[bytes]:
 
 
 def type_input(execution: Exec, stdin: bool | bytes) -> None:
-    """Write the input of a command and close its stdin; with False or b"" do nothing.
+    """Write `stdin` to a command's standard input and close it. True closes it without input.
 
-    True closes stdin without input.
+    With False or b"" do nothing: the input stays open.
     """
     if stdin:
         execution.streams.type(stdin if isinstance(stdin, bytes) else b"")
@@ -101,8 +101,9 @@ def exec_output(
 ) -> Stream[Any]:
     """Start the exec with the id `identity`, and return an iterator over what it prints.
 
-    `wanted` are the names of the streams to return ("stdout", "stderr"). With `demux` each item is a pair (stdout,
-    stderr), of which one is `None`, else bytes.
+    `wanted` are the names of the streams to return ("stdout", "stderr"). `tty` is True if the exec has a terminal.
+    `stdin` is as in `type_input`. With `demux` each item is a pair (stdout, stderr), of which one is `None`, else
+    bytes.
     """
     ended: list[bool] = []
     output: Stream[Any] = Stream(engine.clock, lambda: bool(ended))

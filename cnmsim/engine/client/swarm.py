@@ -199,7 +199,7 @@ class Node(Model):
 
     @property
     def hostname(self) -> str:
-        """The host name."""
+        """The host name of the node's machine."""
         return str(self.attrs["Description"].get("Hostname", ""))
 
     @property
@@ -237,6 +237,6 @@ class NodeCollection:
         return Node(self._engine, view["ID"])
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Node]:
-        """Return the nodes."""
+        """Return the nodes that pass the filters."""
         views = self._engine.complete(self._engine.rest.nodes.list(query_of(filters=filters_of(filters))))
         return [Node(self._engine, view["ID"]) for view in views]

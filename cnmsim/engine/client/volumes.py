@@ -24,7 +24,7 @@ class Volume(Model):
 
     @property
     def name(self) -> str:
-        """The name."""
+        """The volume's name."""
         return self.id
 
     @property

@@ -36,7 +36,10 @@ class _Attachment:
 
 @define(eq=False)
 class Attachers:
-    """The attachments of one engine's containers to swarm networks, by network (name or id) and container id."""
+    """The attachments of one engine's containers to swarm networks, by network (name or id) and container id.
+
+    `ask` calls a method of a manager.
+    """
 
     context: EngineContext = field(repr=False)
     ask: Ask = field(repr=False)
@@ -94,7 +97,10 @@ class Attachers:
             known.attached.set_result(attachment)
 
     async def left(self, names: tuple[str, ...], container_id: str, task_id: str) -> None:
-        """Wait until a container leaves a network (by name or id), then ask a manager to release the attachment."""
+        """Wait until a container leaves a network, then ask a manager to release the attachment `task_id`.
+
+        `names` are the network's name and id, of which the container may have used either to attach.
+        """
         known = next(
             (self._known[(name, container_id)] for name in names if (name, container_id) in self._known), None
         )

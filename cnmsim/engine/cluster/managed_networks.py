@@ -47,7 +47,7 @@ class ManagedNetworks:
         self._changed.notify()
 
     async def wait_for_addresses(self, networks: tuple[SwarmNetwork, ...]) -> None:
-        """Wait until this node has an address on each of the networks that is an overlay.
+        """Wait until this node has an address on each overlay network in `networks`.
 
         Raises `SystemFault` if that takes too long.
         """

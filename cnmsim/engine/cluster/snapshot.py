@@ -44,10 +44,10 @@ def save_member(engine: Engine, raft_logs: RaftLogs) -> MemberDisk | None:
 
 
 def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> None:
-    """Restore the swarm node of a daemon whose containers were restored before. Starting it is left to its `resume`.
+    """Restore the swarm node of a daemon whose containers were restored before.
 
-    `stores` are the saved stores of managers. Raises an `EngineError` if the daemon may no longer be in a swarm,
-    `ValueError` for state that cannot have been saved.
+    The node is not started; its `resume` does that. `stores` are the saved stores of managers. Raises an
+    `EngineError` if the daemon may no longer be in a swarm, `ValueError` for state that cannot have been saved.
     """
     engine.cluster.refuse_incompatible()
     known = disk.addresses

@@ -30,8 +30,8 @@ _GO_BITS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 <
 def _locate(container: Container, path: str) -> tuple[str, Inode]:
     """Return the canonical path and the inode of a path in a container.
 
-    A symbolic link in the last place is followed only if the path ends in `/` or `/.`. Raises `NotFound` or
-    `SystemFault`.
+    If the path's last component is a symbolic link, it is followed only if the path ends in `/` or `/.`. Raises
+    `NotFound` or `SystemFault`.
     """
     clean = canonical(path)
     files = container.files

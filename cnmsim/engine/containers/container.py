@@ -140,9 +140,9 @@ class Mount:
 
 
 def _note_change(container: Container, _attribute: Any, value: object) -> object:
-    """Record that the container has changed, if changes are recorded.
+    """Record that a container has changed, if changes are recorded. attrs calls this when an attribute is set.
 
-    Return `value`. attrs calls it for each attribute.
+    Return `value`, the attribute's new value.
     """
     if container.changed_ids is not None:
         container.changed_ids[container.id] = None
@@ -151,7 +151,13 @@ def _note_change(container: Container, _attribute: Any, value: object) -> object
 
 @define(eq=False, on_setattr=_note_change)
 class Container:
-    """One container of an engine. `name` has no leading slash; `config` and `host_config` are the API's objects."""
+    """One container of an engine.
+
+    `name` has no leading slash; `config` and `host_config` are the API's objects. `error` is the text of a failed
+    start. `was_stopped` is True if a user stopped or killed the container. `sandbox_key` is the path of the file of
+    its network namespace. `process` is its first process, `None` while it does not run. `is_managed` marks the
+    container of a swarm's task.
+    """
 
     id: str
     name: str

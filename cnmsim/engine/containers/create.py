@@ -214,8 +214,8 @@ def _adapt_mac_address(context: EngineContext, request: CreateRequest, api: ApiV
 def _adapt_sysctls(request: CreateRequest, api: ApiVersion) -> list[str]:
     """Move sysctls of the interface eth0 from the HostConfig to the endpoint of the network mode. Return warnings.
 
-    Clients before API 1.48 could set them there, although the interface gets its name only at the start. Raises
-    `SystemFault` for another interface, and for a later API version.
+    Only clients before API 1.48 may set such sysctls in the HostConfig. Raises `SystemFault` for later ones, and for
+    another interface than eth0.
     """
     mode, sysctls = request.host_config["NetworkMode"], request.host_config.get("Sysctls") or {}
     if mode in {"host", "none"} or mode.startswith("container:"):
@@ -300,7 +300,8 @@ def _insert_after(mapping: dict[str, Any], key: str, new_key: str, value: Any) -
 def _merge_image(config: dict[str, Any], image: Image) -> None:
     """Complete a container's `config` in place with the image's command, environment, labels and so on.
 
-    Raises `InvalidParameter` if neither has a command.
+    `is_slim` selects the release's error text. Raises `InvalidParameter` if neither the container nor the image has a
+    command.
     """
     of_image = image.config(is_slim=False)
     if config["Entrypoint"] is None:

@@ -23,7 +23,8 @@ def process_environment(
 ) -> dict[str, str]:
     """Return the environment of a process: the daemon's variables, those of legacy links, then `entries`.
 
-    Later ones replace earlier ones. An entry is `NAME=value`, or `NAME` to unset a variable.
+    Later ones replace earlier ones. An entry is `NAME=value`, or `NAME` to unset a variable. HOME is by default the
+    home directory of `user`; `has_terminal` adds TERM.
     """
     own = [_PATH, f"HOSTNAME={container.hostname}"]
     if has_terminal:

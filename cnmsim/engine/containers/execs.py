@@ -80,8 +80,7 @@ def start_exec(context: EngineContext, execution: Exec) -> None:
     """Start an exec. Its output goes to the listeners of its streams.
 
     Raises `Conflict` if it was started before or its container does not run, `InvalidParameter` for a command that
-    cannot be executed, and
-    `SystemFault` for an unknown user; in the latter two cases the exec gets an exit code.
+    cannot be executed, and `SystemFault` for an unknown user; in the latter two cases the exec gets an exit code.
     """
     container = execution.container
     if execution.has_run:

@@ -18,8 +18,9 @@ _KEPT_RESULTS = 5
 class Health:
     """The result of a container's health checks so far.
 
-    `status` is "starting", "healthy" or "unhealthy"; `results` are the last checks as the API prints them. `watchers`
-    are called once, at the next change of `status`. `stop_monitor` is the function that ends the checks.
+    `status` is "starting", "healthy" or "unhealthy"; `results` are the last checks as the API prints them.
+    `failing_streak` is the number of failed checks since the last passed one. `watchers` are called once, at the next
+    change of `status`. `stop_monitor` is the function that ends the checks.
     """
 
     stop_monitor: Callable[[], None] = field(repr=False)

@@ -112,7 +112,8 @@ class HealthMonitor:
     def _assume(self, began_ns: int, why: str) -> None:
         """Record a result for a check that the simulation cannot decide, for the reason `why`.
 
-        It counts as passed, or as failed if the lab is strict.
+        `began_ns` is the virtual time at which the check began. The check counts as passed, or as failed if the lab
+        is strict.
         """
         is_strict = self._context.images.catalogue.is_strict
         self.health.undecided = why

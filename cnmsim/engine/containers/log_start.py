@@ -64,9 +64,9 @@ async def connect_log(context: EngineContext, container: Container) -> None:
 
 
 def open_log(context: EngineContext, container: Container) -> None:
-    """Connect a container's log to a new logging driver, and make the driver's files visible on the host.
+    """Connect a container's log to a new logging driver.
 
-    They appear in the container's directory.
+    The driver's files appear in the container's directory on the host.
     """
     driver = create_driver(context, container)
     container.log.open(driver)

@@ -216,7 +216,10 @@ def cpu_usage_ns(container: Container, before_ns: int = 0) -> int:
 
 
 def split_cpu(used: int) -> tuple[int, int]:
-    """Divide a processor time into the parts that programs and the kernel have used. Return both."""
+    """Divide the processor time `used` into the parts of programs and of the kernel.
+
+    Return both, in the same unit.
+    """
     return used - used // 4, used // 4
 
 

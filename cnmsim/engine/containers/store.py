@@ -170,9 +170,6 @@ class ContainerStore:
         ]
 
     def names_of(self, container: Container) -> list[str]:
-        """Return the names of a container that `docker ps --no-trunc` prints, sorted.
-
-        Its own name and its link names.
-        """
+        """Return a container's own name and its link names, sorted, as `docker ps --no-trunc` prints them."""
         linked = [f"/{parent.name}/{alias}" for alias, parent in self.parents(container)]
         return sorted([f"/{container.name}", *linked])

@@ -89,7 +89,8 @@ class StandardStreams:
     """The standard input, output and error streams of one process.
 
     `has_stdin` keeps stdin open for input; without it the process reads end of file at once. With `is_terminal` the
-    three streams are one terminal. `ended` is a future of the exit status.
+    three streams are one terminal; `on_interrupt` is called when the user types Ctrl-C there. `ended` is a future of
+    the exit status.
     """
 
     clock: Clock

@@ -90,7 +90,7 @@ class EngineChanges:
     def sweep(self) -> None:
         """Mark as possibly changed all containers with new log lines, and a few others, in turn.
 
-        The latter are checked because programs can change a container's files without an event.
+        The others are checked because programs can change a container's files without an event.
         """
         store = self.engine.store
         for container in store:

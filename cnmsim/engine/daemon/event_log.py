@@ -55,7 +55,7 @@ class LoggedEvent:
 
 @define
 class EventLog:
-    """The events of one engine, latest last."""
+    """The events of one engine. `past` holds the last ones, oldest first."""
 
     clock: Clock
     past: deque[LoggedEvent] = field(factory=lambda: deque(maxlen=_REMEMBERED), init=False)

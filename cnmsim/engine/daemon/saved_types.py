@@ -81,7 +81,9 @@ class SavedNetwork:
 class SavedContainer:
     """A saved container. `config` and `host_config` are the API's objects.
 
-    `files` is the container's layer in state files before version 3.
+    `ran` is True if the container is to be started when the state is restored. `log` has (time in ns, stream, text)
+    for each line. `layer` holds the files that differ from the image, as `save_tree` returns them, `removed` the
+    paths that were removed. `files` is the container's layer in state files before version 3.
     """
 
     id: str

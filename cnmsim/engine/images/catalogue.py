@@ -25,9 +25,9 @@ _ALPINE_RELEASE = 'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.22.1\nPRETTY_NAM
 
 @frozen
 class ImageMeaning:
-    """What the simulator needs to know of an image, mostly its configuration.
+    """An image's configuration, and what the simulator knows of the image's programs.
 
-    Examples are `command` (the Cmd), `entrypoint`, and the `exposed` ports as `5432/tcp`.
+    `command` is the Cmd; `exposed` are ports such as `5432/tcp`. `size` is in bytes.
     """
 
     command: tuple[str, ...] = ("sh",)

@@ -388,7 +388,10 @@ class ImageStore:
         }
 
     def inspect(self, image: Image, *, engine_version: str, is_slim: bool) -> dict[str, Any]:
-        """Return an image as `docker image inspect` prints it."""
+        """Return an image as `docker image inspect` prints it.
+
+        `engine_version` is the value of the field DockerVersion; `is_slim` omits empty fields, as later releases do.
+        """
         legacy: dict[str, Any] = {} if is_slim else {"Parent": ""}
         made_by: dict[str, Any] = {} if is_slim else {"DockerVersion": engine_version}
         return {
@@ -411,7 +414,10 @@ class ImageStore:
         }
 
     def history(self, image: Image) -> Objects:
-        """Return the steps in which the image was built, in the format of `docker history`. There is only one."""
+        """Return the steps in which the image was built, in the format of `docker history`.
+
+        Every image has one step.
+        """
         return [
             {
                 "Comment": "",

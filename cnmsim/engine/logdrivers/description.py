@@ -1,4 +1,4 @@
-"""What a logging driver is told about its container: tags and extra attributes.
+"""The data about a container that its logging driver adds to messages: tags and extra attributes.
 
 Source: moby `daemon/logger/loginfo.go`, `daemon/logger/loggerutils/log_tag.go`, `daemon/logger/templates`.
 """

@@ -291,7 +291,7 @@ class ContainerApi:
     def resize(self, id_: str, query: Query = NO_QUERY) -> None:
         """Set the size of a container's terminal (POST /containers/{id}/resize).
 
-        Only logs an event, because no simulated program uses the size.
+        This only logs an event, because no simulated program uses the size.
         """
         check_terminal_size(query, self.context.profile.invalid_size_text)
         container = self.find(id_)

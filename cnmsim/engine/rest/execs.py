@@ -59,7 +59,7 @@ class ExecApi:
     def resize(self, id_: str, query: Query = NO_QUERY) -> None:
         """Set the size of an exec's terminal (POST /exec/{id}/resize).
 
-        Only validates the parameters, because no simulated program uses the size.
+        This only validates the parameters, because no simulated program uses the size.
         """
         check_terminal_size(query, self.context.profile.invalid_size_text)
         find_exec(self.context, id_)

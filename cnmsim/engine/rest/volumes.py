@@ -52,10 +52,7 @@ class VolumeApi:
             return self.context.volumes.get(name).view()
 
     def update(self, name: str, query: Query = NO_QUERY) -> None:
-        """Refuse to change a volume (PUT /volumes/{name}).
-
-        Only cluster volumes can be changed, and there are none.
-        """
+        """Raise an `EngineError`: only cluster volumes can be changed, and there are none (PUT /volumes/{name})."""
         if not self._get_cluster().is_manager:
             raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
         version_of(query, "volume")

@@ -308,8 +308,5 @@ def _address(server: ServerProgram | None, arguments: Sequence[str]) -> str:
 
 
 def _bound(host: str) -> str:
-    """Return the address to bind for a HOST argument.
-
-    It is a loopback address for a loopback host, else "" (all addresses).
-    """
+    """Return the address to bind for a HOST argument: a loopback address for a loopback host, else "" (any)."""
     return "127.0.0.1" if _LOOPBACK.fullmatch(host) else ""

@@ -20,7 +20,7 @@ def _number(digits: str) -> int:
 
 @frozen(order=True)
 class ApiVersion:
-    """One version of the API."""
+    """One version of the API. `rest` are the numbers after the second, as in `1.45.1`."""
 
     major: int
     minor: int

@@ -36,7 +36,10 @@ class BroadcastIndex(Protocol):
     """
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message. Return the number of the older message that it replaces, or 0."""
+        """Register a queued message. Return the number of the older message that it replaces, or 0.
+
+        `number` is the new message's number in the queue: each queued message gets the next one, counted from 1.
+        """
 
     def unregister(self, message: Any, number: int) -> None:
         """Remove a message from the index, because it has left the queue."""
@@ -108,9 +111,11 @@ _Piece = tuple[int, int, int]
 
 @define(eq=False)
 class BroadcastQueue:
-    """A queue of messages to be gossiped. `on_queued` is called whenever a message is queued.
+    """A queue of messages to be gossiped.
 
-    `index` finds an older message about the same subject; without an index no message replaces another.
+    `count_nodes` returns the number of nodes in the cluster, on which the number of transmissions depends.
+    `on_queued` is called whenever a message is queued. `index` finds an older message about the same subject; without
+    an index no message replaces another.
     """
 
     count_nodes: Callable[[], int]

@@ -27,7 +27,11 @@ _SOME = 8
 
 @define(eq=False)
 class BulkSynchronizer:
-    """The bulk syncs of one node. `timeouts` counts the syncs to which no response came in time."""
+    """The bulk syncs of one node.
+
+    `apply_event` is called with each entry that another node sends. `timeouts` counts the syncs to which no response
+    came in time.
+    """
 
     context: NodeContext
     apply_event: Callable[[TableEvent], None]

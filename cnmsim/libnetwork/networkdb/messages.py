@@ -74,7 +74,11 @@ class State(IntEnum):
 
 @frozen
 class Member:
-    """A member of the cluster, as one node knows it. In state ALIVE the object is also the `alive` message."""
+    """A member of the cluster, as one node knows it.
+
+    A member increases its `incarnation` to refute a suspicion; of two messages about a member the one with the higher
+    incarnation is valid. In state ALIVE the object is also the `alive` message.
+    """
 
     name: str
     address: Address
@@ -169,7 +173,10 @@ class Nack:
 
 @frozen
 class _Rumour:
-    """A statement of the node `sender` about the node `name`, valid for one of its incarnations."""
+    """A statement of the node `sender` about the node `name`.
+
+    It is ignored if a message with a higher `incarnation` of that node is known.
+    """
 
     name: str
     incarnation: int
@@ -343,7 +350,7 @@ class TableEventBatch:
         return max([part.version.ltime for part in self.parts])
 
     def is_redundant_for(self, view: EntryView) -> bool:
-        """Return True if a view already has all the versions, as is usual."""
+        """Return True if `view` already contains the versions of all events."""
         codes = view.codes
         if self._changes == view.pool.change_count and codes:
             return True
@@ -367,8 +374,9 @@ class TableEventBatch:
 class NetworkState:
     """NetworkDB's state in a push/pull: the attachments of nodes to networks (networkdb.proto `NetworkPushPull`).
 
-    `renewed` are the sender's own attachments, if they got a new Lamport time for this message. They are sent as
-    objects, because no other node has them, and they may change again before the message arrives.
+    `ltime` and `name` are those of the sender. `attachments` is a snapshot of the sender's view, which has `count`
+    entries. `renewed` are the sender's own attachments, if they got a new Lamport time for this message. They are
+    sent as objects, because no other node has them, and they may change again before the message arrives.
     """
 
     ltime: int

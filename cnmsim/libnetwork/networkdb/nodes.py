@@ -45,7 +45,8 @@ class Nodes:
     def handle_join(self, member: Member) -> None:
         """Handle a node that joined.
 
-        If it has a new name but the address and port of a known node, that one was its earlier run, and is retired.
+        A known node with another name but the same address and port was an earlier run of the same daemon: mark that
+        node as departed.
         """
         if self.find(member.name) is not None:
             self.activate(member.name)
@@ -68,15 +69,15 @@ class Nodes:
                     return
 
     def activate(self, name: str) -> bool:
-        """Make a node active. Return `False` if it is active already."""
+        """Make a node active. Return `False` if it is active already, or unknown."""
         return self._move(name, self.active)
 
     def fail(self, name: str) -> bool:
-        """Mark a node as failed. Return `False` if it is marked already."""
+        """Mark a node as failed. Return `False` if it is marked already, or unknown."""
         return self._move(name, self.failed)
 
     def retire(self, name: str) -> bool:
-        """Mark a node as departed. Return `False` if it is marked already."""
+        """Mark a node as departed. Return `False` if it is marked already, or unknown."""
         return self._move(name, self.departed)
 
     def _move(self, name: str, target: dict[str, Member]) -> bool:

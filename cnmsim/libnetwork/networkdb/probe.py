@@ -177,7 +177,7 @@ class Prober:
     # --- the other side
 
     def ping(self, message: Ping) -> None:
-        """Answer a probe. One with another name is ignored: it is for a node that had this address before."""
+        """Answer a probe. Ignore a probe for another name, which is meant for a node that had this address before."""
         if message.name == self.members.name:
             self.members.send(Ack(message.seq), message.source)
 

@@ -89,8 +89,8 @@ class EntryPool:
     """The entries of one network or, with `EntryPool(by_second=True)`, all attachments of nodes to networks.
 
     A key keeps its slot for ever. Attachments are also indexed by network, and slots by every owner that they ever
-    had. `views` are the views that contain a version or once did. `change_count` is incremented with each change of a
-    view.
+    had. `views` are the views to which a version was ever added and that were not cleared since. `change_count` is
+    incremented with each change of a view.
     """
 
     __slots__ = ("_by_key", "_by_owner", "_by_second", "change_count", "slots", "views")
@@ -104,7 +104,10 @@ class EntryPool:
         self._by_second: dict[str, list[int]] | None = {} if by_second else None
 
     def version(self, key: Key, ltime: int, owner: str, value: Any, *, is_deleted: bool = False) -> EntryVersion:
-        """Create a version of the entry with this key, which no view contains yet."""
+        """Create a version of the entry with this key, and return it. No view contains it yet.
+
+        `ltime` is its Lamport time, `owner` the name of the node that created it. `is_deleted` marks it as deleted.
+        """
         slot = self.slot(key)
         self._by_owner.setdefault(owner, {})[slot.number] = None
         return EntryVersion(slot, ltime, owner, value, is_deleted=is_deleted)

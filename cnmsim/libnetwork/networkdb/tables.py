@@ -48,7 +48,8 @@ class NetworkTables:
     """The tables of one network to which this node is attached or, if `is_leaving` is set, was until recently.
 
     `node` is this node's name. `nodes` are the attached nodes, `node_count` is their number; both include this node.
-    Events of other nodes are relayed only if `is_in_sync` is set.
+    `view` holds the entries. `own` queues this node's own events for gossip, `relayed` those of other nodes, which
+    are relayed only if `is_in_sync` is set. `notify` is called with each change for the watchers.
     """
 
     id: str

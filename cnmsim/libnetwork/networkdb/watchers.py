@@ -49,7 +49,7 @@ class Watchers:
     def notify(self, event: WatchEvent) -> None:
         """Schedule the delivery of a change to its watchers.
 
-        Those that unsubscribe before the delivery do not get it.
+        Watchers that unsubscribe before the delivery do not get it.
         """
         key = event.table, event.network
         watchers = self._found.get(key)
