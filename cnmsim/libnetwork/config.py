@@ -85,7 +85,10 @@ class DaemonConfig:
         return max(self.network_control_plane_mtu, _SMALLEST_CONTROL_MTU) - 100
 
     def validate(self, profile: Profile) -> None:
-        """Raise `InvalidParameter`, with the daemon's message, if these options would prevent the daemon's start."""
+        """Raise `InvalidParameter` if a daemon of the release `profile` would refuse these options and not start.
+
+        The message is the daemon's.
+        """
         if self.bridge and self.bip:
             raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
         if not self.iptables and not self.icc:
@@ -131,7 +134,7 @@ def ipv6_subnet_fault(profile: Profile, subnet: Prefix, text: str) -> str:
 
     The subnet may be fe80::/64 itself. It may not be a different prefix that overlaps fe80::/64, because its
     addresses would be indistinguishable from the link-local ones of the kernel. `text` is the subnet as the message
-    prints it.
+    prints it. `profile` selects the release's message.
     """
     if profile.refuses_multicast_subnet and subnet.network[0] == 0xFF:
         return f"multicast subnet '{text}' is not allowed"

@@ -46,7 +46,7 @@ def is_user_defined(network_mode: str) -> bool:
 def validate_endpoint_settings(
     profile: Profile, network: str, settings: RequestedAddresses, subnets: NetworkSubnets | None = None
 ) -> None:
-    """Validate endpoint settings against the network named `network`.
+    """Validate endpoint settings against the network named `network`, by the rules of the release `profile`.
 
     `subnets` is `None` for a network that does not exist yet. Raises `InvalidParameter` with all errors that were
     found.

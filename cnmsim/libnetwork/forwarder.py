@@ -48,9 +48,10 @@ class Forwarder:
         self._changed = Signal(self.namespace.clock)
 
     async def forward(self, query: Query, wire: bytes, *, is_tcp: bool, has_external_access: bool) -> bytes:
-        """Forward the query `wire` to the upstream servers in turn, and return the first usable answer.
+        """Send the query `wire` to the upstream servers in turn, and return the first usable answer.
 
-        Return SERVFAIL if there is none, REFUSED if too many queries are pending.
+        `query` is the same query, parsed. An answer is usable unless it is SERVFAIL or REFUSED. Return SERVFAIL if
+        there is none, REFUSED if too many queries are pending.
 
         Without external access, servers that are queried from the host's namespace are skipped.
         """
@@ -75,7 +76,10 @@ class Forwarder:
         return answer(query, limit=limit, rcode=SERVFAIL)
 
     async def _exchange(self, upstream: Upstream, query: Query, wire: bytes, is_tcp: bool) -> bytes | None:
-        """Query one server and return its answer; `None` if the next server is to be queried instead."""
+        """Send a query to one server and return its answer.
+
+        Return `None` if there is no usable answer, so that the next server is queried.
+        """
         self._note(upstream, query, "query forwarded")
         try:
             response = await (self._over_tcp(upstream, wire) if is_tcp else self._over_udp(upstream, wire))

@@ -39,7 +39,10 @@ def has_default_route(info: JoinInfo, family: int) -> bool:
 
 
 def order_key(endpoint: Endpoint, profile: Profile) -> tuple[int, bool, bool, int, str]:
-    """Return the key by which a sandbox's endpoints are sorted: the preferred gateway comes first."""
+    """Return the key by which a sandbox's endpoints are sorted: the preferred gateway comes first.
+
+    `profile` selects the release's rule of preference.
+    """
     network = endpoint.network
     return (
         -endpoint.priority,
@@ -59,7 +62,7 @@ def _score(info: JoinInfo, profile: Profile) -> int:
 def gateway_endpoints(endpoints: Iterable[Endpoint], profile: Profile) -> tuple[Endpoint | None, Endpoint | None]:
     """Return the endpoints that provide a sandbox's IPv4 and IPv6 default route, each `None` if there is none.
 
-    `endpoints` must be sorted by `order_key`.
+    `endpoints` must be sorted by `order_key`. `profile` selects the release's rule of choice.
     """
     eligible = [endpoint for endpoint in endpoints if not endpoint.network.is_special]
     if profile.gateway_choice == "single":
@@ -77,7 +80,10 @@ def gateway_endpoints(endpoints: Iterable[Endpoint], profile: Profile) -> tuple[
 
 
 def needs_gateway_network(endpoints: Iterable[Endpoint], profile: Profile) -> bool:
-    """Return True if the sandbox with these endpoints needs docker_gwbridge, as none provides a default route."""
+    """Return True if a sandbox with these endpoints is to be attached to docker_gwbridge in the release `profile`.
+
+    That is so if it has an endpoint that may need a route to the outside, and no endpoint provides a default route.
+    """
     needs = False
     for endpoint in endpoints:
         network, info = endpoint.network, endpoint.join_info

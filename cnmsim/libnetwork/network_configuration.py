@@ -54,9 +54,10 @@ class Cluster(Protocol):
 
 
 def validate(options: NetworkOptions, profile: Profile) -> None:
-    """Raise `Forbidden` for options that are not allowed.
+    """Check the options of a configuration network (`config_only`) and of a network that uses one (`config_from`).
 
-    This concerns configuration networks (`config_only`) and networks that use one (`config_from`).
+    Raises `Forbidden`, with the message of the release `profile`, for an option that such a network may not have. For
+    any other network raises `SystemFault` for invalid gratuitous ARP settings.
     """
     if options.config_only and (options.internal or options.attachable or options.ingress or options.scope):
         raise Forbidden(

@@ -110,7 +110,13 @@ class _ChainState:
 
 @define(eq=False)
 class _MapState:
-    """The state of a verdict map, or of a set, whose elements then have "" as value."""
+    """The state of a verdict map or of a set.
+
+    `kind` is nft's word, "map" or "set"; `type` is its type in nft syntax, such as `typeof ip saddr`.
+
+    `elements` maps keys to verdicts; those of a set have "" as value. `added` and `deleted` are the changes that are
+    not yet in the kernel; `is_dirty` is True if there are any.
+    """
 
     kind: str
     type: str

@@ -104,7 +104,10 @@ def parse_nameserver(text: str) -> Nameserver:
 
 
 def parse_resolv_conf(profile: Profile, text: str) -> HostResolvConf:
-    """Parse a resolv.conf. The last `search` or `domain` line wins; servers and options accumulate."""
+    """Parse a resolv.conf. The last `search` or `domain` line replaces earlier ones; servers and options accumulate.
+
+    `profile` selects the release's treatment of comments.
+    """
     conf = HostResolvConf()
     for line in text.splitlines():
         first, *rest = line.split() or [""]
@@ -196,7 +199,8 @@ def build_resolv_conf(
 def _keep_reachable(conf: HostResolvConf, has_ipv6: bool) -> str:
     """Remove from `conf` the servers that a container on the default bridge cannot reach.
 
-    If none is left, put default servers in their place and return a comment for the file; otherwise return "".
+    These are loopback addresses and, without `has_ipv6`, IPv6 addresses. If none is left, put default servers in
+    their place and return a comment for the file; otherwise return "".
     """
     conf.nameservers = [
         server
@@ -276,6 +280,9 @@ class ResolvConfGuard:
         return not self._digest or sha256(content).hexdigest() == self._digest
 
     def wrote(self, content: bytes, mode: ResolvMode) -> None:
-        """Record the digest of the text that the engine wrote."""
+        """Record the digest of `content`, which the engine wrote, to compare with the file's content later.
+
+        For the version with the embedded resolver (`mode` INTERNAL) an earlier digest stays.
+        """
         if mode is not ResolvMode.INTERNAL or not self._digest:
             self._digest = sha256(content if mode is not ResolvMode.INTERNAL else b"").hexdigest()

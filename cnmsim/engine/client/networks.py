@@ -83,7 +83,10 @@ class Network(Model):
         self._engine.complete(self._engine.rest.networks.connect(self.id, body))
 
     def disconnect(self, container: str | Container, *, force: bool = False) -> None:
-        """Disconnect a container, given as an object, name or id. Raises an `EngineError`."""
+        """Disconnect a container, given as an object, name or id. Raises an `EngineError`.
+
+        `force` removes the network from the container's settings even if the network no longer exists.
+        """
         self._engine.rest.networks.disconnect(self.id, {"Container": _id_of(container), "Force": force})
 
     def remove(self) -> None:

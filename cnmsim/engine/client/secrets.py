@@ -95,7 +95,10 @@ class SecretOrConfigCollection(ABC, Generic[K]):
         *,
         templating: Mapping[str, Any] | None = None,
     ) -> K:
-        """Create a secret or config with the content `data`, and return it. Raises an `EngineError`."""
+        """Create a secret or config with the content `data`, and return it. Raises an `EngineError`.
+
+        With `templating`, such as `{"Name": "golang"}`, the content is a template that is expanded for each task.
+        """
         content = b64encode(data.encode() if isinstance(data, str) else data).decode()
         body: dict[str, Any] = {"Name": name, "Data": content, "Labels": dict(labels or {})}
         if templating:

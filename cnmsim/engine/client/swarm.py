@@ -219,7 +219,7 @@ class Node(Model):
         return True
 
     def remove(self, *, force: bool = False) -> bool:
-        """Remove the node from the swarm. Raises an `EngineError`."""
+        """Remove the node from the swarm; with `force` even if it is ready. Raises an `EngineError`."""
         self._engine.complete(self._engine.rest.nodes.remove(self.id, query_of(force=force)))
         return True
 

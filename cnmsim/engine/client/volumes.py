@@ -33,7 +33,7 @@ class Volume(Model):
         return self._engine.rest.volumes.inspect(self.id)
 
     def remove(self, *, force: bool = False) -> None:
-        """Remove the volume."""
+        """Remove the volume. With `force` it is no error if the volume does not exist. Raises an `EngineError`."""
         self._engine.rest.volumes.remove(self.id, query_of(force=force))
 
 

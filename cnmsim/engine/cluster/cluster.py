@@ -222,7 +222,10 @@ class Cluster:
         return node
 
     def make_node(self, config: NodeConfig, known: Addresses) -> SwarmNode:
-        """Create this daemon's swarm node with the addresses `known`, without starting it."""
+        """Create this daemon's swarm node with the configuration `config`, without starting it.
+
+        `known` are the node's addresses.
+        """
         context = self.backend.context
         random = context.clock.stream(f"{context.machine.name}/swarm/{context.random.random()}")
         self._addresses = known
@@ -244,7 +247,10 @@ class Cluster:
             raise SystemFault("--firewall-backend=nftables is incompatible with swarm mode")
 
     async def leave(self, *, force: bool) -> None:
-        """Leave the swarm, and remove all containers of its services. Raises `Unavailable`."""
+        """Leave the swarm, and remove all containers of its services.
+
+        Raises `Unavailable` if this node is in no swarm, and for a working or locked manager unless `force` is set.
+        """
         node = self.node
         if node is None or self._is_leaving:
             raise Unavailable(_NO_SWARM)
@@ -457,7 +463,10 @@ class Cluster:
         return await self.node.call(method, argument)
 
     def subscribe_logs(self, request: LogRequest, on_message: Callable[[LogMessage], None]) -> Stream:
-        """Subscribe to the logs of services or tasks. Raises `Unavailable`."""
+        """Subscribe to the logs of services or tasks: call `on_message` with each line that `request` selects.
+
+        Return the stream from a manager, which carries the lines. Raises `Unavailable`.
+        """
         return self.manager().client().stream("logs.subscribe", request, on_message)
 
     def store(self) -> Store:

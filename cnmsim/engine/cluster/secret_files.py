@@ -67,7 +67,11 @@ def _grants(spec: ContainerSpec) -> Iterator[_Grant]:
 
 
 def _by_target(grants: list[_Grant], kind: str, given: Mapping[str, Secret | Config]) -> dict[str, bytes]:
-    """Return the data of all secrets, or all configs, by the file names under which templates refer to them."""
+    """Return the content of the task's secrets, or configs, by the name of the file that each is written to.
+
+    `kind` is "secret" or "config". Templates refer to the objects by these names. Those that `given` lacks are left
+    out.
+    """
     return {
         grant.file.name: given[grant.id].spec.data for grant in grants if grant.kind == kind and grant.id in given
     }

@@ -36,7 +36,10 @@ def raft_logs_of(engines: Iterable[Engine]) -> RaftLogs:
 
 
 def save_member(engine: Engine, raft_logs: RaftLogs) -> MemberDisk | None:
-    """Return the part of a daemon's state that concerns its swarm, or `None` if it is not in a swarm."""
+    """Return the part of a daemon's state that concerns its swarm, or `None` if it is not in a swarm.
+
+    `raft_logs` are the Raft logs of all managers in the lab (see `raft_logs_of`).
+    """
     cluster = engine.cluster
     if cluster.node is None or cluster._addresses is None:
         return None

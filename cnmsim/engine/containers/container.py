@@ -73,7 +73,7 @@ class EndpointSettings:
     def from_body(cls, body: Mapping[str, Any], *, is_typed: bool = False) -> EndpointSettings:
         """Create the settings from an entry of EndpointsConfig that `schemas.ENDPOINT_SETTINGS` has decoded.
 
-        `is_typed` is True for releases whose API has typed fields: they print a MAC address in lower case with
+        With `is_typed`, as in releases whose API has typed fields, the MAC address is converted to lower case with
         colons.
         """
         mac_address = canonical_mac(body["MacAddress"]) if is_typed else body["MacAddress"]

@@ -57,7 +57,7 @@ def hex_id(random: Random) -> str:
 
 
 def name_in_use(name: str, container_id: str) -> Conflict:
-    """Return the `Conflict` error for a requested name that another container already has."""
+    """Return the `Conflict` error for a requested name that the container with the id `container_id` has already."""
     return Conflict(
         f'Conflict. The container name "/{name}" is already in use by container "{container_id}". You have to remove '
         "(or rename) that container to be able to reuse that name."

@@ -61,9 +61,9 @@ def set_key(profile: Profile, sandbox: Sandbox) -> None:
 
 
 def require_devices(profile: Profile, container: Container, sandbox: Sandbox | None) -> None:
-    """Check that every interface that a sysctl's name contains exists, once all interfaces are set up.
+    """Check that the interface in the name of each of the container's sysctls exists. Raises `SystemFault`.
 
-    Raises `SystemFault`.
+    Called once all interfaces of `sandbox` are set up.
     """
     if sandbox is None or sandbox.osl is None:
         return

@@ -64,7 +64,7 @@ def _check_container_mode(profile: Profile, mode: str, config: dict[str, Any], h
 
 
 def check_config(profile: Profile, config: dict[str, Any]) -> None:
-    """Validate a container's Config. Raises `InvalidParameter`."""
+    """Validate a container's Config by the rules of the release `profile`. Raises `InvalidParameter`."""
     if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
         raise InvalidParameter(
             f"the working directory '{config['WorkingDir']}' is invalid, it needs to be an absolute path"
@@ -88,7 +88,7 @@ def _check_health(health: dict[str, Any] | None) -> None:
 
 
 def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str]:
-    """Validate a HostConfig. Return warnings. Raises `InvalidParameter`."""
+    """Validate a HostConfig by the rules of the release `profile`. Return warnings. Raises `InvalidParameter`."""
     policy = host_config["RestartPolicy"]
     if host_config["AutoRemove"] and policy["Name"] not in {"", "no"}:
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")

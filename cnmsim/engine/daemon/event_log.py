@@ -66,7 +66,10 @@ class EventLog:
     def log(
         self, type_: str, action: str, actor: str, attributes: Mapping[str, str], *, scope: str = "local"
     ) -> None:
-        """Log an event with the present time, and call the subscribers. `actor` is the id of the object concerned."""
+        """Log an event with the present time, and call the subscribers. `actor` is the id of the object concerned.
+
+        `scope` is "local", or "swarm" for an object of the swarm.
+        """
         event = LoggedEvent(type_, action, actor, dict(attributes), self.clock.unix_ns, scope)
         self.past.append(event)
         if self.unsaved is not None:

@@ -40,7 +40,7 @@ Users = list[tuple[str, bool]]
 class Reference:
     """A parsed image reference.
 
-    `repository` in its short form (`nginx`, `ghcr.io/a/b`), `tag`, and `digest` or "".
+    `repository` is in its short form (`nginx`, `ghcr.io/a/b`). `digest` is "" for a reference without a digest.
     """
 
     repository: str

@@ -386,7 +386,8 @@ class Networking:
     def disconnect(self, container: Container, term: str, *, force: bool = False) -> None:
         """Disconnect a container from the network `term` (name or id), as `docker network disconnect` does.
 
-        Raises an `EngineError` with the daemon's text.
+        `force` removes a network that no longer exists from the settings of a running container. Raises an
+        `EngineError` with the daemon's text.
         """
         network = self._find_or_none(term)
         if not container.is_running or (network is None and force):

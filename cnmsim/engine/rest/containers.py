@@ -347,7 +347,7 @@ class ContainerApi:
 def log_moment(query: Query, key: str, profile: Profile) -> int | None:
     """Parse the parameter `key` ("since" or "until") of a request for logs into nanoseconds since 1970.
 
-    Return `None` if the parameter is absent or 0.
+    Return `None` if the parameter is absent or 0. Raises an `EngineError` with the text of the release `profile`.
     """
     text = str(query.get(key, ""))
     return parse_unix_time(text, key, profile, profile.log_time_prefix) if text and text != "0" else None

@@ -18,7 +18,10 @@ from cnmsim.errors import EngineError
 
 @define
 class ExecApi:
-    """Operations on execs."""
+    """Operations on execs (`docker exec`).
+
+    `id_` is a container's id or name for `create`, an exec's id for the others.
+    """
 
     context: EngineContext
 

@@ -54,9 +54,10 @@ def port_knowledge(
 ) -> PortKnowledge:
     """Return the ports on which a container's program probably listens, with the source of each.
 
-    Statements of the user replace everything else. A port in the command line replaces the one port of the image.
-    Published and exposed ports and references of other services are added, unless the image's server is known to
-    listen on its own ports only.
+    `argv` and `env` are the program's arguments and environment; `name` is the container's name; `config` and
+    `host_config` are the API's objects. Statements of the user in `hints` or `meaning` replace everything else. A
+    port in the command line replaces the one port of the image. Published and exposed ports and references of other
+    services are added, unless the image's server is known to listen on its own ports only.
     """
     labels = config.get("Labels") or {}
     names = names_of(name, labels)

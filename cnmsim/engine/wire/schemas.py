@@ -349,7 +349,7 @@ def read_container_create(profile: Profile, body: Any) -> tuple[Any, Any, Any]:
 
 
 def read_network_create(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /networks/create`. Raises `InvalidParameter`."""
+    """Decode the body of `POST /networks/create` as the release `profile` does. Raises `InvalidParameter`."""
     inner = profile.body_structs.network_create_embeds
     options: tuple[Field, ...] = _NETWORK_OPTIONS
     if profile.ipam_config_is_typed:
@@ -360,22 +360,25 @@ def read_network_create(profile: Profile, body: Any) -> dict[str, Any]:
 
 
 def read_network_connect(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /networks/{id}/connect`. Raises `InvalidParameter`."""
+    """Decode the body of `POST /networks/{id}/connect` as the release `profile` does. Raises `InvalidParameter`."""
     return read(evolve(_NETWORK_CONNECT, name=profile.body_structs.network_connect), body)
 
 
 def read_network_disconnect(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /networks/{id}/disconnect`. Raises `InvalidParameter`."""
+    """Decode the body of `POST /networks/{id}/disconnect` as the release `profile` does.
+
+    Raises `InvalidParameter`.
+    """
     return read(evolve(_NETWORK_DISCONNECT, name=profile.body_structs.network_disconnect), body)
 
 
 def read_exec_create(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /containers/{id}/exec`. Raises `InvalidParameter`."""
+    """Decode the body of `POST /containers/{id}/exec` as the release `profile` does. Raises `InvalidParameter`."""
     return read(evolve(_EXEC_CREATE, name=profile.body_structs.exec_create), body)
 
 
 def read_exec_start(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /exec/{id}/start`. Raises `InvalidParameter`."""
+    """Decode the body of `POST /exec/{id}/start` as the release `profile` does. Raises `InvalidParameter`."""
     return read(evolve(_EXEC_START, name=profile.body_structs.exec_start), body)
 
 

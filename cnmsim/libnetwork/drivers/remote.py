@@ -218,7 +218,10 @@ class RemoteDriver:
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Notify the plugin if the endpoint has become a gateway of its sandbox, or has ceased to be one."""
+        """Notify the plugin if the endpoint has become a gateway of its sandbox, or has ceased to be one.
+
+        `gateway4` and `gateway6` are the ids of the sandbox's IPv4 and IPv6 gateway endpoints, "" for none.
+        """
         del sandbox
         joined = self._joined.get(endpoint_id)
         if joined is None:

@@ -31,7 +31,7 @@ class PoolsExhaustedNotFound(NotFound):
 
 
 def pool_overlap(profile: Profile) -> PoolOverlap:
-    """Return the error for an overlapping subnet."""
+    """Return the error for an overlapping subnet, with the message of the release `profile`."""
     return PoolOverlap(profile.pool_overlap_text)
 
 
@@ -51,7 +51,7 @@ def address_out_of_range() -> AddressOutOfRange:
 
 
 def pools_exhausted(profile: Profile, family: int) -> PoolsExhausted | PoolsExhaustedNotFound:
-    """Return the error for exhausted default pools."""
+    """Return the error for exhausted default pools of address family 4 or 6, as the release `profile` reports it."""
     text = profile.pools_exhausted_text.format(family=family)
     return PoolsExhaustedNotFound(text) if profile.pools_exhausted_is_not_found else PoolsExhausted(text)
 

@@ -46,7 +46,7 @@ class NullIpam:
 
     @staticmethod
     def release_pool(pool_id: str) -> None:
-        """Do nothing for the driver's only pool; raise an error for any other."""
+        """Do nothing for the driver's only pool. Raises `InvalidParameter` for any other."""
         _check(pool_id)
 
     @staticmethod

@@ -55,7 +55,8 @@ class _Block:
 def validate_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_ipv6: bool = False) -> None:
     """Validate subnets, ip-ranges, gateways and auxiliary addresses against each other.
 
-    IPv6 entries are ignored unless the network has IPv6. Raises `InvalidParameter` with all errors that were found.
+    `profile` selects the release's checks. IPv6 entries are ignored unless the network has IPv6. Raises
+    `InvalidParameter` with all errors that were found.
     """
     errors = [text for config in configs for text in _faults(profile, config, enable_ipv6)]
     if errors:

@@ -64,10 +64,10 @@ class Delegate(Protocol):
         """The delegate's queues of messages to the whole cluster."""
 
     def notify_message(self, message: Any) -> None:
-        """Handle a gossiped message of the delegate."""
+        """Process a gossiped message of the delegate, which memberlist does not interpret."""
 
     def notify_batch(self, news: TableEventBatch) -> None:
-        """Handle a packet of several table events."""
+        """Process a packet of several table events."""
 
     def is_redundant(self, message: Any) -> bool:
         """Return True if a message of the delegate contains nothing new."""
@@ -76,7 +76,7 @@ class Delegate(Protocol):
         """Return True if a packet of table events contains nothing new."""
 
     def notify_stream_message(self, message: Any) -> None:
-        """Handle a message of the delegate that arrived over TCP."""
+        """Process a message of the delegate that arrived over TCP."""
 
     def local_state(self, *, is_join: bool) -> NetworkState:
         """Return the delegate's state for a push/pull. `is_join`: this node is joining the cluster."""

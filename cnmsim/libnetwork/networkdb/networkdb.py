@@ -365,7 +365,7 @@ class NetworkDB:
         return [self.network_queue, self.node_queue]
 
     def notify_message(self, message: Any) -> None:
-        """Handle a gossiped message."""
+        """Apply a gossiped event, and queue it for relaying if it changed this node's database."""
         match message:
             case TableEventBatch():
                 self.notify_batch(message)
@@ -388,7 +388,7 @@ class NetworkDB:
         return news.latest < self.context.table_clock.time if tables is None else news.is_redundant_for(tables.view)
 
     def notify_batch(self, news: TableEventBatch) -> None:
-        """Handle a packet of table events."""
+        """Apply those events of a packet that this node does not have yet, and queue them for relaying."""
         tables = self.networks.get(news.network)
         # Nearly all gossip is redundant. Skipping it here is correct for the Lamport clock too: the clock is ahead of
         # every version that this node has seen.
@@ -399,7 +399,7 @@ class NetworkDB:
                 self.handle_table_event(event, is_bulk=False)
 
     def notify_stream_message(self, message: Any) -> None:
-        """Handle a message that arrived over TCP."""
+        """Apply a message that arrived over TCP: the entries of a bulk sync, or an event."""
         if isinstance(message, BulkSync):
             self.bulk.handle_message(message)
         else:

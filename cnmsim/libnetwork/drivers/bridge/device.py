@@ -39,7 +39,7 @@ def container_mac(profile: Profile, address: Address | None, random: Random) -> 
 
 
 def bridge_mac(profile: Profile, random: Random) -> Mac:
-    """Return a random MAC address for a bridge device."""
+    """Return a random MAC address for a bridge device, with the release's prefix: in some releases 02:42."""
     return b"\x02\x42" + random.randbytes(4) if profile.bridge_mac_prefix_0242 else random_mac(random)
 
 

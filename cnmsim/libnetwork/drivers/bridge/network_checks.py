@@ -20,9 +20,10 @@ from cnmsim.libnetwork.profile import Profile
 
 
 def checked_options(request: NetworkRequest, profile: Profile, host: NetworkNamespace) -> BridgeOptions:
-    """Parse and check the options of a network, in the same order as moby's `parseNetworkOptions`.
+    """Parse the options of the network that `request` creates, and check them by the rules of the release `profile`.
 
-    `host` is the host's namespace. Raises an `EngineError` with the driver's message.
+    The order of the checks is that of moby's `parseNetworkOptions`. `host` is the host's namespace. Raises an
+    `EngineError` with the driver's message.
     """
     options = parse_options(request.options, network_id=request.id, profile=profile)
     existing = host.devices.get(options.bridge_name)
@@ -85,7 +86,10 @@ def check_conflicts(
     ipv6: IpamInfo | None,
     others: Iterable[NetworkState],
 ) -> None:
-    """Raise `Forbidden` if a network has the bridge name of one of `others`, or if its pools overlap."""
+    """Raise `Forbidden` if a new network conflicts with one of `others`: by the name of its bridge, or by its pools.
+
+    `options`, `ipv4` and `ipv6` are the new network's options and pools.
+    """
     for other in others:
         reason = ""
         if other.options.bridge_name == options.bridge_name:

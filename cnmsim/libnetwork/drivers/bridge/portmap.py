@@ -59,7 +59,10 @@ class Candidate:
 def expand(
     binding: PortBinding, options: BridgeOptions, addresses: EndpointAddresses, mapping_kinds: MappingKinds
 ) -> list[Candidate]:
-    """Convert one requested binding to candidates: at most one on an IPv4 and one on an IPv6 host address."""
+    """Convert one requested binding to candidates: at most one on an IPv4 and one on an IPv6 host address.
+
+    `mapping_kinds` are the kinds of mapping to return; `addresses` are those of the container.
+    """
     candidates = [
         _expand_ipv4(binding, options, addresses, mapping_kinds),
         _expand_ipv6(binding, options, addresses, mapping_kinds),
@@ -125,7 +128,8 @@ def in_groups(
 ) -> list[list[Candidate]]:
     """Convert requested bindings to candidates, and return these in groups, in the engine's order of mapping.
 
-    All candidates of a group are to get the same host port.
+    All candidates of a group are to get the same host port. `mapping_kinds` are the kinds of mapping to return.
+    `profile` selects the release's order and grouping.
     """
     if not profile.ports_are_grouped:
         ordered = sorted(bindings, key=_descending_key)

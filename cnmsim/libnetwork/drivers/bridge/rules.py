@@ -123,7 +123,7 @@ def start_program(profile: Profile, family: int, *, hairpin: bool, accept_fwmark
 
 
 def user_chain_program(profile: Profile) -> list[RuleOp]:
-    """Return the operations that create DOCKER-USER and move the jump to it to the top of FORWARD."""
+    """Return the release's operations that create DOCKER-USER and move the jump to it to the top of FORWARD."""
     program = [RuleOp(Action.NEW_CHAIN, "filter", USER_CHAIN)]
     if profile.docker_user_has_return:
         program.append(_append("filter", USER_CHAIN, "-j RETURN"))
@@ -154,7 +154,7 @@ def lasting_program(profile: Profile, facts: NetworkFacts, family: int) -> list[
 
 
 def network_program(profile: Profile, facts: NetworkFacts, family: int) -> list[RuleOp]:
-    """Return the rules of a network for one address family, in the order in which the driver installs them."""
+    """Return the operations that install the rules of a network for one address family, in the release's order."""
     if profile.has_forward_chain:
         prefix = facts.prefix(family)
         if prefix is None:
@@ -272,7 +272,11 @@ def _forward_chain_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) 
 
 
 def endpoint_program(profile: Profile, facts: NetworkFacts, address: Address) -> list[RuleOp]:
-    """Return the rules that drop packets to a container's address unless they come through its bridge."""
+    """Return the operations for rules that drop packets to a container's address that bypass its bridge.
+
+    The list is empty in releases without such rules, for internal networks, with direct routing, and in gateway modes
+    other than `nat`.
+    """
     options = facts.options
     if not profile.has_raw_rules or facts.no_raw or facts.internal or facts.allow_direct_routing:
         return []
@@ -284,7 +288,10 @@ def endpoint_program(profile: Profile, facts: NetworkFacts, address: Address) ->
 
 
 def port_program(profile: Profile, facts: NetworkFacts, binding: PortBinding) -> list[RuleOp]:
-    """Return the rules of one published port. `binding` contains the container address and the host address."""
+    """Return the operations that install the rules of one published port in the release `profile`.
+
+    `binding` contains the container address and the host address.
+    """
     container, host = binding.container_ip, binding.host_ip
     assert container is not None
     assert host is not None

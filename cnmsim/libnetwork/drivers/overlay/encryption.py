@@ -230,7 +230,10 @@ class Encryption:
         return XfrmPolicy("out", selector, (template,), _SECURITY_MARK)
 
     def _add_state(self, src: Address, dst: Address, spi: int, key: Key) -> bool:
-        """Add an IPsec state. Return `True` if it exists now, `False` after a failure, which is logged."""
+        """Add an IPsec state for packets from `src` to `dst` with this SPI and key.
+
+        Return `True` if it exists now, `False` after a failure, which is logged.
+        """
         try:
             self._xfrm.add_state(XfrmState(src, dst, spi, key.value + spi.to_bytes(4), _ICV_BITS, MARK))
         except FileExistsError:

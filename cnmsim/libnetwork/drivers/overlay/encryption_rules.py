@@ -29,7 +29,7 @@ class EncryptionRules(Protocol):
         """Install the rules of a VNI for tunnels of one address family to UDP port `port`. Raises `SystemFault`."""
 
     def remove(self, vni: int, port: int, family: int) -> None:
-        """Delete the rules of a VNI, if there are any."""
+        """Delete the rules that `program` installed with the same arguments, if there are any."""
 
 
 def vni_match(port: int, vni: int) -> str:
@@ -51,7 +51,7 @@ class IptablesEncryptionRules:
         return self.namespace.netfilter.iptables(family)
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Install the rules of a VNI. Raises `SystemFault`."""
+        """Install the rules of a VNI for tunnels of one address family to UDP port `port`. Raises `SystemFault`."""
         match = vni_match(port, vni)
         tables = self._tables(family)
         mangle, drop = f"{match} -j MARK --set-mark {MARK}", f"-m policy --dir in --pol none {match} -j DROP"
@@ -64,7 +64,7 @@ class IptablesEncryptionRules:
             raise SystemFault(f"could not install mangle rule: {error.text.strip()}") from None
 
     def remove(self, vni: int, port: int, family: int) -> None:
-        """Delete the rules of a VNI, if there are any."""
+        """Delete the rules that `program` installed with the same arguments, if there are any."""
         match = vni_match(port, vni)
         tables = self._tables(family)
         for table, chain, rule in (
@@ -83,12 +83,15 @@ class NftablesEncryptionRules:
     _table: DaemonTable | None = field(default=None, init=False)
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Add a VNI to the set of encrypted networks. Raises `SystemFault`."""
+        """Add a VNI to the set of encrypted networks, and delete its iptables rules. Raises `SystemFault`.
+
+        `port` is the UDP port of the tunnels. An earlier daemon with the other backend may have left iptables rules.
+        """
         IptablesEncryptionRules(self.namespace).remove(vni, port, family)
         self._ensured(port, family).create([_element(vni)])
 
     def remove(self, vni: int, port: int, family: int) -> None:
-        """Remove a VNI from the set. Do nothing if it is not a member."""
+        """Remove a VNI from the set of encrypted networks, if it is a member, and delete its iptables rules."""
         IptablesEncryptionRules(self.namespace).remove(vni, port, family)
         self._ensured(port, family).delete([_element(vni)])
 
