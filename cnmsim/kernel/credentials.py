@@ -54,6 +54,7 @@ class User:
     uid: int
     gid: int
     home: str = ""
+    shell: str = ""
 
 
 @frozen
@@ -69,7 +70,8 @@ def users(files: FileSystem) -> Iterator[User]:
     """Yield the users of /etc/passwd; malformed lines are skipped."""
     for name, _, uid, gid, *rest in _lines(files, "/etc/passwd", 4):
         if is_number(uid) and is_number(gid):
-            yield User(name, int(uid), int(gid), rest[1] if len(rest) > 1 else "")
+            _comment, home, shell, *_ = (*rest, "", "", "")
+            yield User(name, int(uid), int(gid), home, shell)
 
 
 def groups(files: FileSystem) -> Iterator[Group]:

@@ -22,7 +22,7 @@ _HTTPD = ("httpd", "-f", "-p", "80", "-h", "/www")
 def with_recorded_images(lab: Lab) -> Lab:
     """Give the engines of a lab the recorded images, and return the lab."""
     for name in ("busybox", "alpine", "ubuntu", "nginx"):
-        meaning = evolve(ImageCatalogue().meaning(name), files=_PAGES)
+        meaning = evolve(ImageCatalogue().meaning(name), files=_PAGES, groups={})
         if name == "nginx":
             meaning = evolve(meaning, entrypoint=(), command=_HTTPD, exposed=(), stop_signal="")
         lab.images.add(f"{name}:latest", meaning)

@@ -41,6 +41,8 @@ class ImageMeaning:
     labels: dict[str, str] = field(factory=dict, hash=False)
     #: Users in /etc/passwd besides root and nobody, each with a group of the same name: name to number.
     accounts: dict[str, int] = field(factory=dict, hash=False)
+    #: Groups in /etc/group besides those of the users: name to number.
+    groups: dict[str, int] = field(factory=dict, hash=False)
     #: Files besides those that every image has: path and content. A path that ends in / is a folder, content that
     #: begins with #! a script.
     files: tuple[tuple[str, str], ...] = ()
@@ -72,7 +74,13 @@ class ImageMeaning:
     def group(self) -> str:
         """The content of the image's /etc/group."""
         own = "".join(f"{name}:x:{number}:\n" for name, number in self.accounts.items())
-        return f"root:x:0:\n{own}nobody:x:65534:\n"
+        others = "".join(f"{name}:x:{number}:\n" for name, number in self.groups.items() if name not in self.accounts)
+        return f"root:x:0:\n{own}{others}nobody:x:65534:\n"
+
+    @property
+    def shadow(self) -> str:
+        """The content of the image's /etc/shadow: no account has a password."""
+        return "".join(f"{line.partition(':')[0]}:*::0:::::\n" for line in self.passwd.splitlines())
 
 
 def _os_release(name: str, identifier: str, pretty: str) -> str:
@@ -85,6 +93,11 @@ _SYSTEMS: dict[str, tuple[str, dict[str, int]]] = {
     "debian": (_os_release("Debian GNU/Linux", "debian", "Debian GNU/Linux 13 (trixie)"), {"www-data": 33}),
     "fedora": (_os_release("Fedora Linux", "fedora", "Fedora Linux 42 (Container Image)"), {}),
     "ubuntu": (_os_release("Ubuntu", "ubuntu", "Ubuntu 24.04.2 LTS"), {"www-data": 33}),
+}
+_GROUPS: dict[str, dict[str, int]] = {
+    "alpine": {"users": 100, "nogroup": 65533},
+    "debian": {"adm": 4, "mail": 8, "sudo": 27, "users": 100},
+    "ubuntu": {"adm": 4, "mail": 8, "sudo": 27, "users": 100},
 }
 #: Last parts of repositories' names that say nothing about the program.
 _GENERIC = frozenset(
@@ -160,6 +173,7 @@ def _meaning_of(key: str) -> ImageMeaning:
         volumes=tuple(entry.get("volumes", ())),
         stop_signal=entry.get("stop", ""),
         accounts={**accounts, **entry.get("accounts", {})},
+        groups=_GROUPS.get(entry.get("os", "alpine"), {}),
         files=tuple(entry.get("files", {}).items()),
         size=4_277_910 if key == "busybox" else 8_317_312,
         os_release=os_release,

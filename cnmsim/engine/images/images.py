@@ -160,6 +160,7 @@ def _layer(meaning: ImageMeaning, created_ns: int) -> Directory:
     files = FileSystem()
     files.put("/etc/passwd", meaning.passwd.encode())
     files.put("/etc/group", meaning.group.encode())
+    files.put("/etc/shadow", meaning.shadow.encode(), 0o640)
     files.put("/etc/os-release", meaning.os_release.encode())
     for path, content in meaning.files:
         if path.endswith("/"):

@@ -1,9 +1,10 @@
-"""getent for the databases `hosts`, `ahosts`, `ahostsv4` and `ahostsv6`."""
+"""getent for the databases `hosts`, `ahosts`, `ahostsv4`, `ahostsv6`, `passwd`, `group` and `shadow`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def main(process: Process) -> int:
-    """Run `getent hosts|ahosts|ahostsv4|ahostsv6 NAME…`. Return exit status 2 if a name is not found."""
+    """Run `getent DATABASE NAME…`. Return exit status 2 if a name is not found."""
     words = process.argv[1:]
     if not words:
         process.error(
@@ -20,6 +21,8 @@ async def main(process: Process) -> int:
         )
         return 1
     database, names = words[0], words[1:]
+    if database in ("passwd", "group", "shadow"):
+        return _entries(process, database, names)
     if database not in ("hosts", "ahosts", "ahostsv4", "ahostsv6"):
         process.error(f"Unknown database: {database}\n")
         return 1
@@ -49,4 +52,23 @@ async def main(process: Process) -> int:
             for kind in ("STREAM", "DGRAM", "RAW"):
                 tail = f" {name}" if not number and kind == "STREAM" else ""
                 process.write(f"{format_ip(address):<15} {kind:<6}{tail}\n")
+    return status
+
+
+def _entries(process: Process, database: str, names: list[str]) -> int:
+    """Print the lines of /etc/passwd, /etc/group or /etc/shadow with these names or numbers, without names all."""
+    path = f"/etc/{database}"
+    text = process.files.read(path).decode(errors="replace") if process.files.exists(path) else ""
+    lines = [line for line in text.splitlines() if line]
+    if not names:
+        process.write("".join(f"{line}\n" for line in lines))
+        return 0
+    status = 0
+    for name in names:
+        field = 2 if is_number(name) and database != "shadow" else 0
+        line = next((line for line in lines if line.split(":")[field : field + 1] == [name]), None)
+        if line is None:
+            status = 2
+        else:
+            process.write(f"{line}\n")
     return status

@@ -1,0 +1,77 @@
+"""Programs for users and groups, compared with busybox's applets and with the programs of Debian 13.
+
+The recordings are the sessions of real programs in a scratch /etc: each script with its status and output.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from cnmsim import Lab
+
+RECORDED = Path(__file__).parent / "recorded"
+PASSWD = (
+    "root:x:0:0:root:/root:/bin/sh\nguest:x:405:100:guest:/dev/null:/sbin/nologin\n"
+    "nobody:x:65534:65534:nobody:/:/sbin/nologin\n"
+)
+GROUP = "root:x:0:root\nusers:x:100:\nnogroup:x:65533:\nnobody:x:65534:\n"
+DEBIAN_PASSWD = (
+    "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+)
+DEBIAN_GROUP = "root:x:0:\ndaemon:x:1:\nadm:x:4:\nsudo:x:27:\nusers:x:100:\nnogroup:x:65534:\n"
+DEBIAN_SHADOW = "root:*:20000:0:99999:7:::\ndaemon:*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\n"
+SHADOW = "root:*::0:::::\nnobody:!::0:::::\n"
+
+
+def play(container, name):
+    """Return the steps of a recording that differ: the script, what was recorded, what is printed."""
+    differing = []
+    for step in json.loads((RECORDED / f"accounts-{name}.json").read_text(encoding="utf-8")):
+        result = container.exec_run(["sh", "-c", step["script"]], demux=True)
+        out, err = (text.decode() if text else "" for text in result.output)
+        got = (result.exit_code, comparable(out), comparable(err))
+        wanted = (step["status"], comparable(step["out"]), comparable(step["err"]))
+        if got != wanted:
+            differing.append((step["script"], wanted, got))
+    return differing
+
+
+def comparable(text):
+    """Leave out the date, busybox's banner, the options of a usage, and the quotes of coreutils."""
+    text = re.sub(r"BusyBox v.* multi-call binary", "BusyBox", text)
+    text = re.sub(r":2\d{4}:", ":DAY:", text)
+    if text.startswith(("Usage: user", "Usage: group")) or "\nUsage: user" in text or "\nUsage: group" in text:
+        text = text[: text.index("\n", text.index("Usage:")) + 1]
+    text = re.sub(
+        r"id: .(\w+).: no such user", r"id: unknown user \1", text
+    )  # coreutils' words are not those of busybox
+    return re.sub(r"^-(?=b?ash$)", "", text, flags=re.MULTILINE)  # $0 of a login shell
+
+
+def test_the_applets_of_busybox_print_and_do_what_busybox_does():
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
+    container = docker.containers.run("alpine", "sleep 1d", detach=True, environment={"SHELL": "/bin/bash"})
+    for path, text in (("/etc/passwd", PASSWD), ("/etc/group", GROUP), ("/etc/shadow", SHADOW)):
+        container.record.files.write(path, text.encode())
+    assert play(container, "busybox") == []
+
+
+def test_the_programs_of_debian_print_and_do_what_they_do_there():
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
+    container = docker.containers.run("debian", "sleep 1d", detach=True)
+    for path, text in (("/etc/passwd", DEBIAN_PASSWD), ("/etc/group", DEBIAN_GROUP), ("/etc/shadow", DEBIAN_SHADOW)):
+        container.record.files.write(path, text.encode())
+    assert play(container, "debian") == []
+
+
+def test_alpine_has_no_useradd():
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
+    container = docker.containers.run("alpine", "sleep 1d", detach=True)
+    assert container.exec_run("sh -c 'useradd app'") == (127, b"sh: useradd: not found\n")
+    assert container.exec_run("sh -c 'addgroup -S app && adduser -S -G app app && id app'") == (
+        0, b"uid=100(app) gid=101(app) groups=101(app)\n",
+    )  # fmt: skip
+    assert container.exec_run("id -un", user="app").output == b"app\n"
