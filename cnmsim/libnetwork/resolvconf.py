@@ -34,7 +34,10 @@ _HEADER = """\
 
 
 class ResolvMode(Enum):
-    """The purpose of a resolv.conf. The enum's value is its name in the comment at the end of the file."""
+    """Which servers a container's resolv.conf names: those of the host, those it can reach, or the embedded resolver.
+
+    The enum's value is the mode's name in the comment at the end of the file.
+    """
 
     HOST = ""  # host networking: as the host's
     LEGACY = "legacy"  # the default bridge: real servers the container can reach
@@ -155,11 +158,11 @@ def build_resolv_conf(
     dns_opts: Sequence[str] = (),
     has_ipv6: bool = False,
 ) -> ResolvConf:
-    """Build a container's file for the purpose `mode` from the host's text `host_text`, which was read from `path`.
+    """Build a container's file from the host's text `host_text`, which was read from `path`.
 
-    `dns`, `dns_search` and `dns_opts` replace the values of the host's file if they are not empty; a `dns_search` of
-    "." means no search domains. `has_ipv6`: the container has IPv6. Raises `ValueError` if an entry of `dns` is not
-    an address.
+    `mode` determines which servers it names. `dns`, `dns_search` and `dns_opts` replace the values of the host's file
+    if they are not empty; a `dns_search` of "." means no search domains. `has_ipv6`: the container has IPv6. Raises
+    `ValueError` if an entry of `dns` is not an address.
     """
     conf = parse_resolv_conf(profile, host_text)
     ndots_from = "host" if _has_ndots(conf.options) else ""

@@ -60,9 +60,9 @@ class VolumeApi:
 
     @contextmanager
     def _asking_swarm(self, name: str) -> Iterator[None]:
-        """Convert a `NotFound` that the block raises to a manager's error, if this engine is a manager.
+        """Context manager: on a manager, replace the text of a `NotFound` for the volume `name`.
 
-        The texts differ because a manager also searches the swarm's cluster volumes.
+        A manager also searches the swarm's cluster volumes, so its text is another.
         """
         try:
             yield

@@ -113,7 +113,7 @@ def _parse_date(text: str) -> int:
 
 
 def _whole(digits: str) -> int:
-    """Convert the digits of an integer, which may be too large for Go, to a number."""
+    """Convert the digits of an integer, with or without a sign, to a number. Only the first 20 digits are used."""
     return (-1 if digits[0] == "-" else 1) * int(digits.lstrip("-0")[:20] or "0")
 
 

@@ -178,9 +178,9 @@ class Ipam:
         return Pool(f"{address_space.name}/{prefix}", prefix)
 
     def _choose_rotating(self, address_space: _AddressSpace, family: int, exclude: tuple[Prefix, ...]) -> Prefix:
-        """Choose a subnet of the default pools that overlaps nothing on the host (26.1).
+        """Return the next subnet of the default pools that overlaps neither an allocated subnet nor `exclude` (26.1).
 
-        The cursor also advances past subnets that are rejected because they overlap.
+        The cursor of `address_space` also advances past subnets that are rejected because they overlap `exclude`.
         """
         assert address_space.rotating is not None
         held = list(address_space.subnets)

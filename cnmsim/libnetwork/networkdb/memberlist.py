@@ -85,10 +85,10 @@ class Delegate(Protocol):
         """Merge the delegate's state that another node sent in a push/pull."""
 
     def notify_join(self, member: Member) -> None:
-        """Handle a member that joined."""
+        """Record that a member has joined."""
 
     def notify_leave(self, member: Member) -> None:
-        """Handle a member that left or failed."""
+        """Record that a member has left or failed."""
 
 
 @define(eq=False)
@@ -281,7 +281,10 @@ class Memberlist:
     # --- member states
 
     def alive(self, member: Member) -> None:
-        """Handle the message that a member is alive, because it joined or refuted a suspicion."""
+        """Process the message that a member is alive: add the member, or end a suspicion, and gossip the message.
+
+        A message with an incarnation that is not higher than the known one is ignored.
+        """
         is_me = member.name == self.name
         if self.is_leaving and is_me:
             return
@@ -323,7 +326,10 @@ class Memberlist:
         self.queue.queue(member)
 
     def suspect(self, message: Suspect) -> None:
-        """Handle a message by which a node suspects a member."""
+        """Process a suspicion of a member: start its timer, or confirm the one that runs, and gossip the message.
+
+        If the member is this node itself, refute the suspicion with a higher incarnation.
+        """
         name = message.name
         known = self.members.get(name)
         if known is None or message.incarnation < known.incarnation:
@@ -356,9 +362,10 @@ class Memberlist:
         )
 
     def dead(self, message: Dead, on_sent: Callable[[], None] | None = None) -> None:
-        """Handle a message that a member is dead or, if the sender is the member itself, has left.
+        """Mark a member as dead or, if the sender is the member itself, as having left, and gossip the message.
 
-        `on_sent` is called when the message was transmitted often enough.
+        If the member is this node itself, refute the message, unless this node is leaving. `on_sent` is called when
+        the message was transmitted often enough.
         """
         name = message.name
         known = self.members.get(name)

@@ -268,7 +268,10 @@ def bulk_event(network: str, version: EntryVersion, residual_s: int) -> TableEve
 
 
 def table_event_size(network: str, version: EntryVersion, residual_s: int = 0) -> int:
-    """Return the size in bytes of the event with which a version is sent."""
+    """Return the size in bytes of the event with which a version is sent.
+
+    `residual_s` is for how many more seconds other nodes remember a deleted entry.
+    """
     fields = number_field(version.ltime) + number_field(residual_s) + text_field(value_size(version.value))
     for text in (version.owner, network, *version.slot.key):
         fields += text_field(len(text))

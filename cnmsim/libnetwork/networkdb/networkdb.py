@@ -451,15 +451,16 @@ class NetworkDB:
             self.attachments.handle_event(version)
 
     def notify_join(self, member: Member) -> None:
-        """Handle a member that joined: add it to the nodes, and call `on_node` (memberlist callback)."""
+        """Add a member that joined to the nodes, and call `on_node` (memberlist callback)."""
         self.nodes.handle_join(member)
         if self.on_node is not None:
             self.clock.call_soon(self.on_node, member.address, True)
 
     def notify_leave(self, member: Member) -> None:
-        """Handle a member that left, and call `on_node` (memberlist callback).
+        """Call `on_node` for a member that left or failed (memberlist callback).
 
-        If it had not announced this, it counts as failed, and attempts to reconnect to it are scheduled.
+        A member that had not announced that it leaves counts as failed, and attempts to reconnect to it are
+        scheduled.
         """
         if self.on_node is not None:
             self.clock.call_soon(self.on_node, member.address, False)

@@ -11,8 +11,8 @@ from cnmsim.kernel.clock import NS_PER_S, Clock, Timer
 class Ticker:
     """Calls `job` at the next tick after one or several calls of `arm`.
 
-    Ticks are `interval_s` seconds apart, the first at a random time. Their times do not depend on `arm`: a tick
-    without `arm` corresponds to one at which a real ticker finds no work.
+    Ticks are `interval_s` seconds apart, the first at a random time. Their times do not depend on when `arm` is
+    called.
     """
 
     __slots__ = ("_clock", "_interval_ns", "_job", "_phase_ns", "_timer")

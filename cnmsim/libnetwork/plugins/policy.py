@@ -41,11 +41,11 @@ class RealTime:
 class PluginPolicy:
     """When a failed plugin call is retried, and when it is given up.
 
-    `give_up_s`: after a failure to find or to call a plugin, the engine waits 1, 2, 4, 8, … seconds and retries, as
-    long as the wait ends less than so many seconds after the first attempt; 0 disables retries. Docker's value 30
-    makes five attempts in 15 seconds. `timeout_s` limits the wait for each response; Docker has no limit (`None`),
-    which here would block the whole lab. `reply_limit` is the largest response in bytes. `time` is the clock to wait
-    on; tests use their own.
+    After a failure to find or to call a plugin, the engine waits 1, 2, 4, 8, … (at most 30) seconds and retries. It
+    gives up when a wait would end `give_up_s` seconds or more after the first attempt; 0 disables retries. Docker's
+    value 30 makes five attempts in 15 seconds. `timeout_s` limits the wait for each response; Docker has no limit
+    (`None`), which here would block the whole lab. `reply_limit` is the largest response in bytes. `time` is the
+    clock to wait on; tests use their own.
     """
 
     give_up_s: float = 30.0
@@ -64,6 +64,7 @@ class PluginPolicy:
     def pause(self, seconds: float, run: Callable[[Callable[[], None]], None]) -> None:
         """Wait for some seconds on the policy's clock.
 
-        `run` is called with the function that blocks, and runs it, e.g. in a thread.
+        The waiting is done by `run`: its argument is a function that blocks so long, which it calls, e.g. in a
+        thread.
         """
         run(lambda: self.time.sleep(seconds))

@@ -48,7 +48,8 @@ class EndpointAddresses:
 class Candidate:
     """One binding on one host address, before its host port is allocated.
 
-    `kind` is the `MappingKinds` attribute that it belongs to, e.g. "ipv4".
+    `kind` is the `MappingKinds` attribute that it belongs to, e.g. "ipv4". `is_routed` means that the port is opened
+    without NAT, in gateway mode `routed`.
     """
 
     binding: PortBinding
