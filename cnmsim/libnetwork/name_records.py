@@ -53,7 +53,7 @@ class NameRecords:
         self._by_address.discard(address, (name, owner))
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove all records of the network on this node."""
         self._by_name.clear()
         self._by_address.clear()
 

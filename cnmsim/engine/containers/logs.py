@@ -44,12 +44,12 @@ class ContainerLog:
 
     @property
     def lines(self) -> list[LogLine]:
-        """The messages that can be read, the oldest first."""
+        """The messages that `docker logs` can read, the oldest first."""
         return self.storage.lines
 
     @property
     def storage(self) -> LogStorage:
-        """The object that stores the messages that can be read."""
+        """The object that stores the messages that `docker logs` can read."""
         driver = self._driver
         return driver.storage if driver is not None and driver.storage is not None else self._unstarted
 

@@ -388,7 +388,7 @@ class Memberlist:
         self._changed_ns[member.name] = self.clock.now_ns
 
     def reset_nodes(self) -> None:
-        """Remove members that died long ago, and shuffle the order in which members are probed."""
+        """Remove members that have been dead for 30 seconds, and shuffle the order in which members are probed."""
         horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS_PER_S)
         for name, changed_ns in list(self._changed_ns.items()):
             if not self.members[name].is_gone:

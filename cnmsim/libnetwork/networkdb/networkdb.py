@@ -406,9 +406,9 @@ class NetworkDB:
             self.notify_message(message)
 
     def handle_table_event(self, event: TableEvent, *, is_bulk: bool) -> None:
-        """Apply a table event, and queue it for relaying if other nodes may need it.
+        """Apply a table event if it is new, and queue it for relaying to other nodes.
 
-        `is_bulk`: the event was part of a bulk sync.
+        `is_bulk`: the event was part of a bulk sync. Such an event is not queued if the queue is long already.
         """
         version = event.version
         if version.owner == self.name:

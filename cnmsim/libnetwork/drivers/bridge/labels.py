@@ -81,9 +81,9 @@ class BridgeOptions:
 
 
 def parse_options(options: Mapping[str, str], *, network_id: str, profile: Profile) -> BridgeOptions:
-    """Parse the driver options of a bridge network. Unknown options are ignored.
+    """Parse the driver options of a bridge network that the release `profile` has. Unknown options are ignored.
 
-    Raises `InvalidParameter` with the driver's message.
+    The default name of the bridge is derived from `network_id`. Raises `InvalidParameter` with the driver's message.
     """
     modes = options if profile.has_gateway_modes else {}
     is_default = _read(options, DEFAULT_BRIDGE, parse_bool, default=False)

@@ -272,10 +272,10 @@ def _forward_chain_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) 
 
 
 def endpoint_program(profile: Profile, facts: NetworkFacts, address: Address) -> list[RuleOp]:
-    """Return the operations for rules that drop packets to a container's address that bypass its bridge.
+    """Return the operations for rules that drop packets to a container unless its bridge received them.
 
-    The list is empty in releases without such rules, for internal networks, with direct routing, and in gateway modes
-    other than `nat`.
+    `address` is the container's address. The list is empty in releases without such rules, for internal networks,
+    with direct routing, and in gateway modes other than `nat`.
     """
     options = facts.options
     if not profile.has_raw_rules or facts.no_raw or facts.internal or facts.allow_direct_routing:

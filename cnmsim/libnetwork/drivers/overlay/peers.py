@@ -49,7 +49,8 @@ class PeerDatabase(ABC):
     """The peers of one network, as one node knows them.
 
     `_programmed` records which entries are in the kernel: FDB entries as pairs of VTEP (tunnel endpoint) and MAC
-    address; in 26.1 and 28.5 also neighbour entries, as pairs of address and MAC address.
+    address; in 26.1 and 28.5 also neighbour entries, as pairs of address and MAC address. `POOLS` are the names of
+    the two stores that the nodes of a lab share.
     """
 
     tunnels: Tunnels
