@@ -19,10 +19,10 @@ KEPT = 256
 
 @frozen
 class CnmEvent:
-    """One event. `kind` is `network`, `endpoint` or `sandbox`; `action` is `create`, `join`, `leave` or `delete`.
+    """One event at the virtual time `time_ns`, in nanoseconds.
 
-    `attributes` contains the `driver` of a network, the `network` of an endpoint and, for `join` and `leave`, the
-    `sandbox`.
+    `kind` is `network`, `endpoint` or `sandbox`; `action` is `create`, `join`, `leave` or `delete`. `attributes`
+    contains the `driver` of a network, the `network` of an endpoint and, for `join` and `leave`, the `sandbox`.
     """
 
     time_ns: int

@@ -300,8 +300,7 @@ def _insert_after(mapping: dict[str, Any], key: str, new_key: str, value: Any) -
 def _merge_image(config: dict[str, Any], image: Image) -> None:
     """Complete a container's `config` in place with the image's command, environment, labels and so on.
 
-    `is_slim` selects the release's error text. Raises `InvalidParameter` if neither the container nor the image has a
-    command.
+    Raises `InvalidParameter` if neither the container nor the image has a command.
     """
     of_image = image.config(is_slim=False)
     if config["Entrypoint"] is None:

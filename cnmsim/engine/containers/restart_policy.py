@@ -15,7 +15,11 @@ _CALM_S = 10.0
 
 @define
 class RestartManager:
-    """Decides whether and when one container is restarted; keeps the current delay and the count of restarts."""
+    """Decides whether and when one container is restarted.
+
+    `policy` and `maximum_retries` are those of the container's restart policy. `retries` counts the restarts,
+    `pause_s` is the current delay in seconds.
+    """
 
     policy: str = "no"
     maximum_retries: int = 0

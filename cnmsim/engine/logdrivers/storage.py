@@ -62,7 +62,7 @@ class LogStorage:
     """The stored messages of one container, divided among at most `max_files` files of about `capacity` bytes each.
 
     A `capacity` of -1 means one file without a limit. The files appear as `name`, `name.1`, … in `directory`; without
-    a name there are no files.
+    a name there are no files. With `compresses` rotated files are compressed by gzip.
     """
 
     encoding: Encoding = field(factory=JsonEncoding)

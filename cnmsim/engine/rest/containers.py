@@ -41,7 +41,10 @@ _CONDITIONS = ("not-running", "next-exit", "removed")
 class LogReading:
     """The answer to a request for logs: the lines so far, and whether later ones were requested.
 
-    If the container has a terminal (`is_raw`), stdout and stderr are one stream.
+    `past` are the lines so far; `is_followed` means that later ones were requested. If the container has a terminal
+    (`is_raw`), stdout and stderr are one stream. `streams` are the requested streams. `since_ns` and `until_ns` are
+    the requested times in nanoseconds since 1970. `details` are the attributes to print before each line, `None` for
+    none.
     """
 
     container: Container

@@ -202,7 +202,10 @@ class Dead(_Rumour):
 
 @frozen
 class NodeEvent:
-    """The event that a node joined the cluster of databases, or is about to leave it."""
+    """The event that the node `name` joined the cluster of databases or, if `is_join` is False, is about to leave it.
+
+    `ltime` is the event's Lamport time.
+    """
 
     ltime: int
     name: str
@@ -397,7 +400,10 @@ class NetworkState:
 
 @frozen
 class PushPull:
-    """All members that a node knows, and NetworkDB's state. The other node responds with its own `PushPull`."""
+    """All members that a node knows, and NetworkDB's state. The other node responds with its own `PushPull`.
+
+    `is_join` is True if the sender is joining the cluster.
+    """
 
     is_join: bool
     members: tuple[Member, ...]
@@ -412,10 +418,11 @@ class PushPull:
 
 @define
 class BulkSync:
-    """All entries of some networks. The receiver of an unsolicited one responds with its own entries.
+    """All entries of some networks. The receiver of a sync with `is_unsolicited` responds with its own entries.
 
-    `entries` holds a snapshot of each network, by network id. `residuals` holds, by network id and slot number, for
-    how many more seconds each deleted entry is to be remembered.
+    `name` is the sender's name, `ltime` its Lamport time. `entries` holds a snapshot of each network, by network id.
+    `residuals` holds, by network id and slot number, for how many more seconds each deleted entry is to be
+    remembered.
     """
 
     ltime: int

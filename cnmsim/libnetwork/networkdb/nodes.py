@@ -23,9 +23,8 @@ NODE_REAP_S = 24 * 3600.0
 class Nodes:
     """The nodes of the cluster, as one node knows them.
 
-    `on_gone` is called with the name of each node that failed or left.
-
-    `own` is this node's own name, address and port.
+    `own` is this node's own name, address and port. `on_gone` is called with the name of each node that failed or
+    left. `ltimes` are the Lamport times of the last event about each node, by name.
     """
 
     clock: Clock

@@ -112,8 +112,10 @@ _FORWARDING_KEYS: dict[int, tuple[str, ...]] = {
 class IptablesFirewall:
     """The iptables backend on one host.
 
-    `firewall_enabled` returns True if the daemon installs rules for an address family (4 or 6). With
-    `drops_by_policy` the daemon also sets the policy of the chain FORWARD to DROP when it enables IP forwarding.
+    `hairpin` is True if there is no userland proxy. Packets with the firewall mark `accept_fwmark` are accepted (""
+    for no such mark). With `drops_by_policy` the daemon also sets the policy of the chain FORWARD to DROP when it
+    enables IP forwarding. `firewall_enabled` returns True if the daemon installs rules for an address family (4 or
+    6).
     """
 
     root: NetworkNamespace

@@ -48,7 +48,8 @@ class Mapping:
 class PortMapper:
     """The port mapper of one endpoint.
 
-    `daemon` returns the daemon's process. If there is no userland proxy, this process binds the host ports.
+    `has_proxy` is True if there is a userland proxy. If not, the daemon's process, which `daemon` returns, binds the
+    host ports.
     """
 
     machine: Machine

@@ -35,7 +35,8 @@ class InstalledObjects:
 class NftablesFirewall:
     """The nftables backend on one host.
 
-    `firewall_enabled` returns True if the daemon installs rules for an address family (4 or 6).
+    `hairpin` is True if there is no userland proxy. Packets with the firewall mark `accept_fwmark` are accepted (""
+    for no such mark). `firewall_enabled` returns True if the daemon installs rules for an address family (4 or 6).
     """
 
     root: NetworkNamespace

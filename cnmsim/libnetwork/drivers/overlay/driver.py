@@ -83,7 +83,12 @@ class _Tunnels:
 
 @define(eq=False)
 class OverlayDriver:
-    """The overlay driver of one machine. `log` is called with each log line of the daemon."""
+    """The overlay driver of one machine.
+
+    `log` is called with each log line of the daemon. With `uses_nftables` firewall rules are nftables rules instead
+    of iptables rules. `address` and `port` are the source address and the UDP port of this host's tunnels; `address`
+    is `None` until this host joins a swarm.
+    """
 
     machine: Machine
     profile: Profile

@@ -46,8 +46,8 @@ class Subnet:
 class OverlayEndpoint:
     """An endpoint of this node.
 
-    `inside` is the container's end of its veth pair. `requested_name` is the interface name that the user requested
-    for that end, "" for the default.
+    `length` is the prefix length of its address. `inside` is the container's end of its veth pair. `requested_name`
+    is the interface name that the user requested for that end, "" for the default.
     """
 
     id: str
