@@ -164,7 +164,7 @@ class _Provider:
 
     @property
     def is_manager(self) -> bool:
-        """Always `False`, because only `GossipCluster.new_network` creates networks of the cluster."""
+        """Always `False`: only `GossipCluster.new_network`, and no member, may create networks of the cluster."""
         return False
 
     @property

@@ -80,7 +80,8 @@ def validate(options: NetworkOptions, profile: Profile) -> None:
 def scope_of(controller: Controller, driver: Driver, options: NetworkOptions, *, is_dynamic: bool) -> str:
     """Return the scope of a new network: "local", "swarm" or "global".
 
-    Raises `ManagerRedirect` or an `EngineError` if a network of this scope cannot be created here.
+    `is_dynamic` marks a network that the swarm's manager pushed to this host. Raises `ManagerRedirect` if a manager
+    has to create the network, and another `EngineError` if it cannot be created here.
     """
     data_scope = driver.capability.data_scope
     if options.scope == LOCAL_SCOPE and data_scope == GLOBAL_SCOPE:

@@ -237,7 +237,10 @@ class OslNamespace:
 
 @contextmanager
 def _wrap_os_error(info: JoinInfo, what: str) -> Iterator[None]:
-    """Context manager that converts an `OSError` to `SystemFault`. `what` names the failed step in its message."""
+    """Context manager that converts an `OSError` to `SystemFault`.
+
+    The message names the device to be moved, which is `source_name` of `info`, and the failed step `what`.
+    """
     try:
         yield
     except OSError as error:

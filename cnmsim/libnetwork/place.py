@@ -46,14 +46,14 @@ class Place:
 
         `packets` is a scapy packet that begins with `IP`, `IPv6` or an Ethernet header (`Ether`), the `bytes` of an
         Ethernet frame, or an iterable of these; an iterable is sent `interval_s` seconds apart and returns a list of
-        walks. `count` limits the number of packets sent. A field whose value is `None` gets the value that this place
-        would use.
+        walks. `count` limits the number of packets sent. A header field of a scapy packet whose value is `None`, such
+        as the source address, gets the value that this place would use.
 
         An IP packet goes through a raw socket (raw(7), `IP_HDRINCL`): it is routed, and passes OUTPUT. An Ethernet
         frame goes through a packet socket (packet(7)): it leaves by `device` as it is. Without `device` that is the
-        interface of the route to the packet's destination, or the only interface. An IP packet that the kernel
-        cannot parse, and one with a `device`, also goes through a packet socket. `inbound` makes the device receive
-        the packet, as if it came from the wire.
+        interface of the route to the packet's destination, or the only interface. An IP packet that the kernel cannot
+        parse, and one with a `device`, also goes through a packet socket. `inbound` makes the device receive the
+        packet, as if it came from the wire.
 
         Virtual time passes until the fate of every packet is certain and no frame that it caused is in transit, at
         most `timeout_s` seconds. Raises `InvalidParameter` for what cannot be sent, `NotFound` for an unknown device,

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class _Round:
-    """The state of one probe: its target, and the answers received so far."""
+    """The state of one probe: its target, and the answers received so far.
+
+    `seq` is the number in its messages. The probe has failed if there is no answer at `deadline_s`, a virtual time in
+    seconds. `expected_nacks` is the number of helpers that answer with a Nack if the target does not answer them.
+    `was_sent` is False if no packet could leave this host.
+    """
 
     target: Member
     seq: int
