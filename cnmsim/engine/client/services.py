@@ -133,7 +133,7 @@ class Service(Model):
         return True
 
     def remove(self) -> bool:
-        """Remove the service."""
+        """Remove the service, and return True. Raises an `EngineError`."""
         self._engine.complete(self._engine.rest.services.remove(self.id))
         return True
 

@@ -124,8 +124,8 @@ class RemoteIpam:
         """Request the pool `pool` from the plugin or, if it is "", one that the plugin chooses.
 
         A chosen pool must overlap nothing in `exclude`: as long as the plugin returns one that does, the request is
-        repeated. The rejected pools are released only at the end, so that the plugin does not return them again; if
-        it does all the same, raises `SystemFault`.
+        repeated. The rejected pools are released only at the end, so that the plugin does not return them again.
+        Raises `SystemFault` if the plugin returns a rejected pool again.
         """
         known = next(
             (restored_id for restored_id, prefix in (self._restored or {}).items() if str(prefix) == pool), None
