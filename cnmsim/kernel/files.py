@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, evolve, field
@@ -24,7 +24,7 @@ from cnmsim.kernel.inode import (
     Symlink,
     copy_inode,
 )
-from cnmsim.kernel.namei import Find, Mount, MountedTree, Place, canonical, error_at
+from cnmsim.kernel.namei import Find, Handles, Mount, MountedTree, Place, canonical, error_at
 from cnmsim.kernel.task import Signal
 
 __all__ = ["Directory", "File", "FileSystem", "GeneratedFile", "Mount", "Pipe", "Symlink"]
@@ -377,11 +377,8 @@ class FileSystem(MountedTree):
                 inner = posixpath.join(at, mount.path[len(below) :])
                 self._mounts[inner] = evolve(mount, path=inner, is_read_only=mount.is_read_only or is_read_only)
 
-    def show_handles(self, handles: Callable[[], Iterable[str]]) -> None:
-        """Make an empty file that cannot be deleted appear at every path that `handles()` returns.
-
-        `handles` is called at each lookup.
-        """
+    def show_handles(self, handles: Handles) -> None:
+        """Make an empty file that cannot be deleted appear at the path of each handle."""
         self._handles = handles
 
     def with_mounts(self, mounts: Mapping[str, Find]) -> FileSystem:

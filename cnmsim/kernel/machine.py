@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import deque
 from collections.abc import Callable, Mapping
 from random import Random
@@ -16,6 +17,7 @@ from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.inode import File, GeneratedFile
 from cnmsim.kernel.journal import Journal
 from cnmsim.kernel.link_events import LinkEventLog
+from cnmsim.kernel.namei import Handles
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.pid_namespace import PidNamespace
 from cnmsim.kernel.process import Process, Program
@@ -61,6 +63,8 @@ class Machine:
     namespace_sweep_s: float = field(default=0.0, init=False)
     _sweeps_since_ns: int = field(default=-1, init=False)
     _unpinned: dict[str, int] = field(factory=dict, init=False, repr=False)
+    #: The directories in which namespaces were ever pinned, with all their parents.
+    _namespace_directories: set[str] = field(factory=set, init=False, repr=False)
     _next_pid: int = field(default=_FIRST_PID, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -78,7 +82,7 @@ class Machine:
         sysfs.mount(self.files, self.root)
         self.journal = Journal(self.name)
         self.files.add("/var/log/syslog", GeneratedFile(self.journal.syslog))
-        self.files.show_handles(self._namespace_paths)
+        self.files.show_handles(Handles(self._namespace_paths, self._namespace_directories))
 
     def pin_namespace(self, path: str, namespace: NetworkNamespace) -> None:
         """Keep a namespace alive by bind-mounting it at `path`."""
@@ -86,6 +90,11 @@ class Machine:
             self._sweeps_since_ns = self.clock.now_ns
         self._unpinned.pop(path, None)
         self.namespaces[path] = namespace
+        for name in _names_of(path):
+            directory = posixpath.dirname(name)
+            while directory not in self._namespace_directories:
+                self._namespace_directories.add(directory)
+                directory = posixpath.dirname(directory)
 
     def unpin_namespace(self, path: str) -> None:
         """Remove the bind mount at `path`. The file remains, without a namespace, until the next cleanup."""
@@ -104,12 +113,9 @@ class Machine:
         return True
 
     def _namespace_paths(self) -> set[str]:
-        """Return the paths of namespace files, including unpinned ones until the next cleanup.
-
-        A path below /var/run is returned also with /run in place of /var/run, which is the same directory.
-        """
+        """Return the paths of namespace files, including unpinned ones until the next cleanup."""
         paths = set(self.namespaces).union(filter(self.is_unpinned, tuple(self._unpinned)))
-        return paths | {path.removeprefix("/var") for path in paths if path.startswith("/var/run/")}
+        return {name for path in paths for name in _names_of(path)}
 
     def new_namespace(self, name: str) -> NetworkNamespace:
         """Create a network namespace named `name` in traces, with a loopback device that is down.
@@ -177,3 +183,8 @@ class Machine:
             parent.children.append(process)
         process.begin(program)
         return process
+
+
+def _names_of(path: str) -> tuple[str, ...]:
+    """Return the paths of a file: one below /var/run is also below /run, which is the same directory."""
+    return (path, path.removeprefix("/var")) if path.startswith("/var/run/") else (path,)

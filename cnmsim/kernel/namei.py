@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from attrs import define, field, frozen
 
@@ -61,6 +61,24 @@ def canonical(path: str) -> str:
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
+@frozen
+class Handles:
+    """Empty files that exist only as long as some object does, such as a pinned namespace.
+
+    `paths` returns their paths as they are now. `directories` has every directory that contains one or did so
+    earlier, with all its parents: most lookups need no more than this set.
+    """
+
+    paths: Callable[[], Collection[str]]
+    directories: Collection[str]
+
+    def includes(self, path: str) -> bool:
+        """Return True if `path` is a handle or a directory that contains one."""
+        if path not in self.directories and posixpath.dirname(path) not in self.directories:
+            return False
+        return any(handle == path or handle.startswith(f"{path}/") for handle in self.paths())
+
+
 @define(eq=False)
 class MountedTree:
     """A tree of inodes with the mounts in it, for reading. Relative paths start at the root.
@@ -73,9 +91,7 @@ class MountedTree:
     is_read_only: bool = False
     #: Mounts by canonical path, in the order in which they were made.
     _mounts: dict[str, Mount] = field(factory=dict, init=False)
-    #: Returns the paths of handles: empty files that exist only as long as some object does, such as a pinned
-    #: namespace.
-    _handles: Callable[[], Iterable[str]] | None = field(default=None, init=False)
+    _handles: Handles | None = field(default=None, init=False)
 
     # --- resolution of paths (path_resolution(7))
 
@@ -158,14 +174,12 @@ class MountedTree:
         return place.mount is not None and place.path == place.mount.path and callable(place.mount.root)
 
     def _handle(self, path: str) -> bool:
-        """Return True if `path` is a handle (see `FileSystem.show_handles`) or a directory that contains one."""
-        if self._handles is None:
-            return False
-        return any(handle == path or handle.startswith(f"{path}/") for handle in self._handles())
+        """Return True if `path` is a handle or a directory that contains one."""
+        return self._handles is not None and self._handles.includes(path)
 
     def _handle_place(self, path: str) -> Place:
         assert self._handles is not None
-        is_file = path in self._handles()
+        is_file = path in self._handles.paths()
         return Place(path, File(b"", 0o444) if is_file else Directory(), None, None, posixpath.basename(path))
 
     def _existing(self, path: str, *, follows: bool = True) -> Place:
@@ -227,7 +241,7 @@ class MountedTree:
             raise error_at(errno.ENOTDIR, path)
         names = set(() if inode is None else inode.names())
         below = place.path.rstrip("/") + "/"
-        paths = [*self._mounts, *(self._handles() if self._handles is not None else ())]
+        paths = [*self._mounts, *(self._handles.paths() if self._handles is not None else ())]
         names |= {entry[len(below) :].partition("/")[0] for entry in paths if entry.startswith(below)}
         return sorted(names - {""})
 

@@ -172,7 +172,7 @@ class Sandbox(Place):
         machine = self.controller.machine
         if self.options.use_host_namespace:
             self.osl = OslNamespace(machine.root, machine.root, self.controller.profile, is_host=True)
-            machine.namespaces[self.key] = machine.root
+            machine.pin_namespace(self.key, machine.root)
             return
         namespace = machine.new_namespace(self.name)
         for key, value in self.options.sysctls.items():
