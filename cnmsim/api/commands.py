@@ -161,8 +161,7 @@ async def _serve(
     async with ApiServer(
         lab, directory, clock=clock, expose_ports=expose_ports, announce=_tell, state=state
     ) as server:
-        for name in server.apis:
-            echo(f"{name}: DOCKER_HOST=unix://{server.socket_path(name).resolve()}")
+        listening: list[str] = []
         for text in tcp:
             name, _, place = text.rpartition("=")
             address, _, port = place.rpartition(":")
@@ -173,7 +172,11 @@ async def _serve(
             if name not in server.apis:
                 raise ValueError(f"--tcp {text}: no Docker host is named {name}{suggestion(name, server.apis)}")
             bound = await server.listen_tcp(name, address.strip("[]") or "127.0.0.1", int(port), tls)
-            echo(f"{name}: DOCKER_HOST=tcp://{address or '127.0.0.1'}:{bound}{' (TLS)' if tls else ''}")
+            listening.append(f"{name}: DOCKER_HOST=tcp://{address or '127.0.0.1'}:{bound}{' (TLS)' if tls else ''}")
+        for name in server.apis:
+            echo(f"{name}: DOCKER_HOST=unix://{server.socket_path(name).resolve()}")
+        for line in listening:
+            echo(line)
         sys.stdout.flush()
         await server.run_until(stop)
 
