@@ -148,7 +148,7 @@ def test_trace_asks_the_served_lab_as_it_is_now(folder):
     refused = cnmsim("trace", "--dir", str(folder), "client", "node1:8125")
     assert refused.returncode == 1
     assert refused.stdout.startswith("no, refused: client → node1:8125 (tcp)\n")
-    listener = cnmsim("sh", "--dir", str(folder), "node1", "--", "sh", "-c", "httpd -f -p 8125 -h /www &")
+    listener = cnmsim("sh", "--dir", str(folder), "node1", "--", "sh", "-c", "httpd -f -p 8125 -h /tmp &")
     assert listener.returncode == 0, listener.stderr
     reached = cnmsim("trace", "--dir", str(folder), "client", "node1:8125", "--json")
     assert reached.returncode == 0
