@@ -114,7 +114,7 @@ def test_where_no_lab_is_served_it_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--tcp", "127.0.0.1:99999"], "--tcp 127.0.0.1:99999: write [NODE=]ADDRESS:PORT, with a port from 0 to 65535"),
+        (["--tcp", "127.0.0.1:99999"], "127.0.0.1:99999: write [NODE=]ADDRESS:PORT, with a port from 0 to 65535"),
         (["--tcp", "0.0.0.0:0"], "refusing to listen on 0.0.0.0 without TLS"),
         (["--tlsverify"], "--tlsverify needs --tlscacert, --tlscert and --tlskey"),
         (["--engine", "1.2.3"], "no engine release 1.2.3"),
