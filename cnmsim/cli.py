@@ -10,7 +10,7 @@ import atexit
 import gc
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -64,25 +64,40 @@ def _kind_of(path: Path) -> str:
 def _load(
     files: Sequence[Path],
     engine: str | None,
-    project: str | None,
-    profiles: Sequence[str],
-    env_files: Sequence[Path],
+    project: str | None = None,
+    profiles: Sequence[str] = (),
+    env_files: Sequence[Path] = (),
     epoch_s: int | None = None,
     *,
     create_external: bool = False,
     listens: Sequence[str] = (),
     strict: bool = False,
     offline: bool = False,
+    swarm: tuple[int, int] | None = None,
 ) -> Lab:
+    """Build the lab of a lab file or Compose files, or of a stack with `swarm` managers and workers."""
     from cnmsim.lab import Lab
 
+    only_compose = {"--profile": profiles, "--env-file": env_files, "--create-external": create_external}
+    others = {"--listen": listens, "--project": project, "--offline": offline}
     with progress(f"bringing up {', '.join(file.name for file in files)}"):
+        if swarm is not None:
+            from cnmsim.lab.stack.default_topology import stack_lab
+
+            _refuse(only_compose, "not for stacks", files[0])
+            lab = stack_lab(
+                files, managers=swarm[0], workers=swarm[1], env=os.environ, name=project or "",
+                listens=_listens(listens), offline=offline, engine=engine,
+            )  # fmt: skip
+            lab.images.is_strict = strict
+            return lab
         if _kind_of(files[0]) == "lab":
-            if listens:
-                raise FileError("--listen is for Compose files; in a lab file use `x-cnmsim`", path=str(files[0]))
+            _refuse(only_compose | others, "not for lab files (`x-cnmsim` states what listens)", files[0])
             if len(files) > 1:
                 raise FileError("a lab file takes no further files", path=str(files[1]))
-            return Lab.from_file(files[0], engine=engine, epoch_s=epoch_s)
+            lab = Lab.from_file(files[0], engine=engine, epoch_s=epoch_s)
+            lab.images.is_strict = strict
+            return lab
         options: dict[str, Any] = {"engine": engine} if engine else {}
         options |= {"epoch_s": epoch_s, "create_external": create_external, "strict": strict}
         options["offline"] = offline
@@ -91,6 +106,13 @@ def _load(
     for note in lab.project.notes if lab.project is not None else ():
         echo(f"note: {note}", err=True)
     return lab
+
+
+def _refuse(options: Mapping[str, object], reason: str, file: Path) -> None:
+    """Raise `FileError` if one of the options has a value."""
+    for name, value in options.items():
+        if value:
+            raise FileError(f"{name} is {reason}", path=str(file))
 
 
 def _listens(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -125,22 +147,31 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
         help="Assume nothing: an open path is no success, an external network must exist, a health check must pass.",
     )
     @click.option("--offline", is_flag=True, help="Simulate no internet: public names and addresses do not answer.")
+    @click.option("--stack", is_flag=True, help="FILE is a stack: deploy it to a swarm.")
+    @click.option(
+        "--managers", type=click.IntRange(min=1), default=3, show_default=True, help="Number in the swarm of --stack."
+    )
+    @click.option(
+        "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Number in the swarm of --stack."
+    )
     @wraps(command)
     def wrapped(
         file: Path, more: tuple[Path, ...], engine: str | None, project: str | None, profiles: tuple[str, ...],
         env_files: tuple[Path, ...], create_external: bool, listens: tuple[str, ...], strict: bool, offline: bool,
+        stack: bool, managers: int, workers: int,
         *args: Any,
         **kwargs: Any,
     ) -> _R:  # fmt: skip
         try:
             lab = _load(
                 (file, *more), engine, project, profiles, env_files, create_external=create_external,
-                listens=listens, strict=strict, offline=offline,
+                listens=listens, strict=strict, offline=offline, swarm=(managers, workers) if stack else None,
             )  # fmt: skip
             return command(lab, *args, **kwargs)  # type: ignore[arg-type]
         except CnmsimError as error:
             text = error.message if not isinstance(error, FileError) else str(error)
-            hint = " (--create-external makes it)" if "declared as external" in text else ""
+            hint = " (--create-external makes it)" if "declared as external" in text and not stack else ""
+            hint = "\nIs it a stack file? Then add --stack" if "not a swarm manager" in text else hint
             fail(text + hint)
         except BrokenPipeError:
             raise  # click ends the command silently
@@ -305,22 +336,10 @@ def _status(lab: Lab, *, is_reachable: bool, verdict: Verdict | None) -> int:
 
 
 @cli.command(cls=LabCommand)
-@click.argument("file", type=_FILE)
-@click.option("-f", "--file", "more", type=_FILE, multiple=True, help="A further file, merged over FILE.")
-@click.option("--stack", is_flag=True, help="FILE is a stack: deploy it to a swarm of three managers.")
-@click.option(
-    "--managers", type=click.IntRange(min=1), default=3, show_default=True, help="Number in the swarm of --stack."
-)
-@click.option(
-    "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Number in the swarm of --stack."
-)
-@click.option("--engine", metavar="VERSION", help="Release of Docker to simulate (26.1.5, 28.5.2, 29.7.2).")
+@_lab_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def doctor(
-    context: click.Context, file: Path, more: tuple[Path, ...], stack: bool, managers: int, workers: int,
-    engine: str | None, as_json: bool,
-) -> None:  # fmt: skip
+def doctor(context: click.Context, lab: Lab, as_json: bool) -> None:
     """List the latent faults of a lab, a Compose file or (with --stack) a stack file, most severe first.
 
     Exit status: 0 if there are none or only notes, 1 if there are warnings or errors, 2 if FILE is wrong.
@@ -329,24 +348,7 @@ def doctor(
         cnmsim doctor compose.yml
         cnmsim doctor --stack stack.yml --managers 1 --workers 4
     """  # noqa: D301 - click's own mark
-    try:
-        if stack:
-            from cnmsim.lab.stack.default_topology import stack_lab
-
-            with progress(f"deploying {file.name}"):
-                lab = stack_lab((file, *more), managers=managers, workers=workers, env=os.environ, engine=engine)
-        else:
-            lab = _load((file, *more), engine, None, (), ())
-        checkup = lab.doctor()
-    except CnmsimError as error:
-        text = error.message if not isinstance(error, FileError) else str(error)
-        fail(
-            f"{text}\nIs it a stack file? Then: cnmsim doctor --stack {file}"
-            if "not a swarm manager" in text
-            else text
-        )
-    except (OSError, TimeoutError) as error:
-        fail(str(error))
+    checkup = lab.doctor()
     if as_json:
         echo_json(checkup.to_json())
     else:
@@ -443,7 +445,7 @@ def _find(lab: Lab, name: str) -> Location:
 
 
 # Clients of a served lab compare its time of day with their own.
-add_commands(cli, lambda file, engine: _load((file,), engine, None, (), (), int(time.time())))
+add_commands(cli, lambda file, engine: _load((file,), engine, epoch_s=int(time.time())))
 
 
 def main() -> None:

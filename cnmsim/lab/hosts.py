@@ -110,7 +110,7 @@ def _read_stack(
 ) -> StackDescription:
     from cnmsim.lab.stack import read_stack
 
-    return read_stack(name, files, env, latest=latest, folder=folder, hints=lab.images.hints)
+    return read_stack(name, files, env, latest=latest, folder=folder, hints=lab.images.hints, stacks=lab.stacks)
 
 
 def _add_routes(host: Host, routes: Iterable[str]) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cnmsim.lab.compose.project import Project
     from cnmsim.lab.graphs.underlay import Underlay
     from cnmsim.lab.source import LabSource
+    from cnmsim.lab.stack.objects import StackObjects
     from cnmsim.libnetwork.controller import Controller
     from cnmsim.libnetwork.endpoint import Endpoint
     from cnmsim.libnetwork.sandbox import Sandbox
@@ -107,6 +108,8 @@ class Lab:
         self.project: Project | None = None
         #: Every Compose project that was brought up, oldest first.
         self.projects: list[Project] = []
+        #: The declarations of each stack that was deployed on an engine of the lab, by the stack's name.
+        self.stacks: dict[str, StackObjects] = {}
         #: The files from which the lab was built; `None` for a lab built by calls.
         self.source: LabSource | None = None
         #: The meaning of image names on every engine of the lab; `images.add` adds an image.

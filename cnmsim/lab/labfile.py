@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def load_lab(
         raise FileError("this is a Compose file, not a lab file: Lab.from_compose reads it", path=str(path))
     check(document, LAB_SCHEMA, str(path))
     lab = _Reader(path, document, texts).lab(engine, seed, epoch_s)
-    lab.source = LabSource(path, is_lab_file=True, options={"engine": engine, "seed": seed, "epoch_s": epoch_s})
+    lab.source = LabSource(partial(load_lab, path, engine=engine, seed=seed, epoch_s=epoch_s), path)
     return lab
 
 
@@ -210,7 +211,7 @@ class _Reader:
         for number, options in enumerate(document.get("links", ())):
             self._add_link(lab, number, options)
         lab.settle()
-        SwarmBuilder(lab, document, self.path.parent, self._error).build()
+        SwarmBuilder(lab, document, self.path.parent, self._error, self.texts).build()
         for name, options in document["hosts"].items():
             self._furnish(lab, name, options)
         return lab

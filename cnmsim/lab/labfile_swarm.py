@@ -16,7 +16,7 @@ stacks:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import CnmsimError
 from cnmsim.lab.compose.scalars import string_map
 from cnmsim.lab.schema import Schema
+from cnmsim.lab.stack.document import replaced_texts
 from cnmsim.lab.stack.objects import network_body
 from cnmsim.lab.stack.schema import NETWORK
 from cnmsim.lab.yamlfile import Key, Map
@@ -94,12 +95,14 @@ class SwarmBuilder:
     """Builds the swarm that a validated lab file describes.
 
     `wrong` is called with a path of keys and an error; it returns that error located at this path in the file.
+    `texts` maps paths of stack files to text that is used in place of their content.
     """
 
     lab: Lab
     document: Map
     folder: Path
     wrong: Callable[[tuple[Key, ...], Exception], CnmsimError]
+    texts: Mapping[str, str]
 
     def build(self) -> None:
         """Create the swarm and its objects, and wait until the lab has settled. Raises `FileError`."""
@@ -199,12 +202,11 @@ class SwarmBuilder:
         self._at(keys, lambda: collection.create(name, data, labels))
 
     def _stack(self, engine: Engine, name: str, source: Any) -> None:
-        files: Any = source
-        if isinstance(source, str):
-            files = self.folder / source
-        elif isinstance(source, list):
-            files = [self.folder / file for file in source]
-        self._at(("stacks", name), lambda: engine.stacks.deploy(name, files, folder=self.folder))
+        folder, files = self.folder, source
+        if not isinstance(source, Map):
+            paths = [self.folder / file for file in ([source] if isinstance(source, str) else source)]
+            folder, files = paths[0].parent, replaced_texts(paths, self.texts)
+        self._at(("stacks", name), lambda: engine.stacks.deploy(name, files, folder=folder))
 
 
 def _make_network(engine: Engine, body: dict[str, Any]) -> None:

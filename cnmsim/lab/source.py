@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import frozen
 
 if TYPE_CHECKING:
     from cnmsim.lab.lab import Lab
@@ -14,30 +14,14 @@ if TYPE_CHECKING:
 
 @frozen
 class LabSource:
-    """The files from which a lab was read, and the options with which they were read.
+    """The way in which a lab was read from files.
 
-    These are a lab file, or Compose files or their content.
+    `load(texts=…)` reads the files again, with the same options, and builds a new lab. `texts` maps paths of files to
+    text that is used in place of their content. It raises `FileError`, and `NotFound` or `InvalidParameter` for
+    options that no longer fit the files.
+
+    `lab_file` is the path of the lab file, `None` if the lab was read from Compose files or a stack.
     """
 
-    files: Any
-    is_lab_file: bool
-    options: Mapping[str, Any] = field(factory=dict)
-
-    @property
-    def lab_file(self) -> Path | None:
-        """The path of the lab file; `None` for Compose files."""
-        return Path(self.files) if self.is_lab_file else None
-
-    def load(self, texts: Mapping[str, str]) -> Lab:
-        """Read the files again and build a new lab from them.
-
-        `texts` maps paths of files to text that is used in place of their content. Raises `FileError`, and `NotFound`
-        or `InvalidParameter` for options that no longer fit the files.
-        """
-        if self.is_lab_file:
-            from cnmsim.lab.labfile import load_lab
-
-            return load_lab(Path(self.files), texts=texts, **self.options)
-        from cnmsim.lab.compose.default_topology import compose_lab
-
-        return compose_lab(self.files, texts=texts, **self.options)
+    load: Callable[..., Lab]
+    lab_file: Path | None = None

@@ -165,7 +165,7 @@ def explain(
         target = Target.of_service(str(destination), service)
         walk = run_probe(directory, asker, target, timeout_s=timeout_s, family=family)
         facts = tuple(_facts(asker, None, target, names)) + _name_facts(asker, walk)
-        question = Question(asker.label, target.host, target.service, False, family, timeout_s)
+        question = Question(asker.lasting_name, target.host, target.service, False, family, timeout_s)
         walk.fix_search = FixSearch(lab, FailedProbe(question, target, walk, directory), repeat, names)
         return Explanation(asker.name, target.host, target.service, walk, None, facts)
     is_name = isinstance(destination, str) and ":" not in destination
@@ -182,8 +182,10 @@ def explain(
         own = address_towards(asker, goal, family)
         second = run_probe(directory, asker, target, address=own, timeout_s=timeout_s, family=family)
     facts = tuple(_facts(asker, goal, target, names))
-    named = destination if isinstance(destination, str) else goal.label
-    question = Question(asker.label, named, target.service, not isinstance(destination, str), family, timeout_s)
+    named = destination if isinstance(destination, str) else goal.lasting_name
+    question = Question(
+        asker.lasting_name, named, target.service, not isinstance(destination, str), family, timeout_s
+    )
     walk.fix_search = FixSearch(lab, FailedProbe(question, target, walk, directory), repeat, names)
     return Explanation(asker.name, goal.name, target.service, walk, second, facts)
 

@@ -80,7 +80,7 @@ def _container(location: Location) -> dict[str, Any]:
 def inventory_text(lab: LabView, *, width: int = 0) -> str:
     """Return the contents of a lab as small text tables of at most `width` columns (0: no limit).
 
-    Containers and networks of a Compose project are shown under their names in the Compose file.
+    Containers, networks and services of a Compose project or stack are shown under their names in the file.
     """
     found = inventory(lab)
     directory = directory_of(lab)
@@ -111,7 +111,7 @@ def inventory_text(lab: LabView, *, width: int = 0) -> str:
     if containers:
         header = ("HOST", "CONTAINER", "IMAGE", "NETWORKS", "PUBLISHED", "LISTENS ON")
         parts.append(plain_grid(header, containers, width))
-    parts += swarms_text(found["swarms"], width)
+    parts += swarms_text(found["swarms"], names, width)
     if directory.stopped_containers:
         stopped = [(named(item.name), item.status) for item in directory.stopped_containers]
         parts.append(plain_grid(("NOT RUNNING", "STATE"), stopped, width))

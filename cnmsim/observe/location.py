@@ -163,6 +163,11 @@ class Location:
         """The name to print; for a container with its host: `node1:web`."""
         return f"{self.host}:{self.name}" if self.is_container else self.name
 
+    @property
+    def lasting_name(self) -> str:
+        """A name by which the location is found in other labs of the same files; for a task it is without the id."""
+        return self.replica_names[0] if self.task else self.label
+
     def spawn(self, program: Program, argv: list[str]) -> Process:
         """Start a program in the location, as `docker exec` or a login shell would. `argv` is its command line."""
         return self.machine.spawn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.observe.trace.table import plain_grid
@@ -92,11 +93,16 @@ def _task(
     }
 
 
-def swarms_text(found: list[dict[str, Any]], width: int = 0) -> list[str]:
+def swarms_text(found: list[dict[str, Any]], names: Mapping[str, str], width: int = 0) -> list[str]:
     """Return the text of swarms (`found` is the result of `swarms`), with three small tables for each.
 
-    The tables have at most `width` columns (0: no limit).
+    `names` maps the engine's names to those in a stack's file. The tables have at most `width` columns (0: no limit).
     """
+
+    def named(name: str) -> str:
+        service, dot, slot = name.rpartition(".")
+        return names.get(name) or f"{names.get(service, service)}{dot}{slot}"
+
     tables = []
     for swarm in found:
         nodes = [
@@ -108,16 +114,16 @@ def swarms_text(found: list[dict[str, Any]], width: int = 0) -> list[str]:
         ]  # fmt: skip
         services = [
             (
-                each["name"], each["image"], each["mode"].lower(), f"{each['running']}/{each['wanted']}",
-                ", ".join(f"{name} {address}" for name, address in each["addresses"].items()),
+                named(each["name"]), each["image"], each["mode"].lower(), f"{each['running']}/{each['wanted']}",
+                ", ".join(f"{named(name)} {address}" for name, address in each["addresses"].items()),
                 ", ".join(each["ports"]),
             )
             for each in swarm["services"]
         ]  # fmt: skip
         tasks = [
             (
-                each["name"], each["node"], f"{each['state']}: {each['error']}" if each["error"] else each["state"],
-                ", ".join(" ".join((name, *addresses)) for name, addresses in each["networks"].items()),
+                named(each["name"]), each["node"], f"{each['state']}: {each['error']}" if each["error"] else each["state"],
+                ", ".join(" ".join((named(name), *addresses)) for name, addresses in each["networks"].items()),
             )
             for each in swarm["tasks"]
         ]  # fmt: skip

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from cnmsim import Lab
 from cnmsim.cli import cli
 from cnmsim.errors import FileError, InvalidParameter
+from cnmsim.lab.stack.default_topology import stack_lab
 from cnmsim.observe.fixes.fix import Fix
 
 _APART = """
@@ -292,3 +293,51 @@ def test_the_command_prints_a_diff_and_writes_it(tmp_path: Path) -> None:
     again = CliRunner().invoke(cli, [*arguments, "--write"])
     assert again.exit_code == 0
     assert "nothing to fix" in again.output
+
+
+_STACK = """\
+# The shop.
+services:
+  web:
+    image: nginx   # pages
+    ports: ["8080:8000"]
+    networks: [front]
+  api:
+    image: python:3
+    command: ["python", "-m", "http.server", "--bind", '127.0.0.1', "9000"]
+    networks: [front]
+  db:
+    image: postgres:17
+    networks: [back]
+networks: {front: , back: }
+"""
+
+
+def test_a_fix_of_a_stack_is_an_edit_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yml"
+    path.write_text(_STACK)
+    lab = stack_lab([path], managers=1, workers=0, env={})
+    expected = {
+        ("web", "db:5432"): ["-    networks: [front]", "+    networks: [front, back]"],
+        ("client", "node1:8080"): ['-    ports: ["8080:8000"]', '+    ports: ["8080:80"]'],
+        ("web", "api:9000"): [
+            """-    command: ["python", "-m", "http.server", "--bind", '127.0.0.1', "9000"]""",
+            """+    command: ["python", "-m", "http.server", "--bind", '0.0.0.0', "9000"]""",
+        ],
+    }
+    found = {(one, other): _changes(lab.explain(one, other).fixes[0]) for one, other in expected}
+    assert found == expected
+
+
+def test_stacks_and_nodes_of_a_lab_file_are_edited_there(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yml"
+    path.write_text(
+        "hosts:\n  node1: {addresses: [10.1.0.11/24], docker: true}\n  node2: {addresses: [10.1.0.12/24], docker: true}\n"
+        "swarm:\n  managers: [node1]\n  workers: [node2]\n  nodes:\n    node2: {availability: drain}\n"
+        "stacks:\n  shop:\n    services:\n      web: {image: nginx}\n"
+        "      idle: {image: redis, deploy: {replicas: 0}}\n"
+        "      far: {image: redis, deploy: {placement: {constraints: [node.hostname == node2]}}}\n"
+    )
+    lab = Lab.from_file(path)
+    assert _changes(lab.explain("web", "idle:6379").fixes[0])[-1].endswith("deploy: {replicas: 1}}")
+    assert _changes(lab.explain("web", "far:6379").fixes[0])[-1] == "+    node2: {availability: active}"

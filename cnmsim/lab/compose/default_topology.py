@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cnmsim.errors import InvalidParameter, NotFound
-from cnmsim.lab.compose import ComposeProject, load_project
+from cnmsim.lab.compose import load_project
 from cnmsim.lab.compose.local_network import fit_to_file
 from cnmsim.lab.compose.project import Project
 from cnmsim.lab.internet import stand_for_internet
@@ -48,13 +49,13 @@ def compose_lab(
     place of their content. With `offline` only the names in `NAMES` can be looked up. Raises `FileError`, `NotFound`
     if `listens` names a service that the project does not have, and `InvalidParameter` for an invalid port in it.
     """
-    options = {
+    options: dict[str, Any] = {
         "project": project, "env": env, "profiles": tuple(profiles), "env_files": tuple(env_files), "scale": scale,
         "create_external": create_external, "listens": listens, "strict": strict, "offline": offline,
         "engine": engine, "seed": seed, "epoch_s": epoch_s,
     }  # fmt: skip
     model = load_project(files, project, env, profiles, env_files=env_files, texts=texts)
-    _require_services(model, listens or {})
+    require_services(model.services, listens or {})
     lab = Lab(engine=engine, seed=seed, nameserver=INTERNET, epoch_s=epoch_s)
     used = {name for service in model.services.values() for name in (service.name, service.container_name)}
     has_ipv6 = any(network.enable_ipv6 for network in model.networks.values())
@@ -86,7 +87,7 @@ def compose_lab(
     if create_external:
         for name in dict.fromkeys(each.name for each in model.networks.values() if each.is_external):
             docker.networks.create(name, driver="bridge")
-    lab.source = LabSource(files, is_lab_file=False, options=options)
+    lab.source = LabSource(partial(compose_lab, files, **options))
     lab.project = Project(model, docker, lab.clock, is_strict=strict)
     lab.projects.append(lab.project)
     lab.project.up(scale=scale)
@@ -94,11 +95,12 @@ def compose_lab(
     return lab
 
 
-def _require_services(model: ComposeProject, listens: Mapping[str, object]) -> None:
+def require_services(services: Mapping[str, object], listens: Mapping[str, object]) -> None:
+    """Raise `NotFound` if a name in `listens` is not in `services`."""
     for name in listens:
-        if name not in model.services:
-            close = difflib.get_close_matches(name, model.services, 1)
-            listed = ", ".join(model.services)
+        if name not in services:
+            close = difflib.get_close_matches(name, services, 1)
+            listed = ", ".join(services)
             meant = f", did you mean {close[0]}?" if close else f"; there are {listed}"
             raise NotFound(f"no such service: {name}{meant}")
 

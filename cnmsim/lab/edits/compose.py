@@ -1,23 +1,24 @@
-"""Changes of a fix as edits of the Compose files of a project.
+"""Changes of a fix as edits of the files of a Compose project or a stack.
 
 A change that Compose has no key for (starting a container, the host's rules and routes) raises `NotExpressible`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatchmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from cnmsim.digits import is_number
 from cnmsim.engine.standins.commandline import wildcard_option
-from cnmsim.lab.compose.bodies import LABEL_SERVICE
 from cnmsim.lab.compose.model import Network, Service
 from cnmsim.lab.compose.ports import parse_port
 from cnmsim.lab.edits.files import EditedFiles, NotExpressible
+from cnmsim.lab.edits.project import EditableProject
 from cnmsim.lab.edits.yaml_text import YamlText
 from cnmsim.lab.yamlfile import Key, Map, locate
 from cnmsim.observe.fixes.changes import (
@@ -30,32 +31,29 @@ from cnmsim.observe.fixes.changes import (
     RebindProgram,
     RecreateContainer,
     RecreateNetwork,
+    ScaleService,
     SetSysctl,
+    UpdateService,
 )
-
-if TYPE_CHECKING:
-    from cnmsim.lab.compose.project import Project
 
 #: The wildcard address, to which a program is made to bind.
 _ANYWHERE = "0.0.0.0"  # noqa: S104
 
 
 class ComposeEditor:
-    """Edits the files of one project. `main` is the path of its first file.
+    """Edits the files of one Compose project or stack.
 
-    `prefix` is the path of keys to the project if a lab file contains it, otherwise empty. `asked` is the name that
-    the failed probe looked up; of a service's `extra_hosts` only the entry for this name is removed.
+    `asked` is the name that the failed probe looked up; of a service's `extra_hosts` only the entry for this name is
+    removed. `config_of` returns the configuration of a container by its name.
     """
 
     def __init__(
-        self, project: Project, files: EditedFiles, main: str, prefix: tuple[Key, ...] = (), asked: str = ""
+        self, project: EditableProject, files: EditedFiles, asked: str, config_of: Callable[[str], Mapping[str, Any]]
     ) -> None:
         self.project = project
-        self.model = project.model
         self.files = files
-        self.main = main
-        self.prefix = prefix
         self.asked = asked
+        self.config_of = config_of
 
     # ---- where
 
@@ -66,15 +64,15 @@ class ComposeEditor:
         """
         service_or_network = keys[:2]
         for depth in range(len(keys), 0, -1):
-            place = locate(self.model.document, keys[:depth])
-            if place is None or not _exists(self.model.document, keys[:depth]):
+            place = locate(self.project.document, keys[:depth])
+            if place is None or not _exists(self.project.document, keys[:depth]):
                 continue
             text = self.files.open(place.path) if self._is_file(place.path) else None
-            if text is not None and text.node((*self.prefix, *service_or_network)) is not None:
+            if text is not None and text.node((*self.project.prefix, *service_or_network)) is not None:
                 return text
-        text = self.files.open(self.main)
-        if keys[0] == "services" and text.node((*self.prefix, *service_or_network)) is None:
-            raise NotExpressible(f"service {keys[1]} is not in {self.main}")
+        text = self.files.open(self.project.main)
+        if keys[0] == "services" and text.node((*self.project.prefix, *service_or_network)) is None:
+            raise NotExpressible(f"service {keys[1]} is not in {self.project.main}")
         return text
 
     @staticmethod
@@ -82,27 +80,26 @@ class ComposeEditor:
         return Path(path).is_file()
 
     def _at(self, *keys: Key) -> tuple[Key, ...]:
-        return (*self.prefix, *keys)
+        return (*self.project.prefix, *keys)
 
     def _service(self, container: str) -> Service:
-        """Return the service whose network a container of that name uses.
+        """Return the service whose network a container, or the swarm service, of that name uses.
 
-        Raises `NotExpressible` if there is no such container.
+        Raises `NotExpressible` if there is none.
         """
-        for each in self.project.containers():
-            if each.name == container:
-                return self._owner(self.model.services[each.labels[LABEL_SERVICE]])
-        raise NotExpressible(f"{container} is not of the project")
+        if container not in self.project.keys:
+            raise NotExpressible(f"{container} is not of the project")
+        return self._owner(self.project.services[self.project.keys[container]])
 
     def _owner(self, service: Service) -> Service:
         """Return the service whose network namespace a service uses: itself, or X for `network_mode: service:X`."""
         mode = service.network_mode
-        if mode.startswith("service:") and mode.removeprefix("service:") in self.model.services:
-            return self._owner(self.model.services[mode.removeprefix("service:")])
+        if mode.startswith("service:") and mode.removeprefix("service:") in self.project.services:
+            return self._owner(self.project.services[mode.removeprefix("service:")])
         return service
 
     def _network(self, name: str) -> Network | None:
-        return next((each for each in self.model.networks.values() if each.name == name), None)
+        return next((each for each in self.project.networks.values() if each.name == name), None)
 
     def _network_key(self, name: str) -> str:
         """Return the key in the file of the network that the engine knows as `name`.
@@ -125,15 +122,17 @@ class ComposeEditor:
 
     @edit.register
     def _(self, change: CreateNetwork) -> None:
-        if change.network in self.model.networks:
+        if change.network in self.project.networks:
             raise NotExpressible(f"network {change.network} is in the file already")
         self.files.added_networks.add(change.network)
         self._file("networks").set(self._at("networks", change.network), None)
 
     @edit.register
     def _(self, change: ConnectNetwork) -> None:
-        service = self._service(change.container)
-        key = self._network_key(change.network)
+        self._connect(self._service(change.container), change.network)
+
+    def _connect(self, service: Service, network: str) -> None:
+        key = self._network_key(network)
         keys = ("services", service.name, "networks")
         text = self._file(*keys)
         at = self._at(*keys)
@@ -152,53 +151,55 @@ class ComposeEditor:
 
     @edit.register
     def _(self, change: PublishPort) -> None:
-        service = self._service(change.container)
+        self._publish(self._service(change.container), change.host_port, change.port, change.protocol)
+
+    def _publish(self, service: Service, host_port: int, port: int, protocol: str) -> None:
         keys = ("services", service.name, "ports")
         ports = self._value(*keys)
         for number, item in enumerate(ports if isinstance(ports, list) else ()):
-            if self._is_published(item, change):
-                self._republish((*keys, number), change)
+            if self._is_published(item, host_port):
+                self._republish((*keys, number), host_port, port, protocol)
                 return
-        suffix = "" if change.protocol == "tcp" else f"/{change.protocol}"
-        self._file(*keys).append(self._at(*keys), f"{change.host_port}:{change.port}{suffix}")
+        suffix = "" if protocol == "tcp" else f"/{protocol}"
+        self._file(*keys).append(self._at(*keys), f"{host_port}:{port}{suffix}")
 
     def _value(self, *keys: Key) -> Any:
-        here: Any = self.model.document
+        here: Any = self.project.document
         for key in keys:
             here = here.get(str(key)) if isinstance(here, Map) else None
         return here
 
     @staticmethod
-    def _is_published(item: Any, change: PublishPort) -> bool:
+    def _is_published(item: Any, host_port: int) -> bool:
         try:
             mappings = parse_port(item)
         except ValueError:
             return False
-        return len(mappings) == 1 and mappings[0].published == str(change.host_port)
+        return len(mappings) == 1 and mappings[0].published == str(host_port)
 
-    def _republish(self, keys: tuple[Key, ...], change: PublishPort) -> None:
-        """Change the item of `ports` at `keys`, which already publishes the host port, to the port of `change`."""
+    def _republish(self, keys: tuple[Key, ...], host_port: int, port: int, protocol: str) -> None:
+        """Change the item of `ports` at `keys`, which already publishes the host port, to another port."""
         text = self._file(*keys)
         nodes = text.items(self._at(*keys[:-1]))
         number = self._number_in_file(keys, nodes)
         at = self._at(*keys[:-1], number)
         node = nodes[number]
         if isinstance(node, yaml.MappingNode):
-            text.set((*at, "target"), change.port)
+            text.set((*at, "target"), port)
             if text.node((*at, "host_ip")) is not None:
                 text.remove((*at, "host_ip"))
             return
-        suffix = "" if change.protocol == "tcp" else f"/{change.protocol}"
+        suffix = "" if protocol == "tcp" else f"/{protocol}"
         assert isinstance(node, yaml.ScalarNode)
-        published = _published_part(node.value) or str(change.host_port)
-        text.rewrite(node, f"{published}:{change.port}{suffix}")
+        published = _published_part(node.value) or str(host_port)
+        text.rewrite(node, f"{published}:{port}{suffix}")
 
     def _number_in_file(self, keys: tuple[Key, ...], nodes: Sequence[yaml.Node]) -> int:
         """Return the position of a list item in one file, where the merged list may come from several files.
 
         `keys` is the path of the item in the merged project, `nodes` are the items of the list in the file.
         """
-        ports, number, place = self._value(*keys[:-1]), int(keys[-1]), locate(self.model.document, keys)
+        ports, number, place = self._value(*keys[:-1]), int(keys[-1]), locate(self.project.document, keys)
         if len(nodes) == len(ports):
             return number
         lines = [node.start_mark.line + 1 for node in nodes]
@@ -224,8 +225,7 @@ class ComposeEditor:
 
     def _add_option(self, service: Service, change: RebindProgram) -> None:
         """Append to the service's command the option that makes its program bind to the wildcard address."""
-        container = next(each for each in self.project.containers() if each.name == change.container)
-        config = container.record.config
+        config = self.config_of(change.container)
         command = [*(config.get("Cmd") or ())]
         option = wildcard_option([*(config.get("Entrypoint") or ()), *command])
         if not option:
@@ -269,6 +269,59 @@ class ComposeEditor:
                 return
         raise NotExpressible(f"extra_hosts of {service.name} does not contain {self.asked}")
 
+    # ---- services of a stack
+
+    @edit.register
+    def _(self, change: ScaleService) -> None:
+        keys = ("services", self._service(change.service).name, "deploy", "replicas")
+        self._file(*keys).set(self._at(*keys), change.replicas)
+
+    @edit.register
+    def _(self, change: UpdateService) -> None:
+        service = self._service(change.service)
+        at = ("services", service.name)
+        match change.option:
+            case "--network-add":
+                self._connect(service, change.value)
+            case "--endpoint-mode":
+                self._file(*at).set(self._at(*at, "deploy", "endpoint_mode"), change.value)
+            case option if option.endswith("--publish-add"):
+                fields = dict(item.split("=") for item in change.value.split(","))
+                self._publish(service, int(fields["published"]), int(fields["target"]), fields["protocol"])
+            case "--args":
+                self._set_command((*at, "command"), change.value)
+            case "--dns-rm":
+                self._remove_item((*at, "dns"), change.value)
+            case "--host-rm":
+                self._remove_extra_host(service)
+            case _:
+                raise NotExpressible(change.option)
+
+    def _set_command(self, keys: tuple[Key, ...], value: str) -> None:
+        text, at = self._file(*keys), self._at(*keys)
+        node, words = text.node(at), shlex.split(value)
+        items = text.items(at)
+        if not items or len(items) > len(words):
+            if isinstance(node, yaml.ScalarNode):
+                text.rewrite(node, value)
+            else:
+                text.set(at, value)
+            return
+        for word in words[len(items) :]:
+            text.append(at, word)
+        for number, word in enumerate(words[: len(items)]):
+            item = text.items(at)[number]
+            if isinstance(item, yaml.ScalarNode) and item.value != word:
+                text.rewrite(item, word)
+
+    def _remove_item(self, keys: tuple[Key, ...], value: str) -> None:
+        text = self._file(*keys)
+        items = text.items(self._at(*keys))
+        at = next((number for number, node in enumerate(items) if node.value == value), None)
+        if items and at is None:
+            raise NotExpressible(f"{keys[-1]} of {keys[1]} does not contain {value}")
+        self._remove(*keys, *(() if at is None else (at,)))
+
     @edit.register
     def _(self, change: RecreateNetwork) -> None:
         network = self._network(change.network)
@@ -281,6 +334,8 @@ class ComposeEditor:
                 self._file(*keys).set(self._at(*keys, "driver_opts", option), _option_value(value))
             case NetworkSetting.IPV6:
                 self._file(*keys).set(self._at(*keys, "enable_ipv6"), True)
+            case NetworkSetting.ATTACHABLE:
+                self._file(*keys).set(self._at(*keys, "attachable"), True)
             case NetworkSetting.SUBNET if network.pools:
                 self._remove(*keys, "ipam")
             case _:

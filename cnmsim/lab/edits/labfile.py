@@ -16,10 +16,13 @@ from cnmsim.lab.edits.files import EditedFiles, NotExpressible
 from cnmsim.lab.edits.yaml_text import YamlText
 from cnmsim.lab.yamlfile import Key
 from cnmsim.observe.fixes.changes import (
+    ActivateNode,
     AddRoute,
     Change,
     DeleteRoute,
     DeleteRule,
+    NetworkSetting,
+    RecreateNetwork,
     SetSysctl,
 )
 from cnmsim.observe.fixes.commands import commands_of
@@ -70,6 +73,22 @@ class LabFileEditor:
         if self.text.node(("hosts", change.host)) is None:
             raise NotExpressible(f"{change.host} is no host of {self.path}")
         self.text.append(("hosts", change.host, "routes"), f"{change.prefix} via {change.via}")
+
+    @edit.register
+    def _(self, change: ActivateNode) -> None:
+        at = ("swarm", "nodes", change.node, "availability")
+        if self.text.node(at) is None:
+            raise NotExpressible(f"{self.path} does not state the availability of {change.node}")
+        self.text.set(at, "active")
+
+    @edit.register
+    def _(self, change: RecreateNetwork) -> None:
+        at = ("networks", change.network)
+        if self.text.node(at[:1]) is None or self.text.node(at) is None:
+            raise NotExpressible(f"{self.path} does not declare network {change.network}")
+        if change.setting is not NetworkSetting.ATTACHABLE:
+            raise NotExpressible(change.setting.value)
+        self.text.set((*at, "attachable"), True)
 
     @edit.register
     def _(self, change: DeleteRoute) -> None:

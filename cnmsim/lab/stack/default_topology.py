@@ -2,45 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.lab.compose.default_topology import (
+    INTERNET,
+    NAMES,
+    ROUTER_INSIDE,
+    ROUTER_OUTSIDE,
+    require_services,
+)
+from cnmsim.lab.internet import stand_for_internet
 from cnmsim.lab.lab import Lab
 from cnmsim.lab.releases import DEFAULT_RELEASE
+from cnmsim.lab.source import LabSource
+from cnmsim.lab.stack.document import replaced_texts
+from cnmsim.underlay.nameserver import ANY_PUBLIC_NAME
 
 #: Documentation addresses (RFC 5737). They overlap neither with a stack's networks nor with default address pools.
-_NODE, CLIENT, ROUTER_INSIDE = "198.51.100.{}", "198.51.100.200", "198.51.100.1"
-INTERNET, ROUTER_OUTSIDE = "203.0.113.10", "203.0.113.1"
+_NODE, _CLIENT = "198.51.100.{}/24", "198.51.100.200/24"
 
 
 def stack_lab(
-    files: Sequence[Path], *, managers: int, workers: int, env: Mapping[str, str], engine: str | None = None
+    files: Sequence[Path],
+    *,
+    managers: int,
+    workers: int,
+    env: Mapping[str, str],
+    name: str = "",
+    listens: Mapping[str, Iterable[int | str]] | None = None,
+    offline: bool = False,
+    engine: str | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Lab:
     """Build a swarm of nodes `node1`, `node2`, … with a client, deploy the stack, and wait until its tasks run.
 
-    The stack has the name of the first file. Raises `FileError` for an invalid file, `TimeoutError` if tasks do not
-    start, and `InvalidParameter` for an impossible number of nodes.
+    The stack has the name of the first file unless `name` is given. `listens` states the ports on which services
+    listen, `offline` leaves out the public names and addresses, and `texts` maps paths of files to text that is used
+    in place of their content. Raises `FileError` for an invalid file, `TimeoutError` if tasks do not start,
+    `InvalidParameter` for an impossible number of nodes or an invalid port in `listens`, and `NotFound` if `listens`
+    names a service that the stack does not have.
     """
     if managers < 1 or workers < 0 or managers + workers > 150:
         raise InvalidParameter(
             f"a swarm of {managers} managers and {workers} workers cannot be built: 1 to 150 nodes"
         )
     lab = Lab(engine or DEFAULT_RELEASE, nameserver=INTERNET)
-    lab.add_router("router", f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
-    names = {"www.example.com": INTERNET, "example.com": INTERNET}
-    lab.add_host("internet", f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=names)
-    lab.add_host("client", f"{CLIENT}/24", gateway=ROUTER_INSIDE)
-    addresses = [_NODE.format(10 + number) for number in range(1, managers + workers + 1)]
-    nodes = []
-    for number, address in enumerate(addresses, 1):
-        host = lab.add_host(f"node{number}", f"{address}/24", gateway=ROUTER_INSIDE, docker=True)
-        nodes.append(host.docker)
-    first = nodes[0]
-    first.swarm.init(advertise_addr=addresses[0])
+    router = lab.add_router("router", f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
+    names = NAMES if offline else NAMES | {ANY_PUBLIC_NAME: [INTERNET]}
+    internet = lab.add_host("internet", f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=names)
+    if not offline:
+        stand_for_internet(internet, [INTERNET], router)
+    lab.add_host("client", _CLIENT, gateway=ROUTER_INSIDE)
+    nodes = [
+        lab.add_host(f"node{number}", _NODE.format(10 + number), gateway=ROUTER_INSIDE, docker=True)
+        for number in range(1, managers + workers + 1)
+    ]
+    first = nodes[0].docker
+    first.swarm.init(advertise_addr=nodes[0].address)
     for number, node in enumerate(nodes[1:], 2):
         token = first.swarm.tokens.manager if number <= managers else first.swarm.tokens.worker
-        node.swarm.join(token, f"{addresses[0]}:2377")
-    first.stacks.deploy(files[0].stem, list(files), env=env)
+        node.docker.swarm.join(token, f"{nodes[0].address}:2377")
+    stack = name or files[0].stem
+    for service, ports in (listens or {}).items():
+        try:
+            lab.images.hints.state(f"{stack}/{service}", ports, "the user")
+        except ValueError as error:
+            raise InvalidParameter(f"{service}: {error}") from None
+    lab.source = LabSource(
+        partial(
+            stack_lab, files, managers=managers, workers=workers, env=env, name=name, listens=listens,
+            offline=offline, engine=engine,
+        )
+    )  # fmt: skip
+    first.stacks.deploy(stack, replaced_texts(files, texts or {}), env=env, folder=files[0].parent)
+    require_services(lab.stacks[stack].document.section("services"), listens or {})
     lab.settle()
     return lab

@@ -22,7 +22,7 @@ from cnmsim.lab.schema import check
 from cnmsim.lab.stack.merge import merge_files
 from cnmsim.lab.stack.schema import SINCE, STACK_SCHEMA, VERSIONS
 from cnmsim.lab.stack.schema_errors import SENTENCES
-from cnmsim.lab.yamlfile import Key, Map, Place, Seq, load_yaml, wrong
+from cnmsim.lab.yamlfile import Key, Map, Place, Seq, load_yaml, parse_yaml, wrong
 
 _UNSUPPORTED = (
     "build", "cgroup_parent", "cgroupns_mode", "devices", "domainname", "external_links", "ipc", "links",
@@ -137,6 +137,11 @@ def read_document(files: Sequence[File], variables: Variables, latest: str) -> S
     documents = [_validated(document, name, variables, version, latest) for document, name in raw]
     merged = reduce(merge_files, documents)
     return StackDocument(merged, raw[0][1], tuple(_notices([loaded for loaded, _ in raw])))
+
+
+def replaced_texts(files: Sequence[Path], texts: Mapping[str, str]) -> list[File]:
+    """Return files in which each path that is in `texts` is replaced by the content there. Raises `FileError`."""
+    return [parse_yaml(texts[str(file)], str(file)) if str(file) in texts else file for file in files]
 
 
 def _load(file: File) -> tuple[Map, str]:

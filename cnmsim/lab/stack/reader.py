@@ -41,12 +41,14 @@ def read_stack(
     latest: str = LATEST,
     folder: Path | None = None,
     hints: ServiceHints | None = None,
+    stacks: dict[str, StackObjects] | None = None,
 ) -> StackDescription:
     """Read the files of the stack `name`. Later files override earlier ones.
 
     An item of `files` is a path or, if it is a mapping or a string of several lines, the content of a file; relative
     paths in such content start at `folder`. `env` contains the variables for `${…}`, `latest` is the newest known
-    version of the file format. The ports on which services listen, as far as the files tell, are added to `hints`.
+    version of the file format. The ports on which services listen, as far as the files tell, are added to `hints`,
+    and the stack's declarations to `stacks`.
 
     Raises `FileError` with file, line and key.
     """
@@ -64,6 +66,8 @@ def read_stack(
     }  # fmt: skip
     if hints is not None:
         _give_hints(name, document, specs, hints)
+    if stacks is not None:
+        stacks[name] = objects
     networks, external = objects.networks([use for service in services.values() for use in networks_of(service)])
     secrets, configs = objects.secrets(), objects.configs()
     return StackDescription(

@@ -1,4 +1,4 @@
-"""Render changes to a Compose project as edits of its file, e.g. in the file's names and keys.
+"""Render changes to a Compose project or stack as edits of its file, e.g. in the file's names and keys.
 
 Changes that are not made in the file have the sentences of the module `sentences`.
 """
@@ -16,13 +16,16 @@ from cnmsim.observe.fixes.changes import (
     ConnectNetwork,
     ContainerOption,
     CreateNetwork,
+    Manual,
     NetworkSetting,
     PublishPort,
     RecreateContainer,
     RecreateNetwork,
     RestartContainer,
+    ScaleService,
     StartContainer,
     Steps,
+    UpdateService,
     steps_of,
 )
 from cnmsim.observe.fixes.commands import publish_option
@@ -38,7 +41,7 @@ def change_sentence(change: Change, names: Mapping[str, str]) -> str:
     rendered as an edit of that file, any other change as usual.
     """
     shown = renamed(change, names)
-    if shown == change:
+    if shown == change or (isinstance(change, Manual) and "docker service" in sentence(change)):
         return sentence(change)
     *steps, last = steps_of(shown)
     texts = [_text(step) for step in steps]
@@ -90,6 +93,24 @@ def _(change: RestartContainer) -> str:
     return f"docker compose restart {change.container}"
 
 
+@_text.register(ScaleService)
+def _(change: ScaleService) -> str:
+    return f"set replicas of service {change.service} to {change.replicas}"
+
+
+@_text.register(UpdateService)
+def _(change: UpdateService) -> str:
+    value, name = change.value, change.service
+    return {
+        "--network-add": f"add {f'network {value}' if value else 'a network'} to service {name}",
+        "--endpoint-mode": f"set endpoint_mode of service {name} to {value}",
+        "--publish-add": f"publish the port of service {name}: {value.removesuffix(',protocol=tcp')}",
+        "--args": f"set the command of service {name}: {value}",
+        "--dns-rm": f"remove {value} from dns of service {name}",
+        "--host-rm": f"remove {value} from extra_hosts of service {name}",
+    }[change.option.split()[-1]]
+
+
 @_text.register(RecreateContainer)
 def _(change: RecreateContainer) -> str:
     return {
@@ -107,6 +128,8 @@ def _(change: RecreateNetwork) -> str:
             return f"set driver_opts of network {change.network}: {key}: {value}"
         case NetworkSetting.IPV6:
             return f"set enable_ipv6: true of network {change.network}"
+        case NetworkSetting.ATTACHABLE:
+            return f"set attachable: true of network {change.network}"
         case NetworkSetting.SUBNET:
             return f"use another subnet (ipam) for network {change.network}"
         case NetworkSetting.GATEWAY if change.value:

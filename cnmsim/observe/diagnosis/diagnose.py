@@ -30,6 +30,7 @@ from cnmsim.observe.diagnosis.overlay import tunnel_into_silence
 from cnmsim.observe.diagnosis.refused import REFUSALS, refused
 from cnmsim.observe.diagnosis.sandboxes import for_sandboxes
 from cnmsim.observe.diagnosis.service import down_remarks
+from cnmsim.observe.diagnosis.service_updates import for_services
 from cnmsim.observe.diagnosis.success import success
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.fixes.changes import ContainerOption, Manual, RecreateContainer, Task
@@ -50,7 +51,8 @@ def diagnose(context: DiagnosisContext) -> Finding:
     }[verdict](context, verdict)
     if not finding.verdict.is_reachable:
         finding = _by_hosts_file(context, finding)
-    finding = evolve(finding, changes=for_sandboxes(finding.changes, context.directory))
+    changes = for_sandboxes(finding.changes, context.directory)
+    finding = evolve(finding, changes=for_services(changes, context.directory, context.target.host))
     return evolve(
         finding,
         remarks=(*finding.remarks, *address_conflicts(context), *down_remarks(context)),

@@ -62,11 +62,8 @@ def publish(target: Location, port: int, protocol: str) -> tuple[Change, ...]:
 def publish_as(target: Location, port: int, host_port: int, protocol: str, host: str = "") -> tuple[Change, ...]:
     """Return the change that publishes a container's port as `host_port` and then probes the published port.
 
-    `host` is the name or address to probe, by default the container's host. A swarm task cannot be changed; for a
-    task the result is advice only.
+    `host` is the name or address to probe, by default the container's host.
     """
-    if target.task:
-        return (Manual(Task.PUBLISH_ANY_PORT, target.name),)
     published = PublishPort(target.host, target.name, port, host_port, protocol)
     return (Steps((published, AskOther(host or target.host, host_port))),)
 

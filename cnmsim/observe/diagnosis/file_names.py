@@ -13,15 +13,18 @@ from cnmsim.observe.directory import Directory
 from cnmsim.observe.location import Location, StoppedContainer
 
 _T = TypeVar("_T")
+#: The label of the services of a stack: the stack's name.
+_STACK = "com.docker.stack.namespace"
 
 
 def names_of(directory: Directory) -> dict[str, str]:
-    """Return a mapping from the engine's names of Compose containers and networks to the names in the file.
+    """Return a mapping from the engine's names to the names in the file of a Compose project or stack.
 
-    If a service has several containers, their numbers are kept (`web-2`). Not in the mapping are: names that the file
+    They are the names of containers, networks and, for a stack, services and tasks. If a service has several
+    containers, their numbers are kept (`web-2`, or `web.2` in a stack). Not in the mapping are: names that the file
     itself states (`container_name`), and short names that two projects share or that a host has.
     """
-    running = [item for item in directory.locations if item.project and item.service and not item.task]
+    running = [item for item in directory.locations if item.project and item.service]
     own: list[Location | StoppedContainer] = [
         *running,
         *(item for item in directory.stopped_containers if item.project),
@@ -30,9 +33,24 @@ def names_of(directory: Directory) -> dict[str, str]:
     shorter: dict[str, str] = {}
     for item in own:
         single = replicas[item.project, item.service] == 1
-        if item.name == f"{item.project}-{item.service}-{item.replica}":
+        if isinstance(item, Location) and item.task:
+            shorter[item.name] = item.service_names[-1] if single else item.replica_names[-1]
+        elif item.name == f"{item.project}-{item.service}-{item.replica}":
             shorter[item.name] = item.service if single else f"{item.service}-{item.replica}"
-    taken = Counter([*shorter.values(), *(item.name for item in directory.locations if item.name not in shorter)])
+    services = {
+        service.name: service.name.removeprefix(f"{project}_")
+        for swarm in directory.swarms
+        for service in swarm.store.services
+        for project in ((service.spec.annotations.labels or {}).get(_STACK),)
+        if project
+    }
+    taken = Counter(
+        [
+            *shorter.values(),
+            *(short for short in services.values() if short not in shorter.values()),
+            *(item.name for item in directory.locations if item.name not in shorter),
+        ]
+    )
     networks = {
         attachment.network: attachment.network.removeprefix(f"{item.project}_")
         for item in running
@@ -40,7 +58,7 @@ def names_of(directory: Directory) -> dict[str, str]:
         if attachment.network.startswith(f"{item.project}_")
     }
     used = Counter(networks.values())
-    return {name: short for name, short in shorter.items() if taken[short] == 1} | {
+    return {name: short for name, short in (services | shorter).items() if taken[short] == 1} | {
         name: short for name, short in networks.items() if used[short] == 1
     }
 

@@ -100,7 +100,8 @@ def _manager(lab: Any) -> Any:
 
 @apply_change.register(CreateNetwork)
 def _(change: CreateNetwork, lab: Any) -> None:
-    _engine(lab, change.host).networks.create(change.network)
+    engine = _manager(lab) if change.driver == "overlay" else _engine(lab, change.host)
+    engine.networks.create(change.network, **({"driver": change.driver} if change.driver else {}))
 
 
 @apply_change.register(ConnectNetwork)
@@ -153,13 +154,36 @@ def _(change: ScaleService, lab: Any) -> None:
 def _(change: UpdateService, lab: Any) -> None:
     manager = _manager(lab)
     service = manager.services.get(change.service)
-    if change.option == "--network-add":
-        networks = service.attrs["Spec"]["TaskTemplate"].get("Networks") or []
-        service.update(networks=[*networks, {"Target": manager.networks.get(change.value).id}])
-    elif change.option == "--endpoint-mode":
-        service.update(endpoint_mode=change.value)
-    else:
-        raise InvalidParameter(f"docker service update {change.option} cannot be applied")
+    spec = service.attrs["Spec"]
+    container = spec["TaskTemplate"]["ContainerSpec"]
+    ports = (spec.get("EndpointSpec") or {}).get("Ports") or []
+    match change.option:
+        case "--network-add":
+            networks = spec["TaskTemplate"].get("Networks") or []
+            service.update(networks=[*networks, {"Target": manager.networks.get(change.value).id}])
+        case "--endpoint-mode":
+            service.update(endpoint_mode=change.value)
+        case option if option.endswith("--publish-add"):
+            fields = dict(item.split("=") for item in change.value.split(","))
+            added = {
+                "Protocol": fields["protocol"], "TargetPort": int(fields["target"]),
+                "PublishedPort": int(fields["published"]), "PublishMode": "ingress",
+            }  # fmt: skip
+            own = ("PublishedPort", "Protocol")
+            kept = [item for item in ports if any(item.get(key) != added[key] for key in own)]
+            service.update(endpoint_spec={"Ports": [*kept, added]})
+        case "--args":
+            service.update(args=change.value)
+        case "--dns-rm":
+            config = container.get("DNSConfig") or {}
+            servers = [item for item in config.get("Nameservers") or () if item != change.value]
+            service.update(dns_config=config | {"Nameservers": servers})
+        case "--host-rm":
+            name, _, address = change.value.partition(":")
+            pairs = [(each, words[0]) for words in map(str.split, container.get("Hosts") or ()) for each in words[1:]]
+            service.update(hosts=[f"{each}:{own}" for each, own in pairs if (each, own) != (name, address)])
+        case _:
+            raise InvalidParameter(f"docker service update {change.option} cannot be applied")
 
 
 @apply_change.register(ActivateNode)

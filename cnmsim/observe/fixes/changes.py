@@ -124,10 +124,11 @@ class RecreateContainer(Change):
 
 @frozen
 class CreateNetwork(Change):
-    """Create a bridge network."""
+    """Create a network. `driver` is "" for the default, bridge."""
 
     host: str
     network: str
+    driver: str = ""
 
 
 @frozen
@@ -213,7 +214,10 @@ class ScaleService(Change):
 
 @frozen
 class UpdateService(Change):
-    """Change an option of a service, e.g. `--network-add` or `--endpoint-mode`; `host` is a manager."""
+    """Change an option of a service, e.g. `--network-add` or `--endpoint-mode`; `host` is a manager.
+
+    The option `--publish-add` may follow a `--publish-rm PORT` of the published port that it replaces.
+    """
 
     host: str
     service: str

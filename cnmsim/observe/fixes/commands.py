@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import singledispatch
 
 from attrs import frozen
@@ -56,7 +57,6 @@ class Command:
 _TEMPLATES: dict[type[Change], str] = {
     StartContainer: "docker start {0.container}",
     RestartContainer: "docker restart {0.container}",
-    CreateNetwork: "docker network create {0.network}",
     ScaleService: "docker service scale {0.service}={0.replicas}",
     ActivateNode: "docker node update --availability active {0.node}",
     SetSysctl: "sysctl -w {0.key}={0.value}",
@@ -114,6 +114,12 @@ def _(change: RecreateContainer) -> tuple[Command, ...]:
     return _recreated(change.host, change.container, change.option.value)
 
 
+@commands_of.register(CreateNetwork)
+def _(change: CreateNetwork) -> tuple[Command, ...]:
+    driver = f"-d {change.driver} " if change.driver else ""
+    return (Command(change.host, f"docker network create {driver}{change.network}"),)
+
+
 @commands_of.register(ConnectNetwork)
 def _(change: ConnectNetwork) -> tuple[Command, ...]:
     return (Command(change.host, f"docker network connect {change.network or 'NETWORK'} {change.container}"),)
@@ -138,9 +144,8 @@ def network_option(change: RecreateNetwork) -> str:
 
 @commands_of.register(UpdateService)
 def _(change: UpdateService) -> tuple[Command, ...]:
-    return (
-        Command(change.host, f"docker service update {change.option} {change.value or 'NETWORK'} {change.service}"),
-    )
+    value = shlex.quote(change.value) if change.value else "NETWORK"
+    return (Command(change.host, f"docker service update {change.option} {value} {change.service}"),)
 
 
 # ---- hosts

@@ -63,7 +63,7 @@ def stations(
         if hop.is_repeated:
             repeated.add(hop.message)
             continue
-        place = _place(hop.place)
+        place = _place(hop.place, labels)
         if tunnel and place != tunnel and not hop.is_drop:
             continue  # the hosts along a tunnel only carry the outer packet
         if not collected or collected[-1].place != place:
@@ -116,13 +116,13 @@ def _continues(hops: Sequence[Hop], forward: set[int], sent: Hop) -> bool:
     )
 
 
-def _place(place: str) -> str:
+def _place(place: str, labels: Mapping[str, str]) -> str:
     """Return the name of a place on the path; the namespaces of an overlay network on all hosts have one name.
 
     Example: `node1: overlay app` becomes `app (overlay)`.
     """
     _, separator, network = place.partition(": overlay ")
-    return f"{network} (overlay)" if separator else place
+    return f"{labels.get(network, network)} (overlay)" if separator else place
 
 
 def _labels(directory: Directory | None) -> Mapping[str, str]:
@@ -134,7 +134,7 @@ def _labels(directory: Directory | None) -> Mapping[str, str]:
         return {}
     tasks = {location.name: location.replica_names[0] for location in directory.locations if location.task}
     taken = Counter(tasks.values())
-    return names_of(directory) | {name: short for name, short in tasks.items() if taken[short] == 1}
+    return {name: short for name, short in tasks.items() if taken[short] == 1} | names_of(directory)
 
 
 def _bridges(directory: Directory | None) -> Mapping[tuple[str, str], str]:

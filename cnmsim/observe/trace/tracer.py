@@ -248,8 +248,8 @@ def trace(
         target, address = Target.parse(destination_text(format_ip(own), port), protocol), None
         name = target.host
     walk = run_probe(directory, location, target, address=address, timeout_s=timeout_s, family=family)
-    name = name if place is None else place.label
-    question = Question(location.label, name, target.service, place is not None, family, timeout_s)
+    name = name if place is None else place.lasting_name
+    question = Question(location.lasting_name, name, target.service, place is not None, family, timeout_s)
     walk.fix_search = FixSearch(lab, FailedProbe(question, target, walk, directory), repeat, names_of(directory))
     return walk
 

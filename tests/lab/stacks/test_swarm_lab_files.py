@@ -111,7 +111,7 @@ def test_ls_shows_nodes_services_and_tasks(folder: Path) -> None:
     shown = CliRunner().invoke(cli, ["ls", str(folder / "lab.yml")])
     assert shown.exit_code == 0, shown.output
     assert "node3  172.31.1.3  worker   ready   active        zone=b" in shown.output
-    assert "shop_web  nginx:latest  replicated  2/2" in shown.output
+    assert "web      nginx:latest  replicated  2/2" in shown.output
     assert "*:8080->80/tcp" in shown.output
     found = json.loads(CliRunner().invoke(cli, ["ls", "--json", str(folder / "lab.yml")]).output)["swarms"]
     assert [each["name"] for each in found[0]["tasks"]] == ["shop_web.1", "shop_web.2"]
