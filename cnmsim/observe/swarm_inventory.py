@@ -122,7 +122,8 @@ def swarms_text(found: list[dict[str, Any]], names: Mapping[str, str], width: in
         ]  # fmt: skip
         tasks = [
             (
-                named(each["name"]), each["node"], f"{each['state']}: {each['error']}" if each["error"] else each["state"],
+                named(each["name"]), each["node"],
+                f"{each['state']}: {each['error']}" if each["error"] else each["state"],
                 ", ".join(" ".join((named(name), *addresses)) for name, addresses in each["networks"].items()),
             )
             for each in swarm["tasks"]

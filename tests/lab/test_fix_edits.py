@@ -332,7 +332,8 @@ def test_a_fix_of_a_stack_is_an_edit_of_its_file(tmp_path: Path) -> None:
 def test_stacks_and_nodes_of_a_lab_file_are_edited_there(tmp_path: Path) -> None:
     path = tmp_path / "lab.yml"
     path.write_text(
-        "hosts:\n  node1: {addresses: [10.1.0.11/24], docker: true}\n  node2: {addresses: [10.1.0.12/24], docker: true}\n"
+        "hosts:\n  node1: {addresses: [10.1.0.11/24], docker: true}\n"
+        "  node2: {addresses: [10.1.0.12/24], docker: true}\n"
         "swarm:\n  managers: [node1]\n  workers: [node2]\n  nodes:\n    node2: {availability: drain}\n"
         "stacks:\n  shop:\n    services:\n      web: {image: nginx}\n"
         "      idle: {image: redis, deploy: {replicas: 0}}\n"
