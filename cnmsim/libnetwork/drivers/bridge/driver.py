@@ -328,14 +328,16 @@ class BridgeDriver:
                     endpoint.link_rules.append(written)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Detach the endpoint from its sandbox: delete its legacy link rules.
+        """Detach the endpoint from its sandbox: delete its legacy link rules and, since 28, its veth pair.
 
-        The veth pair is deleted with the endpoint.
+        26.1 creates the pair with the endpoint, and deletes it with the endpoint.
         """
         endpoint = self._network(network_id).endpoint(endpoint_id)
         for rule_set in endpoint.link_rules:
             rule_set.withdraw()
         endpoint.link_rules.clear()
+        if self.profile.veth_is_made_in_namespace:
+            self._remove_veth(endpoint)
 
     # --- published ports
 
