@@ -74,6 +74,7 @@ def _load(
     strict: bool = False,
     offline: bool = False,
     swarm: tuple[int, int] | None = None,
+    images: str = "hub",
 ) -> Lab:
     """Build the lab of a lab file or Compose files, or of a stack with `swarm` managers and workers."""
     from cnmsim.lab import Lab
@@ -95,7 +96,7 @@ def _load(
             _refuse(only_compose | others, "not for lab files (`x-cnmsim` states what listens)", files[0])
             if len(files) > 1:
                 raise FileError("a lab file takes no further files", path=str(files[1]))
-            lab = Lab.from_file(files[0], engine=engine, epoch_s=epoch_s)
+            lab = Lab.from_file(files[0], engine=engine, epoch_s=epoch_s, images=images)
             lab.images.is_strict = strict
             return lab
         options: dict[str, Any] = {"engine": engine} if engine else {}
@@ -444,8 +445,8 @@ def _find(lab: Lab, name: str) -> Location:
     return directory.find(name)
 
 
-# Clients of a served lab compare its time of day with their own.
-add_commands(cli, lambda file, engine: _load((file,), engine, epoch_s=int(time.time())))
+# Clients of a served lab compare its time of day with their own. A lab file's engines begin as the recorded ones did.
+add_commands(cli, lambda file, engine: _load((file,), engine, epoch_s=int(time.time()), images="recorded"))
 
 
 def main() -> None:

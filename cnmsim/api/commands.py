@@ -82,11 +82,16 @@ def _serve_command(load: Load) -> click.Command:
         import asyncio  # imported here, because `cnmsim sh` runs for every program of a script and must start fast
 
         from cnmsim.errors import CnmsimError
+        from cnmsim.lab.recorded_images import has_recorded_images
 
         certificates = _certificates(tlsverify, tlscacert, tlscert, tlskey)
         try:
             lab = load(file, engine)
             lab.images.is_offline = offline_images
+            if has_recorded_images(lab.images):
+                _tell(
+                    "nginx is the busybox httpd of the recordings; `images: hub` in the file selects Docker Hub's images"
+                )
             lab.look_for_plugins(*plugin_dir, give_up_s=plugin_wait)
             with nullcontext() if state is None else _opened(state, lab, file) as state_file:
                 asyncio.run(_serve(lab, directory, clock, expose_ports, tcp, certificates, state_file))

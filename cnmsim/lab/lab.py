@@ -757,12 +757,22 @@ class Lab:
 
     @classmethod
     def from_file(
-        cls, path: str | Path, *, engine: str | None = None, seed: int = 0, epoch_s: int | None = None
+        cls,
+        path: str | Path,
+        *,
+        engine: str | None = None,
+        seed: int = 0,
+        epoch_s: int | None = None,
+        images: str = "hub",
     ) -> Lab:
-        """Build the lab that a lab file describes. Raises `FileError` with line and key."""
+        """Build the lab that a lab file describes. Raises `FileError` with line and key.
+
+        `engine` overrides the release that the file names. `images` (`hub` or `recorded`) applies to a file without
+        the key `images`: the images are those of Docker Hub, or those of the engines that were recorded.
+        """
         from cnmsim.lab.labfile import load_lab
 
-        return load_lab(Path(path), engine=engine, seed=seed, epoch_s=epoch_s)
+        return load_lab(Path(path), engine=engine, seed=seed, epoch_s=epoch_s, images=images)
 
     @classmethod
     def from_compose(

@@ -27,6 +27,7 @@ from cnmsim.errors import CnmsimError, FileError
 from cnmsim.kernel.address import Prefix
 from cnmsim.lab.lab import Lab
 from cnmsim.lab.labfile_swarm import SWARM_KEYS, SwarmBuilder
+from cnmsim.lab.recorded_images import HUB, RECORDED, add_recorded_images
 from cnmsim.lab.releases import DEFAULT_RELEASE
 from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.source import LabSource
@@ -93,6 +94,7 @@ LAB_SCHEMA: Schema = {
         "engine": {"type": "string"},
         "seed": {"type": "integer"},
         "nameserver": {"type": "string"},
+        "images": {"enum": [HUB, RECORDED]},
         "plugin-dirs": {"type": "array", "items": {"type": "string"}},
         "hosts": {"type": "object", "minProperties": 1, "additionalProperties": _HOST},
         **SWARM_KEYS,
@@ -158,8 +160,11 @@ def load_lab(
     seed: int = 0,
     epoch_s: int | None = None,
     texts: Mapping[str, str] | None = None,
+    images: str = HUB,
 ) -> Lab:
     """Build the lab that a file describes. `engine` overrides the release that the file names.
+
+    `images` is the value of the key `images` (`hub` or `recorded`) if the file has none.
 
     `texts` maps paths of files to text that is used in place of their content. Raises `FileError` for any fault in
     the file, with its line and key.
@@ -171,8 +176,9 @@ def load_lab(
     if isinstance(document, dict) and "hosts" not in document and document.keys() & {"services", "include"}:
         raise FileError("this is a Compose file, not a lab file: Lab.from_compose reads it", path=str(path))
     check(document, LAB_SCHEMA, str(path))
-    lab = _Reader(path, document, texts).lab(engine, seed, epoch_s)
-    lab.source = LabSource(partial(load_lab, path, engine=engine, seed=seed, epoch_s=epoch_s), path)
+    lab = _Reader(path, document, texts).lab(engine, seed, epoch_s, images)
+    again = partial(load_lab, path, engine=engine, seed=seed, epoch_s=epoch_s, images=images)
+    lab.source = LabSource(again, path)
     return lab
 
 
@@ -190,7 +196,7 @@ class _Reader:
         text = error.message if isinstance(error, CnmsimError) else str(error)
         return wrong(self.document, keys, text, str(self.path))
 
-    def lab(self, engine: str | None, seed: int, epoch_s: int | None) -> Lab:
+    def lab(self, engine: str | None, seed: int, epoch_s: int | None, images: str) -> Lab:
         document = self.document
         nameserver = document.get("nameserver")
         try:
@@ -204,6 +210,8 @@ class _Reader:
             )
         except CnmsimError as error:
             raise self._error(("engine",), error) from None
+        if document.get("images", images) == RECORDED:
+            add_recorded_images(lab.images)
         for name, options in document.get("segments", {}).items():
             self._add_segment(lab, name, options or {})
         for name, options in document["hosts"].items():

@@ -6,12 +6,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from recorded_images import with_recorded_images
 
 from cnmsim import Lab
 from cnmsim.engine.client.services import Service
 from cnmsim.engine.images.catalogue import ImageMeaning
 from cnmsim.lab.host import Host
+from cnmsim.lab.recorded_images import add_recorded_images
 
 NODES = ("node1", "node2", "node3", "node4")
 
@@ -20,7 +20,8 @@ class Mesh:
     """Four nodes, a client beside them, and a web server that tells which task answers whom."""
 
     def __init__(self, release: str = "29.7.2") -> None:
-        self.lab = with_recorded_images(Lab(engine=release))
+        self.lab = Lab(engine=release)
+        add_recorded_images(self.lab.images)
         for number, name in enumerate(NODES, 1):
             self.lab.add_host(name, f"172.31.1.{number}/24", docker=True)
         self.client = self.lab.add_host("client", "172.31.1.50/24")

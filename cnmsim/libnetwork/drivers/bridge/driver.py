@@ -328,15 +328,17 @@ class BridgeDriver:
                     endpoint.link_rules.append(written)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Detach the endpoint from its sandbox: delete its legacy link rules and, since 28, its veth pair.
+        """Detach the endpoint from its sandbox: delete its legacy link rules.
 
-        26.1 creates the pair with the endpoint, and deletes it with the endpoint.
+        The veth pair is deleted with the endpoint, except one that a failed join created.
         """
         endpoint = self._network(network_id).endpoint(endpoint_id)
         for rule_set in endpoint.link_rules:
             rule_set.withdraw()
         endpoint.link_rules.clear()
-        if self.profile.veth_is_made_in_namespace:
+        # A join that failed has moved its device to the host before it calls this method.
+        is_on_host = endpoint.inside is not None and endpoint.inside.namespace is self.machine.root
+        if self.profile.veth_is_made_in_namespace and is_on_host:
             self._remove_veth(endpoint)
 
     # --- published ports

@@ -1,0 +1,33 @@
+"""The images of the engines that were recorded: one busybox tree with a web page, whatever an image's name.
+
+`cnmsim serve` of a lab file begins with them, as a recorded session does. With `images: hub` in the file, the images
+are those of Docker Hub.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from cnmsim.engine.images.catalogue import ImageCatalogue
+from cnmsim.underlay.host import GREETING, WHOAMI
+
+#: The values of `images` in a lab file.
+HUB, RECORDED = "hub", "recorded"
+
+_NAMES = ("busybox", "alpine", "ubuntu", "nginx")
+_PAGES = (("/www/index.html", GREETING.decode()), ("/www/cgi-bin/whoami", WHOAMI.decode()))
+_HTTPD = ("httpd", "-f", "-p", "80", "-h", "/www")
+
+
+def add_recorded_images(images: ImageCatalogue) -> None:
+    """Add the recorded images to a lab's catalogue. They have the tag `latest`; other tags stay as they are."""
+    for name in _NAMES:
+        meaning = evolve(ImageCatalogue().meaning(name), files=_PAGES, groups={})
+        if name == "nginx":
+            meaning = evolve(meaning, entrypoint=(), command=_HTTPD, exposed=(), stop_signal="")
+        images.add(f"{name}:latest", meaning)
+
+
+def has_recorded_images(images: ImageCatalogue) -> bool:
+    """Return True if a lab's catalogue has the recorded images."""
+    return all(f"{name}:latest" in images.meanings for name in _NAMES)
