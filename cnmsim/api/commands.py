@@ -82,16 +82,11 @@ def _serve_command(load: Load) -> click.Command:
         import asyncio  # imported here, because `cnmsim sh` runs for every program of a script and must start fast
 
         from cnmsim.errors import CnmsimError
-        from cnmsim.lab.recorded_images import has_recorded_images
 
         certificates = _certificates(tlsverify, tlscacert, tlscert, tlskey)
         try:
             lab = load(file, engine)
             lab.images.is_offline = offline_images
-            if has_recorded_images(lab.images):
-                _tell(
-                    "nginx is the busybox httpd of the recordings; `images: hub` in the file selects Docker Hub's images"
-                )
             lab.look_for_plugins(*plugin_dir, give_up_s=plugin_wait)
             with nullcontext() if state is None else _opened(state, lab, file) as state_file:
                 asyncio.run(_serve(lab, directory, clock, expose_ports, tcp, certificates, state_file))
@@ -156,6 +151,7 @@ async def _serve(
 
     from cnmsim.api.server import ApiServer
     from cnmsim.api.tls import mutual_tls
+    from cnmsim.lab.recorded_images import has_recorded_images
     from cnmsim.suggestion import suggestion
 
     tls = mutual_tls(*certificates) if certificates else None
@@ -182,6 +178,8 @@ async def _serve(
             echo(f"{name}: DOCKER_HOST=unix://{server.socket_path(name).resolve()}")
         for line in listening:
             echo(line)
+        if has_recorded_images(lab.images):
+            _tell("nginx is the recordings' busybox httpd; `images: hub` in the file selects Docker Hub's images")
         sys.stdout.flush()
         await server.run_until(stop)
 
