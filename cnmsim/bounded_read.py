@@ -12,9 +12,10 @@ MOST_BYTES = 16 << 20
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Read a file of at most `most` bytes. If it is a device or pipe, the limit is not more than `MOST_BYTES`.
+    """Read a file of at most `most` bytes, and return its content.
 
-    Raises `OSError` (`EFBIG` for a larger file), and `ValueError` for a path that contains a null byte.
+    For a device or pipe, which may have no end, the limit is at most `MOST_BYTES`. Raises `OSError` (`EFBIG` for a
+    larger file), and `ValueError` for a path that contains a null byte.
     """
     with path.open("rb") as file:
         is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)

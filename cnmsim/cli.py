@@ -38,7 +38,7 @@ _FILE = click.Path(exists=True, path_type=Path)
 
 
 def _kind_of(path: Path) -> str:
-    """Return "lab" or "compose", the kind of a file, by its top-level keys; a folder holds a Compose file.
+    """Return "lab" or "compose", the kind of the file `path`, by its top-level keys; "compose" for a folder.
 
     Raises `FileError`.
     """
@@ -117,7 +117,10 @@ def _refuse(options: Mapping[str, object], reason: str, file: Path) -> None:
 
 
 def _listens(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Parse the values of `--listen SERVICE:PORT[/udp]`. Raises `InvalidParameter`."""
+    """Parse the values of `--listen SERVICE:PORT[/udp]` into a mapping from service to ports.
+
+    Raises `InvalidParameter`.
+    """
     from cnmsim.errors import InvalidParameter
 
     found: dict[str, list[str]] = {}
@@ -239,7 +242,7 @@ def trace(context: click.Context, lab: Lab, question: Question, pcap: Path | Non
 
 
 def _show(walk: Trace, verbosity: int) -> None:
-    """Print the answer, and with a verbosity of 1 or more the walk."""
+    """Print the answer of a trace, and its table of hops if `verbosity` is 1 or more."""
     for part in trying(walk.summary_parts(screen_width() or plain_width())):
         say(part)
     if verbosity:
@@ -319,7 +322,7 @@ def fix(context: click.Context, lab: Lab, question: Question, write: bool) -> No
 
 
 def _say_fixes(explanation: Explanation, fixes: Sequence[Fix]) -> None:
-    """Print the answer, and the fixes below it."""
+    """Print the answer of an explanation, and the `fixes` below it."""
     say(next(explanation.parts()))
     if explanation.reachable:
         say("nothing to fix")
@@ -331,7 +334,10 @@ def _say_fixes(explanation: Explanation, fixes: Sequence[Fix]) -> None:
 
 
 def _status(lab: Lab, *, is_reachable: bool, verdict: Verdict | None) -> int:
-    """Return the exit status of a question: 0 if reached; with `--strict`, an open path does not count."""
+    """Return the exit status of `trace` and `explain`: 0 if the destination was reached, else 1.
+
+    With `--strict` in the lab's options, the verdict "path open" does not count as reached.
+    """
     is_open = verdict is not None and verdict.value == "path open"
     return 0 if is_reachable and not (is_open and lab.images.is_strict) else 1
 
@@ -452,8 +458,8 @@ add_commands(cli, lambda file, engine: _load((file,), engine, epoch_s=int(time.t
 def main() -> None:
     """Run the command line.
 
-    What a command creates lives until the process ends. Python's cycle collector would examine it again and again,
-    and once more at the end: a quarter of the time of a short command.
+    Python's cycle collector is run less often, and not at the end: what a command creates lives until the process
+    ends, and examining it again and again would take a quarter of the time of a short command.
     """
     if hasattr(gc, "freeze"):  # PyPy's collector has neither
         gc.set_threshold(_GC_THRESHOLD)

@@ -35,7 +35,7 @@ class LabCommand(click.Command):
         return super().parse_args(ctx, args)
 
     def _positionals(self, args: list[str]) -> Iterator[str]:
-        """Yield the arguments that are neither options nor values of options."""
+        """Yield those of `args` that are neither options nor values of options."""
         with_value = {
             name
             for option in self.params
@@ -69,7 +69,11 @@ def _inserted(args: list[str], before: str, file: str) -> list[str]:
 
 
 class Question(NamedTuple):
-    """What `trace`, `explain` and `fix` ask. `family` is 0, 4 or 6; a `verbosity` of 1 or 2 shows the walk."""
+    """The question that `trace`, `explain` and `fix` answer: whether `source` reaches `destination`.
+
+    `family` is the IP version, 4 or 6 (0: either). A `verbosity` of 1 or 2 also prints the table of hops. `as_json`
+    prints JSON instead.
+    """
 
     source: str
     destination: str

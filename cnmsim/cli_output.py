@@ -29,7 +29,7 @@ def echo_json(value: Any) -> None:
 
 @contextmanager
 def progress(text: str) -> Iterator[None]:
-    """Print a progress message on a terminal, once the work has taken a second."""
+    """Print a progress message on a terminal once the `with` block has lasted a second."""
     if not sys.stderr.isatty() or not hasattr(signal, "setitimer"):
         yield
         return
@@ -55,7 +55,7 @@ def progress(text: str) -> Iterator[None]:
 
 
 def trying(parts: Iterator[str]) -> Iterator[str]:
-    """Yield the parts of an answer. The second one takes the time to try a fix."""
+    """Yield the parts of an answer, with a progress message while the second part, a fix, is tried."""
     while True:
         with progress("trying fixes on a copy of the lab"):
             part = next(parts, None)
@@ -65,7 +65,7 @@ def trying(parts: Iterator[str]) -> Iterator[str]:
 
 
 def show_walk(walk: Trace, verbosity: int) -> None:
-    """Print the walk of a trace, with a verbosity of 2 or more every step."""
+    """Print the table of a trace; with a `verbosity` of 2 or more, all of its hops."""
     if not sys.stdout.isatty():
         echo("\n" + walk.text(verbose=verbosity > 1, width=plain_width()))
         return
@@ -87,11 +87,11 @@ def say(text: str) -> None:
 
 
 def screen_width() -> int:
-    """Return the width of the terminal, 0 where there is none."""
+    """Return the width of the terminal in columns; 0 if the output is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def plain_width() -> int:
-    """Return the width of a table that is written to a file or a pipe: `COLUMNS` if the shell exports it."""
+    """Return the width of a table written to a file or a pipe: `COLUMNS` if it is exported, else a default."""
     columns = os.environ.get("COLUMNS", "")
     return max(int(columns), _LEAST_WIDTH) if is_number(columns) else _PLAIN_WIDTH

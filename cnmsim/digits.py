@@ -10,7 +10,7 @@ _C_NUMBER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|[0-9]+)")
 
 
 def is_number(text: str) -> bool:
-    """Return True if `text` consists of the digits 0 to 9, and of no more than `int` can convert.
+    """Return True if `text` consists of the digits 0 to 9 only, and of so few that `int` can convert it.
 
     `str.isdigit` and `str.isdecimal` also accept digits of other scripts, some of which `int` refuses.
     """

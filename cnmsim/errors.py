@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class CnmsimError(Exception):
-    """Base class of cnmsim's errors. `message` is the text, `status` the HTTP status code of the Engine API."""
+    """Base class of cnmsim's errors. `message` is the text, `status` the HTTP status that the Engine API returns."""
 
     status = 500
 
@@ -34,7 +34,10 @@ class NotFound(EngineError):
 
 
 class NoSuchNetwork(NotFound):
-    """The network does not exist on this host. A swarm task then creates it again (libnetwork.ErrNoSuchNetwork)."""
+    """The network does not exist on this host. An agent that starts a swarm task then creates it again.
+
+    Source: moby libnetwork, ErrNoSuchNetwork.
+    """
 
 
 class Conflict(EngineError):
@@ -82,8 +85,8 @@ class NotSimulated(EngineError):
 class FileError(CnmsimError):
     """A file that the user wrote is invalid.
 
-    `path` is the file; `line` (from 1; None if unknown) and `key` (such as `services.web.ports[0]`, or "") are the
-    place.
+    `path` is the file. `line` (from 1; `None` if unknown) and `key` (such as `services.web.ports[0]`, or "") are the
+    position of the error in it.
     """
 
     status = 400

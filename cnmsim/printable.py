@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print a text with its control characters made visible."""
+    """Print a text with its control characters made visible, on stderr if `err`, with a newline if `nl`."""
     import click
 
     click.echo(printable(text), err=err, nl=nl)

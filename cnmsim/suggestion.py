@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error message about `name`, which is unknown.
+    """Return the end of an error message about `name`, which is not one of `known`.
 
-    This is `, did you mean web?` if one of `known` is similar, otherwise `; there are: web, db` (at most eight
-    names), or "" if `known` is empty.
+    If one of `known` is similar, it is `, did you mean web?`; otherwise `; there are: web, db` (at most eight names),
+    or "" if `known` is empty.
     """
     import difflib
 

@@ -23,7 +23,7 @@ _CONTROL = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
 def stream_type(api: HostApi, request: Request, *, is_raw: bool) -> str:
     """Return the content type of a container's output: `multiplexed` or, if `is_raw`, `raw`.
 
-    Clients before API version 1.42 do not know the former; they always get `raw`.
+    Clients with an API version before 1.42 do not support `multiplexed` and always get `raw`.
     """
     multiplexes = not is_raw and api.version(request).at_least("1.42")
     return f"application/vnd.docker.{'multiplexed' if multiplexes else 'raw'}-stream"
@@ -56,9 +56,10 @@ class StdinForwarder:
         self._held = b""
 
     def type(self, data: bytes) -> bool:
-        """Pass `data` from the client to the process.
+        """Pass `data`, which the client sent, to the process.
 
-        Return False if the client has now typed the detach keys, else True.
+        Return False once the client has typed the detach keys completely, else True. The beginning of the detach keys
+        is held back until the next key shows whether they follow.
         """
         if not self._keys:
             self._streams.type(data)
@@ -128,7 +129,10 @@ async def forward_streams(
 
 
 async def _has_room(api: HostApi, duplex: Duplex, streams: StandardStreams) -> bool:
-    """Wait until the process has read most of its input. Return False if the client has disconnected meanwhile."""
+    """Wait until the process has read most of its input, so that more can be sent to it.
+
+    Return False if the client has disconnected meanwhile.
+    """
     has_room = False
 
     async def poll() -> None:

@@ -31,24 +31,24 @@ class AttachedClients:
 
     @contextlib.contextmanager
     def attached(self, container: Container, is_ready: Ready) -> Iterator[None]:
-        """Register a client as attached to a container for the length of a block.
+        """Register a client as attached to a container while a `with` block lasts.
 
-        If the container does not run yet, the client counts as the one that runs it, else as a viewer. `is_ready` is
-        a function that returns True if the client has read enough of its output to be sent more.
+        If the container does not run yet, the client counts as the one that runs it (a runner), else as a viewer.
+        `is_ready` is a function that returns True if the client has read enough of its output to be sent more.
         """
         with _listed(self._viewers if container.is_running else self._runners, container.id, is_ready):
             yield
 
     @contextlib.contextmanager
     def waiting(self, container: Container) -> Iterator[None]:
-        """Register a client that waits for the container's exit, for the length of a block."""
+        """Register a client that waits for the container's exit, while a `with` block lasts."""
         with _listed(self._waiters, container.id, bool):
             yield
 
     def should_advance(self, container: Container, *, has_lasted: bool) -> bool:
         """Return True if time may jump for the clients that wait for a container's exit.
 
-        `has_lasted` is True if the asking client has waited for a while already.
+        `has_lasted` is True if the caller's client has waited for a while already.
         """
         runners, viewers = self._runners.get(container.id, []), self._viewers.get(container.id, [])
         streams = container.streams

@@ -35,7 +35,7 @@ _KEPT = 4096
 class ClientTime:
     """Pairs of simultaneous readings of the machine's clock and the lab's clock, oldest first.
 
-    All times are in nanoseconds since 1970.
+    The pairs convert a time of the machine's clock to the lab's time. All times are in nanoseconds since 1970.
     """
 
     clock: Clock
@@ -52,7 +52,9 @@ class ClientTime:
     def to_lab(self, client_ns: int) -> int:
         """Return what the lab's clock showed when the machine's clock showed `client_ns`.
 
-        A time before the first reading is returned unchanged, unless it is still in the lab's future.
+        Between two readings the time is interpolated. A time before the first reading is taken as a time of the lab
+        and returned unchanged, unless it is later than the lab's present time: it is then shifted by the difference
+        of the clocks at the first reading.
         """
         self.note()
         readings = self._readings
@@ -66,11 +68,11 @@ class ClientTime:
         return lab + (next_lab - lab) * (client_ns - real) // max(next_real - real, 1)
 
     def convert(self, parameters: dict[str, str], is_lab_time: Callable[[int], bool] | None = None) -> dict[str, str]:
-        """Return query parameters in which `since` and `until` are converted to the lab's time.
+        """Return query parameters in which `since` and `until` are converted from the client's time to the lab's.
 
-        Some times are taken as lab time, and not converted: a `since` in the client's future and a time for which
-        `is_lab_time` returns True, because the client has read them from the lab's output; and an `until` in a far
-        future.
+        Not converted are: a time for which `is_lab_time` returns True, because the client has read it from the lab's
+        output; a `since` in the client's future, for the same reason; and an `until` more than a year ahead, which
+        means no limit.
         """
         converted = dict(parameters)
         lab_ns, real_ns = self.clock.unix_ns, time.time_ns()
@@ -91,9 +93,9 @@ class ClientTime:
 
 
 def _is_line(first: tuple[int, int], second: tuple[int, int], third: tuple[int, int]) -> bool:
-    """Return True if the second of three readings can be dropped, because it lies on a line between the others.
+    """Return True if the second of three readings can be dropped, because it can be interpolated from the others.
 
-    This is so if the lab's clock stood still, or kept step with the machine's.
+    This is so if the lab's clock stood still, or kept step with the machine's clock.
     """
     stood = first[1] == second[1] == third[1]
     offsets = [lab - real for real, lab in (first, second, third)]

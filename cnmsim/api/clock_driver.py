@@ -1,6 +1,6 @@
 """Drives a lab's virtual clock under asyncio: in step with real time, in jumps, or only on demand.
 
-The clock is run only from here, in slices that are short enough for clients to be answered promptly.
+No other code runs the clock. The driver runs it in slices that are short enough for clients to be answered promptly.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class ClockDriver:
     def jumps(self) -> bool:
         """Whether the mode lets time jump while an operation waits for something in the lab.
 
-        True for `fast` and `paused`.
+        True for `fast` and `paused`, False for `real`.
         """
         return self.mode != "real"
 
     def begin(self) -> None:
-        """Start the clock. If the lab has no start time of its own, its time of day becomes the machine's."""
+        """Start the clock. If the lab has no start time of its own, its time of day is set to the machine's."""
         clock, now = self.clock, time.time()
         # Clients compare timestamps with their own clock. Building the lab may have taken virtual time.
         if clock.epoch_s == EPOCH_S or (self.mode != "paused" and now < clock.epoch_s + clock.now < now + _BUILD_S):
@@ -70,13 +70,13 @@ class ClockDriver:
         self.run_ready()
 
     def run_ready(self) -> None:
-        """Run the work that is due at this virtual time, and wake the driver to check whether time may pass."""
+        """Run the work that is due at the present virtual time, and make the driver check whether time may pass."""
         self.clock.run_ready()
         self._wake.set()
 
     @contextlib.contextmanager
     def run_fast(self, predicate: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """During a block, let time jump whenever `predicate()` is True, unless the mode is `real`."""
+        """While a `with` block lasts, let time jump whenever `predicate()` is True, unless the mode is `real`."""
         key = object()
         self._fast_predicates[key] = predicate
         self._wake.set()
@@ -87,7 +87,7 @@ class ClockDriver:
 
     @contextlib.contextmanager
     def run_realtime(self, predicate: Callable[[], bool]) -> Iterator[None]:
-        """During a block, let a paused clock keep step with real time whenever `predicate()` is True.
+        """While a `with` block lasts, let a paused clock keep step with real time whenever `predicate()` is True.
 
         This has an effect only while time may not jump.
         """
@@ -130,7 +130,7 @@ class ClockDriver:
         await asyncio.sleep(seconds)
 
     async def first_of(self, *waits: Coroutine[Any, Any, None]) -> None:
-        """Run coroutines until one is done, and cancel the others. Raise an error that one of them has raised."""
+        """Run coroutines until one is done, and cancel the others. If one raised an error, raise that error."""
         await first_of(*waits)
 
     async def run(self) -> None:
@@ -156,9 +156,8 @@ class ClockDriver:
     def _advance_fast(self) -> float | None:
         """Run events of the lab for one slice of real time.
 
-        Time jumps if an operation waits for something in the lab.
-
-        Return the delay until the next slice in seconds, or `None` to sleep until the driver is woken.
+        While an operation waits for something in the lab, time jumps from event to event. Return the delay until the
+        next slice in seconds, or `None` to sleep until the driver is woken.
         """
         deadline = time.monotonic() + _SLICE_S
         while any(predicate() for predicate in tuple(self._fast_predicates.values())):
@@ -199,7 +198,7 @@ class ClockDriver:
 
 
 async def first_of(*waits: Awaitable[Any]) -> None:
-    """Run awaitables until one is done, and cancel the others. Raise an error that one of them has raised."""
+    """Run awaitables until one is done, and cancel the others. If one of them raised an error, raise that error."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -104,9 +104,9 @@ def _tell(message: str) -> None:
 
 @contextmanager
 def _opened(path: Path, lab: Lab, source: Path) -> Iterator[StateFile]:
-    """Open a state file for the length of a block, and restore a lab from it.
+    """Open the state file `path` while a `with` block lasts, and restore `lab` from it.
 
-    Raises `Conflict`, `FileError` or `OSError`.
+    `source` is the file from which the lab was built. Raises `Conflict`, `FileError` or `OSError`.
     """
     from cnmsim.lab.state.restore import restore_lab
     from cnmsim.lab.state.statefile import StateFile

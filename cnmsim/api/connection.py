@@ -46,7 +46,7 @@ class _TooLarge(Exception):
 
 
 class Connection:
-    """Serves one client until either side ends. `headers` are added to every response."""
+    """Serves one client until either side ends the connection. `headers` are added to every response."""
 
     def __init__(
         self,
@@ -256,9 +256,9 @@ class Connection:
     # --- hijack
 
     async def _hijack(self, request: Request, hijack: Hijack) -> None:
-        """Turn the connection into a raw stream, and run `hijack.talk` on it.
+        """Turn the connection into a raw stream, and run `hijack.talk` on that stream.
 
-        The status is 101 for a client that asked to upgrade, else 200.
+        The status of the response is 101 for a client that asked to upgrade, else 200.
         """
         upgrades = "upgrade" in request.headers
         lines = ["HTTP/1.1 101 UPGRADED" if upgrades else "HTTP/1.1 200 OK", f"Content-Type: {hijack.content_type}"]
@@ -318,7 +318,7 @@ class _RawStream:
 
 
 def is_hung_up(writer: Writer, mask: int = 0) -> bool:
-    """Return True if a client has disconnected: both directions are closed (POLLHUP), or this side has closed.
+    """Return True if both directions of a connection are closed (POLLHUP), or if this side has closed it.
 
     `mask` are further events of poll(2) that count as a disconnect.
     """
@@ -332,6 +332,6 @@ def is_hung_up(writer: Writer, mask: int = 0) -> bool:
 
 
 async def _hung_up(writer: Writer, mask: int) -> None:
-    """Wait until `is_hung_up(writer, mask)` returns True."""
+    """Wait until the client has disconnected, i.e. `is_hung_up(writer, mask)` returns True."""
     while not is_hung_up(writer, mask):  # noqa: ASYNC110 - the kernel sends no event
         await asyncio.sleep(_GONE_POLL_S)

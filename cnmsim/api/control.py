@@ -84,7 +84,10 @@ class ControlSocket:
             raise ValueError(f"unknown verb {verb!r}")
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to the verb `trace` or `explain`, as JSON and as text."""
+        """Return the answer to a `request` with the verb `trace` or `explain`.
+
+        The key `answer` has it as JSON values, the key `text` as text.
+        """
         is_trace = request["verb"] == "trace"
         method: Callable[..., Any] = self._lab.trace if is_trace else self._lab.explain
         answer = method(

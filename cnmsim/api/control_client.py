@@ -16,7 +16,7 @@ from cnmsim.errors import CnmsimError, Unavailable
 
 
 def ask(directory: Path, request: dict[str, Any]) -> Any:
-    """Send `request` to the control socket in `directory`, and return the lab's result.
+    """Send `request` to the control socket in `directory`, and return the answer: a value decoded from JSON.
 
     Raises `Unavailable` if no lab is served there, and `CnmsimError` if the lab reports an error.
     """

@@ -31,8 +31,8 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 class Durability:
     """Keeps the state file of a served lab up to date; does nothing if `state` is `None`.
 
-    A thread writes the file, so that the lab goes on meanwhile. Requests that end while it writes share the next
-    write.
+    A thread writes the file, so that the lab continues meanwhile. Requests that end during a write share the next
+    one.
     """
 
     def __init__(self, state: StateFile | None) -> None:
@@ -55,7 +55,8 @@ class Durability:
     async def answered(self, engine: Engine, host: str, request: Request, answer: Answer) -> Answer:
         """Write the changes of a request to disk, then return the answer to send.
 
-        It is `answer`, or an error if the changes could not be written. `host` is the name of the Docker host.
+        The result is `answer`, or an error if the changes could not be written. `host` is the name of the Docker
+        host.
         """
         if self._state is None:
             return answer

@@ -1,6 +1,6 @@
 """The Engine API at /var/run/docker.sock inside a lab, for programs of the host and of containers that mount it.
 
-The handlers are those of the sockets that the lab is served at. Here they run on the lab's clock, without asyncio.
+The handlers are the same as for the sockets of a served lab, but here they run on the lab's clock, without asyncio.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LabEvent:
         self._is_set = False
 
     def set(self) -> None:
-        """Set the flag and wake what waits for it."""
+        """Set the flag and wake the tasks that wait for it."""
         self._is_set = True
         self._signal.notify()
 
@@ -69,7 +69,10 @@ class LabClockDriver:
         await sleep(self.clock, seconds)
 
     async def first_of(self, *waits: Coroutine[Any, Any, None]) -> None:
-        """Run coroutines until one is done, and cancel the others. Raise the error that it has raised, if any."""
+        """Run coroutines until one is done, and cancel the others.
+
+        If the one that is done raised an error, raise that error.
+        """
         first: Future[None] = Future(self.clock)
 
         async def run(wait: Coroutine[Any, Any, None]) -> None:

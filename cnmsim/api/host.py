@@ -56,7 +56,7 @@ class HostApi:
         return self.rest.system.negotiate(request.version)
 
     async def let_time_pass(self, request: Request) -> None:
-        """Advance virtual time by half a second if the client polls, i.e. the request repeats an earlier one.
+        """If the client polls, i.e. the request repeats an earlier one, advance virtual time by half a second.
 
         Does nothing under a clock that cannot jump.
         """

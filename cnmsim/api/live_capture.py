@@ -61,7 +61,7 @@ class LiveCapture:
     async def run(self, tell: Callable[[str], Awaitable[None]] | None = None) -> None:
         """Wait until the capture has ended.
 
-        With `tell`, call it with a line of text for each frame, and do not keep the frames.
+        With `tell`, it is called with a line of text for each frame, and the frames are not stored.
         """
         ends_ns = None if self.duration_s is None else self.lab.clock.now_ns + round(self.duration_s * NS_PER_S)
         with self._capture, self.clock_driver.run_realtime(lambda: True):

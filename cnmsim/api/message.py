@@ -50,9 +50,9 @@ class Request:
 
     @classmethod
     def query_of(cls, text: str) -> dict[str, list[str]]:
-        """Parse a query string into a mapping from name to values.
+        """Parse a query string into a mapping from each name to the list of its values.
 
-        For a repeated name the first one is used, as in Go.
+        The methods of `Request` use the first value of a repeated name, as Go does.
         """
         return parse_qs(text, keep_blank_values=True)
 
@@ -74,11 +74,12 @@ class Request:
         return {key: values[0] for key, values in self.query.items()}
 
     def json(self, *, required: bool = False, eof_text: str = EMPTY_BODY) -> Any:
-        """Decode the body as JSON. Return `None` for the body `null`, and for an empty body unless it is `required`.
+        """Decode the body as JSON. The body `null` becomes `None`, and so does an empty body if it is not `required`.
 
-        `eof_text` is the cause in the error text for a body of white space, and for a missing required body. Raises
-        `InvalidParameter` with the engine's text if a required body is missing, the JSON is invalid or followed by
-        other data, or the content type is wrong. Source: moby `daemon/server/httputils/httputils.go` `ReadJSON`.
+        `eof_text` is the cause that the error text states for a body of white space and for a missing required body.
+        Raises `InvalidParameter` with the engine's text if a required body is missing, the JSON is invalid or
+        followed by other data, or the content type is wrong. Source: moby `daemon/server/httputils/httputils.go`
+        `ReadJSON`.
         """
         text = self.headers.get("content-type", "")
         if text or self.body:
@@ -193,10 +194,10 @@ class Duplex(Protocol):
 
 @define
 class Hijack:
-    """An answer that hijacks the connection: `talk` is run on it, and it is closed when `talk` returns.
+    """An answer that hijacks the connection: `talk` is run on the connection, which is closed when `talk` returns.
 
-    `end` releases the handler's resources afterwards, as for `Stream`. `head` is the head of the response, if it is
-    not that of a stream of `content_type`.
+    `end` releases the handler's resources afterwards, as for `Stream`. The response head is that of a stream of
+    `content_type`, unless `head` gives other bytes.
     """
 
     talk: Callable[[Duplex], Awaitable[None]]

@@ -23,7 +23,7 @@ class Event(Protocol):
     """A flag on which coroutines can wait: the part of `asyncio.Event` that is used here."""
 
     def set(self) -> None:
-        """Set the flag and wake what waits for it."""
+        """Set the flag and wake the coroutines that wait for it."""
 
     def clear(self) -> None:
         """Reset the flag."""
@@ -53,7 +53,10 @@ class Outbox:
         return not self._is_closed and self._size < _ENOUGH
 
     def put(self, stream: str, data: bytes) -> None:
-        """Queue output of the stream "stdout" or "stderr". A client that has left too much unread is dropped."""
+        """Queue output of the stream "stdout" or "stderr".
+
+        If the client has left more than `MOST_UNREAD` bytes unread, it is dropped.
+        """
         if not data or self._is_closed:
             return
         part = data if self._is_raw else _HEAD.pack(_STREAM_NUMBER[stream], len(data)) + data

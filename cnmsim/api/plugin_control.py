@@ -73,7 +73,7 @@ class PluginControlSocket:
     def environment(self, host: str, folder: Path) -> dict[str, str]:
         """Return environment variables with which a process's `ip`, `iptables` and so on act on the simulated `host`.
 
-        Scripts that replace these programs are written to `folder`, which comes first in PATH. Raises `NotFound` for
+        Scripts that replace these programs are written to `folder`, which is put first in PATH. Raises `NotFound` for
         an unknown host.
         """
         return host_environment(

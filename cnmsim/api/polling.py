@@ -39,8 +39,9 @@ class Polling:
     def is_repeated(self, request: Request) -> bool:
         """Record a request. Return True if it repeats an earlier one, i.e. the client polls.
 
-        A repeated exec of the same command in a container counts, too. Apart from the start of an exec, every other
-        request whose method is neither GET nor HEAD is taken as a change, after which earlier requests are forgotten.
+        An exec of the same command in the same container counts as a repetition, too. Any other request whose method
+        is neither GET nor HEAD, except the start of an exec, may change something: all earlier requests are then
+        forgotten.
         """
         name = f"{request.method} {request.path}"
         if _EXEC_CREATE.match(name):

@@ -33,7 +33,10 @@ _RETRY_S = 1.0
 
 @define(eq=False)
 class OpenPort:
-    """One published port and the real address at which it is open."""
+    """One published port and the real address at which it is open.
+
+    `binding` is the port in the lab, `channel` the real socket; `end` closes it.
+    """
 
     binding: PortBinding
     channel: socket.socket
@@ -135,9 +138,9 @@ class ForwardedPorts:
         return partial(self._end, port)
 
     def _is_own(self, family: int, binding: PortBinding) -> bool:
-        """Return True if this object has opened the port number on this machine before.
+        """Return True if this object has opened the port number of `binding` on this machine already.
 
-        That was for a binding of the same port to another address of the simulated host.
+        That happens if the same port is bound to several addresses of the simulated host. `family` is 4 or 6.
         """
         kind = socket.AF_INET6 if family == 6 else socket.AF_INET
         return any(

@@ -1,8 +1,8 @@
 """Relays that copy data between a real client's connection and a simulated one.
 
 End of data, reset and refusal on one side are passed on to the other. If the simulated connection is refused, the
-real client gets a reset, because its own connection is established before the simulated one is tried. Clients of a
-real docker-proxy get the same.
+real client gets a reset, because its own connection is established before the simulated one is tried; a real
+docker-proxy does the same.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ async def relay_tcp(
 
 
 async def _both(*works: Coroutine[Any, Any, None]) -> None:
-    """Run coroutines until all are done. If one raises an error, cancel the others and raise it."""
+    """Run coroutines until all are done. If one raises an error, cancel the others and raise that error."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)

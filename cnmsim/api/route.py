@@ -104,9 +104,10 @@ def empty_route(method: str, path: str, operation: Callable[..., Any], status: i
 def _caller(
     operation: Callable[..., Any], part: str, *, requires_body: bool = False
 ) -> Callable[[HostApi, Request, dict[str, str]], Awaitable[Any]]:
-    """Return a function that calls `operation` for a request.
+    """Return a function that calls `operation`, a method of an attribute of `Rest`, for a request.
 
-    It passes the path parameters and, as far as `operation` has such parameters, `body`, `query` and `api`.
+    It passes the path parameters and, as far as `operation` has such parameters, `body`, `query` and `api`. `part`
+    and `requires_body` are as in `json_route`.
     """
     part = part or _PARTS[operation.__qualname__.partition(".")[0]]
     names = [name for name in inspect.signature(operation).parameters if name != "self"]

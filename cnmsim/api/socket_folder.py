@@ -117,7 +117,7 @@ class SocketFolder:
     def _protect(self) -> None:
         """Remove other users' permissions on the folder.
 
-        Raises `Forbidden` if they have some and it holds other files.
+        Raises `Forbidden` if other users have permissions and the folder contains files that are not a server's.
         """
         mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode)
         if not mode & 0o077:

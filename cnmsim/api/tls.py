@@ -1,7 +1,7 @@
 """Mutual TLS for the API over TCP, as `dockerd --tlsverify`.
 
-It uses the standard library's TLS over memory buffers, because asyncio's transport has two faults here. It takes the
-client's close_notify for the end of the connection, although the server of an attach or exec goes on to send (RFC
+The standard library's TLS is used over memory buffers, because asyncio's transport has two faults here. It takes the
+client's close_notify for the end of the connection, although the server of an attach or exec continues to send (RFC
 8446 §6.1). And it sends no alert to a client that it refuses.
 """
 

@@ -102,7 +102,7 @@ class WebSocketDuplex:
             await self._duplex.gone()
 
     async def close(self) -> None:
-        """Send the closing message of a normal end, unless one was sent."""
+        """Send the closing message for a normal end (status 1000), unless a closing message was sent already."""
         from wsproto.connection import ConnectionState
         from wsproto.events import CloseConnection
         from wsproto.frame_protocol import CloseReason

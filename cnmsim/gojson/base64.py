@@ -38,8 +38,8 @@ def decode_base64(text: str) -> bytes:
 def _check_padding(number: int, digits: list[tuple[int, str]], length: int) -> None:
     """Raise `CorruptBase64` if the padding is invalid.
 
-    It starts at `digits[number]`, has to complete a group of four digits, and must be the end of the text. `digits`
-    are the characters with their offsets; `length` is the length of the text.
+    The padding starts at `digits[number]`, has to complete a group of four digits, and must be the end of the text.
+    `digits` are the characters with their offsets; `length` is the length of the text.
     """
     if number % 4 < 2:
         raise CorruptBase64(digits[number][0])

@@ -13,9 +13,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def encode(value: object, *, escape_html: bool = True) -> str:
-    """Return `value` as compact JSON text, with characters beyond ASCII as themselves.
+    """Return `value` as compact JSON text, with non-ASCII characters unescaped.
 
-    The keys of a dict keep their order, as the fields of a Go struct do; sort the keys of what is a Go map before
+    The keys of a dict keep their order, as the fields of a Go struct do; for what is a map in Go, sort the keys first
     (`sorted_map`). `escape_html=False` leaves `<`, `>` and `&` as they are, as after Go's `SetEscapeHTML(false)`.
     Surrogates become U+FFFD, as bytes that are no UTF-8 do in Go. Raises `TypeError` for a value without a JSON form.
     """

@@ -34,9 +34,9 @@ def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False)
 
 
 def omit_empty(*fields: tuple[str, Any]) -> dict[str, Any]:
-    """Return the (name, value) pairs of `fields` as a JSON object, without the empty values, as `omitempty` does.
+    """Return a JSON object of the (name, value) pairs in `fields`, without the empty values, as `omitempty` does.
 
-    An empty dict is kept, because Go omits only nil structs; `EMPTY_MAP` is omitted.
+    An empty dict is included, because Go omits only nil structs; the constant `EMPTY_MAP` is omitted.
     """
     return {name: value for name, value in fields if value or (isinstance(value, dict) and value is not EMPTY_MAP)}
 
@@ -46,7 +46,7 @@ EMPTY_MAP: dict[str, str] = {}
 
 
 def sorted_map(value: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a dict with the map's keys sorted, as Go prints maps; `EMPTY_MAP` if the map is empty."""
+    """Return a dict with the keys of `value` sorted, as Go prints maps; `EMPTY_MAP` if `value` is empty or `None`."""
     return {key: value[key] for key in sorted(value)} if value else EMPTY_MAP
 
 

@@ -97,9 +97,9 @@ def _quoted(character: str) -> str:
 
 
 def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
-    """Return Go's message for a syntax error that Python reported.
+    """Return Go's message for `error`, a syntax error that Python found in `text`.
 
-    Python reports the same character as Go, with few exceptions.
+    The message quotes the invalid character, which is at the position of Python's error, with few exceptions.
     """
     position, cause = error.pos, error.msg
     if cause.startswith("Unterminated string"):

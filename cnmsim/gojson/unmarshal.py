@@ -1,8 +1,8 @@
 """JSON values unmarshalled into Go structs, with the type errors of Go's decoder.
 
-A `Struct` is a table of the struct's fields in their order. `Struct.read` returns a dict in that order which has all
-fields except those that are empty and `omitempty`, so that a decoded body prints as the engine prints it. Keys match
-without regard to case, unknown keys are ignored, and `null` leaves a field at its zero value.
+A `Struct` is a table of the struct's fields in their order. `Struct.read` returns a dict of all fields in that order,
+so that a decoded body prints as the engine prints it; empty fields with `omitempty` are left out. Keys match without
+regard to case, unknown keys are ignored, and `null` leaves a field at its zero value.
 
 Source: Go `encoding/json` (go1.24), `decode.go`: an error names the innermost struct, and the whole path of fields,
 with embedded structs.
@@ -33,7 +33,10 @@ _BITS["fs.FileMode"] = 32
 
 
 class GoTextError(GoJsonError):
-    """An error of a type that parses its own text. It ends decoding at once; other errors are raised at the end."""
+    """An error of a type that parses its own text.
+
+    This error ends decoding at once; errors of other types are raised only when everything was decoded.
+    """
 
 
 @frozen
@@ -48,16 +51,16 @@ class Place:
     path: str = ""
 
     def below(self, struct: str, name: str) -> Place:
-        """Return the position of a field, given that of the struct which contains it.
+        """Return the position of a field of the struct at this position.
 
         `struct` is the Go name of that struct, such as `container.HostConfig`; `name` is the field.
         """
         return Place(struct.rpartition(".")[2], f"{self.path}.{name}" if self.path else name)
 
     def refuse(self, value: Any, go_type: str, *, is_number: bool = False) -> GoJsonError:
-        """Return the error for a value at this position that is not of the Go type `go_type`.
+        """Return the error for a value at this position that does not have the Go type `go_type`.
 
-        `is_number` means that the Go type is numeric; then a value that is a number is quoted in the message.
+        `is_number` is True if the Go type is numeric; the message then quotes the value, if that is a number too.
         """
         kind = next((name for types, name in _JSON_TYPES if isinstance(value, types)), "null")
         if kind == "number" and is_number:
@@ -178,9 +181,9 @@ def string(name: str = "string") -> Type:
 
 
 def parsed_text(name: str, fault_of: Callable[[str], str]) -> Type:
-    """Return a Go type named `name` that is a text in JSON and parses it (`encoding.TextUnmarshaler`).
+    """Return a Go type named `name` whose JSON form is a string that the type parses (`encoding.TextUnmarshaler`).
 
-    `fault_of` returns the error for a text, "" if there is none. The empty text is the type's zero value.
+    `fault_of` returns the error for a string, "" if it is valid. The empty string is the type's zero value.
     """
 
     def read(value: Any, place: Place) -> str:
@@ -193,7 +196,7 @@ def parsed_text(name: str, fault_of: Callable[[str], str]) -> Type:
 
 
 def integer(name: str = "int64") -> Type:
-    """Return the Go integer type `name`, such as `uint16`. It does not accept values outside its range."""
+    """Return the Go integer type `name`, such as `uint16`. A value outside the range of the type is an error."""
     bits, is_unsigned = _BITS[name], name.startswith(("uint", "fs"))
     least, beyond = (0, 1 << bits) if is_unsigned else (-1 << (bits - 1), 1 << (bits - 1))
 
@@ -247,7 +250,10 @@ def list_of(kind: Kind, name: str | None = None) -> Type:
 
 
 def pair_of(kind: Kind) -> Type:
-    """Return the Go type of arrays of two `kind`. Further elements are dropped, missing ones become zero values."""
+    """Return the Go type of arrays of two elements of type `kind`.
+
+    Further elements are dropped, missing ones become zero values.
+    """
 
     def read(value: Any, place: Place) -> list[Any]:
         if not isinstance(value, list):

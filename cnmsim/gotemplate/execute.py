@@ -38,7 +38,7 @@ _MAX_CALL_DEPTH = 100_000
 class _NoPipedValue:
     """The type of the value that means "no value was piped into this command".
 
-    `None` cannot mean this, because it represents nil.
+    `None` cannot have this meaning, because it represents Go's nil.
     """
 
 

@@ -100,7 +100,7 @@ def tokenize(text: str) -> Iterator[Token]:
 def _scan_action(text: str, pos: int) -> tuple[str, int, str | None]:
     """Scan the token at `pos`, which is inside an action.
 
-    Return its kind, the position of its end, and an error message, which is None unless the kind is `error`.
+    Return its kind, the position of its end, and the error message if the kind is `error`, else `None`.
     """
     char = text[pos : pos + 1]
     if not char:

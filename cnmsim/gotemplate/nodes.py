@@ -47,7 +47,7 @@ class Nil:
 
 @frozen
 class Constant:
-    """A number, boolean or string literal, with its source text."""
+    """A number, boolean or string literal: its `value`, and its source text `output`."""
 
     pos: int
     value: Value
@@ -104,7 +104,7 @@ class Chain:
 
 @frozen
 class Command:
-    """One stage of a pipeline: a value, or a function with its arguments."""
+    """One stage of a pipeline: a value, or a function (the first operand) with its arguments."""
 
     pos: int
     operands: tuple[Node, ...]
@@ -144,7 +144,7 @@ class Action:
 
 @frozen
 class Branch:
-    """An `if`, `with` or `range` block."""
+    """An `if`, `with` or `range` block: `kind` is that word, and `else_body` its `{{else}}` part."""
 
     pos: int
     kind: str
@@ -155,7 +155,10 @@ class Branch:
 
 @frozen
 class Call:
-    """The invocation of an associated template, by `{{template}}` or by `{{block}}` (which also defines it)."""
+    """The invocation of an associated template, by `{{template}}` or by `{{block}}` (which also defines it).
+
+    `name` is that template's name; `pipe` gives the value of its dot, `None` for nil.
+    """
 
     pos: int
     name: str

@@ -228,7 +228,7 @@ class _Parser:
         return Pipe(position, tuple(commands), variables, assigns)
 
     def _declarations(self, context: str) -> tuple[tuple[str, ...], bool]:
-        """Parse what precedes a pipeline: `$a :=`, `$a =`, or in a `range` also `$a, $b :=`. It may be missing.
+        """Parse what precedes a pipeline: `$a :=`, `$a =`, or in a `range` also `$a, $b :=`; possibly nothing.
 
         `context` is the name of the action. Return the names of the variables, and True if `=` assigns to them.
         """

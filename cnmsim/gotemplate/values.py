@@ -72,7 +72,10 @@ _VERB = re.compile(r"%([-+# 0]*)(\*|[0-9]+)?(?:\.(\*|[0-9]+)?)?(.)?", re.DOTALL)
 
 
 def sprintf(pattern: str, values: list[Value]) -> str:
-    """Format values as Go's `Sprintf` does. Its output marks missing, surplus and mismatched arguments."""
+    """Format values as Go's `Sprintf` does. For missing, surplus and mismatched arguments the output has Go's marks.
+
+    Example: `%!d(string=x)`.
+    """
     remaining = list(values)
 
     def one(match: re.Match[str]) -> str:
@@ -113,9 +116,10 @@ def _format_argument(value: Value, verb: str, flags: str, width: str | None, pre
 
 
 def _verb(value: Value, verb: str, flags: str, precision: str | None) -> str | None:
-    """Format a value by a verb of `Printf`, such as `d`, without padding it.
+    """Format a value by a verb of `Printf`, such as `d`, without padding.
 
-    `flags` may contain `+` and `#`. Return `None` if the verb cannot format the value.
+    `flags` may contain `+` and `#`; `precision` is the digits after the dot, `None` if there are none. Return `None`
+    if the verb cannot format the value.
     """
     if verb == "v":
         return quote(value) if "#" in flags and isinstance(value, str) else format_value(value)

@@ -91,7 +91,10 @@ class Cabling:
         return segment
 
     def assign_subnet(self, subnet: Prefix, segment: str) -> None:
-        """Set the segment into which later hosts of a subnet are plugged, unless the subnet has one already."""
+        """Set the segment into which hosts of `subnet` are plugged when they are added later.
+
+        If a segment is set for the subnet already, nothing changes.
+        """
         self._by_subnet.setdefault(subnet, self.segments[segment])
 
     def subnets_of(self, segment: Segment) -> dict[int, list[str]]:
@@ -103,10 +106,9 @@ class Cabling:
         return by_vlan
 
     def segment_for(self, interface: InterfaceSpec, mtu: int) -> Segment:
-        """Return the segment to which an interface's subnets belong.
+        """Return the segment to which the subnets of an interface belong.
 
-        If there is none, return a new segment for frames of at least `mtu` bytes, which is not added to the lab yet.
-
+        If there is none, return a new segment whose MTU is at least `mtu`; the caller has to add it to the lab.
         Raises `InvalidParameter` if the subnets belong to several segments.
         """
         known = {self._by_subnet[p] for a in interface.addresses if (p := a.prefix) in self._by_subnet}
@@ -123,9 +125,9 @@ class Cabling:
 
     @contextmanager
     def plugged(self, plugs: Sequence[Plug]) -> Iterator[None]:
-        """Plug interfaces in at the start of a `with` block.
+        """Plug interfaces into their segments at the start of a `with` block.
 
-        If that or the block raises an error, the previous wiring is restored.
+        If plugging or the block raises an error, the previous wiring is restored.
         """
         by_subnet, segments = dict(self._by_subnet), dict(self.segments)
         done: list[Plug] = []
@@ -146,10 +148,10 @@ class Cabling:
             raise
 
     def link(self, left: str, right: str, options: dict[str, Any]) -> Trunk | Link | Segment:
-        """Connect two interfaces, two switches, or an interface and a switch by a cable.
+        """Connect `left` and `right` by a cable: two interfaces, two switches, or an interface and a switch.
 
-        Return the new link or trunk, or the switch into which the interface was plugged. Raises `NotFound` for an
-        unknown end, `InvalidParameter` for invalid options.
+        `options` are those of `Lab.link`. Return the new link or trunk, or the switch into which the interface was
+        plugged. Raises `NotFound` for an unknown end, `InvalidParameter` for invalid options.
         """
         ends: list[Any] = [self._end(left), self._end(right)]
         try:

@@ -59,10 +59,10 @@ _Handler = Callable[[Any], Any]
 
 
 class Copier:
-    """One copy of one graph of objects.
+    """Copies one graph of objects. Use one `Copier` for each graph.
 
     `instead` maps a class to a function that copies objects of this class in place of the default way. The function
-    is called with the object and this copier, and may call `take` to copy an object that a field refers to.
+    is called with the object and this copier; to copy an object that a field refers to, it may call `take`.
     """
 
     def __init__(self, instead: Mapping[type, Callable[[Any, Copier], Any]]) -> None:
@@ -92,7 +92,7 @@ class Copier:
         return copied
 
     def take(self, thing: Any) -> Any:
-        """Return the copy of `thing`. The fields of the copy may still be empty: they are filled later."""
+        """Return the copy of `thing`. Its fields may still be empty: they are filled before `copy` returns."""
         cls = type(thing)
         if cls in _SHARED:
             return self._builtin(thing) if cls is types.BuiltinFunctionType else thing
@@ -105,7 +105,7 @@ class Copier:
         return handler(thing)
 
     def remember(self, old: Any, new: Any) -> Any:
-        """Register the copy of an object and return it."""
+        """Register `new` as the copy of `old`, so that later references to `old` become `new`. Return `new`."""
         self._memo[id(old)] = new
         self._held.append(old)
         return new
@@ -199,7 +199,8 @@ class Copier:
     def _frozen(self, cls: type) -> _Handler:
         """Return the function that copies objects of the frozen class `cls`.
 
-        It copies the fields. If the copy of each field is the field itself, it returns the original object.
+        That function copies the fields. If the copy of each field is the field itself, it returns the original
+        object.
         """
         slots = _slots(cls)
 
@@ -389,10 +390,10 @@ def _same(thing: Any) -> Any:
 
 
 def _arguments_of(count: itertools.count[int]) -> list[int]:
-    """Return the arguments for a new counter in the same state: the next value and, unless it is 1, the step.
+    """Return the arguments for a new `itertools.count` in the same state: next value, and the step unless it is 1.
 
-    They are parsed from its text, because reading a value would advance the counter, and Python 3.14 removes
-    `count.__reduce__`.
+    They are parsed from the counter's `repr`, because reading a value would advance the counter, and Python 3.14
+    removes `count.__reduce__`.
     """
     return [int(number) for number in repr(count).removeprefix("count(").removesuffix(")").split(",")]
 
@@ -415,10 +416,10 @@ def _is_frozen(cls: type) -> bool:
 
 
 def _holds_only_slots(cls: type) -> bool:
-    """Return True if instances of a class have no room for more than their slots, `__dict__` and `__weakref__`.
+    """Return True if instances of a class store nothing but their slots, `__dict__` and `__weakref__`.
 
-    This is so for classes that a class statement creates. An instance of a C type such as `io.TextIOWrapper` is
-    larger: it has internal data, which a copy would lack.
+    This is so for classes that a class statement creates. An instance of a C type such as `io.TextIOWrapper` has
+    internal data too, which a copy would lack.
     """
     pointers = (cls.__basicsize__ - object.__basicsize__) // tuple.__itemsize__
     return pointers <= len(_slots(cls)) + 2

@@ -1,4 +1,4 @@
-"""The systemd service docker.service of a host, whose restart reads /etc/docker/daemon.json."""
+"""The systemd service docker.service of a host. When it is restarted, the engine reads /etc/docker/daemon.json."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_service(engine: Engine) -> None:
 def read_options(engine: Engine) -> None:
     """Apply the options in the host's daemon.json, as far as they can change while a lab runs.
 
-    For any other option that has changed, a line is written to the daemon's log. Raises `InvalidParameter` for a file
+    For each other option that has changed, a line in the daemon's log says so. Raises `InvalidParameter` for a file
     with which dockerd would not start.
     """
     files = engine.machine.files

@@ -45,7 +45,10 @@ class Wiring(Protocol):
 
 @define(eq=False)
 class OneWayLoss:
-    """Frames lost between hosts: `shares[sender, receiver]` is the fraction that is lost, from 0 to 1."""
+    """Frames lost between hosts: `shares[sender, receiver]` is the fraction that is lost, from 0 to 1.
+
+    `sender_of` maps source addresses to hosts, `receiver_of` interfaces to hosts.
+    """
 
     random: Random = field(repr=False)
     sender_of: dict[Address | Mac, str] = field(factory=dict)
@@ -53,9 +56,9 @@ class OneWayLoss:
     shares: dict[tuple[str, str], float] = field(factory=dict)
 
     def loses(self, frame: bytes, station: Station) -> str:
-        """Return the reason why a frame is lost before it reaches `station`, or "" if it is not lost.
+        """Return the reason for which a frame is lost before it reaches `station`, or "" if it is not lost.
 
-        If a fraction of the frames is lost, a random number decides.
+        If only a fraction of the frames is lost, a random number decides.
         """
         receiver = self.receiver_of.get(station) if isinstance(station, HostInterface) else None
         if receiver is None:
@@ -81,7 +84,7 @@ class OneWayLoss:
 class Faults:
     """The faults that are set on the wiring of a lab.
 
-    They have no effect on hosts and segments that are added later.
+    Faults have no effect on hosts and segments that are added after they were set.
     """
 
     lab: Wiring = field(repr=False)
@@ -121,9 +124,9 @@ class Faults:
         self._spread()
 
     def lose(self, sender: str, receiver: str, share: float) -> None:
-        """Drop a fraction `share` (0 to 1) of the frames from `sender` to `receiver`.
+        """Drop a fraction `share` (0 to 1) of the frames from the host `sender` to the host `receiver`.
 
-        Raises `NotFound`, `InvalidParameter`.
+        Raises `NotFound`, or `InvalidParameter` for another fraction.
         """
         self._host(sender)
         self._host(receiver)
@@ -158,7 +161,7 @@ class Faults:
     # ---- addresses
 
     def _spread(self) -> None:
-        """Set the loss functions of all segments, after collecting the hosts' addresses, which may have changed."""
+        """Update the loss of frames on all segments, with the present addresses of the hosts."""
         losses = self._losses
         has_any = any(losses.shares.values())
         losses.sender_of.clear()

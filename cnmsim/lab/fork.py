@@ -6,9 +6,8 @@ are coroutines, which Python cannot copy: each is restarted in the copy, as the 
 pipes and files. Open connections are therefore not in the copy, and a program that waits before it listens waits
 again. The nodes of a swarm keep their state and reconnect.
 
-A lab could also be copied by saving it to a state file and restoring that. Like a restart of dockerd, this would keep
-only what the engine stores: no conntrack entries, counters, neighbours and leases, and nothing that was configured on
-the hosts themselves.
+A saved and restored state file would not do: like a restart of dockerd, it keeps only what the engine stores, so no
+conntrack entries, counters, neighbours and leases, and nothing that was configured on the hosts themselves.
 """
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ def _unsettled(lab: Lab) -> str:
 def _reconnect(lab: Lab) -> None:
     """Reconnect the nodes of swarms, and run the lab until its swarms are quiescent.
 
-    Raises `Unavailable` if they never are.
+    Raises `Unavailable` if a swarm does not become quiescent.
     """
     from cnmsim.lab.quiescence import QuiescenceChecker
 
@@ -117,9 +116,9 @@ def _restart_gossip(lab: Lab) -> None:
 
 
 def _dead_task(task: Any, copier: Copier) -> Any:
-    """Copy a task without its coroutine.
+    """Copy a task without its coroutine, as a task that is done.
 
-    The copy is done: with the same result or, if the task was running, cancelled.
+    The copy has the same result; if the original was running, the copy is cancelled.
     """
     copy: Task[Any] = copier.remember(task, Task.__new__(Task))
     Future.__init__(copy, copier.take(task.clock))
@@ -143,7 +142,7 @@ def _timer(timer: Any, copier: Copier) -> Any:
 
 
 def _of_the_original(observer: Any, _copier: Copier) -> Any:
-    """Return a capture, or the search for fixes of a trace, as it is: it stays with the original lab.
+    """Return a capture, or the search for fixes of a trace, uncopied: it remains part of the original lab.
 
     `_stop_capturing` then removes the captures from the copy's devices.
     """
@@ -164,7 +163,7 @@ def _stop_capturing(machine: Machine) -> None:
 def _restart_programs(machine: Machine) -> list[Process]:
     """Restart every program in the copy. Return the processes that were paused and have to be paused again.
 
-    A process is not restarted if the process that created it is running: that one is restarted and creates it again.
+    A process whose parent process is running is not restarted: its parent is, and creates it again.
     """
     running = list(machine.processes.values())
     again = [process for process in running if not _has_running_creator(process)]

@@ -1,4 +1,4 @@
-"""Hooks by which lower layers call this one: to render objects as HTML, send packets, and create machines.
+"""Hooks by which lower layers use modules above them: to render objects as HTML, send packets, and create machines.
 
 A hook imports the module that it needs only when it is first called.
 """

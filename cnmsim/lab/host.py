@@ -54,7 +54,11 @@ class Hosts(dict[str, "Host"]):
 
 @define(eq=False, repr=False)
 class Host(Place):
-    """One host of a lab: a shell for commands and, on a Docker host, an engine (`docker`)."""
+    """One host of a lab: a shell for commands and, on a Docker host, an engine (`docker`).
+
+    `plain` is the host without an engine: the machine with its interfaces. `programs` are the programs that it can
+    run, by name.
+    """
 
     plain: PlainHost
     programs: Mapping[str, Program] = field(repr=False)
@@ -118,7 +122,7 @@ class Host(Place):
         return remembered.starting if remembered is not None else ()
 
     def power_off(self) -> None:
-        """Cut the power: the host falls silent at this instant and all its programs end.
+        """Cut the power: the host stops at this instant, and all its programs end.
 
         The host has no engine (`has_docker` is False) until `power_on`.
 
@@ -226,9 +230,10 @@ class Host(Place):
         stderr: Pipe | None = None,
         env: dict[str, str] | None = None,
     ) -> Process:
-        """Start the program `argv[0]` at this instant, with the given pipes and environment. Return its process.
+        """Start the program `argv[0]` at this instant and return its process.
 
-        Raises `NotFound` if there is no such program.
+        Its standard streams are the given pipes, its environment is `env`. Raises `NotFound` if there is no such
+        program.
         """
         program = self.programs.get(argv[0]) if argv else None
         if program is None:
@@ -255,22 +260,22 @@ class Host(Place):
         return docker.DockerClient(**{"base_url": f"unix://{self.socket}", "version": "auto", **options})
 
     def ping(self, target: object, *, count: int = 1, timeout_s: float = 2) -> ExecResult:
-        """Run `ping -c COUNT -W TIMEOUT TARGET`. `target` is a name, an address, or a host or container.
+        """Run `ping -c COUNT -W TIMEOUT TARGET` on the host. `target` is a name, an address, a host or a container.
 
-        Raises `InvalidParameter` for any other object.
+        Return the output and exit status. Raises `InvalidParameter` for any other object.
         """
         if not isinstance(target, str):
             target = _address_of(target)
         return self.exec(["ping", "-c", str(count), "-W", f"{timeout_s:g}", target])
 
     def curl(self, url: str, *, timeout_s: float = 5) -> ExecResult:
-        """Run `curl -s --max-time TIMEOUT URL`."""
+        """Run `curl -s --max-time TIMEOUT URL` on the host, and return the output and exit status."""
         return self.exec(["curl", "-s", "--max-time", f"{timeout_s:g}", url])
 
     def iptables(self, arguments: str) -> str:
-        """Run `iptables ARGUMENTS` and return its output.
+        """Run `iptables ARGUMENTS` on the host and return its output.
 
-        If it fails, raises `InvalidParameter` with the output as its text.
+        If the command fails, raises `InvalidParameter` with that output as its text.
         """
         done = self.exec(["iptables", *shlex.split(arguments)])
         if not done.succeeded:

@@ -34,7 +34,7 @@ _ENGINE_SOCKET = "/run/docker.sock"
 
 @frozen
 class HostOptions:
-    """The options of `Lab.add_host`, which documents them."""
+    """The options of `Lab.add_host`; see there."""
 
     gateway: str | list[str] | tuple[str, ...] | None = None
     docker: bool | Mapping[str, Any] = False
@@ -52,10 +52,10 @@ class HostOptions:
 def build_host(
     lab: Lab, name: str, interfaces: Sequence[str | InterfaceSpec], options: HostOptions, *, is_plugged: bool = True
 ) -> Host:
-    """Add a host to a lab; see `Lab.add_host`. Unless `is_plugged`, its interfaces have no cables yet.
+    """Add a host to a lab, with these interfaces and options; see `Lab.add_host`.
 
-    Raises `InvalidParameter` for invalid values and `Conflict` for a name or address in use; the lab is then
-    unchanged.
+    If `is_plugged` is False, the interfaces get no cables yet. Raises `InvalidParameter` for invalid values and
+    `Conflict` for a name or address in use; the lab is then unchanged.
     """
     require_host_name(name)
     if name in lab.hosts or name in lab.segments:

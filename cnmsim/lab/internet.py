@@ -1,8 +1,8 @@
 """The public internet around a Compose project: one host that answers at every public name and address.
 
-The machines behind public addresses are not simulated. A host named `internet` stands for all of them: its name
+The machines behind public addresses are not simulated. A host named `internet` represents all of them: its name
 server answers for every name under a public top-level domain, and netfilter redirects packets for any public address
-to the host's own servers. A verdict that depends on this names it as an assumption.
+to the host's own servers. A verdict that depends on this host lists it as an assumption.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ class Lab:
         return matches[0]
 
     def _tasks(self, name: str) -> list[Container]:
-        """Return the containers of the swarm tasks that `name` selects."""
+        """Return the containers of the swarm tasks that `name` selects: all of a service, or one (`web.2`)."""
         from cnmsim.observe import directory_of
 
         locations = [location for location in directory_of(self).matching(name) if location.task]
@@ -319,7 +319,7 @@ class Lab:
         return True
 
     def device(self, name: str) -> Interface:
-        """Return a network interface such as `"node1:eth0"` or `"web:eth0"`. Raises `NotFound`."""
+        """Return the interface of a host or container by a name such as `"node1:eth0"`. Raises `NotFound`."""
         from cnmsim.observe import directory_of
         from cnmsim.observe.packets.interface import find_interface
 
@@ -341,9 +341,8 @@ class Lab:
 
         At least `seconds` pass, in which programs bind their ports and addresses become valid. In a swarm, time
         passes until every task has its desired state, all nodes agree, their gossip is one cluster, and a manager is
-        leader with a quorum. If there is no leader for 90 s, or gossip stays split that long, the nodes concerned are
-        taken to be out of each other's reach, and this is no longer waited for. Raises `TimeoutError` after `limit_s`
-        seconds; its text names what is pending.
+        leader with a quorum. If there is no leader, or gossip is split, for 90 s, this is taken for the effect of a
+        fault and no longer waited for. Raises `TimeoutError` after `limit_s` seconds; its text names what is pending.
         """
         begun_s = self.clock.now
         self.run(seconds)
@@ -391,9 +390,9 @@ class Lab:
         self._faults.partition(groups)
 
     def lose(self, sender: str, receiver: str, share: float = 1.0) -> None:
-        """Drop a fraction `share` (0 to 1) of the frames from one host to another, in this direction only.
+        """Drop a fraction `share` (0 to 1) of the frames from the host `sender` to `receiver`, not of those back.
 
-        Raises `NotFound`, `InvalidParameter`.
+        Raises `NotFound` for an unknown host, `InvalidParameter` for another fraction.
         """
         self._faults.lose(sender, receiver, share)
 
@@ -430,7 +429,9 @@ class Lab:
 
         `source` is a name, a host, a container, a sandbox or an endpoint. `destination` is `db:5432`, `web:53/udp`,
         `db:http`, `("db", 5432)`, a URL, a name, or one of these objects; its port may be given as `port`. Without a
-        port it is pinged. A name is looked up by the source; an object stands for its address.
+        port it is pinged. A name is looked up by the source; for an object, its address is used. `protocol` (`tcp` or
+        `udp`) applies to a destination that states none. `timeout_s` limits the wait for an answer, in virtual
+        seconds. `family` (4 or 6) is the IP version to use, 0 for either.
 
         Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
         destination.
@@ -442,8 +443,8 @@ class Lab:
     def watch(self, source: object) -> AbstractContextManager[Trace]:
         """Trace everything that happens because of the code inside a `with` block.
 
-        This can trace, for example, what a program sends next on an open connection. When the block ends, the first
-        message that `source` (a name, a host, a container, a sandbox or an endpoint) sent in it is diagnosed.
+        For example, trace what a program sends next on an open connection. When the block ends, the first message
+        that `source` (a name, a host, a container, a sandbox or an endpoint) sent in it is diagnosed.
         """
         from cnmsim.observe import directory_of, watch
         from cnmsim.observe.trace.tracer import location_of
@@ -483,7 +484,7 @@ class Lab:
         return edits_of(self, fix)
 
     def explain_error(self, error: BaseException, *, asked: str = "") -> ErrorExplanation:
-        """Return an explanation of an engine's error with what the error omits, such as the owner of a port.
+        """Return an explanation of an engine's error, with what its message omits, such as the owner of a port.
 
         `asked` is the subnet or address that was requested, "" if none was.
         """
@@ -514,8 +515,9 @@ class Lab:
         Probes go from every container (or from `sources`) to every port on which containers listen by one of
         `protocols`. With `port`, every container is probed at this port of `protocol`, whether it listens there or
         not; `protocol="icmp"` pings. A probe uses the container's name, which the source looks up, or with
-        `by="address"` its address. Pairs that no rule, route, socket or bridge distinguishes share one probe. Raises
-        `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or ambiguous source.
+        `by="address"` its address. Pairs between which no rule, route, socket or bridge makes a difference share one
+        probe. Raises `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or ambiguous
+        source.
         """
         from cnmsim.observe import reachability
 
@@ -578,9 +580,9 @@ class Lab:
 
         A place may also be a sandbox (its devices except loopback) or an endpoint (its device in its sandbox).
         `filter` is an expression in the language of tcpdump (`"tcp port 80"`). `prn` is called with every captured
-        scapy packet; what it returns is printed, unless it is `None`. `verdicts` observes where every packet is
-        delivered or dropped while the `with` block of the capture lasts; this takes several times as long. Raises
-        `NotFound` if no device matches, `InvalidParameter` for an invalid filter.
+        scapy packet; what it returns is printed, unless it is `None`. With `verdicts`, the capture records where
+        every packet is delivered or dropped while its `with` block lasts; the simulation then takes several times as
+        long. Raises `NotFound` if no device matches, `InvalidParameter` for an invalid filter.
         """
         from cnmsim.observe import capture
 
@@ -599,9 +601,9 @@ class Lab:
     ) -> PacketList:
         """Advance virtual time, and return the packets captured meanwhile, as scapy's `sniff` does.
 
-        It ends after `count` packets (0 for no limit), after a packet for which `stop_filter` returns True, or after
-        `timeout_s` seconds. `started_callback` is called when the capture has started. The other parameters and the
-        errors are those of `capture`.
+        The capture ends after `count` packets (0 for no limit), after a packet for which `stop_filter` returns True,
+        or after `timeout_s` seconds. `started_callback` is called when the capture has started. The other parameters
+        and the errors are those of `capture`.
         """
         from cnmsim.observe.packets.sniff import sniff
 
@@ -642,7 +644,7 @@ class Lab:
         )  # fmt: skip
 
     def draw(self, trace: Trace | None = None) -> Picture:
-        """Draw the lab as it is now, with the path of `trace` on it.
+        """Draw the lab as it is now. With `trace`, the path of its packets is drawn too.
 
         A notebook displays the picture, `.save("lab.svg")` writes it.
         """
@@ -680,9 +682,10 @@ class Lab:
         return routes(self, where, to=to, trace=trace)
 
     def lookup(self, where: object, name: str, *, family: int = 0) -> LookupView:
-        """Resolve a name as programs on a host or in a container do. Return every DNS query that this takes.
+        """Resolve a name as programs on a host or in a container do. Return the answer and every DNS query made.
 
-        Raises `NotFound` for an unknown host or container.
+        `where` is the host or container, or its name. `family` is 4 or 6; 0 tries IPv4 first, then IPv6. Raises
+        `NotFound` for an unknown host or container.
         """
         from cnmsim.observe.views import lookup
 
@@ -713,13 +716,13 @@ class Lab:
         return esp_keys(host.namespace for host in self.hosts.values())
 
     def to_mermaid(self) -> str:
-        """Return the lab as mermaid text."""
+        """Return the lab as a flowchart in mermaid's text format."""
         from cnmsim.observe import to_mermaid
 
         return to_mermaid(self)
 
     def to_dot(self) -> str:
-        """Return the lab as Graphviz text."""
+        """Return the lab as a graph in Graphviz's DOT language."""
         from cnmsim.observe import to_dot
 
         return to_dot(self)
@@ -767,8 +770,9 @@ class Lab:
     ) -> Lab:
         """Build the lab that a lab file describes. Raises `FileError` with line and key.
 
-        `engine` overrides the release that the file names. `images` (`hub` or `recorded`) applies to a file without
-        the key `images`: the images are those of Docker Hub, or those of the engines that were recorded.
+        `engine` overrides the release that the file names; `seed` and `epoch_s` are those of `Lab`. `images` (`hub` or
+        `recorded`) applies to a file without the key `images`: the images are those of Docker Hub, or those of the
+        engines that were recorded.
         """
         from cnmsim.lab.labfile import load_lab
 

@@ -166,8 +166,8 @@ def load_lab(
 
     `images` is the value of the key `images` (`hub` or `recorded`) if the file has none.
 
-    `texts` maps paths of files to text that is used in place of their content. Raises `FileError` for any fault in
-    the file, with its line and key.
+    `seed` and `epoch_s` are those of `Lab`. `texts` maps paths of files to text that is used in place of their
+    content. Raises `FileError` for any fault in the file, with its line and key.
     """
     texts = texts or {}
     if path.is_dir():
@@ -275,7 +275,10 @@ class _Reader:
             raise self._error(("links", number, "between"), error) from None
 
     def _furnish(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
-        """Start the host's Compose project and run its commands, as the file specifies."""
+        """Start the Compose project of the host `name` and run its commands.
+
+        `options` is the host's entry in the lab file.
+        """
         if "compose" in options:
             self._compose(lab, name, options)
         commands = options.get("run", [])

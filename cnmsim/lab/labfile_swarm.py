@@ -92,7 +92,7 @@ SWARM_KEYS: dict[str, Schema] = {
 
 @define
 class SwarmBuilder:
-    """Builds the swarm that a validated lab file describes.
+    """Builds the swarm that `document`, a validated lab file in `folder`, describes.
 
     `wrong` is called with a path of keys and an error; it returns that error located at this path in the file.
     `texts` maps paths of stack files to text that is used in place of their content.
@@ -214,7 +214,7 @@ def _make_network(engine: Engine, body: dict[str, Any]) -> None:
 
 
 def _update_node(leader: Engine, engine: Engine, settings: Map) -> None:
-    """Set a node's labels and availability."""
+    """Set the labels and the availability in `settings` for the node of `engine`, by a request to `leader`."""
     changes: dict[str, Any] = {}
     if "labels" in settings:
         changes["Labels"] = string_map(settings["labels"])

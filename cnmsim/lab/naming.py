@@ -17,13 +17,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def require_name(name: str) -> None:
-    """Raise `InvalidParameter` for an invalid name."""
+    """Raise `InvalidParameter` if `name` is not a valid name of a host or segment."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidParameter(f"invalid name {name!r}: letters, digits, '_', '.' and '-' make a name")
 
 
 def require_host_name(name: str) -> None:
-    """Raise `InvalidParameter` for an invalid host name, or for the name of another file in a served lab's folder."""
+    """Raise `InvalidParameter` if `name` is not a valid host name.
+
+    A name that another file in the folder of a served lab has, such as `ready`, is not valid either.
+    """
     require_name(name)
     if name in RESERVED_NAMES:
         raise InvalidParameter(

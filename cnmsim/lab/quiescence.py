@@ -39,9 +39,9 @@ _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 class QuiescenceChecker:
     """Checks repeatedly whether the swarms of engines are quiescent.
 
-    Stores that have not changed since the last check are not read again.
-
-    With `may_retry`, a task that fails again and again counts as quiescent between two attempts.
+    Stores that have not changed since the last check are not read again. With `may_retry`, a task that fails again
+    and again counts as quiescent between two attempts, and a missing leader or split gossip does not count as
+    pending.
     """
 
     may_retry: bool = False
@@ -88,9 +88,9 @@ class QuiescenceChecker:
         return next((reason for store in _leading(members) if (reason := self._unsettled_in(store))), "")
 
     def _leaderless(self, members: Iterable[Engine]) -> str:
-        """Return the name of a manager whose swarm has no leader although enough managers for a quorum run, or "".
+        """Return the name of a manager whose swarm should elect a leader: enough managers for a quorum run.
 
-        After `_ELECTION_NS` without a leader, return "" too.
+        Return "" if there is none, or if the swarm has had no leader for `_ELECTION_NS`.
         """
         swarms: dict[Store, list[tuple[Engine, ManagerNode]]] = {}
         for engine in members:
@@ -108,9 +108,9 @@ class QuiescenceChecker:
         return ""
 
     def _split_gossip(self, members: list[Engine], databases: list[NetworkDB]) -> str:
-        """Return a description of two ready nodes of one swarm that gossip in different clusters, or "".
+        """Return a description of two ready nodes of one swarm that gossip in different clusters.
 
-        After `_REJOIN_NS` in this state, return "" too.
+        Return "" if there are none, or if gossip has been split for `_REJOIN_NS`.
         """
         clusters = [] if self.may_retry else clusters_of(databases)
         if len(clusters) > 1:
@@ -152,7 +152,7 @@ def _leading(members: Iterable[Engine]) -> list[Store]:
 
 
 def _left_behind(members: Iterable[Engine]) -> str:
-    """Return a description of a node that still has a task that the cluster has deleted, or "" if there is none."""
+    """Return a description of a node that still runs a task that the managers have deleted; "" if there is none."""
     members = list(members)
     known = [store.tasks for store in _leading(members)]
     if not known:
@@ -168,7 +168,7 @@ def _left_behind(members: Iterable[Engine]) -> str:
 
 
 def _electing(members: Iterable[Engine]) -> str:
-    """Return the name of a manager without a leader since its start although a quorum of managers runs, or ""."""
+    """Return the name of a manager that has had no leader since its start although enough managers run; else ""."""
     managing = [(engine, engine.cluster.manager_node) for engine in members]
     running = [(engine, manager) for engine, manager in managing if manager is not None and manager.raft.is_running]
     for engine, manager in running:
@@ -179,7 +179,7 @@ def _electing(members: Iterable[Engine]) -> str:
 
 
 def _databases(members: list[Engine]) -> list[NetworkDB]:
-    """Return the running NetworkDBs, except on nodes that are down, where no further change is expected."""
+    """Return the running NetworkDBs of the members, without those on nodes that are down: these no longer change."""
     from cnmsim.libnetwork.networkdb.databases import databases_of
 
     if not members:

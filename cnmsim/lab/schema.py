@@ -37,8 +37,8 @@ Sentence = Callable[[ValidationError, tuple[Key, ...]], tuple[tuple[Key, ...], s
 def check(document: Any, schema: Schema, path: str, *, sentences: Mapping[str, Sentence] | None = None) -> None:
     """Validate a document that was read from `path`. Raises `FileError` for the first error.
 
-    `sentences` maps a keyword of JSON Schema, such as `required`, to a function that describes violations of it in
-    place of the default one.
+    `sentences` maps a keyword of JSON Schema, such as `required`, to a function that describes violations of the
+    keyword. Other keywords have a default function.
     """
     _refuse_tags(document, (), path)
     errors = sorted(
@@ -52,7 +52,7 @@ def check(document: Any, schema: Schema, path: str, *, sentences: Mapping[str, S
 
 
 class _Held:
-    """A schema as argument of a cached function: compared by identity, and kept alive by the cache."""
+    """A schema as argument of a cached function: schemas are compared by identity, and the cache keeps them alive."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -83,9 +83,9 @@ def _refuse_tags(value: Any, keys: tuple[Key, ...], path: str, root: Any = None)
 
 
 def _deepest(error: ValidationError) -> ValidationError:
-    """Return the error to report for a value that matches none of several alternatives.
+    """Return the error to report for a value that matches none of several alternatives of the schema.
 
-    It is taken from the alternatives whose type the value has, as the author probably meant one of these.
+    The alternatives whose type is that of the value are preferred, as the author probably meant one of them.
     """
     while error.context:
         by_branch: dict[Any, list[ValidationError]] = {}

@@ -59,7 +59,7 @@ class PluginControl(Protocol):
         """The path of the socket."""
 
     def environment(self, host: str, folder: Path) -> dict[str, str]:
-        """Return the environment variables of a plugin process whose `ip`, `iptables` and so on shall act on `host`.
+        """Return environment variables with which a plugin process's `ip`, `iptables` and so on act on `host`.
 
         The scripts that replace these programs are written to `folder`.
         """
@@ -71,16 +71,16 @@ class Server(Protocol):
     def serve(
         self, lab: Lab, directory: Path | None, *, clock: ClockMode, expose_ports: str | None
     ) -> AbstractContextManager[ServedLab]:
-        """Serve the Engine API of a lab's Docker hosts while a block lasts."""
+        """Serve the Engine API of a lab's Docker hosts while a `with` block lasts; see `Lab.serve`."""
 
     def open_plugin_control(self, lab: Lab, directory: Path | None) -> AbstractContextManager[PluginControl]:
-        """Serve a control socket for plugins while a block lasts."""
+        """Serve a control socket for plugins while a `with` block lasts; see `Lab.open_plugin_control`."""
 
 
 def server() -> Server:
     """Import the server of the Engine API and return it.
 
-    It belongs to a higher layer than the lab, and is therefore imported by name.
+    It belongs to a higher layer than the lab, so it is imported by name.
     """
     return cast("Server", import_module(_SERVER))
 

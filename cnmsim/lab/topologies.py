@@ -97,11 +97,9 @@ def campus(buildings: int = 3, floors: int = 2, hosts: int = 2) -> nx.Graph[str]
 
 
 def _routers(plain: nx.Graph[Any], names: list[str]) -> nx.Graph[str]:
-    """Return a copy of a graph whose nodes are numbers.
+    """Return a copy of `plain`, whose nodes are numbers, with routers as nodes: node i has the name `names[i]`.
 
-    The copy has routers as nodes: node i has the name `names[i]`.
-
-    Other attributes are not copied.
+    Attributes of nodes and edges are not copied.
     """
     import networkx as nx
 

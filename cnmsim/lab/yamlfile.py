@@ -34,7 +34,7 @@ class Place:
     line: int
 
     def error(self, message: str, key: str = "") -> FileError:
-        """Return a `FileError` with `message` for this position. `key` is the path of keys as text."""
+        """Return a `FileError` with `message` for this position. `key` is the path of keys to the value, as text."""
         return FileError(message, path=self.path, line=self.line, key=key)
 
 
@@ -102,7 +102,8 @@ def key_text(keys: Iterable[Key]) -> str:
 def locate(root: Any, keys: Iterable[Key]) -> Place | None:
     """Return the position of the value at the path `keys` in the document `root`.
 
-    If that value has no position, return the position of the nearest ancestor that has one, or `None`.
+    If that value has no position, return the position of the nearest mapping or list around it. Return `None` if none
+    of them has a position.
     """
     place = getattr(root, "place", None)
     here = root

@@ -35,9 +35,9 @@ _SHORTEST = 4
 class Directory:
     """All locations of a lab, with lookups by name and address; a snapshot.
 
-    `stopped` maps the names of containers that are not running, and of their services, to the container's status.
-    `stopped_containers` are these containers, and `swarms` are the lab's swarms. `inactive` maps each Compose service
-    that was not started, because its profiles are not active, to these profiles.
+    `stopped` maps the names of containers that are not running, and of their services, to the status of the
+    container. `stopped_containers` describes these containers, `swarms` the swarms of the lab. `inactive` maps each
+    Compose service that was not started, because its profiles are not active, to these profiles.
     """
 
     locations: tuple[Location, ...]
@@ -48,9 +48,9 @@ class Directory:
 
     @classmethod
     def of(cls, hosts: Iterable[Any], inactive: Mapping[str, tuple[str, ...]] | None = None) -> Directory:
-        """Build the directory from a lab's hosts, which are objects like `cnmsim.Host`.
+        """Build the directory of a lab from its hosts, which are objects like `cnmsim.Host`.
 
-        `inactive` is stored as given.
+        `inactive` becomes the field of that name; `None` means an empty mapping.
         """
         from cnmsim.observe.swarm_view import swarms_of
 
@@ -117,7 +117,7 @@ class Directory:
 
     @property
     def _names(self) -> set[str]:
-        """The names of all locations and services, without names generated for a project's containers."""
+        """The names of all locations and services, without the names that Compose generates, such as `shop-web-1`."""
         generated = {f"{item.project}-{item.service}-{item.replica}" for item in self.locations}
         return ({item.name for item in self.locations} - generated | {item.service for item in self.locations}) - {""}
 
@@ -146,7 +146,7 @@ class Directory:
         return "", ""
 
     def _docker_host(self, text: str) -> tuple[Location, ...]:
-        """Return the Docker host, in a tuple, if `text` is `localhost` or `host`: users call the host so.
+        """Return the lab's only Docker host, in a tuple, if `text` is `localhost` or `host`.
 
         The tuple is empty for any other text, or if the lab has several Docker hosts.
         """
@@ -154,10 +154,10 @@ class Directory:
         return hosts if text in {"localhost", "host"} and len(hosts) == 1 else ()
 
     def matching(self, text: str) -> tuple[Location, ...]:
-        """Return the locations that `text` matches; empty if there are none.
+        """Return the locations that have the name `text`; empty if there are none.
 
-        The kinds of names are tried in this order: location, service, replica, alias, id. The first kind with a match
-        counts.
+        The kinds of names are compared in this order: location, service, replica, alias, id. All matches of the first
+        kind with a match are returned.
         """
         host, colon, name = text.partition(":")
         inside = [item for item in self.locations if not colon or (item.host == host and item.is_container)]
@@ -211,9 +211,9 @@ def _owner_of_stack(locations: Iterable[Location]) -> Location | None:
 
 
 def stack_owner(location: Location, directory: Directory) -> Location | None:
-    """Return the location whose network namespace the container `location` uses; `None` if it has its own.
+    """Return the location whose network namespace the container `location` shares; `None` if it has its own.
 
-    A container uses another namespace with `network_mode: host` or `container:X`.
+    A container shares a namespace with `network_mode: host` or `container:X`.
     """
     others = [item for item in directory.locations if item.namespace is location.namespace and item is not location]
     if location.network_mode == "host":

@@ -9,7 +9,7 @@ from typing import Any
 def views() -> Any:
     """Return the package `cnmsim.observe.views`.
 
-    It is imported only when needed: a result that is printed as text needs no drawing code.
+    Importing it is deferred to the first call: a result that is printed as text needs no drawing code.
     """
     return import_module("cnmsim.observe.views")
 
@@ -25,6 +25,6 @@ class Displayable:
         return html
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Return HTML for notebooks and text for terminals."""
+        """Return HTML for notebooks and text for terminals. IPython's `include` and `exclude` are ignored."""
         del include, exclude
         return {"text/html": self._repr_html_(), "text/plain": str(self)}

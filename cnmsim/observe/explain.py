@@ -80,7 +80,7 @@ class Explanation(Displayable):
 
     @property
     def advice(self) -> str:
-        """The changes that may help as a sentence, "" if there are none. They are not tried, unlike `fixes`."""
+        """The changes that may help as a sentence, "" if there are none. Unlike `fixes`, advice is not tried."""
         return self.finding.advice
 
     def __bool__(self) -> bool:
@@ -135,15 +135,15 @@ def explain(
     """Send a real probe to find out whether `source` reaches `destination` by `service`.
 
     `service` is e.g. `"tcp/80"`, `53` or `"icmp"`. Without it the destination may contain the port (`"node1:8080"`,
-    `("node1", 8080)`), or `port` gives it; without any port the destination is pinged.
+    `("node1", 8080)`), or `port` states the port; without any port the destination is pinged.
 
     Source and destination are hosts, containers, sandboxes, endpoints, locations or their names; the destination may
-    also be an address or any other name. The source looks up a name; for an object, its address is used. Raises
-    `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid destination or
-    service.
+    also be an address or any other name. If the destination is a name, the source looks it up; if it is an object,
+    its address is used. Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an
+    invalid destination or service.
 
-    `protocol` is used if the destination or `port` does not state one. `family` (4 or 6) is the IP version to use, 0
-    for either.
+    `protocol` is used if the destination or `port` does not state one. `timeout_s` limits the wait for an answer, in
+    virtual seconds. `family` (4 or 6) is the IP version to use, 0 for either.
     """
     directory = directory_of(lab)
     names = names_of(directory)
@@ -213,9 +213,10 @@ def _goal(directory: Directory, destination: object) -> Location | None:
 
 
 def _facts(source: Location, goal: Location | None, target: Target, names: Mapping[str, str]) -> Iterator[str]:
-    """Yield sentences about the configuration of source and destination.
+    """Yield sentences about the configuration of the source and of the destination.
 
-    `names` maps the engine's names to the names in the Compose file.
+    `goal` is the destination, `None` if it is no location of the lab; `target` is what was probed. `names` maps the
+    engine's names to the names in the Compose file.
     """
     for location in (source, goal):
         if location is not None and location.is_container:
@@ -241,7 +242,10 @@ def _certainty(listener: Listener) -> str:
 
 
 def _name_facts(source: Location, walk: Trace) -> tuple[str, ...]:
-    """Return where the lines of the source container's resolv.conf come from; empty unless the name was not found."""
+    """Return one text for each line of the source's resolv.conf that says where the line comes from.
+
+    If the probe of the trace found the name, or the source is a host, the result is empty.
+    """
     is_of_interest = source.is_container and walk.verdict is Verdict.NAME_NOT_FOUND
     return resolv_conf_facts(source.files) if is_of_interest else ()
 

@@ -18,7 +18,8 @@ from cnmsim.observe.trace.tracer import LabView, directory_of
 class _Plan:
     """The contents of a diagram.
 
-    These are the nodes of each host, the segments, the edges with their labels, and the tunnels of overlay networks.
+    `hosts` has the nodes of each host, `segments` the nodes outside hosts, `edges` the lines with their labels, and
+    `tunnels` those of overlay networks between hosts.
     """
 
     hosts: dict[str, list[tuple[str, str, str]]]
@@ -69,8 +70,8 @@ def _vni(item: Attachment) -> str:
 def _ways_out(item: Attachment, own: str, host: str, segments: dict[Prefix, str]) -> list[tuple[str, str, str]]:
     """Return the edges that connect a network to the rest of the diagram, as (node, other node, label).
 
-    `own` is the network's node. A macvlan or ipvlan network is connected to the segment whose subnet it uses; other
-    networks to their host; an internal network to nothing.
+    `own` is the network's node, `host` its host's node. A macvlan or ipvlan network is connected to the segment whose
+    subnet it uses, an internal network to nothing, any other network to its host.
     """
     parent = item.options.get("parent", "") if item.driver in {"macvlan", "ipvlan"} else ""
     on_wire = [(own, segments[subnet], parent) for subnet in item.subnets if parent and subnet in segments]

@@ -140,10 +140,7 @@ def _published(ports: Mapping[str, Any]) -> Iterable[Published]:
 
 
 def is_internal(sandbox: Sandbox) -> bool:
-    """Return True for a sandbox that libnetwork creates for its own use.
-
-    For a load balancer or the ingress network.
-    """
+    """Return True for a sandbox that libnetwork creates for a load balancer or for the ingress network."""
     return bool(sandbox.options.load_balancer_of) or sandbox.options.is_ingress
 
 

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 @frozen
 class Attachment:
-    """A container's attachment to a network.
+    """A container's attachment to a network: the network's name, driver, options and subnets.
 
-    It holds the network's name, driver, options and subnets, and the container's addresses on the network.
+    `addresses` are the container's addresses on the network. `bridge` is the name of the network's bridge, "" if it
+    has none.
     """
 
     network: str
@@ -138,7 +139,7 @@ class Location:
 
     @property
     def service_names(self) -> tuple[str, ...]:
-        """The names of the location's service. In a stack there are two: with and without the stack's name.
+        """The names of the location's service. In a stack there are two, with and without the stack's name.
 
         Example: `shop_web` and `web`.
         """
@@ -213,11 +214,11 @@ class Location:
         )
 
     def provenance(self, protocol: str, port: int) -> Provenance:
-        """Return how certain it is whether a program listens on a port.
+        """Return how certain it is whether a program listens on `port` by `protocol`.
 
-        If a socket listens there, it is the provenance of that socket. If none does: `UNKNOWN` if a program of which
-        not all ports are known runs there; `ASSUMED` if a program whose ports are assumed runs there; else
-        `RECORDED`.
+        If a socket listens there, the result is the provenance of that socket. If none does, it is `UNKNOWN` if the
+        location runs a program of which not all ports are known, `ASSUMED` if it runs a program whose ports are
+        assumed, and `RECORDED` otherwise.
         """
         for listener in self.listening_on(protocol, port):
             return listener.provenance
@@ -227,11 +228,11 @@ class Location:
         return Provenance.ASSUMED if stand_ins else Provenance.RECORDED
 
     def is_open_to(self, protocol: str, port: int) -> bool:
-        """Return True if no socket is bound to the port, but a program may still listen on it in reality.
+        """Return True if no socket is bound to the port, but in reality a program may listen on it.
 
         That is so if a program runs in the location of which not all ports are known. On a host, only programs of
-        which no port is known count. Return False for a port number that the container publishes as a host port of
-        another container port: the user is then assumed to have confused the two.
+        which no port is known count. Return False if the container publishes another of its ports under this number:
+        the user then probably confused the two.
         """
         if self.listening_on(protocol, port):
             return False
@@ -254,8 +255,8 @@ class Location:
     def services(self) -> tuple[Listener, ...]:
         """The listening sockets of the location's own programs.
 
-        If a container shares a network namespace (`host` or `container:X`), sockets of the other programs there are
-        left out. For other containers, the embedded resolver of dockerd is left out.
+        If a container shares a network namespace (`host` or `container:X`), sockets of the other programs in that
+        namespace are left out. For other containers, the sockets of dockerd's embedded resolver are left out.
         """
         found = self.namespace.sockets.listeners()
         if self.network_mode == "host" or self.network_mode.startswith("container:"):

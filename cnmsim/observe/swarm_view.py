@@ -31,9 +31,10 @@ _AGENT_RULE = re.compile(r"--dports? (\S*,)?2377\b.* -j (DROP|REJECT)")
 class SwarmView:
     """One swarm. `store` is the store that its managers replicate; `agents` maps host names to members' agents.
 
-    `members` are the names of its hosts, `data_path_port` is the UDP port of its tunnels. `halted` maps members that
-    were started but do not take part to the reason, e.g. a locked manager or an expired certificate. `without_mesh`
-    are members with `firewall-backend: nftables`: the routing mesh needs the iptables chains of the bridge driver.
+    An agent is libnetwork's part in the swarm. `members` are the names of the swarm's hosts, `data_path_port` is the
+    UDP port of its tunnels. `halted` maps members that were started but do not take part to the reason, e.g. a locked
+    manager or an expired certificate. `without_mesh` are members with `firewall-backend: nftables`: the routing mesh
+    needs the iptables chains of the bridge driver.
     """
 
     store: Store
@@ -115,7 +116,7 @@ class SwarmView:
         return [network.name for network in found if network is not None]
 
     def is_attachable(self, network: str) -> bool:
-        """Whether containers that are not tasks may join the network."""
+        """Whether containers that are not tasks may join the network with this name."""
         found = self.store.networks.by_name(network)
         return found is not None and found.spec.attachable
 
@@ -149,13 +150,16 @@ class SwarmView:
         return node.role.name.lower() if node is not None else ""
 
     def is_down(self, host: str) -> bool:
-        """Whether the managers regard a node as down."""
+        """Whether the managers regard the node `host` as down."""
         from cnmsim.swarm.objects import NodeState
 
         return any(node.hostname == host and node.status.state is NodeState.DOWN for node in self.store.nodes)
 
     def hears(self, host: str, other: str) -> bool:
-        """Return True if `host` receives the gossip of `other`; False if not, or if one of them is not a member."""
+        """Return True if `host` receives the gossip of `other`.
+
+        Return False if it does not, or if one of the two is not a member of the swarm.
+        """
         mine, theirs = self.agents.get(host), self.agents.get(other)
         return mine is not None and theirs is not None and theirs.db.name in mine.db.nodes.active
 
@@ -202,15 +206,15 @@ def needs_unlock(obstacle: str) -> bool:
 def rule_against_gossip(locations: Iterable[Location]) -> tuple[Location, str] | None:
     """Return the host and the text of the first packet filter rule that drops or rejects gossip (port 7946).
 
-    `None` if there is none.
+    Return `None` if no rule does.
     """
     return _rule_of(locations, _GOSSIP_RULE)
 
 
 def rule_against_managers(locations: Iterable[Location]) -> tuple[Location, str] | None:
-    """Return the host and the text of the first packet filter rule against traffic to managers (port 2377).
+    """Return the host and the text of the first packet filter rule that drops or rejects traffic to managers.
 
-    `None` if no rule drops or rejects it.
+    That is traffic to port 2377. Return `None` if no rule does.
     """
     return _rule_of(locations, _AGENT_RULE)
 

@@ -37,7 +37,7 @@ _STYLES = (
 
 
 def coloured(text: str) -> Text:
-    """Return the text of a result with colours, as a `Text` for a rich console."""
+    """Return the text with colours for its labels and verdicts, as a `Text` for a rich console."""
     from rich.text import Text
 
     whole = Text()

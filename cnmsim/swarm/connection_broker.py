@@ -22,12 +22,12 @@ _LIKED, _DISLIKED, _LIMIT = 10, 20, 100
 
 @define(eq=False)
 class ConnectionBroker:
-    """The managers known to a node.
+    """The managers known to a node, from which it chooses one to connect to.
 
-    `weights` maps a manager's address to its weight. The higher the weight, the more often the manager is chosen.
-
-    `certificate` returns the node's own certificate. `root` returns the authority that must have issued a manager's
-    certificate. `local` returns a client for the manager on the node itself, or `None` if the node is not a manager.
+    `weights` maps a manager's address to its weight: the higher the weight, the more often the manager is chosen.
+    `process` returns the process that owns the sockets. `certificate` returns the node's own certificate. `root`
+    returns the authority that must have issued a manager's certificate. `local` returns a client for the manager on
+    the node itself, or `None` if the node is not a manager.
     """
 
     process: Callable[[], Process] = field(repr=False)
@@ -61,7 +61,7 @@ class ConnectionBroker:
         return client
 
     def observe(self, address: str, *, is_good: bool) -> None:
-        """Raise a manager's weight after a successful connection, lower it after a failed one."""
+        """Raise the weight of the manager at `address` if `is_good` (a connection succeeded), else lower it."""
         if address in self.weights:
             change = _LIKED if is_good else -_DISLIKED
             self.weights[address] = max(-_LIMIT, min(_LIMIT, self.weights[address] + change))

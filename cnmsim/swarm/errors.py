@@ -115,7 +115,7 @@ class SequenceConflict(StoreError):
 
 
 class NotLeader(StoreError):
-    """The manager is not the leader, or has lost its quorum."""
+    """The manager that changes the store is not the leader, or is the leader but has lost its quorum."""
 
     text = "node is not the leader"
 

@@ -33,7 +33,7 @@ def new_id(random: Random) -> str:
 
 
 def new_unlock_key(random: Random) -> bytes:
-    """Return a random unlock key. It encrypts a manager's private data on disk (autolock)."""
+    """Return a random unlock key, which encrypts a manager's private data on disk (autolock)."""
     return random.randbytes(_UNLOCK_KEY_BYTES)
 
 

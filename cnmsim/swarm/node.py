@@ -202,7 +202,7 @@ class SwarmNode:
             self.manager_node.stop()
 
     def resume(self) -> None:
-        """Start again from the state on disk: the certificate, the known managers, and a manager's log.
+        """Start again from the state on disk: the certificate, the known managers, and (for a manager) the Raft log.
 
         A locked manager waits for `unlock`. A node whose certificate has expired does not start.
         """
@@ -443,7 +443,8 @@ class SwarmNode:
     def _rejoin(self) -> None:
         """Join Raft again if the role assigned to this node is still manager.
 
-        In that case force-new-cluster removed the member from Raft; after a demotion the role would be worker.
+        The member was then removed by force-new-cluster on another manager; after a demotion the role would be
+        worker.
         """
         if (
             self._was_removed

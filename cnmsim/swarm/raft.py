@@ -60,7 +60,10 @@ class Membership:
 
 @frozen
 class Heartbeat:
-    """Message from the leader to every follower, sent each tick (AppendEntries without entries)."""
+    """Message from the leader to every follower, sent each tick (AppendEntries without entries).
+
+    `leader` is the leader's Raft id, `applied` the index of its last entry.
+    """
 
     term: int
     leader: int
@@ -70,7 +73,10 @@ class Heartbeat:
 
 @frozen
 class VoteRequest:
-    """Message from a candidate to every other member (RequestVote)."""
+    """Message from a candidate to every other member (RequestVote).
+
+    `applied` is the index of the candidate's last entry. `is_transfer` is True if the leader asked for the election.
+    """
 
     term: int
     candidate: int
@@ -88,9 +94,9 @@ class TimeoutNow:
 
 @frozen
 class Reply:
-    """The reply to any of these messages.
+    """The reply to a heartbeat, a vote request or `TimeoutNow`.
 
-    It contains the replying member's term, and whether it accepts the message or grants the vote.
+    It contains the replying member's term, and whether the member accepts the message or grants the vote.
     """
 
     term: int
@@ -104,9 +110,10 @@ Send = Callable[[Member, object], Coroutine[Any, Any, Reply]]
 class Raft:
     """One Raft member.
 
-    `send` delivers a message to another member and returns its reply; `store_index` returns the log's last index.
+    `send` delivers a message to another member and returns the reply; `store_index` returns the log's last index.
     `on_elected` is called when this member becomes leader, `on_step_down` when it ceases to be leader, and
-    `on_removed` when it has been removed from the group.
+    `on_removed` when it has been removed from the group. `term` is the present term, `leader_id` the Raft id of the
+    leader (`None`: unknown), and `applied` the index up to which this member has applied the log.
     """
 
     clock: Clock
@@ -170,11 +177,14 @@ class Raft:
         return self.is_leading and self._count_active(_QUORUM_TICKS) >= self.membership.quorum
 
     def is_reachable(self, raft_id: int) -> bool:
-        """Return True if a member has recently replied to this member, which must be the leader."""
+        """Return True if the member with the Raft id `raft_id` has recently replied to this member, the leader."""
         return raft_id == self.member.raft_id or self._replied_within(raft_id, _QUORUM_TICKS)
 
     def can_remove(self, raft_id: int) -> bool:
-        """Return True if the group would keep a quorum without the given member (swarmkit `raft.CanRemoveMember`)."""
+        """Return True if the group would keep a quorum without the member with this Raft id.
+
+        Source: swarmkit `raft.CanRemoveMember`.
+        """
         remaining = [member for member in self.membership.members if member.raft_id != raft_id]
         reachable = sum(self.is_reachable(member.raft_id) for member in remaining)
         return bool(remaining) and reachable >= len(remaining) // 2 + 1

@@ -61,7 +61,7 @@ def template_context(task: Task, node: NodeDescription | None) -> Struct:
 
 
 def expand(text: str, context: Struct, functions: Mapping[str, Function] | None = None) -> str:
-    """Return the output of the template `text`, in which fields refer to `context`.
+    """Return the output of the template `text`; fields in it, such as `.Service.Name`, are those of `context`.
 
     `functions` are available in addition to Go's. Raises `SystemFault` with text/template's message.
     """
@@ -120,7 +120,7 @@ def _expand_map(table: Mapping[str, str], context: Struct) -> dict[str, str]:
 
 
 def _with_error_prefix(subject: str, fill_in: Callable[[T, Struct], R], value: T, context: Struct) -> R:
-    """Return `fill_in(value, context)`. The message of a `SystemFault` gets the prefix "expanding SUBJECT: "."""
+    """Return `fill_in(value, context)`. If it raises `SystemFault`, prefix the message by "expanding SUBJECT: "."""
     try:
         return fill_in(value, context)
     except SystemFault as error:

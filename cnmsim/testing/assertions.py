@@ -36,8 +36,9 @@ def assert_reachable(
     """Assert that `source` reaches `destination`, and return the trace.
 
     `destination` is written as `"db:5432"`, `"dns:53/udp"` or `"10.0.0.15:8080"`; without a port it is pinged.
-    `timeout_s` is in virtual time. Raises `AssertionError` with the trace, `NotFound` or `Conflict` for an unknown or
-    ambiguous source, `InvalidParameter` for an invalid destination.
+    `protocol` applies to a destination that states none. `timeout_s` is in virtual time. Raises `AssertionError` with
+    the trace, `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
+    destination.
     """
     walk = trace(lab, source, destination, protocol=protocol, timeout_s=timeout_s)
     assert walk.is_reachable, f"{_name(source)} does not reach {destination}\n\n{walk}"
@@ -91,11 +92,10 @@ def assert_no_path_from_outside(
 ) -> None:
     """Assert that no packet from an outside host arrives at `destination`.
 
-    Both its own addresses and its published ports are probed.
-
     `outside` are the hosts from which to probe; the default is all hosts without an engine. `ports`, such as
-    `"80/tcp"`, are probed at the container's addresses; the default is all ports on which it listens. Every published
-    port is probed too. Raises `AssertionError` with the trace of the packet that arrived.
+    `"80/tcp"`, are probed at the container's own addresses; the default is all ports on which it listens. Every port
+    that is published for the container is probed too. Raises `AssertionError` with the trace of the packet that
+    arrived.
     """
     for source, target, walk in paths_from_outside(lab, destination, outside=outside, ports=ports):
         raise AssertionError(f"{source.name} gets to {target.name} from outside\n\n{walk}")
@@ -125,7 +125,8 @@ def _outsiders(directory: Directory) -> list[Location]:
 def _probe_targets(directory: Directory, target: Location, ports: Iterable[str] | None) -> Iterator[Target]:
     """Yield the targets to probe: first the container's own addresses, then the ports published for it.
 
-    `ports` are the ports to probe at its own addresses; `None` means those on which it listens, and ICMP.
+    `ports` are the ports to probe at the container's own addresses; `None` means ICMP and the ports on which it
+    listens.
     """
     services = list(ports) if ports is not None else [*_services(target), "icmp"]
     for address in target.addresses:

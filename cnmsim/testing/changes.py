@@ -89,9 +89,9 @@ def operations(
     networks: Sequence[str] = ("front", "back"),
     verbs: Sequence[Verb] = tuple(Verb),
 ) -> SearchStrategy[Operation]:
-    """Return a strategy for operations on `containers` and `networks`. The engine refuses many of them.
+    """Return a strategy for operations on `containers` and `networks`, many of which the engine refuses.
 
-    Raises Hypothesis's `InvalidArgument` if `containers` or `networks` is empty.
+    `verbs` are the commands to draw from. Raises Hypothesis's `InvalidArgument` if one of the parameters is empty.
     """
     if not containers or not networks or not verbs:
         raise InvalidArgument("containers, networks and verbs must not be empty")
@@ -121,7 +121,8 @@ class FaultKind(Enum):
 class Fault:
     """A fault of the host `host`, or of the path between `host` and `other`.
 
-    `share` is the fraction of frames that are lost (0 to 1), `port` the number of a blocked port.
+    `share` is the fraction of frames that are lost (0 to 1), `port` the number of a blocked port. Fields that the
+    kind does not need are ignored.
     """
 
     kind: FaultKind

@@ -37,7 +37,11 @@ def _controllers(draw: st.DrawFn) -> Controller:
 def networks(
     draw: st.DrawFn, *, drivers: Sequence[str] = ("bridge",), allow_internal: bool = True, allow_ipv6: bool = True
 ) -> Network:
-    """Return a strategy for networks, each on a controller of its own. `drivers` are the drivers to draw from."""
+    """Return a strategy for networks, each on a controller of its own.
+
+    `drivers` are the drivers to draw from. Without `allow_internal` or `allow_ipv6`, no network is internal or has
+    IPv6.
+    """
     controller = draw(_controllers())
     pools = [draw(subnets())]
     if allow_ipv6 and draw(st.booleans()):
@@ -97,9 +101,9 @@ class CnmMachine(RuleBasedStateMachine):
 
     @initialize(release=releases())
     def begin(self, release: str) -> None:
-        """Create the controller, and a first network, which is deleted again.
+        """Create the controller of `release`, and a first network, which is deleted again.
 
-        The first network creates firewall chains that remain; later ones must leave nothing.
+        The first network creates firewall chains that remain; later networks must leave nothing behind.
         """
         self.lab = Lab(release)
         self.lab.clock.run_ready()
@@ -132,7 +136,7 @@ class CnmMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(_NETWORKS), data=st.data(), internal=st.booleans())
     def new_network(self, name: str, data: st.DataObject, internal: bool) -> None:
-        """Call `Controller.new_network`, which must be refused if the name is in use, and only then."""
+        """Call `Controller.new_network`, which must be refused exactly if the name is in use."""
         driver = data.draw(st.sampled_from(list(self.drivers)))
         is_free = all(network.name != name for network in self.controller.networks)
         self._attempt(
@@ -142,13 +146,13 @@ class CnmMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.controller.networks)
     @rule(data=st.data())
     def delete_network(self, data: st.DataObject) -> None:
-        """Call `Network.delete`, which must be refused if the network has endpoints, and only then."""
+        """Call `Network.delete`, which must be refused exactly if the network has endpoints."""
         network = data.draw(st.sampled_from(self.controller.networks))
         self._attempt(network.delete, may=not network.endpoints)
 
     @rule(name=st.sampled_from(_SANDBOXES))
     def new_sandbox(self, name: str) -> None:
-        """Call `Controller.new_sandbox`, which must be refused if the container has a sandbox, and only then."""
+        """Call `Controller.new_sandbox`, which must be refused exactly if the container `name` has a sandbox."""
         is_free = all(sandbox.container_id != name for sandbox in self.controller.sandboxes)
         self._attempt(lambda: self.controller.new_sandbox(name), may=is_free)
 
@@ -199,7 +203,7 @@ class CnmMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._endpoints() and self.controller.sandboxes)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        """Call `Endpoint.leave`, which must be refused if the endpoint has not joined that sandbox, and only then."""
+        """Call `Endpoint.leave`, which must be refused exactly if the endpoint is not in that sandbox."""
         endpoint = data.draw(st.sampled_from(self._endpoints()))
         sandbox = data.draw(st.sampled_from(self.controller.sandboxes))
         self._attempt(lambda: endpoint.leave(sandbox), may=endpoint.sandbox is sandbox)
@@ -207,7 +211,7 @@ class CnmMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.controller.sandboxes) > 1)
     @rule(data=st.data())
     def ping(self, data: st.DataObject) -> None:
-        """Ping from one sandbox the addresses of another that are on a common network. Each must answer."""
+        """Ping from one sandbox the addresses of another on their common networks. Each must answer."""
         source, target = data.draw(st.permutations(self.controller.sandboxes))[:2]
         own = {endpoint.network for endpoint in source.endpoints}
         for endpoint in target.endpoints:
@@ -218,7 +222,7 @@ class CnmMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(len(sandbox.endpoints) > 1 for sandbox in self.controller.sandboxes))
     @rule(data=st.data())
     def keep_apart(self, data: st.DataObject) -> None:
-        """Turn off forwarding in a sandbox on two networks; then no packet may pass from one network to the other."""
+        """Check that a sandbox on two networks with forwarding turned off passes no packet from one to the other."""
         several = [sandbox for sandbox in self.controller.sandboxes if len(sandbox.endpoints) > 1]
         sandbox = data.draw(st.sampled_from(several))
         near, far = data.draw(st.permutations(sandbox.endpoints))[:2]

@@ -69,7 +69,9 @@ def compose_files(
 ) -> SearchStrategy[dict[str, Any]]:
     """Return a strategy for Compose files of projects that can start: no two services publish the same host port.
 
-    Shrinks to one service with the first image. Raises Hypothesis's `InvalidArgument` for impossible bounds.
+    The bounds limit the number of services, of networks, and of replicas of a service; without `allow_internal` no
+    network is internal. Services use `images`. Shrinks to one service with the first image. Raises Hypothesis's
+    `InvalidArgument` for impossible bounds.
     """
     if not 1 <= min_services <= max_services <= len(_NAMES):
         raise InvalidArgument(f"services from {min_services} to {max_services} are not within 1 to {len(_NAMES)}")

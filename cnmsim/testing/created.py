@@ -23,7 +23,7 @@ _PATIENCE_S = 15.0
 
 
 class Created:
-    """The objects that a client has created since `Created(client)`, by kind and id."""
+    """The objects that a client has created since the call of `Created(client)`, by kind and id."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -40,8 +40,8 @@ class Created:
     def remove(self, patience_s: float = _PATIENCE_S) -> list[str]:
         """Remove the objects, and return a message for each that could not be removed.
 
-        Objects that no longer exist are ignored. After the removal of services, an object is tried again for up to
-        `patience_s` seconds, as their tasks may still use it.
+        Objects that no longer exist are ignored. If services were among them, the removal of other objects is retried
+        for up to `patience_s` seconds, as the services' tasks may still use them.
         """
         self._client.api.hooks["response"].remove(self._on_answer)
         end = time.monotonic() + patience_s

@@ -68,7 +68,7 @@ class _HostState:
 
 
 class _Bench:
-    """What the test classes below share: fixtures, and a lab with a Docker host and a second host."""
+    """The base of the test classes below: fixtures, and a lab with a Docker host and a second host."""
 
     #: The driver's name, as in `docker network create -d NAME`.
     driver: ClassVar[str] = ""
@@ -102,7 +102,10 @@ class _Bench:
         return driver
 
     def run(self, lab: Lab, name: str, network: str, image: str = "alpine", **options: Any) -> Any:
-        """Run a container in the background on a network and return it. Its program does not end."""
+        """Run a container in the background on a network and return it. Its program does not end by itself.
+
+        `options` are those of docker-py's `containers.run`.
+        """
         command = "sleep 1d" if image == "alpine" else None
         container = self.engine_of(lab).containers.run(
             image, command, name=name, network=network, detach=True, **options
@@ -142,7 +145,7 @@ class DriverConformance(_Bench):
         )
 
     def test_it_keeps_to_the_protocol(self, lab: Lab) -> None:
-        """The driver has all methods of the contract, the right name, and valid scopes."""
+        """The driver has all methods of the contract, the right name, and valid scopes (`local` or `global`)."""
         driver = self.driver_of(lab)
         assert isinstance(driver, Driver), "a method or attribute of cnmsim.libnetwork.driver.Driver is missing"
         assert driver.name == self.driver
@@ -252,7 +255,7 @@ class DriverConformance(_Bench):
         network.delete()
 
     def test_it_tells_what_it_did(self, lab: Lab) -> None:
-        """`operational_info` succeeds for an endpoint before and after it has joined a sandbox."""
+        """`operational_info` returns without error for an endpoint before and after it has joined a sandbox."""
         network = self._libnetwork(lab)
         endpoint: Endpoint = network.create_endpoint("ep")
         assert isinstance(endpoint.driver_info(), dict)

@@ -1,8 +1,8 @@
 """Register cnmsim's types with Hypothesis, for `st.from_type(LabSpec)` and for tests with annotated arguments.
 
-Hypothesis calls `register_if_used` when it is imported, because the package's metadata have an entry point named
-`hypothesis`. Programs that do not use cnmsim import nothing more. `cnmsim.testing`, when imported after Hypothesis,
-and the pytest plugin call it too.
+Hypothesis calls `register_if_used` when it is imported, because cnmsim's package metadata have an entry point named
+`hypothesis`. In programs that do not use cnmsim nothing else is imported. `cnmsim.testing`, when imported after
+Hypothesis, and the pytest plugin call it too.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _done: set[str] = set()
 def register_if_used() -> None:
     """Register the types if the program has imported both `cnmsim.lab` and Hypothesis.
 
-    Nothing happens while a module of strategies is still being imported (it imports Hypothesis, which calls this
-    function); this function is called again afterwards.
+    A module of strategies imports Hypothesis, which calls this function while that module is incomplete. Nothing is
+    registered then; the function is called again afterwards.
     """
     if (
         "cnmsim.lab.lab" in sys.modules

@@ -53,8 +53,8 @@ _PORTS = st.sampled_from([8080, 8081, 80, 9999])
 class ContainerModel:
     """The expected state of a container: its name, whether it runs, its networks, and its requested ports.
 
-    `only_noted` are networks that a running container failed to join, but that its settings contain: it joins them at
-    its next start.
+    `ports` maps container ports such as `80/tcp` to host ports (`None`: chosen by the engine). `only_noted` are
+    networks that a running container failed to join, but that its settings contain: it joins them at its next start.
     """
 
     name: str
@@ -76,15 +76,18 @@ class ContainerModel:
 
 
 def _known(kind: str) -> st.SearchStrategy[str]:
-    """Return a strategy for the names that exist when the rule runs.
+    """Return a strategy for the names of networks or containers that exist when the rule runs.
 
-    `kind` is the attribute of the machine that contains them, such as `containers`.
+    `kind` is the attribute of the state machine that contains them, such as `containers`.
     """
     return st.runner().flatmap(lambda machine: st.sampled_from(sorted(getattr(machine, kind))))
 
 
 class DockerHostMachine(RuleBasedStateMachine):
-    """One Docker host of any supported release, a client host, and docker commands in any order."""
+    """One Docker host of any supported release, a client host, and docker commands in any order.
+
+    `fresh` is the state of the host before the first command.
+    """
 
     lab: Lab
     engine: Engine
@@ -281,7 +284,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: self.running())
     def a_name_resolves_iff_there_is_a_common_network_with_names(self, data: st.DataObject) -> None:
-        """From one container, resolve the names of all: those on a common network must resolve, others must not.
+        """From one container, resolve the names of all containers: only those on a common network must resolve.
 
         The default bridge does not count, as it has no names.
         """
@@ -303,7 +306,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     def packets_pass_iff_there_is_a_common_network(self, data: st.DataObject) -> None:
         """Send packets from one container to every address of another.
 
-        They must arrive if the two have a common network, and only then.
+        The packets must arrive if the two containers have a common network, and only then.
         """
         first, second = data.draw(st.permutations(self.running()), label="from, to")[:2]
         source, target = self.containers[first], self.containers[second]
@@ -325,7 +328,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(port=_PORTS)
     @precondition(lambda self: self.running())
     def a_host_port_leads_to_who_publishes_it_and_nowhere_else(self, port: int) -> None:
-        """Connect from the client to a port of the host: only the container that publishes it may be reached."""
+        """Connect from the client to a port of the host: only a container that publishes it may be reached."""
         publishers = self.publishers(port)
         assert len(publishers) <= 1, f"port {port} is published by {sorted(publishers)}"
         walk = self.lab.trace(CLIENT, f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
@@ -341,7 +344,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     ) -> None:
         """Connect from a container to a port of the host.
 
-        Of the other containers, only one that publishes the port may be reached.
+        No other container may be reached except the one that publishes the port.
         """
         source = data.draw(st.sampled_from(self.running()), label="from")
         walk = self.lab.trace(self.container(source), f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
@@ -352,7 +355,7 @@ class DockerHostMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_books_are_right(self) -> None:
-        """Check the host's invariants."""
+        """Check the host's invariants (`check_host`)."""
         check_host(self.lab.host(NODE))
 
     @invariant()
@@ -369,9 +372,9 @@ class DockerHostMachine(RuleBasedStateMachine):
 
     @invariant()
     def ports_are_published_as_asked(self) -> None:
-        """Check that exactly the requested ports are published.
+        """Check that a container publishes exactly the requested ports.
 
-        None are published unless the container runs on a network that is not internal.
+        If it is stopped, or if all its networks are internal, it must publish none.
         """
         for name, model in self.containers.items():
             bound = {port: bindings for port, bindings in self.container(name).ports.items() if bindings}
@@ -399,8 +402,8 @@ class DockerHostMachine(RuleBasedStateMachine):
     def attempt(self, operation: Callable[[], Any], *, ignoring: str = "") -> bool:
         """Run an operation and return True if it succeeds, False if the engine refuses it.
 
-        A refused operation must not have changed anything. `ignoring` is a field of `Snapshot` that may change
-        nevertheless, because the release is known to change it.
+        A refused operation must not have changed anything. `ignoring` is a field of `Snapshot` that is not compared,
+        because this release changes it even if it refuses the operation.
         """
         before = self.snapshot()
         try:
@@ -434,7 +437,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     def publishers(self, port: int) -> dict[str, str]:
         """Return the running containers that publish a TCP port as the host port `port`.
 
-        The result maps the name of each container to its port, such as `80/tcp`.
+        The result maps the name of each container to the published container port, such as `80/tcp`.
         """
         return {
             name: container_port

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class PluginCall:
     """A call that the plugin received: its method, such as `NetworkDriver.Join`, its body, and its headers.
 
-    The body is `None` if it is empty.
+    The body is the decoded JSON; it is `None` if the call has none.
     """
 
     method: str
@@ -44,10 +44,10 @@ class PluginCall:
 
 @frozen
 class Fault:
-    """A reply as the plugin sends it: the bytes `body` with an HTTP status, after `delay_s` seconds of real time.
+    """A reply with which a test replaces the plugin's own: the bytes `body` with the HTTP status `status`.
 
-    With `hang_up` the plugin closes the connection instead. `length` replaces the true Content-Length. With
-    `does_work` the plugin executes the call before it sends the reply.
+    It is sent after `delay_s` seconds of real time. With `hang_up` the plugin closes the connection instead. `length`
+    replaces the true Content-Length. With `does_work` the plugin executes the call before it sends the reply.
     """
 
     body: bytes = b"{}"
@@ -173,7 +173,7 @@ def _snake(method: str) -> str:
 
 @define
 class _Devices:
-    """Runs commands on the host, in the thread that runs the lab."""
+    """Runs commands on the simulated host, in the thread that runs the lab; without a host it does nothing."""
 
     host: Host | None
     lab: Lab | None

@@ -78,7 +78,10 @@ _ANY = "*"
 
 @frozen
 class _Flow:
-    """An `allow` or `require` entry. `port` is `None` if the entry stands for any port of its targets."""
+    """An `allow`, `require` or `outside` entry: from the locations `source` to the locations `target`.
+
+    `port` is `None` if the entry means any port of its targets, `protocol` is `None` if it means any protocol.
+    """
 
     source: str
     target: str
@@ -226,7 +229,7 @@ class Policy:
                 )
 
     def _nobody_else(self, matrix: Reachability, by_address: Reachability) -> Iterator[Finding]:
-        """Yield a finding for every source and service whose connection is not allowed.
+        """Yield the result of one check for every source and service whose connection is not allowed.
 
         The check passes if the source reaches the service neither by name (`matrix`) nor by address (`by_address`).
         """
@@ -246,7 +249,7 @@ class Policy:
                 yield Finding("deny", f"{source} -> {service}", not reaching, message, details, found)
 
     def _open_demands(self, lab: Lab, directory: Directory, flow: _Flow) -> Iterator[Finding]:
-        """Yield the findings for a required flow to ports that may or may not have a listening program.
+        """Yield the results of checks of a required flow to ports on which it is unknown whether a program listens.
 
         Such a check passes if the packets arrive, except in a strict lab.
         """

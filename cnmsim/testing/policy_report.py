@@ -15,10 +15,11 @@ _COLUMNS = ("FROM", "TO", "PORT", "WANTED", "IS")
 
 @frozen
 class Finding:
-    """The result of one check: its `kind`, its `subject`, and whether it passed.
+    """The result of one check of a policy: whether it `passed`, and what it checked.
 
-    `found` is the observation: the verdict of a probe, or the addresses of a name. If the check failed, `message`
-    states the reason and `details` contains the trace.
+    `kind` is such as `deny` or `require`, `subject` such as `web -> db:5432`. `found` is the observation: the verdict
+    of a probe, or the addresses of a name. If the check failed, `message` states the reason and `details` contains
+    the trace.
     """
 
     kind: str

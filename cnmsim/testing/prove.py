@@ -33,7 +33,8 @@ def assert_isolated(
     """Assert that no packet from any of `sources` arrives at any address of `destinations`.
 
     Both are names, hosts or containers. `services` are `icmp`, `tcp/PORT` or `udp/PORT`. This is stricter than a
-    check of the verdict: no packet may even arrive at the destination's devices, whether it is answered or not.
+    check of the verdict: the packet must not even arrive at a device of the destination, whether it is answered or
+    not.
     """
     for source, target in _pairs(lab, sources, destinations):
         for address in target.addresses:
@@ -47,7 +48,7 @@ def assert_isolated(
 def has_come_to(walk: Trace, space: NetworkNamespace) -> bool:
     """Return True if an IP packet of the trace arrived at a device of `space` and was addressed to it.
 
-    Its destination MAC must be the address of a device in this namespace; flooded frames and ARP do not count.
+    The packet's destination MAC must be the address of a device in `space`; flooded frames and ARP do not count.
     """
     macs = {device.mac for device in space.devices.values()}
     return any(
@@ -61,9 +62,9 @@ def has_come_to(walk: Trace, space: NetworkNamespace) -> bool:
 
 
 def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str]:
-    """Query a container's embedded resolver for a name by UDP. Return its addresses, [] if there are none.
+    """Query a container's embedded resolver for `name` by UDP. Return its addresses, [] if there are none.
 
-    `family` is 4 or 6.
+    `family` is 4 (type A) or 6 (type AAAA).
     """
     from dns.message import from_wire, make_query
 

@@ -47,9 +47,9 @@ def cnmsim_engine(request: pytest.FixtureRequest) -> str:
 def docker_socket(request: pytest.FixtureRequest, cnmsim_engine: str) -> Generator[Path, None, None]:
     """Yield the path of a Docker Engine's socket.
 
-    By default it belongs to the first Docker host of the fixture `lab`; if there is none, a host `docker` (10.0.0.15)
-    is added. The lab is served while the test runs, so use it only through its sockets. If a test marked
-    `real_engine` runs on the real engine, it is the socket of that engine.
+    By default it is the socket of the first Docker host of the fixture `lab`; if there is no Docker host, a host
+    `docker` (10.0.0.15) is added. The lab is served while the test runs, so use it only through its sockets. If a
+    test marked `real_engine` runs on the real engine, it is the socket of that engine.
     """
     if cnmsim_engine == _REAL:
         yield _real_socket()
@@ -92,9 +92,9 @@ def _real_socket() -> Path:
 
 
 def keep_last_trace(lab: Lab) -> None:
-    """Store each trace that the lab's `trace` or `explain` makes.
+    """Replace the lab's `trace` and `explain` by versions that store the trace they made, until the end of the test.
 
-    If a test fails, its report shows the last one.
+    If a test fails, its report shows the last stored trace.
     """
     trace, explain = lab.trace, lab.explain
 
@@ -143,7 +143,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Register cnmsim's types with Hypothesis if the collected tests use both."""
+    """Register cnmsim's types with Hypothesis if the collected tests use both cnmsim and Hypothesis."""
     if "cnmsim.lab.lab" in sys.modules and "hypothesis" in sys.modules:
         from cnmsim.testing.hypothesis_types import register_if_used
 

@@ -29,7 +29,7 @@ _RESOLVER_CHAINS = frozenset({"DOCKER_OUTPUT", "DOCKER_POSTROUTING"})
 
 @frozen
 class Snapshot:
-    """The state of one host. Each field is a kind of object, and contains a sorted tuple of lines.
+    """The state of one host. Each field is one kind of object, as a sorted tuple of lines.
 
     `rules` are sorted too, because a rule that was deleted and added again has another position in its chain.
     `addresses` are those allocated by IPAM, `ports` those of the port allocator, `names` the DNS records of networks,

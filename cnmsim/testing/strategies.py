@@ -64,8 +64,8 @@ class NetworkSpec:
 class ContainerSpec:
     """The parameters of a container.
 
-    `networks` are the names of its networks (none: the default bridge); `ports` are the published ports as in
-    docker-py.
+    `networks` are the names of its networks (if empty: the default bridge); `ports` are the published ports as in
+    docker-py, e.g. `{"80/tcp": 8080}`.
     """
 
     name: str
@@ -218,7 +218,11 @@ def lab_specs(
     allow_ipv6: bool = True,
     max_ports: int = 2,
 ) -> SearchStrategy[LabSpec]:
-    """Return a strategy for specs of labs with one Docker host. Networks and containers do not conflict."""
+    """Return a strategy for specs of labs with one Docker host. Networks and containers do not conflict.
+
+    The bounds limit the number of networks, of containers, and of published ports of a container. `engines` are the
+    Docker releases to draw from. Without `allow_internal` or `allow_ipv6`, no network is internal or has IPv6.
+    """
     _require_range("networks", min_networks, max_networks, 0, 20)
     _require_range("containers", min_containers, max_containers, 0, 50)
     _require_range("ports", 0, max_ports, 0, 3)
@@ -252,9 +256,9 @@ def labs(
     max_containers: int = 3,
     engines: Sequence[str] = RELEASES,
 ) -> SearchStrategy[Lab]:
-    """Return a strategy for running labs.
+    """Return a strategy for running labs. The parameters are as in `lab_specs`.
 
-    `lab_specs` draws the specs of the same labs, which print better.
+    `lab_specs` is an alternative for better reports: it draws the specs of such labs, which print as source.
     """
     specs = lab_specs(
         min_networks=min_networks,
@@ -281,7 +285,8 @@ def packets(
 ) -> SearchStrategy[bytes]:
     """Return a strategy for well-formed IP packets: UDP, TCP and ICMP echo, with valid checksums.
 
-    `sources` and `destinations` are strategies for the addresses, which must be of the same family.
+    `family` is 4 or 6 (`None`: both). `sources` and `destinations` are strategies for the addresses, which must be of
+    the same family. `max_payload` is the greatest length of the payload in bytes.
     """
     if family is None:
         if sources is not None or destinations is not None:
@@ -324,7 +329,8 @@ def frames(
 ) -> SearchStrategy[bytes]:
     """Return a strategy for well-formed Ethernet frames that contain `packets` or ARP requests.
 
-    `macs` is a strategy for the destination address; some frames are broadcast.
+    `macs` is a strategy for the destination MAC address; some frames are broadcast. The other parameters are those of
+    `packets`.
     """
     to = st.binary(min_size=6, max_size=6) if macs is None else macs
     head = st.tuples(to | st.just(_BROADCAST), st.just(b"\x02\x00\x00\x00\xee\xee"))
@@ -345,10 +351,10 @@ def frames(
 
 
 def malformed_frames(*, whole: SearchStrategy[bytes] | None = None) -> SearchStrategy[bytes]:
-    """Return a strategy for frames that are truncated, partly overwritten, or random. `whole` draws the originals.
+    """Return a strategy for frames that are truncated, partly overwritten, or random.
 
-    Some are well-formed by chance. Some of the overwritten frames have valid checksums, so that they are not dropped
-    early.
+    `whole` is a strategy for the frames before the damage (default: `frames()`). Some results are well-formed by
+    chance. Some of the overwritten frames have valid checksums, so that they are not dropped early.
     """
     base = frames() if whole is None else whole
 

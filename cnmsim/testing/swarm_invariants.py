@@ -212,7 +212,7 @@ def check_tunnels(lab: Lab) -> None:
 
 
 def tunnel_of(engine: Engine, network: str) -> Vxlan | None:
-    """Return the VXLAN device of the overlay network named `network` on a node, or `None` if it has none there."""
+    """Return the VXLAN device of the overlay network named `network` on a node; `None` if there is none."""
     name = f"{engine.machine.name}: overlay {network}"
     for space in engine.machine.namespaces.values():
         if space.name == name:
@@ -224,8 +224,8 @@ def tunnel_of(engine: Engine, network: str) -> Vxlan | None:
 class Isolation:
     """Watches overlay networks for stray frames: frames whose source address is not in the network's subnets.
 
-    `strays` are descriptions of these frames; `frames` counts all IPv4 and ARP frames seen. Call `look` again to
-    include new devices.
+    `strays` are descriptions of these frames; `frames` counts all IPv4 and ARP frames seen. Devices that are created
+    later are watched only after another call of `look`.
     """
 
     lab: Lab = field(repr=False)

@@ -97,7 +97,7 @@ class SwarmMachine(RuleBasedStateMachine):
     # The containers that send the probes run on the manager, and a paused node accepts no containers.
     @rule(name=st.sampled_from(sorted(_WORKERS)), availability=st.sampled_from(["active", "pause", "drain"]))
     def set_availability(self, name: str, availability: str) -> None:
-        """Run `docker node update --availability`."""
+        """Run `docker node update --availability AVAILABILITY` for the node `name`."""
         if name in self.members:
             self.engine.nodes.get(name).update(Availability=availability)
 
@@ -132,7 +132,7 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule()
     def serve_again(self) -> None:
-        """Save the lab to a file, and continue with a lab restored from it. All its links and machines are up."""
+        """Save the lab to a file, and continue with a lab restored from the file, with all links and machines up."""
         lab = _machines(self.engine.profile.version)
         with TemporaryDirectory() as folder:
             path = Path(folder) / "state"
@@ -171,7 +171,10 @@ class SwarmMachine(RuleBasedStateMachine):
     def create_service(
         self, name: str, networks: set[str], replicas: int, is_global: bool, port: int | None, is_shared: bool
     ) -> None:
-        """Run `docker service create`. If the engine refuses it, check that it had a reason."""
+        """Run `docker service create` with these properties; `port` is the published port, `None` for none.
+
+        If the engine refuses the service, check that it had a reason.
+        """
         joined = sorted(networks & set(self.networks))
         options: dict[str, Any] = {"mode": "global"} if is_global else {"replicas": replicas}
         if port is not None:
@@ -245,8 +248,8 @@ class SwarmMachine(RuleBasedStateMachine):
     def _try_again(self) -> None:
         """Run `docker service update --force` for services with pending tasks that the scheduler has given up.
 
-        It gives up a task for which no node was suitable, if the service was changed since (such as scaled). Source:
-        swarmkit `manager/scheduler/scheduler.go`, noSuitableNode.
+        The scheduler gives up a task for which no node was suitable if the service was changed since (e.g. scaled).
+        Source: swarmkit `manager/scheduler/scheduler.go`, noSuitableNode.
         """
         store = store_of_swarm(self.lab)
         for service in list(store.services):
@@ -259,9 +262,9 @@ class SwarmMachine(RuleBasedStateMachine):
                 self.engine.services.get(service.name).force_update()
 
     def names_lead_to_tasks(self) -> None:
-        """Connect to each service by its name from a container on its network; one of its running tasks must answer.
+        """Connect to each service by its name from a container on its network.
 
-        If no task is running, none may answer.
+        One of the service's running tasks must answer; if no task is running, nothing may answer.
         """
         store = store_of_swarm(self.lab)
         for service in store.services:
@@ -275,9 +278,9 @@ class SwarmMachine(RuleBasedStateMachine):
                 self._ask(service, f"probe-{network}", service.name, 2)
 
     def ports_lead_to_tasks(self) -> None:
-        """Connect to each published port at every node; a running task must answer, if there is one.
+        """Connect to each published port at every node.
 
-        If no task is running, none may answer.
+        A running task of the service must answer; if no task is running, nothing may answer.
         """
         for service in store_of_swarm(self.lab).services:
             for port in service.endpoint.ports if service.endpoint is not None else ():

@@ -1,4 +1,4 @@
-"""Handlers for operations that a single function call cannot answer.
+"""Handlers for operations that need more than a call of one function.
 
 They stream, hijack the connection, or depend on the clock.
 """

@@ -69,12 +69,12 @@ async def wait(api: HostApi, request: Request, id_: str) -> Answer:
 async def _waited(
     api: HostApi, container: Container, end: Future[dict[str, Any]], patience_s: float
 ) -> AsyncIterator[bytes]:
-    """Wait until `end` is done, and yield it as JSON.
+    """Wait until `end` is done, and yield its result as JSON.
 
-    `docker run -d` also sends a wait request, until it has started the container, and `docker attach` does before it
-    attaches. A fast clock must not jump for these. It therefore jumps only once the wait has lasted for `patience_s`
-    of real time, or if the client is known to run the container. A start may itself take real time, if it calls a
-    plugin; the time that the wait has lasted is counted anew from there.
+    `docker run -d` also sends a wait request, until it has started the container, and so does `docker attach` before
+    it attaches. A fast clock must not jump for these. It therefore jumps only once the wait has lasted for
+    `patience_s` of real time, or if the client is known to run the container. A start may itself take real time, if
+    it calls a plugin; when the container starts, the duration of the wait is therefore counted anew.
     """
     loop = asyncio.get_running_loop()
     was_running = container.is_running
@@ -98,7 +98,7 @@ async def _waited(
 
 
 async def logs(api: HostApi, request: Request, id_: str) -> Answer:
-    """Return the log of a container, with `follow` including further output."""
+    """Return the log of a container. With the query parameter `follow`, further output is sent later."""
     # The times of messages, as `docker logs -t` prints them, are the lab's.
     container = api.engine.store.find(id_)
     lines = container.log.lines if container is not None else []
@@ -120,7 +120,7 @@ async def logs(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 class Follower:
-    """Sends further log lines of a container to a client's `outbox`, until `end`.
+    """Sends further log lines of a container to a client's `outbox`, until `end` is called.
 
     `waits_for_end` is True if a fast clock may jump meanwhile.
     """
@@ -172,7 +172,7 @@ async def attach(api: HostApi, request: Request, id_: str) -> Answer:
 async def attach_websocket(api: HostApi, request: Request, id_: str) -> Answer:
     """Pass the streams of a container's first process, both outputs as one, through a WebSocket.
 
-    Before API version 1.42 it is all three of them, before 1.28 in text messages.
+    Before API version 1.42 all three streams are passed, whatever the client requests; before 1.28 in text messages.
     """
     version = api.version(request)
     streams = {} if version.at_least("1.42") else dict.fromkeys(("stdin", "stdout", "stderr"), "1")
@@ -211,7 +211,11 @@ class _Attached:
     def open(
         cls, api: HostApi, request: Request, id_: str, parameters: dict[str, str], *, may_multiplex: bool
     ) -> _Attached:
-        """Attach to a container as `parameters` say. Output has a header for each piece if it `may_multiplex`."""
+        """Attach to the container `id_` with the streams that `parameters` select.
+
+        With `may_multiplex`, pieces of output get a header that names their stream, unless the container has a
+        terminal.
+        """
         keys = detach_keys(request.text("detachKeys"))
         attachment = api.rest.containers.attach(id_, parameters)
         outbox = Outbox(api.clock_driver.event(), is_raw=attachment.is_raw or not may_multiplex)

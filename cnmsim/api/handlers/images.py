@@ -37,18 +37,18 @@ async def prune_builds(_api: HostApi, _request: Request) -> Answer:
 
 
 def check_image(api: HostApi, _request: Request, path_parameters: dict[str, str]) -> None:
-    """Raise `NotFound` unless the image in the path exists."""
+    """Raise `NotFound` if the image in the path does not exist."""
     api.rest.images.inspect(path_parameters["name"])
 
 
 def check_images(api: HostApi, request: Request, _path_parameters: dict[str, str]) -> None:
-    """Raise `NotFound` unless all images in the query exist."""
+    """Raise `NotFound` if one of the images in the query does not exist."""
     for name in request.query.get("names", ()):
         api.rest.images.inspect(name)
 
 
 def check_container(api: HostApi, request: Request, path_parameters: dict[str, str]) -> None:
-    """Raise `NotFound` unless the container in the path or the query exists."""
+    """Raise `NotFound` if the container in the path or the query does not exist."""
     api.rest.containers.find(path_parameters.get("id_") or request.text("container"))
 
 

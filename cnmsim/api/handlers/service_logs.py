@@ -12,7 +12,7 @@ from cnmsim.engine.rest.service_logs import ServiceLogReading
 
 
 async def service_logs(api: HostApi, request: Request, id_: str) -> Answer:
-    """Return the logs of a service's tasks, with `follow` including further output."""
+    """Return the logs of a service's tasks. With the query parameter `follow`, further output is sent later."""
     reading = await api.complete(
         api.rest.service_logs.of_service(id_, api.clock_driver.client_time.convert(request.parameters))
     )
@@ -20,7 +20,7 @@ async def service_logs(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 async def task_logs(api: HostApi, request: Request, id_: str) -> Answer:
-    """Return the log of a task, with `follow` including further output."""
+    """Return the log of a task. With the query parameter `follow`, further output is sent later."""
     reading = await api.complete(
         api.rest.service_logs.of_task(id_, api.clock_driver.client_time.convert(request.parameters))
     )

@@ -36,14 +36,14 @@ def image_name(project: ComposeProject, service: Service) -> str:
 
 
 def service_hash(service: Service) -> str:
-    """Return a hash of a service's configuration except the number of replicas."""
+    """Return a hash of a service's configuration without the number of replicas, to detect changed services."""
     fields = asdict(service)
     del fields["replicas"]
     return hashlib.sha256(repr(fields).encode()).hexdigest()
 
 
 def network_body(project: ComposeProject, network: Network) -> dict[str, Any]:
-    """Return the body of `POST /networks/create`."""
+    """Return the body of the request `POST /networks/create` for a network of a project."""
     body: dict[str, Any] = {
         "Name": network.name,
         "Driver": network.driver,

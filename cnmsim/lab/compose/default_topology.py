@@ -46,8 +46,8 @@ def compose_lab(
     """Read a Compose project, build a lab with a Docker host, a client and the internet, and start the project there.
 
     The parameters are those of `Lab.from_compose`, and `texts`, which maps paths of files to text that is used in
-    place of their content. With `offline` only the names in `NAMES` can be looked up. Raises `FileError`, `NotFound`
-    if `listens` names a service that the project does not have, and `InvalidParameter` for an invalid port in it.
+    place of their content. With `offline`, only the names in `NAMES` resolve. Raises `FileError`, `NotFound` if
+    `listens` names a service that the project does not have, and `InvalidParameter` for an invalid port in `listens`.
     """
     options: dict[str, Any] = {
         "project": project, "env": env, "profiles": tuple(profiles), "env_files": tuple(env_files), "scale": scale,
@@ -110,7 +110,7 @@ def _with_length(address: str) -> str:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """Return `name` or, as long as it is in `taken`, the name with `-host` appended."""
+    """Return `name` with `-host` appended as often as necessary, so that it is not in `taken`."""
     while name in taken:
         name += "-host"
     return name

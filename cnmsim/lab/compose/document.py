@@ -81,9 +81,8 @@ def _files_of_folder(folder: Path) -> list[File]:
 class Reader:
     """Reads the files of one project.
 
-    `variables` are the values for `${…}`; relative paths in content start at `folder`.
-
-    `texts` maps paths of files to text that is used in place of their content.
+    `variables` are the values for `${…}`. `folder` is the folder to which relative paths in content given as text
+    refer. `texts` maps paths of files to text that is used in place of their content.
     """
 
     variables: Variables
@@ -216,9 +215,9 @@ def _untagged(document: Map) -> Map:
 
 
 def _join(included: Map, own: Map, name: str) -> Map:
-    """Return the document `own` with the objects of an included file added.
+    """Return the document `own` with the services, networks and so on of an included file added.
 
-    Raises `FileError` if both define an object differently.
+    `name` is the file to name in errors. Raises `FileError` if both define one of these differently.
     """
     joined = own.copy()
     for section in _SHARED:
@@ -237,7 +236,7 @@ def _join(included: Map, own: Map, name: str) -> Map:
 
 
 def _anchor_paths(document: Map, folder: Path) -> None:
-    """Resolve the `env_file` paths of the services relative to `folder`, in place."""
+    """Make the `env_file` paths of the services in a document absolute, in place; they are relative to `folder`."""
     services = document.get("services")
     for service in services.values() if isinstance(services, Map) else ():
         if not isinstance(service, Map) or "env_file" not in service:

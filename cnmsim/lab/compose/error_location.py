@@ -50,7 +50,7 @@ def keys_of_service_error(project: ComposeProject, service: Service, message: st
 def holding(value: Any, message: str, at: tuple[Key, ...]) -> tuple[Key, ...] | None:
     """Return the path of keys to the first string in `value` that the message quotes; `None` if there is none.
 
-    `at` is the path of `value` itself.
+    `at` is the path of `value` in the document; the result begins with it.
     """
     if isinstance(value, dict):
         for key, item in value.items():

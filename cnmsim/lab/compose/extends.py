@@ -31,7 +31,8 @@ def _service(
 ) -> Any:
     """Return the service `key` of a document, merged over the service that it extends.
 
-    `chain` are the services, each as (key, file), that extend this one, to detect cycles.
+    `name` is the file of the document, in `folder`; `read` reads another file. `chain` lists, as (key, file), the
+    services that extend this one directly or indirectly, to detect cycles.
     """
     service = document["services"][key]
     if not isinstance(service, Map) or "extends" not in service:

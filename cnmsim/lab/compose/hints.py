@@ -1,4 +1,4 @@
-"""Ports on which services listen, as far as a Compose file tells: for services whose programs are not simulated."""
+"""Ports on which services listen, read from a Compose file, for services whose programs are not simulated."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ EXTENSION = "x-cnmsim"
 
 
 def give_hints(project: ComposeProject, hints: ServiceHints) -> None:
-    """Add the listeners that the project's file states or implies to `hints`. Raises `FileError`.
+    """Add to `hints` the ports on which the project's services listen, as its file states or implies.
 
-    Also add which services have a server's configuration mounted, and which are expected to complete.
+    A file implies a port if another service refers to it, e.g. by a URL in its environment. Raises `FileError`. Also
+    add which services have a server's configuration mounted, and which are expected to complete.
     """
     names = _names(project)
     for service in project.services.values():
@@ -48,7 +49,10 @@ def give_hints(project: ComposeProject, hints: ServiceHints) -> None:
 
 
 def _mount_targets(declaration: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the paths at which a service mounts volumes and configs."""
+    """Yield the paths in the container at which a service mounts volumes and configs.
+
+    `declaration` is the service in the document.
+    """
     for section in ("volumes", "configs"):
         for item in declaration.get(section) or ():
             if isinstance(item, Mapping):
@@ -70,9 +74,9 @@ def stated_listeners(project: ComposeProject, service: Service) -> list[int | st
 
 
 def check_extension(given: Any, error: Any) -> list[int | str] | None:
-    """Return the listeners in the value of an `x-cnmsim` key, or `None` if it has none.
+    """Return the listeners in `given`, the value of an `x-cnmsim` key, or `None` if it has none.
 
-    `error` is called with a message and keys and returns the error to raise for invalid content.
+    `error` is a function that makes an error of a message and keys; that error is raised for invalid content.
     """
     if not isinstance(given, Mapping):
         raise error("must be a mapping, such as {listens: [8000, 53/udp]}", EXTENSION)
@@ -93,7 +97,10 @@ def check_extension(given: Any, error: Any) -> list[int | str] | None:
 
 
 def _names(project: ComposeProject) -> dict[str, str]:
-    """Return a mapping from every name by which a service can be addressed to the service's own name."""
+    """Return a mapping from every name under which a service can be reached to the service's own name.
+
+    Such names are its aliases, its host name and the name of its container.
+    """
     names: dict[str, str] = {}
     for service in project.services.values():
         own = [service.name, service.container_name, service.hostname]

@@ -18,7 +18,7 @@ class _Invalid(ValueError):
 
 
 class Variables:
-    """The values for `${…}`. `unset` collects the names of variables that were used but have no value."""
+    """The values for `${…}`, by name. `unset` collects the names of variables that were used but have no value."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values = dict(values)
@@ -42,7 +42,7 @@ class Variables:
         return "".join((*parts, template[position:]))
 
     def _one(self, template: str, at: int) -> tuple[str, int]:
-        """Evaluate the variable whose dollar sign is before the offset `at`.
+        """Evaluate the variable reference in `template` whose dollar sign is just before the offset `at`.
 
         Return its value, and the offset at which the remaining text begins.
         """

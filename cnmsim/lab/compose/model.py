@@ -11,7 +11,10 @@ from cnmsim.lab.yamlfile import Key, Map, Seq, locate, wrong
 
 @frozen
 class NetworkUse:
-    """The attachment of a service to a network of its project. Addresses and MAC are "" if Docker chooses them."""
+    """The attachment of a service to a network of its project. Addresses and MAC are "" if Docker chooses them.
+
+    `network` is the network's key in the file. The other fields are named after the keys in the file.
+    """
 
     network: str
     aliases: tuple[str, ...] = ()
@@ -27,9 +30,10 @@ class NetworkUse:
 
 @frozen
 class Dependency:
-    """A dependency on another service.
+    """A dependency on another service, as in `depends_on`.
 
-    The condition is `service_started`, `service_healthy` or `service_completed_successfully`.
+    `condition` is `service_started`, `service_healthy` or `service_completed_successfully`. If `restarts`, a restart
+    of the other service restarts this one; if not `is_required`, the other service may be missing.
     """
 
     service: str
@@ -52,7 +56,10 @@ class HealthCheck:
 
 @frozen
 class Service:
-    """One service. `command` and `entrypoint` are `None` if the service uses those of its image."""
+    """One service, with its fields named after the keys in the file.
+
+    `command` and `entrypoint` are `None` if the service uses those of its image.
+    """
 
     name: str
     image: str
@@ -100,7 +107,10 @@ class Pool:
 
 @frozen
 class Network:
-    """One network of a project; `name` is its name in the engine."""
+    """One network of a project: `key` is its name in the file, `name` its name in the engine.
+
+    `pools` are its address pools. `enable_ipv4` and `enable_ipv6` are `None` if the file does not state them.
+    """
 
     key: str
     name: str
@@ -119,7 +129,10 @@ class Network:
 
 @frozen
 class ComposeProject:
-    """A Compose project. `warnings` are the warnings that Compose would print."""
+    """A Compose project. `document` are its merged files, `path` the first of them.
+
+    `warnings` are the warnings that Compose would print.
+    """
 
     name: str
     services: dict[str, Service]

@@ -16,9 +16,10 @@ _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 
 @frozen
 class PortMapping:
-    """A container port and the host port at which it is published.
+    """A container port (`target`) and the host port at which it is published.
 
-    `published` is a port or a range of ports on the host, or "" if the engine chooses the port.
+    `published` is a port or a range of ports on the host, or "" if the engine chooses the port. `host_ip` is the host
+    address, "" for all.
     """
 
     target: int

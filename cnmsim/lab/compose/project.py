@@ -45,9 +45,9 @@ _DETACHING_S = 1
 class Project:
     """A Compose project on one engine, before or after `up`.
 
-    Ports on which services listen are read from the file and become hints of the engine's image catalogue: those that
-    it states (`x-cnmsim: {listens: [8000]}`), and those by which services refer to each other in their environment,
-    commands and labels.
+    The ports on which services listen are read from the file, as hints for programs that are not simulated. They are
+    those that the file states (`x-cnmsim: {listens: [8000]}`), and those by which services refer to each other in
+    their environment, commands and labels.
     """
 
     def __init__(self, model: ComposeProject, engine: Engine, clock: Clock, *, is_strict: bool = False) -> None:
@@ -78,16 +78,16 @@ class Project:
         return sorted(found, key=lambda each: (each.labels[LABEL_SERVICE], int(each.labels[LABEL_NUMBER])))
 
     def container(self, service: str, number: int = 1) -> Container:
-        """Return one container of a service. Raises `NotFound`."""
+        """Return the container of a service that has the given number (from 1). Raises `NotFound`."""
         for container in self.containers(service):
             if container.labels[LABEL_NUMBER] == str(number):
                 return container
         raise NotFound(f'service "{service}" has no container #{number}')
 
     def port(self, service: str, target: int, protocol: str = "tcp") -> str:
-        """Return the host address and port at which a service's port is published, such as `0.0.0.0:8080`.
+        """Return the host address and port at which the container port `target` is published, such as `0.0.0.0:8080`.
 
-        Raises `NotFound`.
+        `protocol` is `tcp` or `udp`. Raises `NotFound`.
         """
         container = self.container(service)
         container.reload()
@@ -110,7 +110,7 @@ class Project:
     def notes(self) -> list[str]:
         """The assumptions made to start the project, as sentences.
 
-        They concern external networks and undecided health checks.
+        Assumptions are made about external networks and undecided health checks.
         """
         notes = [
             f"network {name} is external and was not there: it is assumed to be a plain bridge network"
@@ -129,12 +129,11 @@ class Project:
     # ---- up
 
     def up(self, *, scale: Mapping[str, int] | None = None) -> None:
-        """Start the project: first its networks, then its containers. `scale` maps services to numbers of containers.
+        """Start the project: first its networks, then its containers, each after the services that it depends on.
 
-        A service starts after the services it depends on.
-
-        Running containers whose configuration has not changed are kept. If the engine refuses something, everything
-        that this call created is removed, and `FileError` is raised with the line in the file.
+        `scale` maps services to numbers of containers. Running containers whose configuration has not changed are
+        kept. If the engine refuses a request, everything that this call created is removed, and `FileError` is raised
+        with the line in the file.
         """
         services = self._scaled(scale or {})
         give_hints(self.model, self.engine.image_store.catalogue.hints)

@@ -1,6 +1,6 @@
 """Conversion of a validated document to the objects of `model`.
 
-It fills in defaults, brings values to a canonical form, and checks the references between services.
+The conversion fills in defaults, brings values to a canonical form, and checks the references between services.
 """
 
 from __future__ import annotations
@@ -47,9 +47,11 @@ def read_project(
     variables: Mapping[str, str],
     warnings: Sequence[str],
 ) -> ComposeProject:
-    """Convert a validated document to a project. Raises `FileError`.
+    """Convert a validated document to the project `name`. Raises `FileError`.
 
-    `path` is the file that errors name if the document has no position. `warnings` are those found so far.
+    `path` is the file that errors name if the document has no position. Services without an active profile in
+    `profiles` are left out. `variables` are the values for environment variables without a value. `warnings` are
+    those found so far.
     """
     return _ProjectReader(document, path, variables).project(name, profiles, warnings)
 
@@ -311,7 +313,7 @@ class _ProjectReader:
     # ---- values
 
     def _flag(self, value: Any, *at: Key) -> bool:
-        """Convert a boolean, which is a string if it comes from a variable. `at` is its path, for the error."""
+        """Convert a boolean, which is a string if it comes from a variable. `at` is its path of keys, for errors."""
         if isinstance(value, bool):
             return value
         known = {"true": True, "yes": True, "on": True, "1": True, "y": True}
@@ -384,7 +386,10 @@ def _unbracketed(address: str) -> str:
 
 
 def _check(project: ComposeProject) -> None:
-    """Check the references between services, volumes and container names. Raises `FileError`."""
+    """Check that services refer to existing services and volumes, and that container names are unique.
+
+    Raises `FileError`.
+    """
     for service in project.services.values():
         for dependency in service.depends_on:
             if dependency.service not in project.services and dependency.is_required:
@@ -403,7 +408,10 @@ def _dependency_key(project: ComposeProject, service: Service, dependency: Depen
 
 
 def start_order(project: ComposeProject) -> list[Service]:
-    """Return the services in an order in which each follows its dependencies. Raises `FileError` for a cycle."""
+    """Return the services of a project in an order in which each follows the services on which it depends.
+
+    Raises `FileError` for a cycle.
+    """
     ordered: dict[str, Service] = {}
     for first in sorted(project.services):
         stack: list[tuple[str, list[str]]] = [(first, [])]
@@ -440,7 +448,7 @@ def _check_volumes(project: ComposeProject) -> None:
 
 
 def _source(section: str, item: Any) -> str | None:
-    """Return the key of the top-level object that an item of `section` refers to.
+    """Return the key of the top-level object that an item of a service's `section` (such as `volumes`) refers to.
 
     Return `None` for an item that refers to none, such as a path or an anonymous volume.
     """

@@ -43,8 +43,8 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104
 class ComposeEditor:
     """Edits the files of one Compose project or stack.
 
-    `asked` is the name that the failed probe looked up; of a service's `extra_hosts` only the entry for this name is
-    removed. `config_of` returns the configuration of a container by its name.
+    `asked` is the name that the failed probe looked up: an edit of `extra_hosts` removes only the entry for this
+    name. `config_of` returns the configuration of a container by its name.
     """
 
     def __init__(
@@ -58,9 +58,10 @@ class ComposeEditor:
     # ---- where
 
     def _file(self, *keys: Key) -> YamlText:
-        """Return the text of the file in which to edit the value at `keys` of the project.
+        """Return the text of the file in which to edit the value with the path `keys` in the project.
 
         It is the file that contains the value or, if none does, the last file that contains the mapping around it.
+        Raises `NotExpressible` if no file contains the service.
         """
         service_or_network = keys[:2]
         for depth in range(len(keys), 0, -1):
@@ -92,7 +93,7 @@ class ComposeEditor:
         return self._owner(self.project.services[self.project.keys[container]])
 
     def _owner(self, service: Service) -> Service:
-        """Return the service whose network namespace a service uses: itself, or X for `network_mode: service:X`."""
+        """Return the service whose network namespace `service` uses: itself, or X for `network_mode: service:X`."""
         mode = service.network_mode
         if mode.startswith("service:") and mode.removeprefix("service:") in self.project.services:
             return self._owner(self.project.services[mode.removeprefix("service:")])
@@ -178,7 +179,7 @@ class ComposeEditor:
         return len(mappings) == 1 and mappings[0].published == str(host_port)
 
     def _republish(self, keys: tuple[Key, ...], host_port: int, port: int, protocol: str) -> None:
-        """Change the item of `ports` at `keys`, which already publishes the host port, to another port."""
+        """Change the item of `ports` at `keys`, which publishes `host_port`, to the container port `port`."""
         text = self._file(*keys)
         nodes = text.items(self._at(*keys[:-1]))
         number = self._number_in_file(keys, nodes)
@@ -195,7 +196,7 @@ class ComposeEditor:
         text.rewrite(node, f"{published}:{port}{suffix}")
 
     def _number_in_file(self, keys: tuple[Key, ...], nodes: Sequence[yaml.Node]) -> int:
-        """Return the position of a list item in one file, where the merged list may come from several files.
+        """Return the position that an item of a merged list has in one file; the list may come from several files.
 
         `keys` is the path of the item in the merged project, `nodes` are the items of the list in the file.
         """

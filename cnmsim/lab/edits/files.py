@@ -10,7 +10,7 @@ from cnmsim.observe.fixes.file_edit import FileEdit, text_of
 
 
 class NotExpressible(Exception):
-    """There is no key in the file by which to make a change."""
+    """Raised if a file has no key by which a change could be made."""
 
 
 class EditedFiles:

@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
 
 def edits_of(lab: Lab, fix: Fix) -> tuple[FileEdit, ...]:
-    """Return the edits of the lab's files that make a fix, one for each file.
-
-    If the files cannot express the fix, the result is empty.
+    """Return the edits of the lab's files that make a fix, one for each file; empty if the files cannot express it.
 
     The edits are tried out first: a new lab is built from the edited files, and the failed probe is repeated there.
-    If it still fails, no edits are returned.
+    If the probe still fails, no edits are returned.
     """
     if lab.source is None or not fix.changes:
         return ()

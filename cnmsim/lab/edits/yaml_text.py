@@ -28,7 +28,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./=+ -]*\Z")
 class YamlText:
     """A YAML text that can be edited.
 
-    `text` includes all edits so far; new keys and items are indented like the others.
+    `text` includes all edits so far; new keys and items are indented like the existing ones.
     """
 
     def __init__(self, text: str) -> None:
@@ -47,7 +47,7 @@ class YamlText:
     def _root(self, keys: Sequence[Key]) -> yaml.Node | None:
         """Return the root of the document that contains the longest part of the path `keys`.
 
-        If several documents do, return the last of them. Return `None` if the text has no document.
+        Of several such documents, return the last. Return `None` if the text has no document.
         """
         return max(reversed(self._documents), key=lambda root: self._depth(root, keys), default=None)
 
@@ -64,7 +64,7 @@ class YamlText:
         return None if root is None else node_at(root, keys)
 
     def line(self, keys: Sequence[Key]) -> int:
-        """Return the line (from 1) of the node at `keys`. Raises `KeyError`."""
+        """Return the number of the line (from 1) of the node at `keys`. Raises `KeyError` if there is none."""
         return self._require(keys).start_mark.line + 1
 
     def items(self, keys: Sequence[Key]) -> list[yaml.Node]:
@@ -138,7 +138,7 @@ class YamlText:
     def append(self, keys: Sequence[Key], value: Any) -> None:
         """Append an item to the list at the path `keys`.
 
-        If there is no list, it is added; a single value becomes a list first.
+        A missing list is created; a single value in place of the list is first made a list of one item.
         """
         node = self.node(keys)
         if node is None or (isinstance(node, yaml.ScalarNode) and not self.source(node)):
@@ -210,7 +210,7 @@ class YamlText:
     def _entry(self, keys: Sequence[Key]) -> tuple[yaml.Node, yaml.Node] | None:
         """Return the key node and the value node of the mapping entry at `keys`.
 
-        Return `None` if it is an item of a list.
+        Return `None` if there is none, or if `keys` is the path of a list item.
         """
         parent = self.node(keys[:-1]) if len(keys) > 1 else self._root(keys)
         if not isinstance(parent, yaml.MappingNode):

@@ -24,7 +24,8 @@ _SWITCH_LENGTH, _LINK_LENGTH, _IPV6_LENGTH = 24, 30, 64
 class Domain:
     """A broadcast domain: the ports that reach each other without a router, and their subnets.
 
-    `places` are the pairs (switch, VLAN) of which it consists; for a link between two hosts it is empty.
+    `places` are the (switch, VLAN) pairs of the domain; empty for a link between two hosts. `pool` is the pool of its
+    switch for a missing subnet.
     """
 
     ports: list[Port] = field(factory=list)
@@ -102,11 +103,10 @@ def _switches_with_vlans(plan: Plan) -> frozenset[str]:
 
 
 def port_vlan(cable: Cable, switch: SwitchPlan, has_vlans: frozenset[str]) -> int:
-    """Return the VLAN of untagged frames at a switch's port for a cable.
+    """Return the VLAN of untagged frames at the port of `switch` into which `cable` is plugged.
 
-    Return 0 if the switch has no VLANs, and -1 if the port has no untagged VLAN.
-
-    `has_vlans` are the names of the switches that separate VLANs.
+    `has_vlans` are the names of the switches that separate VLANs. Return 0 if the switch is not among them, and -1 if
+    the port has no untagged VLAN.
     """
     if switch.name not in has_vlans:
         return 0
@@ -125,8 +125,8 @@ def carries(cable: Cable, vlan: int) -> bool:
 def assign_addresses(domains: list[Domain], pools: list[str]) -> None:
     """Allocate a subnet for each domain that has none, and an address for each interface that has none.
 
-    Subnets are taken from `pools`, or from the pool of the domain's switch. Raises `InvalidParameter` if a pool or a
-    subnet has no room left.
+    Subnets are taken from `pools` or, if the domain's switch has a pool of its own, from that. Raises
+    `InvalidParameter` if a pool or a subnet is full.
     """
     allocators = {text: _Allocator(text) for text in dict.fromkeys(pools)}
     for domain in domains:
@@ -169,7 +169,7 @@ def _assign(domain: Domain, subnet: Network) -> None:
 
 @define
 class _Allocator:
-    """Allocates subnets of one pool (such as `10.0.0.0/8`), one after the other."""
+    """Allocates subnets one after the other from the pool `text`, such as `10.0.0.0/8`."""
 
     text: str
     _cursor: int = -1

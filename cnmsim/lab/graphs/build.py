@@ -22,7 +22,10 @@ DEFAULT_POOL = "10.0.0.0/8"
 
 
 def build(lab: Lab, graph: nx.Graph[Any], pool: str | Iterable[str] | None, weight: str) -> None:
-    """Build the hosts, switches and cables of a graph in the empty lab `lab`; see `Lab.from_networkx`."""
+    """Add the hosts, switches and cables of a graph to the empty lab `lab`.
+
+    `pool` and `weight` are described at `Lab.from_networkx`.
+    """
     plan = read_plan(graph, weight)
     given = pool if pool is not None else graph.graph.get("pool", DEFAULT_POOL)
     domains = domains_of(plan)

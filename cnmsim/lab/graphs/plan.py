@@ -41,7 +41,8 @@ _FOREIGN = frozenset({"name", "pos", "label", "weight", "capacity", "color", "co
 class HostPlan:
     """A host of the plan.
 
-    `options` are those of `Lab.add_host`; `ports` are its interfaces in the order `eth0`, `eth1`, ….
+    `options` are those of `Lab.add_host`; `ports` are its interfaces in the order `eth0`, `eth1`, …. `forwards` is
+    True for a router or a Docker host, `has_routes` if the graph specifies a gateway or routes.
     """
 
     name: str
@@ -55,7 +56,8 @@ class HostPlan:
 class SwitchPlan:
     """A switch of the plan.
 
-    `options` are those of `Segment`; `subnets` maps VLANs to subnets, with the key 0 for no VLAN.
+    `options` are those of `Segment`; `subnets` maps VLANs to subnets, with the key 0 for no VLAN. `pool` is the pool
+    for missing subnets, `None` for the general one.
     """
 
     name: str
@@ -82,7 +84,8 @@ class Port:
 class Cable:
     """A cable between two ends, each a host's port or a switch.
 
-    `weight` is its length for the computation of routes.
+    `options` are those of `Lab.link`, `weight` is its length for the computation of routes. `subnet` is the subnet
+    that the graph specifies for its two ends, `None` if it specifies none.
     """
 
     ends: tuple[Port | SwitchPlan, Port | SwitchPlan]
@@ -234,7 +237,8 @@ def _refuse_loops(graph: nx.Graph[Any], names: Mapping[Hashable, str], plan: Pla
 def _own_ports(host: HostPlan, graph: nx.Graph[Any], names: Mapping[Hashable, str]) -> dict[str, Port]:
     """Return the ports that a host's node describes, by the name of the device.
 
-    They come from `interfaces` or, without that, from `addresses`; the latter have made-up names such as `?0`.
+    They come from the attribute `interfaces` or, without it, from `addresses`. In the latter case the names are
+    placeholders such as `?0`.
     """
     node = next(node for node, name in names.items() if name == host.name)
     interfaces = graph.nodes[node].get("interfaces") or {}
@@ -297,10 +301,9 @@ def _add_cable(
 
 
 def _port_for(plan: Plan, own: dict[str, Port], name: str, other: str, data: Mapping[str, Any]) -> Port:
-    """Return the port of the host `name` into which an edge to `other` is plugged.
+    """Return the port of the host `name` into which an edge to `other` is plugged; if necessary a new one.
 
-    If the host has none for it, return a new port. `own` are the ports of the host by device, `data` the
-    attributes of the edge.
+    `own` are the ports of the host by device, `data` the attributes of the edge.
     """
     is_link = other not in plan.switches
     device = _of_end(data.get("devices"), name) if is_link else data.get("device")
@@ -317,7 +320,7 @@ def _port_for(plan: Plan, own: dict[str, Port], name: str, other: str, data: Map
 
 
 def _spare_port(plan: Plan, own: dict[str, Port], other: str) -> Port | None:
-    """Return a port with addresses into which no edge is plugged yet, or `None`.
+    """Return one of the ports `own` that has addresses and into which no edge is plugged yet, or `None`.
 
     A port with an address in a subnet of the switch `other` is preferred; otherwise the first one is returned.
     """
@@ -336,7 +339,7 @@ def _of_end(value: Any, name: str) -> Any:
 
 
 def _order_ports(host: HostPlan, own: dict[str, Port]) -> None:
-    """Put a host's ports in order: `eth2` is number 2; ports without a device name get the lowest free numbers."""
+    """Set the order of a host's ports: `eth2` is number 2, and ports without a device name get free numbers."""
     fixed: dict[int, Port] = {}
     for device, port in own.items():
         if device[0] in "?+":

@@ -18,8 +18,9 @@ _Node = tuple[str, str]
 def assign_routes(plan: Plan, domains: list[Domain]) -> None:
     """Set the routes of every host whose node specifies neither a gateway nor routes.
 
-    A host gets a route to each subnet that it is not in. The next hop is the first router on the shortest path. If a
-    host that does not forward needs only one router for an IP version, that router becomes its default gateway.
+    A host gets a route to each subnet on which it has no address. The next hop is the first router on the shortest
+    path. If a host that does not forward needs only one router for an IP version, that router becomes its default
+    gateway.
     """
     import networkx as nx
 
@@ -90,7 +91,10 @@ def _add_edge(graph: nx.DiGraph[_Node], left: _Node, right: _Node, weight: float
 
 
 def _hop(host: HostPlan, router: HostPlan, members: dict[str, set[Domain]], version: int) -> str | None:
-    """Return the router's address (IP version `version`) in a domain that it shares with the host, or `None`."""
+    """Return an address of `router` in a broadcast domain that it shares with `host`; `None` if there is none.
+
+    `members` are the domains of each host, `version` is the IP version of the address.
+    """
     shared = members[host.name] & members[router.name]
     for port in router.ports:
         if any(port in domain.ports for domain in shared):

@@ -26,7 +26,7 @@ class Underlay:
         return f"<Underlay of {self.graph.number_of_nodes()} nodes and {self.graph.number_of_edges()} cables>"
 
     def path(self, source: str, destination: str, weight: str | None = None) -> list[str]:
-        """Return the names of the nodes on a shortest path over cables, including both ends.
+        """Return the names of the nodes on a shortest path over cables, from `source` to `destination` inclusive.
 
         `weight` is the edge attribute to add up, such as `latency_s`; without it every cable counts 1. Routes and
         rules are not considered: packets may take another path. Raises `NotFound` for an unknown node, `Unavailable`
@@ -70,7 +70,7 @@ class Underlay:
     def loops(self) -> list[list[str]]:
         """The independent loops (a cycle basis) of the graph, each as a list of nodes.
 
-        In a loop routes can have alternatives.
+        Between nodes of a loop, packets may have alternative routes.
         """
         import networkx as nx
 

@@ -39,11 +39,12 @@ def stack_lab(
 ) -> Lab:
     """Build a swarm of nodes `node1`, `node2`, … with a client, deploy the stack, and wait until its tasks run.
 
-    The stack has the name of the first file unless `name` is given. `listens` states the ports on which services
-    listen, `offline` leaves out the public names and addresses, and `texts` maps paths of files to text that is used
-    in place of their content. Raises `FileError` for an invalid file, `TimeoutError` if tasks do not start,
-    `InvalidParameter` for an impossible number of nodes or an invalid port in `listens`, and `NotFound` if `listens`
-    names a service that the stack does not have.
+    `managers` and `workers` are the numbers of nodes with these roles. `env` contains the variables for `${…}`,
+    `engine` is the Docker release (`None`: the default). The stack has the name of the first file unless `name` is
+    given. `listens` states the ports on which services listen, `offline` leaves out the public names and addresses,
+    and `texts` maps paths of files to text that is used in place of their content. Raises `FileError` for an invalid
+    file, `TimeoutError` if tasks do not start, `InvalidParameter` for an impossible number of nodes or an invalid
+    port in `listens`, and `NotFound` if `listens` names a service that the stack does not have.
     """
     if managers < 1 or workers < 0 or managers + workers > 150:
         raise InvalidParameter(

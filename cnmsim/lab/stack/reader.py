@@ -109,7 +109,7 @@ def _error_at(document: StackDocument, key: str) -> Callable[..., FileError]:
 
 @define
 class ErrorLocator:
-    """Finds the line in a stack file that caused an error of the engine. It is called like a function."""
+    """Finds the line in a stack file that caused an engine's error. An instance is called like a function."""
 
     document: StackDocument
     objects: StackObjects

@@ -42,9 +42,10 @@ def _non_empty(**fields: Any) -> dict[str, Any]:
 
 @define
 class ServiceReader:
-    """Converts the service `name` to a ServiceSpec.
+    """Converts the service `name` of a stack to a ServiceSpec.
 
-    Secrets and configs are referred to by name, as their ids are not known yet.
+    `variables` is the environment of the docker command. Secrets and configs are referred to by name, as their ids
+    are not known yet.
     """
 
     name: str
@@ -173,7 +174,7 @@ class ServiceReader:
     def _resolve_variables(self, values: Mapping[str, str | None]) -> dict[str, str | None]:
         """Return environment variables; one without a value gets it from the docker command's environment.
 
-        It keeps `None` or "" if that environment does not contain it either.
+        A variable that this environment lacks too keeps the value `None` or "".
         """
         return {key: value or self.variables.get(key, value) for key, value in values.items()}
 
@@ -297,7 +298,10 @@ class ServiceReader:
         }
 
     def _legacy_restart(self, text: str) -> dict[str, Any] | None:
-        """Parse `restart`, the restart policy in files for single hosts (docker/cli `opts.ParseRestartPolicy`)."""
+        """Convert `restart`, the restart policy in files for single hosts, to a JSON `RestartPolicy`.
+
+        Return `None` for the policy `no`. Raises `FileError`. Source: docker/cli `opts.ParseRestartPolicy`.
+        """
         name, colon, count = text.partition(":")
         if colon and not name:
             raise self._error("invalid restart policy format: no policy provided before colon", "restart")

@@ -18,7 +18,7 @@ _ASSIGNED = {kind: attribute for kind, attribute, _ in ASSIGNED}
 
 
 def content_of(rows: Iterable[tuple[Key, str]], lines: Iterable[Line], path: Path) -> dict[str, Any] | None:
-    """Return the content of a state database, or `None` if no lab has been written to it.
+    """Return the content of a state database, or `None` if no state of a lab has been written yet.
 
     `rows` are its objects and `lines` the log lines; `path` is its file, for error messages. Raises `FileError`.
     """

@@ -51,8 +51,9 @@ Line: TypeAlias = tuple[str, str, int, str, bytes]
 class Transaction:
     """Changes to write in one transaction.
 
-    `objects` are rows to add or replace, `removed` the keys of rows to remove. `dropped` are (host, container,
-    number): so many of the oldest lines are removed from the container's log. Then `lines` are appended.
+    `objects` are rows to add or replace, `removed` the keys of rows to remove. Each item of `dropped` is (host,
+    container, number): that number of lines, the oldest ones, is removed from the container's log. Then `lines` are
+    appended.
     """
 
     objects: dict[Key, str]
@@ -81,9 +82,7 @@ class StateDatabase:
     def create(cls, path: Path) -> StateDatabase:
         """Create a database in a new file, which is later renamed to replace another.
 
-        It is not on disk before `close`.
-
-        Raises `OSError`.
+        The content is on disk only after `close`. Raises `OSError`.
         """
         return cls._open(path, "OFF")
 

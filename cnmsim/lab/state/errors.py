@@ -13,7 +13,7 @@ _MOST_TEXT = 400
 
 
 def wrong_file(path: Path, message: str) -> FileError:
-    """Return the error for a state file whose content is wrong."""
+    """Return the error for the state file `path` whose content is wrong; `message` says what is wrong."""
     return FileError(message, path=str(path))
 
 

@@ -39,5 +39,5 @@ def read_json(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def checksum(content: dict[str, Any]) -> str:
-    """Return the SHA-256 of the content of a state file in hexadecimal."""
+    """Return the SHA-256 of the content of a state file as a hexadecimal text."""
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode("ascii")).hexdigest()

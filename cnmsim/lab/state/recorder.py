@@ -1,4 +1,4 @@
-"""Search for what has changed in a lab since its state was last written, as rows of a state database.
+"""Finds what has changed in a lab since its state was last written, as rows of a state database.
 
 Each of these is a row: an object of an engine, an object in a swarm's store, a node of a swarm, and a task, secret or
 config that is assigned to a node.
@@ -72,11 +72,11 @@ class Recorder:
         return self._texts.keys()
 
     def load(self, rows: Iterable[tuple[Key, str]]) -> None:
-        """Set the rows that the database contains."""
+        """Set the rows that are in the database, each as (key, text), before the first call of `changes`."""
         self._texts = dict(rows)
 
     def sweep(self) -> None:
-        """Make the next call of `changes` also check objects that do not announce their changes."""
+        """Make the next call of `changes` also check objects whose changes are not notified, such as files."""
         self._is_sweep = True
         for engine in self._engines.values():
             engine.sweep()
@@ -133,7 +133,8 @@ class Recorder:
     def _file_changes(self, settlements: list[Settle], *, is_complete: bool) -> Iterator[tuple[Key, str | None]]:
         """Yield a row with the files of each host on which files have changed.
 
-        Only hosts whose engine has changes are checked; in a sweep, all hosts.
+        Only hosts whose engine has changes are checked; in a sweep or with `is_complete`, all hosts. A function that
+        expects the outcome (True if the rows were written) is appended to `settlements`.
         """
         is_sweep, self._is_sweep = self._is_sweep or is_complete, False
         seen: dict[str, _Files] = {}
@@ -233,8 +234,8 @@ class _StoreChanges:
     def changes(self, known: set[Key], settlements: list[Settle]) -> Iterator[tuple[Key, str | None]]:
         """Yield the rows that have changed, each as (key, text), with the text `None` for a removed object.
 
-        `known` are the keys of the rows of stores in the database. The function to call with the outcome is appended
-        to `settlements`.
+        `known` are the keys of the rows of stores in the database. A function that expects the outcome (True if the
+        rows were written) is appended to `settlements`.
         """
         index = self.store.index
         yield ("", "store", f"{self.number}"), _text(index)
@@ -258,9 +259,9 @@ class _StoreChanges:
 
 
 def _starting(lab: Lab, name: str, engine: Engine) -> list[Container]:
-    """Return the containers of a host that are about to start.
+    """Return the containers of the host `name` that are about to start.
 
-    They start when the host gets power, or when the node reaches a manager.
+    They start when the host gets power, or when the swarm node reaches a manager.
     """
     waiting = engine.cluster.waiting
     return [*lab.hosts[name].starting, *(record for record in engine.store if waiting and record.id in waiting)]

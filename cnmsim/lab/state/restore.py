@@ -42,8 +42,9 @@ class _SwarmDisk:
 def restore_lab(lab: Lab, content: dict[str, Any], path: Path, epoch_s: int | None = None) -> None:
     """Restore the engines of a lab from the content of a state file, and start the containers that ran.
 
-    `epoch_s` is the time of day at which virtual time began, in seconds since 1970. Raises `FileError` if the content
-    is malformed, comes from another lab, or does not fit this lab; the lab must not be used then.
+    `path` is the file, for error messages. `epoch_s` is the time of day at which virtual time began, in seconds since
+    1970; `None` keeps the lab's. Raises `FileError` if the content is malformed, comes from another lab, or does not
+    fit this lab; the lab must not be used then.
     """
     engines = engines_of(lab)
     with reported_about(path, "malformed"):

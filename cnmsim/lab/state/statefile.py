@@ -49,7 +49,7 @@ class PendingWrite:
     _settle: Settle
 
     def write(self) -> OSError | None:
-        """Write the changes. Return `None` once they are on disk, or the error."""
+        """Write the changes to the file. Return `None` once they are on disk, or the error if that fails."""
         try:
             self._database.write(self._transaction)
         except OSError as error:
@@ -59,9 +59,9 @@ class PendingWrite:
         return None
 
     def settle(self, error: OSError | None) -> None:
-        """Process the result of `write`.
+        """Report the result of `write` to the recorder of changes; `None` means success.
 
-        If it is an error, the changes become pending again, and the error is raised.
+        After an error, the changes are returned again by the next `StateFile.changes`, and the error is raised.
         """
         self._settle(error is None)
         if error is not None:
@@ -133,10 +133,9 @@ class StateFile:
     ) -> PendingWrite | None:
         """Return what has changed since the last call, or `None` if nothing has.
 
-        The caller writes it before the next call.
-
-        Without `has_swarm_changes` swarms are not checked. With `is_sweep` objects are checked, too, that change
-        without a request, such as logs. With `is_forced` the result is never `None`.
+        The caller must write the result before the next call. Without `has_swarm_changes` swarms are not checked.
+        With `is_sweep`, objects that change without a request, such as logs, are checked too. With `is_forced` the
+        result is never `None`.
         """
         assert self._recorder is not None, "the state is recorded"
         assert self._database is not None, "the state is recorded"
@@ -209,7 +208,7 @@ def restore_state(lab: Lab, path: Path, epoch_s: int | None = None) -> None:
 def _refuse_link(path: Path) -> None:
     """Raise `FileError` if `path` is a symbolic link.
 
-    Whoever created the link could redirect the write to another file.
+    A write would follow the link, so whoever created it could redirect the write to another file.
     """
     if path.is_symlink():
         raise wrong_file(path, f"a symbolic link; name the file itself, {path.readlink()}")

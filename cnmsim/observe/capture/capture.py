@@ -108,7 +108,7 @@ class Capture(Displayable):
             print(printed)  # noqa: T201 - as scapy's sniff does
 
     def stop(self) -> None:
-        """Stop capturing. The captured frames stay available."""
+        """Stop capturing. The frames captured so far remain available."""
         for device, tap in self._taps.items():
             device.taps = tuple(other for other in device.taps if other is not tap)
 
@@ -169,7 +169,10 @@ class Capture(Displayable):
         return packet
 
     def to_bytes(self, trace: Trace | None = None) -> bytes:
-        """Return the content of a pcapng file. With `trace`, its verdict and drops are added as packet comments."""
+        """Return the captured frames as the content of a pcapng file.
+
+        If `trace` is given, its verdict and its drops are added as comments on the frames concerned.
+        """
         frames = commented(self.frames, trace) if trace is not None else self.frames
         comment = f"{trace.title}: {trace.finding}" if trace is not None and trace.finding else ""
         return to_pcapng(self.points, frames, names=self.names(), comment=comment, epoch_s=self.epoch_s)
@@ -182,7 +185,7 @@ class Capture(Displayable):
 
 
 def compiled_filter(expression: str) -> Predicate:
-    """Compile a filter in the language of tcpdump to a predicate on frames.
+    """Compile `expression`, a filter in the language of tcpdump, to a function that returns True for matching frames.
 
     Raises `InvalidParameter` if the filter is not valid.
     """

@@ -86,9 +86,9 @@ def _interface(point: CapturePoint) -> bytes:
 
 
 def _names(names: Mapping[Address, Sequence[str]]) -> bytes:
-    """Return the block of the file that gives `names`, the host names of addresses (§4.5).
+    """Return the name resolution block of a pcapng file (§4.5) for `names`, the host names of each address.
 
-    It has one record for each address, with zero-terminated names. Return no bytes if `names` is empty.
+    The block has one record for each address, with zero-terminated names. Return no bytes if `names` is empty.
     """
     records = b""
     for address, texts in names.items():
@@ -116,11 +116,10 @@ def to_pcapng(
     comment: str = "",
     epoch_s: int = EPOCH_S,
 ) -> bytes:
-    """Return the content of a pcapng file.
+    """Return the content of a pcapng file with one section: its interfaces are `points`, its packets are `frames`.
 
-    It has one section with `points` as its interfaces, and `frames` in the given order. `names` maps addresses to
-    host names, and `comment` is the comment of the whole section. `epoch_s` is the Unix time at which the lab's clock
-    started.
+    `names` maps addresses to host names, and `comment` is the comment of the whole section. `epoch_s` is the Unix
+    time at which the lab's clock started.
     """
     return b"".join(
         [

@@ -29,9 +29,9 @@ def drop_text(hop: Hop) -> str:
 
 @define(eq=False)
 class VerdictRecorder:
-    """An observer of the kernel that records where packets are delivered or dropped.
+    """A kernel observer that records where packets are delivered or dropped.
 
-    All events are also passed on to `outer`, another observer, unless it is `None`.
+    All events are also passed on to `outer`, another observer, unless `outer` is `None`.
     """
 
     outer: Observer | None = None
@@ -46,9 +46,9 @@ class VerdictRecorder:
             self.outer.report(event)
 
     def verdict(self, frame: bytes, time_ns: int) -> str:
-        """Return what happened to a frame captured at `time_ns`, as `delivered: …` or `dropped at …`.
+        """Return what happened to the packet in `frame`, captured at `time_ns`: `delivered: …` or `dropped at …`.
 
-        Return "" if neither a delivery nor a drop of its packet was recorded after that time.
+        Return "" if neither a delivery nor a drop of that packet was recorded at or after `time_ns`.
         """
         walk = summarize(frame, is_frame=True).walk
         for _, event in (end for end in self._ends.get(walk, ()) if end[0] >= time_ns):

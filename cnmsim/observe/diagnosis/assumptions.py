@@ -64,9 +64,10 @@ def assumptions_of(context: DiagnosisContext, finding: Finding) -> tuple[Assumpt
 
 
 def is_assumed_public(context: DiagnosisContext, server: Location) -> bool:
-    """Return True if the probe's destination is a public name or address that `server` only represents.
+    """Return True if `server` answered in place of the public machine that the probe's destination names.
 
-    That is an address that is not one of the server's own, or a public name that is not among the server's names.
+    That is so if the destination is an address other than the server's own addresses, or a public name other than the
+    server's own names.
     """
     address = context.outcome.address
     if address is not None and address not in server.addresses:

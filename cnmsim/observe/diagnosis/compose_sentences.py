@@ -1,6 +1,6 @@
-"""Render changes to a Compose project or stack as edits of its file, e.g. in the file's names and keys.
+"""Render changes to a Compose project or stack as edits of its file, with the names and keys that the file uses.
 
-Changes that are not made in the file have the sentences of the module `sentences`.
+Changes that cannot be made in the file are rendered by the module `sentences`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def change_sentence(change: Change, names: Mapping[str, str]) -> str:
     """Render a change as a sentence.
 
     `names` maps engine names of containers and networks to the names in the Compose file. A change of one of them is
-    rendered as an edit of that file, any other change as usual.
+    rendered as an edit of that file, any other change as the module `sentences` renders it.
     """
     shown = renamed(change, names)
     if shown == change or (isinstance(change, Manual) and "docker service" in sentence(change)):

@@ -38,7 +38,7 @@ def diagnosis(cause: Cause, *changes: Change) -> Diagnosis:
 
 
 def drop_of(context: DiagnosisContext, hop: Hop) -> Drop:
-    """Return the `Drop` for a drop hop: the hop, with the packet's sender if the packet was a reply."""
+    """Return the `Drop` for a hop at which a packet was dropped; for a reply, with the name of its sender."""
     return Drop(hop, context.replier(hop))
 
 
@@ -48,10 +48,10 @@ def networks_of(location: Location) -> tuple[str, ...]:
 
 
 def publish(target: Location, port: int, protocol: str) -> tuple[Change, ...]:
-    """Return changes that make a container's port reachable from outside its host.
+    """Return changes that make `port` of the container `target` reachable from outside its host.
 
     If the port is published already, the change is to probe the published port. Otherwise there are two alternatives:
-    publish the port, or use gateway mode `routed`.
+    publish the port, or use gateway mode `routed`. `protocol` is `tcp` or `udp`.
     """
     for item in target.published:
         if item.port == port and not item.is_loopback_only:
@@ -60,16 +60,16 @@ def publish(target: Location, port: int, protocol: str) -> tuple[Change, ...]:
 
 
 def publish_as(target: Location, port: int, host_port: int, protocol: str, host: str = "") -> tuple[Change, ...]:
-    """Return the change that publishes a container's port as `host_port` and then probes the published port.
+    """Return the change that publishes `port` of the container `target` as `host_port`, and then probes that port.
 
-    `host` is the name or address to probe, by default the container's host.
+    `protocol` is `tcp` or `udp`. `host` is the name or address to probe, by default the container's host.
     """
     published = PublishPort(target.host, target.name, port, host_port, protocol)
     return (Steps((published, AskOther(host or target.host, host_port))),)
 
 
 def join_a_network(source: Location) -> Change:
-    """Return the change that attaches a container without a network to one.
+    """Return the change that attaches `source`, a container without a network, to one.
 
     A container in network mode `none` cannot be connected to a network, so it is recreated.
     """
@@ -105,7 +105,7 @@ def join_new_network(context: DiagnosisContext, *locations: Location) -> tuple[C
 def leave_internal_network(context: DiagnosisContext, container: Location | None = None) -> Change:
     """Return the change that connects `container`, by default the source, to a network that is not internal.
 
-    That network is an existing one of the container's host, or a new one if there is none.
+    If the container's host has no such network, the change creates one first.
     """
     source = container or context.source
     for location in context.directory.locations:
@@ -117,10 +117,10 @@ def leave_internal_network(context: DiagnosisContext, container: Location | None
 
 
 def share_network(asker: Location, target: Location) -> Change:
-    """Return the change that connects one of two containers to a user-defined network of the other.
+    """Return the change that connects one of two containers, `asker` and `target`, to a network of the other.
 
-    If possible, `asker` joins a network of `target`, else the reverse. If neither is on a user-defined network, the
-    change names no network: the user chooses one.
+    If possible, `asker` joins a user-defined network of `target`, else the reverse. If neither is on one, the change
+    names no network: the user chooses one.
     """
     for one, other in ((target, asker), (asker, target)):
         for item in one.attachments:

@@ -20,8 +20,9 @@ from cnmsim.observe.trace.target import Target
 class DiagnosisContext:
     """A probe that has ended, and the lab in which it ran.
 
-    `hops` are all hops of its trace. `connect_started_ns` is the time, since the start of the trace, when the name
-    had been resolved and the connection attempt began.
+    `source` probed `target`; `outcome` is what the probe's program saw. `hops` are all hops of its trace. `directory`
+    has the locations of the lab. `connect_started_ns` is the time, since the start of the trace, when the name had
+    been resolved and the connection attempt began.
     """
 
     source: Location
@@ -43,9 +44,9 @@ class DiagnosisContext:
 
     @cached_property
     def _lookups(self) -> frozenset[int]:
-        """The numbers of the packets of the name lookup, as in `Hop.message`.
+        """The numbers (`Hop.message`) of the DNS packets of the name lookup.
 
-        These are DNS packets neither from nor to the address that the probe connected to.
+        DNS packets from or to the address that the probe connected to are left out: they belong to the probe itself.
         """
         has_lookup = self.outcome.lookup is not None and bool(self.outcome.lookup.queries)
         first: dict[int, Hop] = {}
@@ -70,7 +71,7 @@ class DiagnosisContext:
 
     @property
     def address_text(self) -> str:
-        """The address that the probe connected to as text; if the name was not resolved, the target's name."""
+        """The address that the probe connected to, as text. If the name was not resolved, it is the target's name."""
         return format_ip(self.outcome.address) if self.outcome.address else self.target.host
 
     @property
@@ -84,7 +85,7 @@ class DiagnosisContext:
     def destination(self) -> Location | None:
         """The location that has the address to which the probe connected; `None` if no location has it.
 
-        For a loopback address it is the source.
+        For a loopback address, the location is the source itself.
         """
         address = self.outcome.address
         if address is None:
@@ -93,10 +94,10 @@ class DiagnosisContext:
 
     @cached_property
     def delivery(self) -> Hop | None:
-        """The last hop at which the request was delivered to a socket, or a ping to the kernel.
+        """The last hop at which the request was delivered to a socket (or, for a ping, to the kernel).
 
-        `None` if it was not delivered. With docker-proxy on the path there are two requests; this is then the
-        delivery to the container.
+        It is `None` if the request was not delivered. If docker-proxy relayed the request as a second one, it is the
+        delivery of the second, to the container.
         """
         deliveries = [
             hop
@@ -108,7 +109,7 @@ class DiagnosisContext:
         return deliveries[-1] if deliveries else None
 
     def is_reply(self, hop: Hop) -> bool:
-        """Return True if the packet of the hop goes to the source, as a reply, and not from the source."""
+        """Return True if the packet of the hop is a reply, that is, goes to the source instead of coming from it."""
         return (
             hop.layer4.is_syn_ack
             or hop.layer4.is_echo_reply
@@ -124,7 +125,7 @@ class DiagnosisContext:
         return next(other.place for other in self.hops if other.message == hop.message)
 
     def replier(self, hop: Hop) -> str:
-        """Return the name of the network namespace that sent the packet of the hop if that is a reply, else ""."""
+        """Return the name of the network namespace that sent the packet of the hop if it is a reply, else ""."""
         return self.sender(hop) if self.is_reply(hop) else ""
 
     def location_at(self, place: str) -> Location | None:

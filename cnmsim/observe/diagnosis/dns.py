@@ -55,7 +55,7 @@ from cnmsim.observe.trace.lookup import LookupResult
 
 
 def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
-    """Return the finding for a name lookup that returned no address."""
+    """Return the finding, with the given verdict, for a name lookup that returned no address."""
     name, source = context.target.host, context.source
     lookup = context.outcome.lookup
     hop = next((hop for hop in reversed(context.hops) if hop.layer4.is_dns), None)
@@ -191,9 +191,9 @@ def _start(context: DiagnosisContext, name: str) -> Change:
 
 
 def _in_other_stack(owner: Location, stack: Location) -> Diagnosis:
-    """Diagnose why the name of the container `owner` was not found: it uses the network stack of `stack`.
+    """Diagnose a name that was not found because its container `owner` uses the network stack of `stack`.
 
-    `stack` is another container or a host.
+    `stack` is another container or a host. Docker registers no name for a container without a stack of its own.
     """
     if not stack.is_container:
         return diagnosis(SharesStack(owner.name, stack.name, is_host=True), Manual(Task.USE_HOST_GATEWAY))

@@ -69,7 +69,10 @@ class ErrorExplanation(Displayable):
 
 
 def explain_error(lab: LabView, error: BaseException, *, asked: str = "") -> ErrorExplanation:
-    """Explain an engine's error. `asked` is the subnet or address in the refused request, "" if it had none."""
+    """Return an explanation of an engine's error, with the cause and the changes that may help.
+
+    `asked` is the subnet or address in the refused request, "" if it had none.
+    """
     message = error.message if isinstance(error, CnmsimError) else str(error)
     snapshot = LabSnapshot.of(lab)
     for pattern, diagnose in _BY_MESSAGE:
@@ -158,8 +161,8 @@ def _subnet_not_fixed(snapshot: LabSnapshot, match: re.Match[str], asked: str) -
 def _vni_taken(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
     """Diagnose an overlay network whose VNI another VXLAN device of the host already uses; `None` if none does.
 
-    `match` and `asked` are not used. When a worker fails to attach a container for that reason, the manager reports
-    only a timeout.
+    When a worker fails to attach a container for that reason, the manager reports only a timeout. The cause is
+    therefore read from the lab, and `match` (of the message) and `asked` are not used.
     """
     del match, asked
     for device in stale_vxlan_devices(snapshot.directory.locations, snapshot.directory.swarms):

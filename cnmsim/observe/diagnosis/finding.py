@@ -21,8 +21,8 @@ class Finding:
 
     `changes` are alternatives that may help, the best first. `remarks` are further facts. `hop` is the hop that
     decided the outcome, `None` if there is none. `assumptions` are what the verdict takes for granted besides the
-    simulation. `names` maps the engine's names to those in the Compose file; the sentences use the latter.
-    `str(finding)` renders everything but the changes: a trace renders these itself once it has tried them.
+    simulation. `names` maps the engine's names to the names in the Compose file, which are used in sentences.
+    `str(finding)` renders everything but the changes: a trace renders the changes itself once it has tried them.
     """
 
     verdict: Verdict
@@ -40,7 +40,7 @@ class Finding:
 
     @property
     def advice(self) -> str:
-        """The first few of `changes` as a sentence, "" if there are none. They have not been tried."""
+        """The first few of `changes` as a sentence, "" if there are none. Advice has not been tried."""
         return advice(self.changes, self.names)
 
     @property

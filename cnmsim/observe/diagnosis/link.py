@@ -111,8 +111,8 @@ def _parent_and_child(
 ) -> Diagnosis | None:
     """Diagnose a host and a container whose devices are parent and child (macvlan or ipvlan); `None` for others.
 
-    The frames that the child sends go out by the cable and never reach the parent. `device` is a device of `asker`,
-    and `other` one of `target`; either may be the child.
+    Frames that the child sends leave by the parent's cable and are never delivered to the parent. `device` is a
+    device of `asker`, and `other` one of `target`; either may be the child.
     """
     for child, parent in ((_child(other), device), (_child(device), other)):
         if child is None or child.lower is not parent:
@@ -228,7 +228,7 @@ def no_vlan(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def mode_isolates(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    """Diagnose a frame between two children of one interface, dropped because its mode forbids such frames."""
+    """Diagnose a frame between two children of one interface, dropped because the device's mode forbids it."""
     sender = context.location_at(context.sender(hop))
     return diagnosis(ModeIsolates(hop.where, hop.what), _bridge_mode(sender, "ipvlan_flag"))
 
@@ -236,7 +236,7 @@ def mode_isolates(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 def address_conflicts(context: DiagnosisContext) -> list[Remark]:
     """Return a remark for each address that two machines claim.
 
-    Only an address that occurs in the trace or is the destination counts.
+    Addresses that neither occur in the trace nor are the destination are ignored.
     """
     claims: dict[Address, tuple[Mac, Mac]] = {}
     for machine in {location.machine.name: location.machine for location in context.directory.locations}.values():

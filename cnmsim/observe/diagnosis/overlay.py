@@ -76,7 +76,8 @@ _UNKNOWN = frozenset({DropReason.NEIGHBOUR_FAILED, DropReason.NO_TUNNEL_ENDPOINT
 class Tunnel:
     """A tunnel through which a packet travels.
 
-    `entrance` is the hop at which the packet was encapsulated. `is_encrypted` is True if it is also inside ESP.
+    `entrance` is the hop at which the packet was encapsulated. `is_encrypted` is True if the outer packet is inside
+    ESP.
     """
 
     network: str
@@ -142,7 +143,10 @@ def dropped_in_tunnel(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
 
 
 def _packet(context: DiagnosisContext, hop: Hop, tunnel: Tunnel) -> TunnelPacket:
-    """Return a description of the outer packet at `hop`: its sending and receiving node, network and port."""
+    """Return a description of the outer packet at `hop`: its sending and receiving node, network and port.
+
+    `tunnel` is the tunnel to which the packet belongs.
+    """
     entrance = tunnel.entrance
     receiver = context.owner_of_destination(entrance)
     return TunnelPacket(
@@ -245,7 +249,7 @@ def not_learnt(context: DiagnosisContext, host: str, other: str, unknown: Cause)
 def smallest_mtu(context: DiagnosisContext, upto: Hop | None = None) -> tuple[int, str]:
     """Return the smallest MTU on the path of a tunnel's outer packets, and the device or link that has it.
 
-    Only hops before `upto` count; all hops if it is `None`. Return (0, "") if no packet was in a tunnel.
+    If `upto` is given, only hops before it are considered. Return (0, "") if no packet was in a tunnel.
     """
     limits: list[tuple[int, str]] = []
     for hop in context.hops:
@@ -302,7 +306,10 @@ def swarm_of(context: DiagnosisContext) -> SwarmView | None:
 
 
 def tunnel_into_silence(context: DiagnosisContext) -> Diagnosis | None:
-    """Diagnose a packet that entered a tunnel and did not arrive, although no drop was recorded; otherwise `None`."""
+    """Diagnose a packet that entered a tunnel and did not arrive, although no drop was recorded.
+
+    Return `None` for any other packet.
+    """
     entrance = next(
         (hop for hop in reversed(context.attempt) if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]),
         None,

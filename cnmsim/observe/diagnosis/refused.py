@@ -53,7 +53,7 @@ REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT, DropR
 
 
 def refused(context: DiagnosisContext, verdict: Verdict) -> Finding:
-    """Return the finding for a probe that was refused."""
+    """Return the finding, with the given verdict, for a probe that was refused."""
     drops = [hop for hop in context.drops if hop.reason in REFUSALS | {DropReason.STRAY_SEGMENT}]
     if not drops:
         return Finding(verdict, Refused(context.endpoint_text), (Manual(Task.START_LISTENER, context.address_text),))
@@ -138,9 +138,9 @@ def _port_of_container(context: DiagnosisContext, server: Location, port: int, e
 
 
 def _by_other_protocol(context: DiagnosisContext, server: Location, port: int, endpoint: str) -> Diagnosis | None:
-    """Diagnose a port on which a program listens only with the other transport protocol; `None` if none does.
+    """Diagnose a port of `server` on which a program listens only with the other transport protocol.
 
-    `endpoint` is the address and port that the probe used, as text.
+    Return `None` if there is no such program. `endpoint` is the address and port that the probe used, as text.
     """
     protocol = context.target.protocol
     other = "udp" if protocol == "tcp" else "tcp"
@@ -162,9 +162,10 @@ def _rebind(context: DiagnosisContext, server: Location) -> tuple[Change, ...]:
 
 
 def _other_port(context: DiagnosisContext, server: Location, ports: set[int]) -> tuple[Change, ...]:
-    """Return changes that use the one port, in `ports`, on which a container listens.
+    """Return the changes that use the port on which a container listens in place of the probed one.
 
-    If there are several ports, the result is advice to choose one.
+    `ports` are the ports on which it listens. If there are several, or TLS is involved (port 443), the result is
+    advice to choose a port.
     """
     if len(ports) != 1 or _TLS_PORT in {context.target.port, *ports}:
         return (Manual(Task.USE_LISTENED_PORT, server.name),)
@@ -176,9 +177,9 @@ def _other_port(context: DiagnosisContext, server: Location, ports: set[int]) ->
 
 
 def _asked_host(context: DiagnosisContext, server: Location) -> str:
-    """Return the host name to probe once a port of `server` is published on the server's host.
+    """Return the host name to probe once a port of `server` is published on its host.
 
-    That is the name that the probe used if it is a name of that host, else the host's own name.
+    That is the name that the probe used, if it is a name of that host; otherwise the host's own name.
     """
     destination = context.destination
     is_its_host = destination is not None and not destination.is_container and destination.name == server.host
@@ -206,7 +207,10 @@ def _localhost(context: DiagnosisContext, server: Location, port: int) -> Diagno
 
 
 def _published_elsewhere(context: DiagnosisContext, machine: Location, port: int) -> Diagnosis | None:
-    """Diagnose a probe of `localhost` for a port that is published on another machine; `None` if it is on none."""
+    """Diagnose a probe of `localhost` for a port that another machine publishes; `None` if none does.
+
+    `machine` is the machine that `localhost` means.
+    """
     for item in context.directory.locations:
         for binding in item.published:
             is_asked = (binding.host_port, binding.protocol) == (port, context.target.protocol)
@@ -235,7 +239,10 @@ def _containers_on(context: DiagnosisContext, host: Location) -> list[Location]:
 
 
 def _is_published_on_loopback(location: Location, protocol: str, port: int) -> bool:
-    """Return True if the container publishes the host port, and only on a loopback address of the host."""
+    """Return True if `location` publishes a container port as the host port `port` on loopback addresses only.
+
+    `protocol` is the protocol of the port.
+    """
     bindings = [item for item in location.published if (item.protocol, item.host_port) == (protocol, port)]
     return bool(bindings) and all(item.is_loopback_only for item in bindings)
 
@@ -299,7 +306,10 @@ def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoin
 def _published_ports(
     context: DiagnosisContext, server: Location, endpoint: str, containers: list[Location]
 ) -> Diagnosis:
-    """Diagnose a host port on which nothing listens. The cause lists the ports published by the host's containers."""
+    """Diagnose a host port on which nothing listens. The cause lists the ports that `containers` publish.
+
+    `endpoint` is the probed address and port as text; `containers` are those of the host `server`.
+    """
     published = {
         each.host_port: item.name
         for item in containers

@@ -45,7 +45,7 @@ _MANY_CONNECTIONS = 262144
 def link_down(context: DiagnosisContext) -> Diagnosis | None:
     """Diagnose an interface of the source that is down, so that its routes are missing; `None` if there is none.
 
-    Only an interface with an address of the destination's IP version counts.
+    Interfaces without an address of the destination's IP version are ignored.
     """
     source, address = context.source, context.outcome.address
     for device in source.namespace.devices.values():

@@ -1,4 +1,4 @@
-"""Replace docker commands by libnetwork calls in changes of sandboxes that belong to no container."""
+"""Adapt changes that concern sandboxes without a container: make them by libnetwork, not docker commands."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from cnmsim.observe.fixes.changes import Change, ConnectNetwork, CreateNetwork, 
 
 
 def for_sandboxes(changes: tuple[Change, ...], directory: Directory) -> tuple[Change, ...]:
-    """Return the changes, with those that concern a sandbox of no container replaced by libnetwork calls.
+    """Return the changes, with those of a sandbox that belongs to no container replaced by libnetwork calls.
 
-    Changes of a sandbox that only an engine can make, such as publishing a port of a running container, are left out.
+    Changes of such a sandbox that only an engine can make, such as publishing a port, are left out.
     """
     sandboxes = {(item.host, item.name) for item in directory.locations if item.is_sandbox}
     if not sandboxes:

@@ -105,9 +105,9 @@ def _no_shared_network(swarm: SwarmView, source: Location, service: Service, net
 
 
 def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Service) -> Diagnosis:
-    """Diagnose why a service has no running task, by the state of one task.
+    """Diagnose why a service has no running task, by the state of one of its tasks.
 
-    That is the latest task that is meant to run or, if there is none, the latest that failed.
+    The task is the latest one that is meant to run or, if there is none, the latest one that failed.
     """
     from cnmsim.swarm.objects import Availability, Replicated, TaskState
 
@@ -259,8 +259,8 @@ def _service_of(context: DiagnosisContext, hop: Hop) -> Service | None:
 def service_remarks(context: DiagnosisContext) -> list[Remark]:
     """Return remarks on load balancing by IPVS.
 
-    There is one if the destination is a service's virtual IP, and one for each new connection that IPVS sent to the
-    task of an earlier connection.
+    The first is made if the destination is a service's virtual IP; a further one for each new connection that IPVS
+    sent to the task of an earlier connection.
     """
     swarm, address = swarm_of(context), context.outcome.address
     reused = [_reused(context, hop) for hop in context.attempt if hop.decision.endswith("vs.conn_reuse_mode = 0")]
@@ -272,9 +272,9 @@ def service_remarks(context: DiagnosisContext) -> list[Remark]:
 
 
 def _reused(context: DiagnosisContext, hop: Hop) -> Remark:
-    """Return a remark on a new connection that IPVS sent to the task of an earlier one instead of balancing it.
+    """Return a remark on a new connection that IPVS sent to the task of an earlier connection without balancing it.
 
-    Source: net/netfilter/ipvs/ip_vs_core.c (is_new_conn_expected).
+    `hop` is where IPVS did so. Source: net/netfilter/ipvs/ip_vs_core.c (is_new_conn_expected).
     """
     task = context.location_at(context.delivery.place) if context.delivery is not None else None
     name = task.name if task is not None else ""
@@ -282,7 +282,11 @@ def _reused(context: DiagnosisContext, hop: Hop) -> Remark:
 
 
 def down_remarks(context: DiagnosisContext) -> list[Remark]:
-    """Return a remark for each node that the managers regard as down, of the nodes of source and destination."""
+    """Return a remark for each node that the managers regard as down.
+
+    Only the nodes of the probe's source, of its destination and of the server that received the request are
+    considered.
+    """
     swarm, delivery = swarm_of(context), context.delivery
     if swarm is None:
         return []

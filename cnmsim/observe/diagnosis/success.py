@@ -41,7 +41,7 @@ _REWRITES_SOURCE = re.compile(r"\b(MASQUERADE|SNAT|masquerade|snat)\b")
 
 
 def success(context: DiagnosisContext, verdict: Verdict) -> Finding:
-    """Return the finding for a probe whose packet was answered or received."""
+    """Return the finding, with the given verdict, for a probe whose packet was answered or received."""
     hop = context.delivery
     server = context.location_at(hop.place) if hop else context.destination
     name = server.name if server else context.address_text
@@ -84,7 +84,7 @@ def _path(context: DiagnosisContext, server: Location | None) -> Cause | None:
 
 
 def _is_forwarded(context: DiagnosisContext, hop: Hop) -> bool:
-    """Return True if the hop is a machine's routing of a packet that another machine sent."""
+    """Return True if, at the hop, a machine routed a packet that another machine sent."""
     return hop.step is Step.ROUTED and hop.place != context.sender(hop)
 
 

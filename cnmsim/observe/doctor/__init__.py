@@ -16,8 +16,8 @@ __all__ = ["Checkup", "Fault", "Severity", "doctor"]
 def doctor(lab: LabView) -> Checkup:
     """Return the latent faults of a lab, the most severe first.
 
-    The doctor sends real packets only in two cases: between swarm nodes, to find closed ports; and along paths with a
-    smaller MTU, to see whether full packets arrive. That takes some virtual time.
+    The doctor sends real packets, which takes some virtual time, only in two cases: between swarm nodes, to find
+    closed ports; and along paths with a smaller MTU, to see whether full packets arrive.
     """
     from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
     from cnmsim.observe.doctor.looks import LOOKS

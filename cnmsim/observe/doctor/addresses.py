@@ -26,7 +26,7 @@ def _clash(one: Prefix, two: Prefix) -> bool:
 
 
 def overlaps(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Yield networks whose subnet overlaps another route of the host (LAN, VPN), or contains another machine."""
+    """Yield networks whose subnet overlaps another route of the host (LAN, VPN) or contains another machine."""
     for net in snapshot.networks:
         if net.driver in {"macvlan", "ipvlan"}:
             continue
@@ -110,9 +110,9 @@ def free_pools(snapshot: LabSnapshot, host: Location) -> int:
 
 
 def _taken(net: Net, pool: Prefix, part: Prefix) -> int:
-    """Count the addresses in use, including gateways, in `part` of the `pool` of a network.
+    """Count the addresses of `part` that are in use on the network `net`, including gateways.
 
-    `part` is the range of --ip-range, or the whole pool.
+    `pool` is the whole subnet, and `part` the range of --ip-range in it or, without that option, `pool` itself.
     """
     used = [endpoint.ipv4[0] for endpoint in net.record.endpoints.values() if endpoint.ipv4 is not None]
     used += [info.gateway for info in net.record.ipam_info if info.pool == pool and info.gateway is not None]

@@ -1,6 +1,7 @@
 """Find paths on which full packets vanish: packets with DF are lost, and no ICMP error about their size returns.
 
-Path MTU discovery (RFC 1191) needs that error. Without it, small packets pass but connections hang on large data.
+Path MTU discovery (RFC 1191) needs that error. Without it, small packets pass, but connections hang once they send
+much data.
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ def _peers(snapshot: LabSnapshot, net: Net) -> Iterator[tuple[Address, Address, 
 
 
 def _vanishes(sender: Location, address: Address, size: int) -> bool:
-    """Return True if a small packet arrives, but one of `size` bytes with DF is lost without an ICMP error.
+    """Send two packets from `sender` to `address`: a small one, and one of `size` bytes with DF.
 
-    Both are sent from `sender` to `address`.
+    Return True if the small one arrives but the other is lost without an ICMP error.
     """
     from scapy.layers.inet import ICMP, IP
 

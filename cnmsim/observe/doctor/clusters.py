@@ -136,7 +136,10 @@ def stray_tunnels(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def node_ports(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Send real packets between nodes to find swarm ports that are closed."""
+    """Send real packets between swarm nodes, and yield each swarm port that a packet filter closes.
+
+    If an overlay network is encrypted, rules that drop ESP are yielded too.
+    """
     for swarm in snapshot.directory.swarms:
         hosts = {host.name: host for host in snapshot.hosts if host.name in swarm.members}
         managers = [node.hostname for node in swarm.store.nodes if node.role is NodeRole.MANAGER]
@@ -176,9 +179,9 @@ def _pairs(swarm: SwarmView) -> list[tuple[str, str]]:
 def _lost(
     snapshot: LabSnapshot, swarm: SwarmView, source: Location, goal: str, protocol: str, port: int
 ) -> Hop | None:
-    """Probe `port` of the node `goal` from `source` with one real packet.
+    """Send one real packet from `source` to `port` of the swarm node `goal` by `protocol` (`tcp` or `udp`).
 
-    Return the hop where a packet filter dropped it, or `None` if none did.
+    Return the hop where a packet filter dropped the packet, or `None` if none did.
     """
     address = _address_of(swarm, goal)
     if address is None:

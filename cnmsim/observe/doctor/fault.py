@@ -52,7 +52,7 @@ class Fault:
 class Checkup(Displayable):
     """The result of a checkup: `faults`, the most severe first.
 
-    It is true if there is neither an error nor a warning.
+    In a boolean context it is True if it contains neither an error nor a warning.
     """
 
     faults: tuple[Fault, ...] = ()
@@ -64,7 +64,7 @@ class Checkup(Displayable):
         return len(self.faults)
 
     def of(self, kind: str) -> tuple[Fault, ...]:
-        """Return the faults of one kind."""
+        """Return the faults whose `kind` is the given one, such as `port-blocked`."""
         return tuple(fault for fault in self.faults if fault.kind == kind)
 
     def __str__(self) -> str:

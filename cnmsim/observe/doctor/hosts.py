@@ -40,7 +40,7 @@ def forwarding(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find Docker hosts where rules are in effect in a rule set other than the one that Docker uses.
+    """Find Docker hosts with rules in a rule set other than the one that Docker uses there.
 
     The rule sets are iptables-legacy, iptables (nft) and native nftables. If Docker uses nftables, an operator's own
     nftables tables are no fault.
@@ -81,7 +81,11 @@ def bridge_filter(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks with an MTU too large for the path to the outside or (overlay) to the other nodes."""
+    """Find networks whose MTU is larger than that of a device or segment on the path of their packets.
+
+    For a bridge network the path leads out of the lab; for an overlay network it leads to the other nodes of the
+    swarm, and the headers of the tunnel are added to the MTU.
+    """
     for net in snapshot.networks:
         smallest, where = smallest_mtu(snapshot, net.host, _outside(snapshot, net))
         mtu = _mtu_of(snapshot, net)
@@ -135,9 +139,9 @@ def _way(snapshot: LabSnapshot, host: Location, goal: Address) -> Iterator[tuple
 
 
 def _outside(snapshot: LabSnapshot, net: Net) -> list[Address]:
-    """Return the addresses to which a network's packets leave the host.
+    """Return the addresses of the hosts to which packets of a network are sent when they leave its host.
 
-    For an overlay network these are the other nodes of the swarm, otherwise an address outside the lab.
+    For an overlay network these are the other nodes of the swarm, otherwise it is an address outside the lab.
     """
     if net.driver != "overlay":
         return [_SOMEWHERE]

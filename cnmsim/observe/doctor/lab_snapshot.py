@@ -22,7 +22,10 @@ MTU = "com.docker.network.driver.mtu"
 
 @frozen
 class Net:
-    """A network on one host: its name, driver, options and subnets, and its bridge's name ("" if it has none)."""
+    """A network on one host: its name, driver, options and subnets, and its bridge's name ("" if it has none).
+
+    `record` is the engine's object for the network.
+    """
 
     host: Location
     name: str
@@ -93,7 +96,7 @@ class LabSnapshot:
         return ""
 
     def own_devices(self, host: Location) -> set[str]:
-        """Return the names of the bridges of a host's engine, always with `docker_gwbridge`."""
+        """Return the names of the bridges that belong to a host's engine. `docker_gwbridge` is always included."""
         return {net.bridge for net in self.networks if net.host is host and net.bridge} | {"docker_gwbridge"}
 
 

@@ -51,8 +51,8 @@ _TARGET_LABEL = re.compile(r"(?:loadbalancer\.server|widget)\.url", re.IGNORECAS
 class _Reference:
     """A text that names a port of `localhost`.
 
-    `keys` lead to the setting that contains the text. The other fields are the name of the setting, the text, its URL
-    scheme ("" if none) and the ports.
+    `keys` lead to the setting of the Compose service that contains the text, and `name` is the name of that setting.
+    `scheme` is the URL scheme before `localhost` ("" if none); `ports` are the ports in the text.
     """
 
     keys: tuple[str, ...]
@@ -144,10 +144,11 @@ def _fault(
 
 
 def _may_serve_itself(container: Location, port: int, reference: _Reference, *, is_check: bool) -> bool:
-    """Return True if the text may mean the container itself.
+    """Return True if a text that names `localhost` may really mean the container itself.
 
-    That is so if the container listens on `port`. It is also so if that is not known, unless the scheme is that of a
-    server other than a web server, such as `redis`. `is_check` is True if the text is the container's health check.
+    That is so if the container listens on `port`, or if it is unknown whether it does. The second does not apply if
+    the scheme in `reference` is that of a server other than a web server, such as `redis`. `is_check` is True if the
+    text is the container's health check: ports that are known only from health checks then do not count as listening.
     """
     own = container.listening_on("tcp", port)
     if is_check:
@@ -164,7 +165,7 @@ def _from_check(known: object) -> bool:
 
 
 def _serves(other: Location, port: int) -> bool:
-    """Return True if others can connect to the port: `other` listens on it or publishes it as a host port."""
+    """Return True if other containers can connect to `port`: `other` listens there or publishes that host port."""
     return any(
         item.protocol == "tcp" and item.port == port and not item.is_loopback_only for item in other.services
     ) or any(item.protocol == "tcp" and item.host_port == port for item in other.published)

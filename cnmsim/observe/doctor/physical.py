@@ -23,7 +23,7 @@ _FIX = "give the network an --ip-range that nothing else allocates, and --aux-ad
 
 @frozen
 class _Wire:
-    """A broadcast domain: the names of its segments, and its VLAN (0 if the segments have no VLANs)."""
+    """A broadcast domain of the wiring: the names of its segments, and its VLAN (0 if the segments have no VLANs)."""
 
     segments: frozenset[str]
     vlan: int
@@ -31,7 +31,10 @@ class _Wire:
 
 @frozen
 class _Lent:
-    """The addresses that a macvlan or ipvlan network assigns on a link: all in `part`, except `reserved`."""
+    """The addresses that a macvlan or ipvlan network assigns on the broadcast domain `wire`.
+
+    These are all addresses in `part` except those in `reserved`.
+    """
 
     net: Net
     wire: _Wire
@@ -120,9 +123,9 @@ def _machines(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
 
 
 def duplicates(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find addresses that two machines or containers have at the same time, according to the lab's event log.
+    """Find addresses that two machines or containers use at the same time, according to the lab's event log.
 
-    An address is left out if one of the two no longer has it.
+    An address in the log is ignored if one of the two no longer has it.
     """
     seen: set[tuple[Address, frozenset[Mac]]] = set()
     for host in snapshot.hosts:

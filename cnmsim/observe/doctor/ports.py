@@ -30,10 +30,10 @@ _PORTS = re.compile(r"--dports? (\S+)")
 
 
 def published(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find ports published on all addresses that should not be.
+    """Find ports that are published on all addresses but probably should not be public.
 
     These are ports that an INPUT rule or policy is meant to block, but does not because published ports traverse
-    FORWARD; and ports that are rarely meant to be public.
+    FORWARD; and ports of servers that are rarely meant to be public, such as databases.
     """
     for host in snapshot.docker_hosts:
         lines = host.namespace.netfilter.iptables(4).save("filter").splitlines()
@@ -63,7 +63,7 @@ def published(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def published_services(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find swarm services that publish a port, on every node, that is rarely meant to be public."""
+    """Find swarm services with a published port that is rarely meant to be public: every node opens it."""
     for swarm in snapshot.directory.swarms:
         for service in swarm.store.services:
             for item in ports_of(service):
@@ -144,7 +144,10 @@ def _image_of(service: Service) -> str:
 
 
 def _private(port: int, image: str) -> str:
-    """Return the name of the server that uses `port`, if such a port is rarely meant to be public; else ""."""
+    """Return the name of the server that uses `port`, if such a server is rarely meant to be public; else "".
+
+    `image` is the container's image.
+    """
     name, images = _PRIVATE.get(port, ("", ""))
     return name if not images or re.search(images, image) else ""
 
@@ -152,7 +155,7 @@ def _private(port: int, image: str) -> str:
 def _option(container: Location, item: Published, address: str = "") -> str:
     """Return the setting that publishes a port: an item of `ports` in a Compose file, otherwise a `-p` option.
 
-    `address` is put in front of the host port, such as `127.0.0.1:`.
+    `item` is the published port. `address`, such as `127.0.0.1:`, is put in front of the host port.
     """
     text = f"{address}{item.host_port}:{item.port}" + ("" if item.protocol == "tcp" else f"/{item.protocol}")
     return f'ports: "{text}"' if container.project else f"-p {text}"

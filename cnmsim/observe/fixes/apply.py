@@ -42,7 +42,7 @@ def apply_change(change: Change, lab: Any) -> None:
 
     Most changes are applied by running their commands on the hosts. Raises `NotFound` if a host or object does not
     exist. Raises `InvalidParameter` if a command fails (with its output), or if only a person can make the change. If
-    an engine refuses the change, its error is passed on.
+    an engine refuses the change, the engine's error is raised.
     """
     commands = commands_of(change)
     if not commands:
@@ -80,7 +80,7 @@ def _engine(lab: Any, host: str) -> Any:
 
 
 def _engine_of(lab: Any, container: str, host: str) -> Any:
-    """Return the engine that has the container: that of `host` if it has it, else another one.
+    """Return the engine that has the container: the engine of `host` if possible, else that of another host.
 
     Raises `NotFound` if no engine has it.
     """
@@ -196,9 +196,9 @@ def _(change: ActivateNode, lab: Any) -> None:
 
 
 def _recreate_container(lab: Any, host: str, name: str, edit: Callable[[Body], None]) -> None:
-    """Remove a container, then create and start it again under the same name with a changed configuration.
+    """Remove the container `name` on `host`, then create and start one of the same name with a changed configuration.
 
-    `edit` modifies the old request body of the create call in place.
+    `edit` is called with the request body of the old container's create call, and modifies the body in place.
     """
     engine = _engine(lab, host)
     old = engine.containers.get(name)

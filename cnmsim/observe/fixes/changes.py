@@ -20,9 +20,9 @@ class Change:
 
     @property
     def is_applicable(self) -> bool:
-        """Whether cnmsim itself can apply the change: it supports the kind, and nothing in the change is left open.
+        """Whether cnmsim itself can apply the change: its kind is supported, and it leaves no choice to the user.
 
-        Only a person can change a daemon's options, a swarm's keys and tokens, or do the tasks in `Task`.
+        Only a person can change a daemon's options or a swarm's keys and tokens, or do one of the tasks in `Task`.
         """
         match self:
             case ChangeDaemonOption() | RestartDaemon() | RejoinSwarm() | Manual():
@@ -95,7 +95,10 @@ class RestartContainer(Change):
 
 @frozen
 class RebindProgram(Change):
-    """Recreate a container so that its program listens on all addresses instead of only on `address`."""
+    """Recreate a container so that its program listens on all addresses instead of only on `address`.
+
+    The change is made by an option of the container's command.
+    """
 
     host: str
     container: str
@@ -258,7 +261,7 @@ class SetSysctl(Change):
 
 @frozen
 class AddRule(Change):
-    """Insert a rule at the head of a chain of table filter that accepts packets that match `match`, e.g. `-p tcp`."""
+    """Insert a rule at the head of `chain` in table filter. It accepts packets that match `match`, e.g. `-p tcp`."""
 
     host: str
     chain: str
@@ -268,9 +271,10 @@ class AddRule(Change):
 
 @frozen
 class DeleteRule(Change):
-    """Delete an iptables rule, given as iptables-save prints it.
+    """Delete the iptables rule `rule`, written as iptables-save prints it, from `table`.
 
-    `namespace` is the path of the network namespace that has the rule, "" for the host's own.
+    `program` is the command to use, e.g. `ip6tables`. `namespace` is the path of the network namespace that has the
+    rule, "" for the host's own.
     """
 
     host: str
@@ -369,8 +373,8 @@ class DeleteLink(Change):
 class AddShimDevice(Change):
     """Add a macvlan or ipvlan device on `parent` to a host, so that the host reaches containers on the same parent.
 
-    `address` is a free address of the containers' subnet for the new device, "" if there is none. `guest` is the
-    address of the container that the host is to reach.
+    `kind` is `macvlan` or `ipvlan`, `mode` the mode of the device. `address` is a free address of the containers'
+    subnet for the new device, "" if there is none. `guest` is the address of the container that the host is to reach.
     """
 
     host: str
@@ -397,7 +401,7 @@ class Steps(Change):
 
 
 class Task(Enum):
-    """Tasks that people have to do because cnmsim cannot. `diagnosis.sentences` has a sentence for each."""
+    """Tasks that a person has to do because cnmsim cannot. `diagnosis.sentences` has a sentence for each."""
 
     USE_NAME = auto()
     USE_TASK_NAMES = auto()

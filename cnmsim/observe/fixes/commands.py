@@ -97,7 +97,7 @@ def _(change: PublishPort) -> tuple[Command, ...]:
 def publish_option(change: PublishPort) -> str:
     """Return the `docker run` option that publishes the port, e.g. `-p 8080:80` or `-p 5353:53/udp`.
 
-    It is `-p HOSTPORT:PORT` if the port is not known.
+    If the port is not known, return the text `-p HOSTPORT:PORT`.
     """
     if not change.port:
         return "-p HOSTPORT:PORT"

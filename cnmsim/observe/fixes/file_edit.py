@@ -72,5 +72,8 @@ class FileEdit:
 
 
 def text_of(raw: bytes) -> str:
-    """Decode a file as UTF-8: drop a byte order mark, and convert CR LF to LF. Raises `UnicodeError`."""
+    """Decode `raw`, the content of a file, as UTF-8 without a byte order mark, and with line ends CR LF made LF.
+
+    Raises `UnicodeError`.
+    """
     return raw.decode("utf-8-sig").replace("\r\n", "\n")

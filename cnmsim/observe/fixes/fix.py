@@ -34,7 +34,7 @@ class Fix(Displayable):
 
     `question` describes that probe by names: source, destination and service. If the fix is only to probe another
     name, address or port, there is nothing to change and `commands` is empty. `was_tried` is False if the lab cannot
-    be forked: such a fix is only advice.
+    be forked: the fix is then only advice.
     """
 
     change: Change
@@ -67,7 +67,7 @@ class Fix(Displayable):
         """The fix as edits of the Compose or lab file that the lab was read from, one for each file.
 
         Empty if the lab was not read from a file, or if the fix cannot be made in the file. On the first access each
-        edit is tried: a lab is read from the edited file and probed there. Edits with which the probe fails are left
+        edit is tried: a lab is read from the edited file and probed. Edits after which the probe still fails are left
         out.
         """
         render = getattr(self._lab, "edits_of", None)
@@ -76,9 +76,9 @@ class Fix(Displayable):
         return self._edits[0]
 
     def write(self) -> None:
-        """Write the edits to the files.
+        """Write the edits (`edits`) to the files.
 
-        Raises `InvalidParameter` if there are none, `FileError` if a file has changed since it was read, and
+        Raises `InvalidParameter` if there are no edits, `FileError` if a file has changed since it was read, and
         `OSError` if it cannot be written.
         """
         if not self.edits:
@@ -120,9 +120,7 @@ class Fix(Displayable):
 
     @property
     def outline(self) -> str:
-        """The fix in a few lines.
-
-        These are its sentence, with the place in the file, and below it the changed lines of the file.
+        """The fix in a few lines: its sentence with the place in the file, then the changed lines of the file.
 
         `str(fix)` has the whole diff.
         """
@@ -150,10 +148,10 @@ def fork_of(lab: Any) -> Any:
 
 @define(eq=False)
 class FixSearch:
-    """Searches for the fixes of a failed probe.
+    """A search for the fixes of a failed probe.
 
-    Each candidate is tried on a fork of its own, and only when it is needed. `ask` runs the probe of a question in a
-    lab. `names` maps the engine's names to the names in the Compose file.
+    Each candidate is tried on a fork of its own, and only when `first` or `fixes` needs it. `ask` runs the probe of a
+    question in a lab. `names` maps the engine's names to the names in the Compose file.
     """
 
     lab: Any
@@ -203,9 +201,9 @@ class FixSearch:
 
 
 def works(fix: Fix, fork: Any = None) -> bool:
-    """Return True if the probe succeeds after the fix is applied to `fork`, or to a new fork if that is `None`.
+    """Return True if the probe of `fix` succeeds after the fix is applied to `fork` (if `None`, to a new fork).
 
-    Return False too if the change is refused.
+    Return False if the probe fails or if the change is refused.
     """
     try:
         return fix.apply(fork_of(fix._lab) if fork is None else fork).reachable

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Question:
     """The description of a probe: whether `source` reaches `destination` by `service` (`tcp/80` or `icmp`).
 
-    Both are names, so that the same probe can be run in any fork of the lab. If `is_place`, the destination is the
-    label of a location (`node1:web`), and the probe goes to the location's address without a name lookup. `family`
-    and `timeout_s` are passed to the probe.
+    Source and destination are names, so that the same probe can be run in any fork of the lab. If `is_place`, the
+    destination is the label of a location (`node1:web`), and the probe goes to the location's address without a name
+    lookup. `family` and `timeout_s` are passed to the probe.
     """
 
     source: str
@@ -36,7 +36,7 @@ class Question:
 
 @frozen
 class FailedProbe:
-    """A probe that failed: its question, target and trace, and the locations of the lab."""
+    """A probe that failed: its question, target and trace (`walk`). `directory` has the lab's locations."""
 
     question: Question
     target: Target
@@ -55,7 +55,8 @@ class FixCandidate:
 def fix_candidates(failed: FailedProbe) -> Iterator[FixCandidate]:
     """Yield candidates for fixes of a failed probe, the best first.
 
-    These are the changes that the diagnosis proposes, then the deletion of the packet filter rule that decided.
+    These are the changes that the diagnosis proposes, then the deletion of the packet filter rule that dropped the
+    packet.
     """
     finding = failed.walk.finding
     changes = finding.changes if finding is not None else ()
@@ -79,7 +80,10 @@ def _question_after(failed: FailedProbe, change: Change) -> Question:
 
 
 def _deciding_rule(failed: FailedProbe) -> Iterator[Change]:
-    """Yield the deletion of the iptables rule that dropped the packet, unless it is one of Docker's own rules."""
+    """Yield the change that deletes the iptables rule which dropped the probe's packet.
+
+    Yield nothing if there is no such rule, or if Docker wrote it.
+    """
     hop = failed.walk.finding.hop if failed.walk.finding is not None else None
     rule = hop.rule if hop is not None else None
     location = failed.directory.at(hop.place) if hop is not None else None

@@ -32,9 +32,9 @@ class Flow:
     `"web:80"`; a name is resolved by the source's own resolver. `protocol` is `"udp"` or `"tcp"`. Messages of `size`
     bytes (by default 1,000 for UDP, 8,192 for TCP) are sent at `rate_bps` bits of payload per second: by default 1
     Mbit/s for UDP; for TCP as fast as the connection takes them, at most 1 Gbit/s. `interval` is `"constant"`, or
-    `"poisson"` for exponentially distributed intervals with the same mean. The flow ends after `count` messages or
-    `duration_s` seconds, whichever comes first; by default after 1 s. It starts `start_s` seconds after `start_flows`
-    is called.
+    `"poisson"` for exponentially distributed intervals with the same mean. The flow starts `start_s` seconds after
+    `start_flows` is called, and ends after `count` messages or `duration_s` seconds, whichever comes first; by
+    default after 1 s.
 
     With `receive`, a receiver is started at the destination if no program uses the port there; without it, the
     messages go to the program that uses the port, if any. `family` is the IP version, 4 or 6; with 0 the first

@@ -50,7 +50,11 @@ class LinkResult:
 
 @define(eq=False)
 class _Watched:
-    """One direction of a link that is being measured: its counters, and samples of bytes and queue length."""
+    """One direction of a link that is being measured: its counters, and samples of bytes and queue length.
+
+    `is_up` is True for the direction from the interface `station` to the segment. `attachment` is its cable, `None`
+    for a veth pair. `before` and `drops_before` are the counters at the start.
+    """
 
     name: str
     station: Any
@@ -82,10 +86,11 @@ class _Watched:
         return None if self.attachment is None else self.attachment.options.bandwidth_bps
 
     def queue_bytes(self, now_ns: int) -> int:
-        """Return the number of bytes that are queued or being transmitted at `now_ns`.
+        """Return the number of bytes that are queued or being transmitted on the link at `now_ns`.
 
-        When a frame enters a segment, the segment reserves the cable on which the frame will leave, possibly long
-        before the frame is there. The result is therefore limited to the longest wait so far.
+        The figure is computed from the time until which the cable is reserved. A segment reserves the outgoing cable
+        as soon as a frame enters, possibly long before the frame gets there, so the result is limited to the longest
+        wait so far.
         """
         lane, bandwidth_bps = self.lane, self.bandwidth_bps
         if lane is None or bandwidth_bps is None:

@@ -27,10 +27,11 @@ _MAGIC_LENGTH = len(MAGIC)
 class FlowRecord:
     """The measurements of one flow, with times in virtual nanoseconds.
 
-    `sent_ns` holds the sending time of each message, indexed by sequence number. `arrived` and `arrived_ns` hold the
-    sequence number and the time of each delivery, in order of arrival. `reasons` maps the sequence number of a
-    dropped datagram to the reason; `segments` counts dropped TCP segments by reason. `receivers` counts deliveries by
-    the name of the network namespace.
+    `number` identifies the flow in its messages. `sent_ns` holds the sending time of each message, indexed by
+    sequence number. `arrived` and `arrived_ns` hold the sequence number and the time of each delivery, in order of
+    arrival. `reasons` maps the sequence number of a dropped datagram to the reason; `segments` counts dropped TCP
+    segments by reason, `retransmitted` the segments sent again. `receivers` counts deliveries by the name of the
+    network namespace. `address` is the destination's address, and `error` why the flow failed ("" if it did not).
     """
 
     number: int
@@ -49,14 +50,14 @@ class FlowRecord:
     is_done: bool = False
 
     def deliver(self, sequence: int, now_ns: int, place: str) -> None:
-        """Record that the message was delivered at `now_ns` in the network namespace `place`."""
+        """Record that the message `sequence` was delivered at `now_ns` in the network namespace `place`."""
         self.reasons.pop(sequence, None)
         self.arrived.append(sequence)
         self.arrived_ns.append(now_ns)
         self.receivers[place] += 1
 
     def dropped(self, sequence: int, reason: DropReason, text: str) -> None:
-        """Record that a packet with all or a part of a message was dropped; `text` is the reason to show."""
+        """Record that a packet with (a part of) message `sequence` was dropped. `text` is the reason to show."""
         if self.flow.protocol == "tcp":
             if reason is not DropReason.NOT_FOR_US:
                 self.segments[text] += 1
@@ -65,14 +66,14 @@ class FlowRecord:
             self.reasons[sequence] = text
 
     def refused(self, sequence: int, text: str) -> None:
-        """Record a datagram that the sender's socket refused to send."""
+        """Record that the sender's socket refused to send the datagram `sequence`. `text` is the reason to show."""
         self.reasons.setdefault(sequence, f"refused by the socket: {text}")
 
     @property
     def is_accounted(self) -> bool:
-        """Whether each message that was sent either arrived or was dropped.
+        """Whether each message that was sent either arrived or was dropped, judging by the numbers of both.
 
-        It may be True too early, because a duplicate counts as one more arrival. It is always True for TCP.
+        A duplicate counts as an arrival, so the value may become True too early. For TCP it is always True.
         """
         is_stream = self.flow.protocol == "tcp"
         return is_stream or len(self.arrived) + len(self.reasons) >= len(self.sent_ns)
@@ -80,7 +81,7 @@ class FlowRecord:
 
 @define(eq=False)
 class _Stream:
-    """The receiving end of a flow's TCP connection: how many bytes have arrived."""
+    """The receiving end of a flow's TCP connection. `offset` is the number of bytes that have arrived."""
 
     record: FlowRecord
     offset: int = 0
@@ -89,8 +90,9 @@ class _Stream:
 class PacketObserver:
     """Observes the packets of one message, for labs in which tunnels encrypt.
 
-    In such a lab the tag of a dropped packet cannot be read. The observer is set while the message is sent, so every
-    event that the message causes is reported to it. The cost: no packet can take a fast path.
+    In such a lab the flow's tag in a dropped packet cannot be read. The observer is therefore set as `Clock.context`
+    while the message is sent, so that every event that the message causes is reported to it. The cost: no packet can
+    take a fast path.
     """
 
     __slots__ = ("_record", "_sequence")
@@ -106,7 +108,7 @@ class PacketObserver:
 
 
 class Meter:
-    """Measures all flows that run on one clock, by number; it is `Clock.meter` while there are any."""
+    """Measures all flows that run on one clock; each has a number. It is `Clock.meter` while there are any flows."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -153,9 +155,10 @@ class Meter:
         record.dropped(tag[1], event.reason, _text(event, event.reason))
 
     def received_datagram(self, socket: UdpSocket, data: bytes) -> bool:
-        """Record a datagram that a socket received, and return True if it ends a message of a measured flow.
+        """Record a datagram that a socket received, if it is one of a measured flow, and return True.
 
-        Return False for any other datagram, and if the program is docker-proxy, which sends it on, or is paused.
+        Return False if it is not, or if the socket's program is docker-proxy (which relays the datagram) or is
+        paused.
         """
         if data[:_MAGIC_LENGTH] != MAGIC or len(data) < TAG_LENGTH:
             return False
@@ -164,7 +167,10 @@ class Meter:
         return self.received(leading_tag(data), socket)
 
     def received(self, content: tuple[int, int], socket: Socket) -> bool:
-        """Record a datagram. `content` is its (flow, sequence number). Return False if the flow is not measured."""
+        """Record a datagram that `socket` received, given by `content`, its pair (flow, sequence number).
+
+        Return False if the flow is not measured.
+        """
         record = self._records.get(content[0])
         if record is None:
             return False
@@ -174,7 +180,8 @@ class Meter:
     def received_stream(self, connection: TcpConnection) -> bool:
         """Read the data that a connection received and record it, if the connection belongs to a measured flow.
 
-        Return False if it does not belong to one, or if it has ended: the program must then be notified.
+        Return False if it does not belong to one, or if the peer has closed it: the caller must then notify the
+        program.
         """
         stream = self._streams.get(connection)
         if stream is None:
@@ -201,11 +208,11 @@ class Meter:
 
 
 def _text(event: Event, reason: DropReason) -> str:
-    """Return the text of a drop's reason."""
+    """Return the text of a drop's reason; a full queue has a text of its own."""
     return QUEUE_FULL if isinstance(event.detail, QueueFull) else reason.value
 
 
 def _ends_at(socket: Socket) -> bool:
-    """Return True if the data ends at the socket: its program does not relay it, and is not paused."""
+    """Return True if the program of the socket consumes the data: it is not paused, and not docker-proxy, a relay."""
     owner: Any = socket.owner
     return owner is None or (owner.name != _RELAY and not owner.is_paused)

@@ -31,7 +31,7 @@ _INTERVALS = 50
 
 @frozen
 class Latency:
-    """The distribution of one-way delays, in seconds."""
+    """The distribution of one-way delays, in seconds; `p99_s` is the 99th percentile."""
 
     min_s: float
     median_s: float
@@ -75,12 +75,14 @@ class Message:
 class FlowResult:
     """The measurements of one flow. Times are in seconds, sizes in bytes of payload.
 
-    A UDP flow's messages are its datagrams; a TCP flow's messages are the blocks that its program wrote. `sent` and
-    `delivered` count messages; `lost` counts the messages that did not arrive, by reason. `duplicated` counts
-    deliveries of a message after its first, and `reordered` the messages that arrived after a later one (RFC 4737).
-    For TCP, `retransmitted` counts segments sent again, and `dropped` counts dropped segments by reason. `jitter_s`
-    is the interarrival jitter of RFC 3550 §6.4.1. `receivers` counts the delivered messages by receiving location.
-    `error` is empty unless the flow could not be sent or completed.
+    `begun_s` is when the flow began, counted from the start of all flows; `duration_s` is the time until its last
+    message was sent or received. A UDP flow's messages are its datagrams; a TCP flow's messages are the blocks that
+    its program wrote. `sent` and `delivered` count messages; `lost` counts the messages that did not arrive, by
+    reason. `duplicated` counts deliveries of a message after its first, and `reordered` the messages that arrived
+    after a later one (RFC 4737). For TCP, `retransmitted` counts segments sent again, and `dropped` counts dropped
+    segments by reason. `latency` is `None` if nothing arrived; `jitter_s` is the interarrival jitter of RFC 3550
+    §6.4.1. `receivers` counts the delivered messages by receiving location. `error` is empty unless the flow could
+    not be sent or completed.
     """
 
     name: str
@@ -209,8 +211,8 @@ class _Messages(Sequence[Message]):
 class FlowReport(Displayable, Sequence[FlowResult]):
     """The results of flows that ran together: a sequence of `FlowResult`, and the `links` that carried them.
 
-    `sent`, `delivered`, `lost`, `latency` and so on are totals over all flows. `duration_s` is the time from the
-    first message to the last delivery. A notebook shows tables and a chart; `print` shows the tables.
+    `sent`, `delivered`, `lost`, `latency` and so on are totals over all flows. A notebook shows tables and a chart;
+    `print` shows the tables.
     """
 
     flows: tuple[FlowResult, ...]
@@ -244,7 +246,7 @@ class FlowReport(Displayable, Sequence[FlowResult]):
 
     @property
     def lost(self) -> dict[str, int]:
-        """The number of messages that did not arrive, by reason, the most frequent first."""
+        """The number of messages that did not arrive, for each reason; the most frequent reason comes first."""
         return dict(sum((Counter(flow.lost) for flow in self.flows), Counter[str]()).most_common())
 
     @property
@@ -285,7 +287,7 @@ class FlowReport(Displayable, Sequence[FlowResult]):
 
     @property
     def duration_s(self) -> float:
-        """The time from the beginning until the last message was sent or received, in seconds."""
+        """The time from the start of the flows until the last message was sent or received, in seconds."""
         return max((flow.begun_s + flow.duration_s for flow in self.flows), default=0.0)
 
     @property
@@ -296,13 +298,11 @@ class FlowReport(Displayable, Sequence[FlowResult]):
 
     @property
     def errors(self) -> dict[str, str]:
-        """Maps the name of each flow that could not be sent or completed to its error."""
+        """The error of each flow that could not be sent or completed, by the name of the flow."""
         return {flow.name: flow.error for flow in self.flows if flow.error}
 
     def link(self, name: str) -> LinkResult:
-        """Return the measurements of the link with this name, such as `"a:eth0 → lan"`.
-
-        The start of a name is enough.
+        """Return the measurements of the link whose name is, or begins with, `name`, such as `"a:eth0 → lan"`.
 
         Raises `InvalidParameter` if no link matches, or several do.
         """

@@ -138,7 +138,7 @@ class RunningFlows:
     def _await_arrivals(self) -> None:
         """Run the lab until every datagram has arrived or was dropped.
 
-        Return early if no datagram arrives or is dropped for `_GRACE_S` seconds.
+        Return early if for `_GRACE_S` seconds no datagram arrived or was dropped.
         """
         accounted, last_s = -1, self._clock.now
         while not all(record.is_accounted for record in self._records):
@@ -204,8 +204,9 @@ def _destinations(
 ) -> list[tuple[Location, int]]:
     """Return the locations that receive packets sent to a target, each with the port at which it receives them.
 
-    `address` is the target's address. The receivers are the tasks of a swarm service, the container behind a
-    published port, or the location that has the address.
+    `address` is the target's address, `source` the sender. The receivers are the tasks of a swarm service, the
+    container behind a published port, or the location that has the address; for a loopback address, that is the
+    sender.
     """
     for swarm in directory.swarms:
         service = swarm.service_of_address(address) or swarm.service_at(target.port, target.protocol)
@@ -237,9 +238,10 @@ def _destinations(
 
 
 def _task_port(service: Any, target: Target, address: Address, swarm: Any) -> int:
-    """Return the port on which a service's tasks receive packets for the target.
+    """Return the port on which the tasks of `service` receive packets for the target.
 
-    For a published port that is its target port; for the service's virtual IP it is the same port.
+    If the target is a port that the service publishes in `swarm`, it is that port's target port. If `address` is the
+    service's virtual IP, it is the target's own port.
     """
     from cnmsim.observe.swarm_view import ports_of
 

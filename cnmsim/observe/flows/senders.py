@@ -34,9 +34,9 @@ _CLOSE_TIMEOUT_S = 5.0
 class Sender:
     """The program that sends one flow.
 
+    `target` is the destination and `address` its address; with `None` the target's name is looked up. `prepare` is
+    called with the address before the first message; it starts the receivers. `random` draws the intervals.
     `is_encrypted` is True if a tunnel of the lab encrypts: each message is then sent with an observer of its own.
-    `address` is the address to use; with `None` the target's name is looked up. `prepare` is called with the address
-    before the first message; it starts the receivers. `random` draws the intervals.
     """
 
     record: FlowRecord
@@ -135,7 +135,7 @@ class Sender:
 
 
 class _DatagramStream:
-    """Sends the datagrams of a flow one by one. It uses timers instead of a task because they are faster."""
+    """Sends the datagrams of a flow one by one, driven by timers, which are faster than a task."""
 
     __slots__ = (
         "_clock", "_count", "_due_ns", "_end_ns", "_interval_ns", "_is_encrypted", "_number", "_opaque", "_over",
@@ -196,7 +196,10 @@ def _is_redundant(_content: object) -> bool:
 
 
 def receiver(protocol: str, port: int, family: int, meter: Meter) -> Program:
-    """Return a program that binds a port and receives flows there until it is killed."""
+    """Return a program that binds `port` for `protocol` and receives flows there until it is killed.
+
+    `family` is the IP version, 4 or 6; `meter` records what arrives.
+    """
     wildcard = IPV6_ANY if family == 6 else IPV4_ANY
 
     async def flow_receiver(process: Process) -> int:

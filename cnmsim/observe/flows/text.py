@@ -21,7 +21,7 @@ LINK_HEADERS = ("LINK", "FRAMES", "BYTES", "DROPPED", "UTILISATION", "LONGEST QU
 
 
 def duration_text(seconds: float) -> str:
-    """Format a duration with three significant digits: `1.25 ms`."""
+    """Format a duration in seconds with three significant digits and a fitting unit: `1.25 ms`."""
     for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms")):
         if seconds < limit:
             return f"{seconds * factor:.3g} {unit}"
@@ -29,7 +29,7 @@ def duration_text(seconds: float) -> str:
 
 
 def rate_text(bits_per_second: float) -> str:
-    """Format a rate: `1.25 Mbit/s`."""
+    """Format a rate in bits per second with a fitting unit: `1.25 Mbit/s`."""
     for limit, unit in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")):
         if bits_per_second >= limit * 0.9995:
             return f"{bits_per_second / limit:.3g} {unit}"

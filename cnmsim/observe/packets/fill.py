@@ -88,9 +88,9 @@ def _empty_fields(layer: Packet) -> Iterator[tuple[str, str]]:
 
 
 def _raw_value(layer: Any, name: str) -> Any:
-    """Return a field's value as set by the user, or its default.
+    """Return the value of the field `name` of a layer as set by the user, or its default.
 
-    Reading the attribute instead would make scapy query the real machine.
+    Reading the attribute `layer.name` instead would make scapy query the real machine.
     """
     for values in (layer.fields, layer.overloaded_fields, layer.default_fields):
         if name in values:
@@ -112,7 +112,10 @@ def _value(
 
 
 def _source(layer: Packet, namespace: NetworkNamespace, device: Device, family: int) -> str:
-    """Return the source address that the kernel would choose, as text; `0.0.0.0` or `::` if there is none."""
+    """Return the source address that the kernel of `namespace` would choose for a packet sent by `device`, as text.
+
+    `family` is 4 or 6. If there is none, return `0.0.0.0` or `::`.
+    """
     unspecified = "0.0.0.0" if family == 4 else "::"  # noqa: S104 - no socket is bound
     target = destination_of(layer)
     if target is None or (len(target) == 4) != (family == 4):
@@ -125,7 +128,7 @@ def _source(layer: Packet, namespace: NetworkNamespace, device: Device, family: 
 
 
 def _sender_mac(packet: Packet, namespace: NetworkNamespace, device: Device) -> Mac:
-    """Return the MAC address that a frame from the packet's source address would have when it reaches `device`."""
+    """Return the MAC address that a frame from the packet's source address would have when `device` receives it."""
     for layer in layers_of(packet):
         source = layer.fields.get("src" if type(layer).__name__ in {"IP", "IPv6"} else "psrc")
         if source is None or type(layer).__name__ not in {"IP", "IPv6", "ARP"}:
@@ -143,7 +146,10 @@ def _sender_mac(packet: Packet, namespace: NetworkNamespace, device: Device) -> 
 
 
 def _target_mac(layer: Packet, namespace: NetworkNamespace, device: Device) -> Mac:
-    """Return the MAC address to which the payload of an Ethernet header has to be sent: that of the next hop."""
+    """Return the MAC address to which an Ethernet header `layer` with its payload has to be sent on `device`.
+
+    It is that of the next hop, which is resolved if necessary; the broadcast address if nobody answers.
+    """
     payload = layer.payload
     if type(payload).__name__ == "ARP":
         is_request = payload.getfieldval("op") in (1, "who-has")

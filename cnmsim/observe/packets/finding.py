@@ -1,6 +1,6 @@
-"""Diagnose why a user's packet was not delivered, with the diagnosis of probes.
+"""Diagnose why a user's packet was not delivered, as if a probe had sent it.
 
-That is possible if the packet is one that a probe could have sent.
+This is possible only for packets that a probe could have sent.
 """
 
 from __future__ import annotations

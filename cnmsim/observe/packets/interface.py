@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen(repr=False)
 class Interface(Place):
-    """A network interface. Its `send` and `ask` use this interface, without a route lookup.
+    """A network interface. Packets sent by its `send` and `ask` leave by it, without a route lookup.
 
     `device` is the kernel's device.
     """

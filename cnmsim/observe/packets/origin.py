@@ -29,8 +29,9 @@ class Origin:
     def of(cls, place: object, device: str = "") -> Origin:
         """Return the origin for a host, container, sandbox, location or interface.
 
-        `device` is the name of the device to use, "" for none in particular. Raises `InvalidParameter` for another
-        object, `NotFound` for an unknown device, `Unavailable` if it has no network namespace or no power.
+        `device` is the name of the device to use; with "" the route selects one. Raises `InvalidParameter` for
+        another object, `NotFound` for an unknown device, `Unavailable` for a place without network namespace or
+        power.
         """
         if isinstance(place, Interface):
             namespace = place.device.namespace
@@ -58,9 +59,9 @@ class Origin:
     def device_towards(self, destination: Address | None, *, is_routed: bool = False) -> Device:
         """Return the device on which to send a frame to `destination`.
 
-        `destination` is `None` for a frame that is not to an IP address. With `is_routed`, the kernel routes the
-        packet, and the loopback device is returned if there is no route. Raises `InvalidParameter` if the route
-        selects no device and there are several, `Unavailable` if there is none.
+        `destination` is `None` for a frame that is not to an IP address. With `is_routed`, the kernel will route the
+        packet, so the loopback device is returned if there is no route. Raises `InvalidParameter` if no route selects
+        a device and there are several, `Unavailable` if there is no device.
         """
         if self.device is not None:
             return self.device

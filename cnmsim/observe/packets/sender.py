@@ -80,7 +80,9 @@ class Batch:
     def send(self, packets: object, interval_s: float, count: int | None, timeout_s: float) -> Walks:
         """Send packets one after the other, `interval_s` apart, and let time pass until they are settled.
 
-        At most `count` packets are sent. Return one `Walk` for each.
+        At most `count` packets are sent; with `None` all are. They are settled when none is in transit or waits for a
+        neighbour's address (with `needs_answers`: when each has an answer), or after `timeout_s` seconds. Return one
+        `Walk` for each.
         """
         expanded = _expanded(packets)
         if isinstance(packets, Sequence):
@@ -160,7 +162,11 @@ class Batch:
             output_frame(device, frame)
 
     def _emit(self, data: bytes, is_frame: bool, output: Callable[[], None], device: Device) -> Walk:
-        """Send a packet given as bytes, and return its `Walk`. `output` does the sending."""
+        """Send the packet `data` by calling `output`, and return its `Walk`.
+
+        `is_frame` is True if `data` is an Ethernet frame, False for an IP packet. `device` is the one used, for the
+        trace.
+        """
         if len(data) > MAX_PACKET:
             raise InvalidParameter(f"the frame has {len(data):,} bytes; an IP packet has at most {MAX_PACKET:,}")
         namespace = self.origin.namespace
@@ -183,9 +189,9 @@ class Batch:
 
     @contextmanager
     def _receiving(self) -> Iterator[None]:
-        """While the `with` block lasts, record the frames that the origin receives because of the packets sent in it.
+        """While the `with` block lasts, record the frames that the origin receives because of the packets sent.
 
-        If the packets are inbound, record instead the frames that leave by the device.
+        If the packets are inbound, the frames that leave by the device are recorded instead.
         """
         namespace = self.origin.namespace
         clock = namespace.clock
@@ -247,7 +253,7 @@ class Batch:
 
 
 def _build_error(packet: Any, error: Exception) -> str:
-    """Return an error message for a packet that scapy cannot build."""
+    """Return a message for the `error` that scapy raised while it built `packet`."""
     shortened = packet.copy()
     for layer in layers_of(shortened):
         if "len" in layer.default_fields:

@@ -31,7 +31,7 @@ class ReceivedFrame:
 
 @define(eq=False, repr=False)
 class Walk(Trace):
-    """The result of sending one packet, with a trace of it. It prints as a table; notebooks show it as HTML.
+    """The trace of one packet that was sent, with the frames that came back. It prints as a table.
 
     `data` is what was sent: an Ethernet frame if `is_frame`, else an IP packet. `epoch_s` is the Unix time at which
     the lab's clock started. `inbound` is True if a device received the packet as if from the wire. `error` is the
@@ -58,8 +58,8 @@ class Walk(Trace):
     def received(self) -> list[Packet]:
         """All packets that the sending location received because of the packet, as scapy packets, oldest first.
 
-        They begin with the same layer as `sent`. `time` is Unix time, and `sniffed_on` the device on which they were
-        received.
+        Like `sent`, they begin with an Ethernet header if the packet sent was a frame, else with an IP header. `time`
+        is Unix time, and `sniffed_on` the device on which they were received.
         """
         packets = []
         for frame in self.frames:
@@ -110,8 +110,8 @@ class Walk(Trace):
     def verdict(self) -> Verdict:
         """The verdict on the packet.
 
-        It is what the sender received (an answer, a refusal or an error); if it received nothing, it is whether the
-        packet was delivered.
+        It follows from what the sender received (an answer, a refusal or an ICMP error), or from the error of its
+        socket. Without any of these it is `DELIVERED` if the packet was delivered, else `TIMEOUT`.
         """
         kinds = [_kind_of(packet) for packet in self.answers]
         for verdict in (Verdict.ANSWERED, Verdict.REFUSED, Verdict.UNREACHABLE):
@@ -130,7 +130,7 @@ class Walk(Trace):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the packet has been sent on: it does not wait for the resolution of a neighbour's address."""
+        """Whether the packet was passed on, i.e. does not wait for the resolution of a neighbour's address."""
         own = self.own_hops
         return bool(own) and own[-1].step is not Step.NEIGHBOUR
 
@@ -155,7 +155,7 @@ class Walk(Trace):
 
     @property
     def deciding_hop(self) -> Hop | None:
-        """The hop that decided the verdict: the hop of the finding, or else the hop of the drop."""
+        """The hop that decided the verdict: that of the finding or else that of the drop; `None` without either."""
         return super().deciding_hop or self.drop
 
     def conclusion_lines(self) -> list[str]:
@@ -163,7 +163,7 @@ class Walk(Trace):
         return [self.conclusion, *super().conclusion_lines()[1:]]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as plain values in the format of a trace; `cause` is the conclusion."""
+        """Return the result as plain values, in the format of a trace. `cause` is the text of `conclusion`."""
         return {
             **super().to_json(),
             "verdict": self.verdict.value,
@@ -175,7 +175,7 @@ class Walk(Trace):
 def _answers(packet: Any, sent: Any) -> bool:
     """Return True if `packet` answers `sent` according to scapy.
 
-    An answer to a packet sent to a group has another source address than that group; it counts as an answer too.
+    An answer to a packet sent to a multicast or broadcast address counts too, although its source is another address.
     """
     if packet.answers(sent):
         return True

@@ -44,11 +44,11 @@ _Port = tuple["Device", "Device", Bridge]
 
 @frozen(eq=False)
 class Group:
-    """A class of equivalent locations.
+    """A class of equivalent locations, `members`, on the host `host`.
 
-    `nets` are the bridges of their networks. `entries` are, for each chain, the positions of the rules that concern
-    these locations. `shape` is their common configuration, with placeholders for each location's own names; it is
-    `None` for a location that forms a class by itself.
+    `nets` are the bridges of the members' networks. `entries` are, for each chain, the positions of the rules that
+    concern the members. `shape` is the configuration that the members have in common, with placeholders for the names
+    of each; it is `None` for a location that forms a class by itself.
     """
 
     number: int
@@ -110,7 +110,10 @@ class EquivalenceClasses:
         return self._group_of[id(location)]
 
     def signature(self, source: Location, target: Location) -> Any:
-        """Return the signature of the pair: for pairs with equal signatures a probe has the same result."""
+        """Return the signature of the pair (`source`, `target`), a hashable key.
+
+        For pairs with equal signatures a probe has the same result.
+        """
         first, second = self.group(source), self.group(target)
         key = (first.number, second.number)
         signature = self._forms.get(key)
@@ -188,7 +191,7 @@ class EquivalenceClasses:
         """Return True if a container's packets pass through nothing but bridges of its host.
 
         Return False for a container with a duplicate address, permanent neighbour entries, policy routing, or a
-        gateway other than the bridges.
+        gateway that is not one of the bridges. `ports` are its devices, `tables` the rules of its host.
         """
         root, space = location.machine.root, location.namespace
         addresses = set(location.addresses)
@@ -222,9 +225,9 @@ class EquivalenceClasses:
 
 
 def _order(first: tuple[int, ...], second: tuple[int, ...]) -> Any:
-    """Compare two sorted sequences of rule positions in one chain.
+    """Describe the order of two sorted sequences of rule positions in one chain, as a comparable value.
 
-    Return "<" if all of `first` come before all of `second`, ">" if all come after. Otherwise return, for each
+    It is "<" if all of `first` come before all of `second`, ">" if all come after. Otherwise it says, for each
     position, whether it is in `first` and whether it is in `second`.
     """
     if first[-1] < second[0]:
@@ -238,8 +241,9 @@ def _order(first: tuple[int, ...], second: tuple[int, ...]) -> Any:
 def _own_names(tables: HostTables, ports: list[_Port]) -> dict[str, str]:
     """Return a mapping from a container's names and addresses to placeholders like `<bridge 0>`.
 
-    These are the container's addresses, and the bridges, subnets and gateways of its networks. The rules of
-    containers that differ only in these compare equal once `renamed` has replaced them.
+    The names are those of the bridges in `ports`; the addresses are the container's own IP and MAC addresses, and the
+    subnets and gateways of its networks. Rules of containers that differ only in these compare equal once `renamed`
+    has replaced them.
     """
     own: dict[str, str] = {}
     for number, (device, _, bridge) in enumerate(ports):
@@ -252,7 +256,7 @@ def _own_names(tables: HostTables, ports: list[_Port]) -> dict[str, str]:
 
 
 def _bridge_ports(location: Location) -> list[_Port] | None:
-    """Return a container's devices with their veth peers and bridges.
+    """Return a container's devices, each as (device, veth peer, bridge).
 
     Return `None` if a device other than loopback is not a veth whose peer is on a bridge.
     """

@@ -44,9 +44,9 @@ Entry = tuple[Chain, int, str]
 class Net:
     """A bridge and the rules that affect only its network.
 
-    `entries` are these rules. `gaps` holds, for each chain that contains one of these rules, the positions of the
-    rules in that chain that affect all networks. `is_special` is True if rules or routes refer to the network in a
-    way that sets it apart from others.
+    `entries` are these rules. `gaps` holds, for each chain that contains one of them, the positions of the rules in
+    that chain that affect all networks. `is_special` is True if the network is not interchangeable with others: a
+    rule names it together with other networks, or a route or a rule of another machine refers to its subnet.
     """
 
     name: str
@@ -135,10 +135,10 @@ class _Reader:
         self.special: set[str] = set()
 
     def read_chain(self, place: Chain, rules: Iterable[Rule]) -> None:
-        """Read the rules of the chain `place` into the tables.
+        """Read the rules of the chain `place` into the tables, with their positions.
 
-        Rules for the address of a single container are not numbered; their position is the gap between the numbered
-        rules around them.
+        A rule for the address of a single container does not count as a position: it gets the position between those
+        of the rules around it.
         """
         tables = self._tables
         number = 0
@@ -172,7 +172,10 @@ class _Reader:
             tables.alone |= singled_out
 
     def _sort(self, rule: Rule, entry: Entry) -> None:
-        """Assign a rule to the one network whose packets it can affect, or else to `generic`."""
+        """Add a rule to the one network whose packets it can affect or, if there is no such network, to `generic`.
+
+        `entry` is the rule with its chain and position.
+        """
         words = set(entry[2].split())
         owners = {net.name for net in self._owners(rule)}
         named = {name for name in self._tables.nets if name in words} | owners
@@ -186,7 +189,7 @@ class _Reader:
         self.special |= {self._by_subnet[prefix].name for prefix in prefixes if prefix in self._by_subnet}
 
     def _owners(self, rule: Rule) -> Iterator[Net]:
-        """Yield the networks to which every packet that matches the rule belongs.
+        """Yield the networks that a rule is restricted to.
 
         These are the networks whose bridge is the rule's interface, or whose subnet contains its source or
         destination.
@@ -200,7 +203,7 @@ class _Reader:
                 yield from (net for subnet, net in self._by_subnet.items() if _is_within(prefix, subnet))
 
     def _is_one(self, match: HostMatch) -> bool:
-        """Return True if a source or destination match is for a single address, that of a container on this host."""
+        """Return True if a source or destination match is for the address of one container on this host."""
         if match.is_inverted or match.address not in self._members:
             return False
         return match.mask.bit_count() == len(match.address) * 8
@@ -329,9 +332,10 @@ def _prefixes(text: str) -> Iterator[Prefix]:
 
 
 def _overlaps(part: str, port: int) -> bool:
-    """Return True if a `--dport` value (`80`, `8000:9000`) can match the probed port or an ephemeral port.
+    """Return True if `part`, a `--dport` value (`80`, `8000:9000`), can match the probed port or an ephemeral port.
 
-    Replies to the probe are sent to an ephemeral port. Return True for a service name, which is not resolved.
+    Ephemeral ports count because replies to the probe are sent to one. Return True for a service name, which is not
+    resolved.
     """
     first, colon, last = part.partition(":")
     try:

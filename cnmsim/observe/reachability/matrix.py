@@ -44,8 +44,9 @@ class Service:
 class Cells(Mapping[tuple[str, str], Trace]):
     """The results of all pairs, as a mapping from (source name, service name) to the trace of a probe.
 
-    A probe is sent once for each signature, so equivalent pairs share one trace. If `by_name` is set, a probe of a
-    service uses the name of its container, which the source looks up; otherwise it uses the container's address.
+    A probe is sent once for each signature (see `equivalence`), so equivalent pairs share one trace. If `by_name` is
+    set, a probe of a service uses the name of its container, which the source looks up; otherwise it uses the
+    container's address.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Cells(Mapping[tuple[str, str], Trace]):
         self._walks: dict[Any, Trace] = {}
 
     def add(self, port: tuple[str, int], equivalence: EquivalenceClasses) -> None:
-        """Add the equivalence classes for `port`, a pair of protocol and port number."""
+        """Set the equivalence classes of the locations for probes of `port`, a pair of protocol and port number."""
         self._equivalence[port] = equivalence
 
     def signature(self, source: Location, service: Service) -> Any:
@@ -89,7 +90,7 @@ class Cells(Mapping[tuple[str, str], Trace]):
         return len(self._walks)
 
     def named(self, source: str, service: str) -> tuple[str, str]:
-        """Return the key of a pair: the source's and the service's name as the matrix itself writes them.
+        """Return the key of a pair in this mapping, for any names of the source and of the service.
 
         A location may have several names (`web`, `web-2`, `node1:web`); each is accepted. Raises `KeyError` for a
         pair that was not probed.
@@ -118,7 +119,7 @@ class Cells(Mapping[tuple[str, str], Trace]):
         return self._probe(self.sources[source], self.services[service])
 
     def send(self) -> None:
-        """Send one probe for every signature, and store the traces."""
+        """Send one probe for every signature, and store its trace."""
         for port, equivalence in self._equivalence.items():
             services = [
                 service
@@ -157,7 +158,7 @@ class Cells(Mapping[tuple[str, str], Trace]):
 def _representatives(sources: list[Location], targets: list[Service]) -> Iterator[tuple[Location, Service]]:
     """Yield the pairs to probe for one class of sources and one class of targets; there are at most two.
 
-    One is a pair of different locations; the other has the same location as source and target.
+    One is a pair of different locations, the other a pair in which a location is both source and target.
     """
     other = next(
         ((source, target) for source in sources[:2] for target in targets[:2] if target.location is not source), None
@@ -301,7 +302,7 @@ class Reachability(Displayable):
         return self[source, service].verdict
 
     def reaches(self, source: str, service: str) -> bool:
-        """Return True if `source` reaches `service`."""
+        """Return True if `source` reaches `service`. Any name of the two is accepted, as in `verdict`."""
         return self.verdict(source, service).is_reachable
 
     def pairs(self) -> Iterator[tuple[str, str, Verdict]]:
@@ -355,9 +356,7 @@ class Reachability(Displayable):
         return plain_grid(("FROM \\ TO", *self.services), self._rows())
 
     def to_svg(self) -> str:
-        """Draw the matrix as SVG.
-
-        It has one square for each pair, with a tick if it is reachable and the verdict as its tooltip.
+        """Draw the matrix as SVG: one square for each pair, with a tick if reachable and the verdict as its tooltip.
 
         Raises `InvalidParameter` for a matrix of more than 10,000 pairs.
         """

@@ -16,9 +16,9 @@ _RESOLV_CONF = "/etc/resolv.conf"
 
 
 class NameClasses:
-    """The classes of the locations of a directory with respect to name lookups.
+    """The classes of a directory's locations whose members are equivalent in name lookups.
 
-    They are computed when first needed.
+    Classes are computed when first needed.
     """
 
     def __init__(self, directory: Directory) -> None:
@@ -32,7 +32,7 @@ class NameClasses:
         self._hosts: dict[int, str] = {}
 
     def of_source(self, source: Location) -> Hashable:
-        """Return the class of a source: its resolv.conf, its networks, and whether it is a container."""
+        """Return the class of a source: a hashable key of resolv.conf, networks, and whether it is a container."""
         if id(source) not in self._sources:
             self._sources[id(source)] = (_text(source, _RESOLV_CONF), _networks(source), source.is_container)
         return self._sources[id(source)]
@@ -40,7 +40,8 @@ class NameClasses:
     def of_target(self, target: Location) -> Hashable:
         """Return the class of a target, as a hashable key.
 
-        It consists of the target's networks, and of those networks on which another container has the same name.
+        The key consists of the target's networks, of those networks on which another container has the same name, and
+        of whether the target is a container.
         """
         if id(target) not in self._targets:
             others = [holder for holder in self._holders.get(target.name, ()) if holder is not target]
@@ -49,10 +50,10 @@ class NameClasses:
         return self._targets[id(target)]
 
     def of_pair(self, source: Location, target: Location) -> Hashable:
-        """Return the class of a pair.
+        """Return the class of a pair, as a hashable key.
 
-        The lookup has the same outcome for two pairs if this class, the class of the source and the class of the
-        target are the same.
+        A lookup of the target's name by the source has the same outcome for two pairs if three keys are equal: that
+        of the pair, that of the source, and that of the target.
         """
         if target.name in self._hosts_text(source):
             found = addresses_in_hosts(self._hosts_text(source), target.name)
@@ -66,7 +67,7 @@ class NameClasses:
         return _text(source, _RESOLV_CONF), bool(shared), tuple(sorted(shared)) if has_namesake else None
 
     def pairs_in_hosts_files(self, sources: Iterable[Location]) -> Iterator[tuple[Location, Location]]:
-        """Yield each pair of a source and a location whose name is in the source's hosts file."""
+        """Yield each pair of one of `sources` and a location whose name is in the hosts file of that source."""
         for source in sources:
             text = self._hosts_text(source)
             for location in self._locations:

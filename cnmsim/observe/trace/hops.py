@@ -30,11 +30,12 @@ _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
 class Hop(Displayable):
     """One event on the path of one message (packet), in one network namespace (`place`).
 
-    `time_ns` counts from the start of the trace. `message` is the number of the message in the trace, from 1;
-    `packet` is its label (`TCP SYN`) and `layer4` its kind. `source`, `destination` and their ports (0 for none) are
-    those in the packet at this hop, so that they change with NAT and inside a tunnel. `decision` is the rule, route
-    or table entry that decided, as its own program prints it; `detail` is further data on the event. `is_repeated`
-    marks a retransmission, `is_plain` a hop that the short view omits.
+    `time_ns` counts from the start of the trace. `step` is the kind of event and `what` its description; `reason` is
+    the kernel's reason for a drop. `message` is the number of the message in the trace, from 1; `packet` is its label
+    (`TCP SYN`) and `layer4` its kind. `source`, `destination` and their ports (0 for none) are those in the packet at
+    this hop, so that they change with NAT and inside a tunnel. `decision` is the rule, route or table entry that
+    decided, as its own program prints it; `detail` is further data on the event. `is_repeated` marks a
+    retransmission, `is_plain` a hop that the short view omits.
     """
 
     time_ns: int
@@ -67,7 +68,7 @@ class Hop(Displayable):
 
     @property
     def is_drop(self) -> bool:
-        """Whether the packet was dropped here. False for a frame that a machine ignores because it is for another."""
+        """Whether the packet was dropped here. A machine that ignores a frame addressed to another drops nothing."""
         return _is_drop(self)
 
     @property
@@ -103,9 +104,9 @@ class Hop(Displayable):
 
 @define
 class _Message:
-    """A message whose events are being collected.
+    """A message (packet) whose events are being collected.
 
-    `indexes` are the positions of its events in the list of all events.
+    `indexes` are the positions of its events in the list of all events. `sendings` counts how often it was sent.
     """
 
     number: int
@@ -117,7 +118,7 @@ class _Message:
 def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
     """Return one hop for each of `events`, in the same order.
 
-    `start_ns` is the clock's time at the start of the trace.
+    `start_ns` is the clock's time at the start of the trace; the times of hops count from it.
     """
     summaries = [_summary(index, event) for index, event in enumerate(events)]
     messages: dict[Hashable, _Message] = {}
@@ -160,7 +161,7 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
 
 
 def _is_passed_on(events: Sequence[Event], message: _Message, event: Event) -> bool:
-    """Return True if `event` starts a new message with the same bytes as `message`.
+    """Return True if `event` starts a new message although its bytes equal those of `message`.
 
     That is so if a program at another place sends the bytes on, as a DNS forwarder does.
     """
@@ -170,8 +171,8 @@ def _is_passed_on(events: Sequence[Event], message: _Message, event: Event) -> b
 def _translating_rules(events: Sequence[Event], messages: list[_Message]) -> dict[int, int | None]:
     """Return a mapping from the index of each NAT event to the index of the rule event that caused it.
 
-    That is the event of table nat just before it at the same place. It is `None` for a later packet of a connection,
-    which conntrack translates without traversing the table.
+    The rule event is that of table nat just before the NAT event at the same place. The value is `None` for a later
+    packet of a connection, which conntrack translates without traversing the table.
     """
     rule_of: dict[int, int | None] = {}
     for message in messages:
@@ -221,9 +222,9 @@ def _plain_indexes(events: Sequence[Event], summaries: Sequence[PacketSummary], 
 
 
 def _is_telling(event: Event) -> bool:
-    """Return True for an event of neighbour resolution that is shown.
+    """Return True if the short view shows an event of neighbour resolution.
 
-    A note, or an answer by a VXLAN device itself.
+    It shows notes, and answers by a VXLAN device itself.
     """
     return event.step is Step.NOTE or (event.step is Step.NEIGHBOUR and event.is_frame and bool(event.decision))
 
@@ -233,9 +234,9 @@ def _is_drop(event: Event | Hop) -> bool:
 
 
 def _plain_in_message(events: Sequence[Event], message: _Message) -> set[int]:
-    """Return the indices of events of one message that are plain.
+    """Return the indices of the plain events of one message (see the module).
 
-    These are frames whose next event shows the same, and chains without a matching rule.
+    These are frames on a link that are followed by a further event, and chains without a matching rule.
     """
     plain = set()
     for index, following in zip(message.indexes, [*message.indexes[1:], None], strict=True):
@@ -266,9 +267,9 @@ def _repeats_in_message(events: Sequence[Event], message: _Message) -> set[int]:
 
 
 def _later_messages_of_a_connection(events: Sequence[Event], messages: list[_Message]) -> set[int]:
-    """Return the indices of the events of TCP segments after the handshake.
+    """Return the indices of the events of TCP segments after the handshake, which the short view omits.
 
-    Notes, resets, and segments that were dropped are left out, so that they remain visible.
+    Notes, resets, and segments that were dropped are excluded, so they remain visible.
     """
     plain: set[int] = set()
     for message in messages:

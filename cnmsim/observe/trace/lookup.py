@@ -36,7 +36,10 @@ class LookupResult(Enum):
 
 @frozen
 class Query:
-    """One query for a name. `result` is the outcome as text. `server` is `HOSTS_FILE` if /etc/hosts has the name."""
+    """One query for a name. `record` is the type, such as `A`, and `result` the outcome as text.
+
+    `server` is the name server, or `HOSTS_FILE` if /etc/hosts has the name.
+    """
 
     name: str
     record: str
@@ -50,7 +53,11 @@ class Query:
 
 @frozen
 class ResolverConfig:
-    """The settings of /etc/resolv.conf. `timeout_s` is the time to wait for one server's answer, in seconds."""
+    """The settings of /etc/resolv.conf (see resolv.conf(5)).
+
+    `attempts` is how often the list of servers is tried, `timeout_s` how many seconds to wait for one server's
+    answer.
+    """
 
     servers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
@@ -137,7 +144,7 @@ def _text_of(files: FileSystem, path: str) -> str:
 
 
 async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
-    """Look up `name` as a program in `process` would, which sends real DNS queries.
+    """Look up `name` by the files and name servers of `process`, as a program there would: DNS queries are sent.
 
     `family` is the IP version, 4 or 6; 0 tries IPv4 first, then IPv6.
     """
@@ -167,7 +174,7 @@ async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
 async def _query_servers(
     process: Process, config: ResolverConfig, name: str, record: str, queries: list[Query]
 ) -> tuple[Address, ...]:
-    """Query the servers in turn for `name` and return the addresses; append each query to `queries`.
+    """Query the servers in turn for `name`, append each query to `queries`, and return the addresses found.
 
     After SERVFAIL, REFUSED or no answer the next server is queried, as in the C library. `record` is `A` or `AAAA`.
     """

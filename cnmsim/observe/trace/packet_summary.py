@@ -207,9 +207,10 @@ def _transport(packet: Packet, label: str, walk: Hashable, layer4: Layer4) -> Pa
 
 
 def is_vxlan(packet: Packet, payload: bytes) -> bool:
-    """Return True if a UDP datagram is VXLAN.
+    """Return True if a UDP datagram is VXLAN; `payload` is the content of the datagram.
 
-    It is recognised by its port or, because a swarm may use another port, by its header. Source: RFC 7348 section 5.
+    VXLAN is recognised by the port or, because a swarm may use another port, by its header. Source: RFC 7348 section
+    5.
     """
     if len(payload) <= 22 or not payload[0] & 0x08:
         return False

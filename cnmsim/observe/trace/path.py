@@ -26,9 +26,9 @@ _ENDS = ("dropped", "refused")
 
 @frozen
 class Station:
-    """A host, a container, or the bridge of a network on the path.
+    """A place on the path: a host, a container, or the bridge of a network.
 
-    `changes` are texts on what happened to the packet.
+    `label` is its name; `changes` are texts on what happened to the packet there.
     """
 
     label: str
@@ -49,6 +49,7 @@ def stations(
     """Return the places that the probe passed, in order.
 
     `protocol`, `port` and `address` are those of the probe; they select its packets among the others of the trace.
+    `directory` has the names to show; with `None` the engine's names are shown.
     """
     bridges = _bridges(directory)
     labels = _labels(directory)
@@ -117,9 +118,9 @@ def _continues(hops: Sequence[Hop], forward: set[int], sent: Hop) -> bool:
 
 
 def _place(place: str, labels: Mapping[str, str]) -> str:
-    """Return the name of a place on the path; the namespaces of an overlay network on all hosts have one name.
+    """Return the name of a place on the path. The namespaces of one overlay network on all hosts have the same name.
 
-    Example: `node1: overlay app` becomes `app (overlay)`.
+    Example: `node1: overlay app` becomes `app (overlay)`. `labels` maps names of networks to the names to show.
     """
     _, separator, network = place.partition(": overlay ")
     return f"{labels.get(network, network)} (overlay)" if separator else place
@@ -150,7 +151,7 @@ def _bridges(directory: Directory | None) -> Mapping[tuple[str, str], str]:
 
 
 def _change(hop: Hop) -> str:
-    """Return a text on what the hop did to the packet; "" if it neither changed the packet nor ended its path."""
+    """Return a text on what the hop did to the packet: how it changed the packet or ended its path; else ""."""
     if hop.reason is DropReason.PORT_CLOSED:
         return f"refused: {DropReason.PORT_CLOSED.value}"
     if hop.is_drop:
@@ -176,7 +177,10 @@ def _endpoint(hop: Hop) -> str:
 
 
 def _merged(collected: Sequence[_Collected]) -> Iterator[Station]:
-    """Yield the places on the path; the bridge of a network is a place of its own, named after the network."""
+    """Convert collected places to stations: the bridge of a network becomes a station of its own.
+
+    The station of a bridge is named after the network.
+    """
     for item in collected:
         is_bridge_only = bool(item.networks) and not item.changes
         if not is_bridge_only:

@@ -45,12 +45,10 @@ class Ending(Enum):
 
 @frozen
 class Outcome:
-    """What the probe's program saw.
+    """What the probe's program saw: how the probe ended, the address it used, the error's number and text.
 
-    This is how it ended, the address it connected to, and the error's number and text, if any.
-
-    `elapsed_ns` is the time from its start to its end. `reporter` is the sender of an ICMP error, if the socket
-    reports that.
+    `elapsed_ns` is the time from its start to its end. `lookup` is the name lookup, `None` if there was none.
+    `reporter` is the sender of an ICMP error, if the socket reports that.
     """
 
     ending: Ending
@@ -71,8 +69,8 @@ class Outcome:
 class Probe:
     """A probe of one target. `run` is its program; `outcome` is `None` until the program ends.
 
-    If `address` is given, it is used without a name lookup. `connect_started_ns` is the clock's time when the address
-    was known.
+    If `address` is given, it is used without a name lookup. `family` is the IP version to look up, 0 for either.
+    `connect_started_ns` is the clock's time when the address was known.
     """
 
     target: Target
@@ -158,7 +156,7 @@ def _text(error: OSError) -> str:
 
 
 def _datagram(process: Process, port: int) -> bytes:
-    """Return a datagram to send to `port`: a DNS query for port 53, a line of text for others."""
+    """Return the datagram to send to `port`: a DNS query for port 53, a line of text for any other port."""
     if port != 53:
         return b"cnmsim probe\n"
     import dns.message

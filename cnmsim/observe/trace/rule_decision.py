@@ -49,7 +49,7 @@ class RuleDecision:
     def parse(cls, text: str) -> RuleDecision | None:
         """Parse the `decision` of a hop.
 
-        Return `None` if it is not that of a packet filter, e.g. a route or a socket.
+        Return `None` if the decision was not made by a packet filter but e.g. by a route or a socket.
         """
         match = _DECISION.fullmatch(text)
         if match is None:
@@ -90,7 +90,7 @@ class RuleDecision:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the table is one that neither `iptables` lists nor Docker writes."""
+        """Whether the table is neither one that `iptables` lists nor one that Docker writes."""
         return self.rule_set is not RuleSet.IPTABLES and not self.is_docker_nftables
 
     @property

@@ -74,7 +74,7 @@ _VERBS = {Step.SENT: "sends", Step.DELIVERED: "receives"}
 def decided_by(hop: Hop) -> str:
     """Return a short text for what decided about the packet at a hop.
 
-    That is the owner of a socket, a route without its attributes, or a rule with its table.
+    It names the owner of a socket, a route without its attributes, or a rule with its table.
     """
     if hop.decision.startswith("socket: "):
         match = _SOCKET.match(hop.decision)
@@ -116,7 +116,7 @@ def what_of(hop: Hop) -> str:
 def sections_of(hops: Sequence[Hop], *, verbose: bool = False) -> tuple[Section, ...]:
     """Group hops by packet, in the order of each packet's first hop.
 
-    Addresses that are the same as in the row above are left blank. With `verbose`, decisions are given in full.
+    Addresses that are the same as in the row above are left blank. With `verbose`, decisions are not shortened.
     """
     by_message: dict[int, list[tuple[int, Hop]]] = {}
     for number, hop in enumerate(hops, 1):
@@ -211,7 +211,10 @@ def _lines(hops: Sequence[Hop], width: int, *, verbose: bool) -> Iterator[tuple[
 
 
 def _widths_above(rows: Sequence[Row], width: int) -> list[int]:
-    """Return the widths of the four columns that are left if decisions and addresses are printed below the rows."""
+    """Return the widths of the first four columns, for a table that prints decisions and addresses below its rows.
+
+    `width` is the width of the table.
+    """
     natural = [max([len(HEADERS[column]), *(len(row.cells[column]) for row in rows)]) for column in range(4)]
     room = width - sum(natural[:3]) - _GAP * 3
     return [*natural[:3], max(room, _MINIMUM[3])]
@@ -232,7 +235,10 @@ def _below(cells: Sequence[str], widths: Sequence[int], total: int) -> list[str]
 
 
 def text_table(hops: Sequence[Hop], width: int = 100, *, verbose: bool = False) -> str:
-    """Return the table of the hops as plain text, wrapped to `width` columns."""
+    """Return the table of the hops as plain text, wrapped to `width` columns.
+
+    With `verbose`, decisions are not shortened.
+    """
     return "\n".join(line for line, _ in _lines(hops, width, verbose=verbose))
 
 
@@ -276,7 +282,7 @@ def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int
 
 
 def _stacked(cells: Sequence[str], widths: Sequence[int]) -> Iterator[list[str]]:
-    """Yield the lines of one row of the table, as lists of cells, after wrapping the cells to `widths`."""
+    """Yield the lines of one table row, whose cells are wrapped to `widths`; each line is a list of cells."""
     wrapped = [
         textwrap.wrap(cell, size, break_on_hyphens=False) if len(cell) > size else [cell]
         for cell, size in zip(cells, widths, strict=True)

@@ -111,8 +111,8 @@ class Target:
 def split_pair(destination: object, port: int | str | None) -> tuple[object, int | str | None]:
     """Split a pair such as `("db", 5432)` into the destination and its port.
 
-    A destination that is not a pair is returned unchanged, together with `port`. Raises `InvalidParameter` for a pair
-    if `port` is given too, and for a value that cannot be a destination.
+    A destination that is not a pair is returned unchanged, together with `port`. Raises `InvalidParameter` if
+    `destination` is a pair and `port` is given too, and for a value that cannot be a destination.
     """
     if isinstance(destination, (tuple, list)):
         if len(destination) != 2 or port is not None:

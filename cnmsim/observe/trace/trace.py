@@ -46,8 +46,8 @@ _ADVICE = "advice (not tried)"
 class Trace(Displayable):
     """The trace of a probe. It prints as a table; notebooks show it as HTML.
 
-    `title` says what was probed (`web → db:5432 (tcp)`). `finding` and `outcome` are `None` until the probe has
-    ended. After `close` no event is recorded.
+    `title` says what was probed (`web → db:5432 (tcp)`), `question` the same as plain values. `finding` and `outcome`
+    are `None` until the probe has ended. After `close` no event is recorded.
     """
 
     title: str = ""
@@ -72,14 +72,14 @@ class Trace(Displayable):
             self._outer.report(event)
 
     def close(self) -> None:
-        """Stop recording: what the probe's connection does later is not part of the trace."""
+        """Stop recording: later events of the probe's connection are not part of the trace."""
         self._is_closed = True
 
     @contextmanager
     def watching(self, clock: Clock) -> Iterator[None]:
-        """Record all events that result from actions inside the `with` block, also those that happen later.
+        """Record all events that result from actions inside the `with` block, also those that happen after it.
 
-        Another observer that was set before still receives them.
+        If another observer was set before, it still receives these events too.
         """
         before = self._outer = clock.context
         clock.context = self
@@ -135,8 +135,8 @@ class Trace(Displayable):
     def fix_text(self) -> tuple[str, str]:
         """Return (label, text) for the best fix: its sentence and the lines of the file that it changes.
 
-        The label is `fix` if the fix was tried on a fork of the lab. Otherwise it is `advice (not tried)`: if no fix
-        works, the text is what only a person can do, such as starting a program; "" if there is nothing to advise.
+        The label is `fix` if the fix was tried on a fork of the lab, else `advice (not tried)`. If no fix works, the
+        text is what only a person can do, such as starting a program; "" if there is no advice either.
         """
         finding = self.finding
         if finding is None or not finding.changes:
@@ -163,7 +163,10 @@ class Trace(Displayable):
         return self.hops if verbose else tuple(hop for hop in self.hops if not hop.is_plain)
 
     def _in_file_names(self, hops: Iterable[Hop]) -> list[Hop]:
-        """Return copies of the hops with the names of the Compose file, if there is one."""
+        """Return copies of the hops with the engine's names replaced by the names in the Compose file.
+
+        If the lab has no Compose file, the hops are returned unchanged.
+        """
         names = names_of(self.directory) if self.directory is not None else {}
         return [
             evolve(hop, place=names.get(hop.place, hop.place), decision=in_file_names(hop.decision, names))

@@ -58,10 +58,10 @@ def directory_of(lab: LabView) -> Directory:
 def location_of(directory: Directory, what: object) -> Location:
     """Return the location for a name, a host, a container, a sandbox, an endpoint or a location.
 
-    For an endpoint that is the location of its sandbox.
+    For an endpoint it is the location of the sandbox that the endpoint has joined.
 
     Raises `NotFound` if there is none, `Conflict` if a name matches several, `Unavailable` for a sandbox without
-    namespace and for an endpoint that has joined no sandbox, `InvalidParameter` for any other object and for one of
+    namespace and for an endpoint outside any sandbox, `InvalidParameter` for any other object and for an object of
     another lab.
     """
     if isinstance(what, Location):
@@ -89,7 +89,10 @@ def location_of(directory: Directory, what: object) -> Location:
 
 
 def _require_own(directory: Directory, what: object, machine: Machine | None) -> None:
-    """Raise `InvalidParameter` if an object's machine is one of another lab; `None` is not checked."""
+    """Raise `InvalidParameter` if `machine`, that of the object `what`, belongs to another lab.
+
+    `None` (no machine) is accepted.
+    """
     if machine is not None and all(location.machine is not machine for location in directory.locations):
         raise InvalidParameter(f"{what!r} belongs to another lab")
 
@@ -133,12 +136,12 @@ def parse_destination(
 ) -> tuple[Target, Address | None]:
     """Parse a destination, and return (target, address).
 
-    The address is `None` if the probe is to look up the target's name.
+    The address is `None` if the probe must look up the target's name: names of containers and services are looked up
+    by the source's own resolver, as programs do. For the name of a host, or `host:container`, the address is that
+    location's.
 
-    Names of containers and services are looked up by the source's own resolver, as programs do. For the name of a
-    host, or `host:container`, the address is that location's. The name of a task may be written without its id
-    (`service.1`). `protocol` and `family` are as in `trace`. Raises `InvalidParameter` if the text is not a
-    destination.
+    The name of a swarm task may be written without its id (`service.1`). `protocol` and `family` are as in `trace`.
+    Raises `InvalidParameter` if the text is not a destination.
     """
     head, _, rest = text.partition(":")
     hosts = {location.name for location in directory.locations if not location.is_container}
@@ -154,7 +157,7 @@ def locate(directory: Directory, source: Location, target: Target, family: int =
     """Return (target, address) for a probe; the address is `None` if the target's name is to be looked up.
 
     The returned target differs from `target` only for a swarm task: it then has the task's full name, with the id.
-    See `parse_destination`.
+    `family` is as in `trace`. See `parse_destination` for which names are looked up.
     """
     known = directory.matching(target.host)
     if len(known) == 1 and not known[0].is_container and source is not known[0]:
@@ -174,10 +177,11 @@ def run_probe(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     family: int = 0,
 ) -> Trace:
-    """Run one probe to its end and return its trace with a finding.
+    """Run one probe from `source` to `target` to its end and return its trace with a finding.
 
-    If `address` is given, it is used without a name lookup. `family` (4 or 6) is the IP version to use, 0 for either.
-    Raises `InvalidParameter` if the target is an address of the other IP version.
+    If `address` is given, it is used without a name lookup. `timeout_s` limits the wait for an answer, in virtual
+    seconds. `family` (4 or 6) is the IP version to use, 0 for either. Raises `InvalidParameter` if the target is an
+    address of the other IP version.
     """
     wrong = {4: ":" in target.host, 6: is_number(target.host.replace(".", ""))}
     if wrong.get(family):
@@ -224,9 +228,10 @@ def trace(
 
     `source` is a name, a host, a container, a sandbox or an endpoint. `destination` is `db:5432`, `web:53/udp`,
     `db:http`, `("db", 5432)`, a URL, a name, or one of these objects; its port may be given as `port`. Without a port
-    it is pinged. The source looks up a name; for an object, its address is used. `protocol` applies to a destination
-    without one; `family` (4 or 6) is the IP version to use, 0 for either. Raises `NotFound` or `Conflict` for an
-    unknown or ambiguous source, `InvalidParameter` for an invalid destination.
+    it is pinged. If the destination is a name, the source looks it up; if it is an object, its address is used.
+    `protocol` applies to a destination without one; `timeout_s` limits the wait for an answer, in virtual seconds;
+    `family` (4 or 6) is the IP version to use, 0 for either. Raises `NotFound` or `Conflict` for an unknown or
+    ambiguous source, `InvalidParameter` for an invalid destination.
     """
     from cnmsim.observe.explain import repeat  # explain imports this module
 
@@ -260,7 +265,7 @@ def namespaces_of(directory: Directory) -> Iterable[NetworkNamespace]:
 
 
 def _patterns(where: object) -> str:
-    """Return the capture pattern for a place.
+    """Return the capture pattern for `where`, a text, a sandbox or an endpoint.
 
     For a sandbox it matches the devices except loopback, for an endpoint its device in its sandbox; a text is
     returned as it is. Raises `Unavailable` for an endpoint that has joined no sandbox, `InvalidParameter` for any

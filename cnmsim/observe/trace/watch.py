@@ -27,8 +27,8 @@ _PROTOCOLS = {"tcp": "tcp", "udp": "udp", "icmp": "icmp", "icmp6": "icmp"}
 def watch(clock: Clock, directory: Directory, source: Location) -> Iterator[Trace]:
     """Record all events inside the `with` block, and then diagnose the first packet that `source` sent in it.
 
-    Yield the trace. The first packet is the first of TCP, UDP or ICMP that is not a DNS message. If `source` sent
-    none, the trace has no finding.
+    Yield the trace. Only TCP, UDP and ICMP packets are considered, and DNS messages are not. If `source` sent none,
+    the trace has no finding.
     """
     walk = Trace(f"{source.name}, watched", clock.now_ns)
     walk.directory = directory

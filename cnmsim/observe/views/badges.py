@@ -31,10 +31,10 @@ _COLOURS = {Kind.STEP: STEP, Kind.DELIVERED: GOOD, Kind.LOST: BAD}
 
 @frozen
 class Badge:
-    """A badge with its centre at `at`. `text` holds the step numbers.
+    """A small label with step numbers, drawn on a picture with its centre at `at`.
 
-    `reason` is why a packet was dropped, "" if none was. `place` is the position of the device or network stack to
-    which the badge refers.
+    `text` holds the step numbers; `kind` determines the colour. `reason` is why a packet was dropped, "" if none was.
+    `place` is the position of the device or network stack to which the badge refers.
     """
 
     at: Point
@@ -77,7 +77,7 @@ class Badge:
 
 
 def loss_mark(badge: Badge) -> str:
-    """Return the SVG of a stop sign at the device where the packet was dropped."""
+    """Return the SVG of a stop sign at `badge.place`, the device where the packet was dropped."""
     x, y = badge.place
     circle = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill="{BAD}" stroke="#fff" stroke-width="1.5"/>'
     return circle + _cross(x, y, 3.6, 2.2)
@@ -90,7 +90,10 @@ def _cross(x: float, y: float, size: float, width: float) -> str:
 
 
 def spread(badges: Sequence[Badge], boxes: Iterable[Box], width: float) -> tuple[Badge, ...]:
-    """Move badges that overlap to free spots nearby, outside the `boxes` and within the picture's `width`."""
+    """Move badges that overlap to free spots nearby, and return them in the same order.
+
+    The spots are outside the `boxes` and within the picture's `width`.
+    """
     occupied = [(box.x, box.y + 5, box.x + box.width, box.y + box.height) for box in boxes if box.kind in _KEPT_FREE]
     placed: dict[int, Badge] = {}
     order = sorted(

@@ -35,7 +35,7 @@ class _Row:
 
 
 def lay_out(scene: Scene) -> Layout:
-    """Compute the layout of a scene."""
+    """Compute the layout of a scene: rows of machines, and the segments and cables between them."""
     layout = Layout(networks=scene.networks, summary="; ".join(map(_description, scene.machines)))
     full = [MachineBox(layout, machine) for machine in scene.machines if not machine.is_plain]
     if len(_fill_rows(full)) == len(full):
@@ -61,7 +61,7 @@ def _description(machine: MachineScene) -> str:
 
 
 def _fill_rows(machines: Iterable[MachineBox]) -> list[list[MachineBox]]:
-    """Distribute machines over rows in their order, as many as fit into the width of each."""
+    """Distribute machines over rows in their order: each row gets as many as fit into the width of the page."""
     rows: list[list[MachineBox]] = []
     room = 0.0
     for machine in machines:
@@ -102,7 +102,7 @@ class _Cabling:
         return [name for name in self.labels if name in used]
 
     def _place_empty_segments(self) -> None:
-        """Assign each segment without machines to the row of another segment to which it is cabled.
+        """Assign each segment without machines to the row of another segment to which a cable leads.
 
         Also make sure that the two ends of each cable between segments (trunk) are both in one row.
         """
@@ -169,7 +169,7 @@ class _Cabling:
             self.right = max(self.right, spot + machine.width)
 
     def _middle(self, machine: MachineBox) -> float:
-        """Return the mean x position of the NICs, placed so far, that are on the machine's segments.
+        """Return the mean x position of the NICs placed so far that are on the same segments as `machine`.
 
         Return the left edge if there are none.
         """

@@ -160,7 +160,10 @@ def _sandbox(box: Box) -> str:
 
 
 def _mark(x: float, y: float, number: int) -> str:
-    """Return the SVG symbol before a line of text: a dot in a network's colour, or an arrow for a published port."""
+    """Return the SVG symbol before a line of text, at `x` and `y`.
+
+    It is a dot in the colour of the network `number`, or an arrow for a published port.
+    """
     if number == PUBLISHED:
         line = f"M{x - 3.5:.1f} {y - 3:.1f}L{x + 2.5:.1f} {y:.1f}L{x - 3.5:.1f} {y + 3:.1f}"
         return f'<path d="{line}" fill="none" stroke="currentColor"/>'

@@ -27,7 +27,7 @@ _MAX_LINES = len(PALETTE)
 
 
 def flows_card(report: FlowReport) -> str:
-    """Return the HTML card of a flow report."""
+    """Return the HTML card of a flow report: a chart, and tables of flows and links."""
     parts = [_chart(report)]
     parts.append(
         table(

@@ -21,9 +21,10 @@ STACK_H, STACK_LANE = 36.0, 26.0
 
 @frozen
 class Box:
-    """A rectangle to draw.
+    """A rectangle to draw, with its upper left corner at `x` and `y`.
 
-    `lines` are its texts, each with the number of the network to which it belongs (-1: none).
+    `kind` selects its style, such as "nic" or "container". `lines` are its texts, each with the number of the network
+    to which it belongs (-1: none).
     """
 
     kind: str
@@ -41,8 +42,8 @@ class Box:
 class Bar:
     """A network or a segment, drawn as a horizontal bar with its label on the left.
 
-    `colour` is the network's number, -1 for a segment. `is_idle` is True if nothing is attached, `is_named_above` if
-    the label is written above the bar.
+    `detail` is the second line of the label, "" for none. `colour` is the network's number, -1 for a segment.
+    `is_idle` is True if nothing is attached, `is_named_above` if the label is written above the bar.
     """
 
     x: float
@@ -57,7 +58,10 @@ class Bar:
 
 @frozen
 class Wire:
-    """A line to draw along `points`. `style` is "veth", "tunnel", "stack", "cable" or "riser"."""
+    """A line to draw along `points`. `style` is "veth", "tunnel", "stack", "cable" or "riser".
+
+    A riser is the vertical line of a segment that several rows share. `colour` is the network's number, -1 for none.
+    """
 
     points: tuple[Point, ...]
     style: str
@@ -69,7 +73,7 @@ class Layout:
     """A layout: the boxes, bars and wires to draw, and a graph in which the path of a trace is found.
 
     `places` are the nodes of the graph, with the position of each: the devices and network stacks at which a hop can
-    be. `edges` are the lines between them.
+    be. `edges` are the lines between them. `dots` are junctions, each with the number of its network.
     """
 
     width: float = 0.0
@@ -90,7 +94,7 @@ class Layout:
     _on_bar: dict[Key, list[tuple[float, Key]]] = field(factory=dict)
 
     def join(self, one: Key, other: Key, *points: Point) -> None:
-        """Add an edge of the graph: a line along `points` by which a frame can pass between two nodes."""
+        """Add an edge between the nodes `one` and `other` to the graph, drawn as a line along `points`."""
         self.edges.append((one, other, points))
 
     def put_on(self, bar: Key, x: float, place: Key) -> None:

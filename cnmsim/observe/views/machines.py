@@ -23,9 +23,9 @@ ON_STACK, PUBLISHED = -2, -3
 
 
 class MachineBox:
-    """The layout of one machine.
+    """The layout of one machine, `scene`.
 
-    Its size is known at once; `place` sets its position later, when all sizes are known.
+    Its size is known at once; `place` sets its position later, when the sizes of all machines are known.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class MachineBox:
         return self.width - occupied + widths[0] / 2 if widths else self.width
 
     def _fan(self, row: tuple[Sandbox, ...]) -> float:
-        """Return the height of the space below a row in which its lines turn into their channels."""
+        """Return the height of the space below a row of sandboxes in which their lines bend into their channels."""
         return 30.0 + 3.0 * max(len(sandbox.plugs) for sandbox in row) if row is not self.rows[-1] else 16.0
 
     def place(self, x: float, edge: float, *, level: float | None = None) -> None:
         """Place the machine with its left side at `x` and its NICs at height `edge`.
 
-        `level` is the top of the machine's frame, if it must be higher than its content to be aligned with the next
-        machine.
+        `level` is the height of the top of the machine's frame, if the frame must be higher than its content to be
+        aligned with its neighbour; `None` if it need not.
         """
         scene = self.scene
         kind, sign = ("hanging", 1) if self.is_hanging else ("machine", -1)
@@ -124,7 +124,7 @@ class MachineBox:
         self.layout.put_on(scene.key, middle[0], scene.key)
 
     def _inset(self) -> float:
-        """Return the indent of the text in the host's stack, which leaves room for the lines from bridges."""
+        """Return the indent of the text in the box of the host's stack; it leaves room for the lines from bridges."""
         feet = sum(bus.is_routed for bus in self.scene.buses)
         return self.gutter + 5.0 * len(self.scene.buses) if feet else 10.0
 
@@ -290,15 +290,15 @@ def box_height(sandbox: Sandbox) -> float:
 
 
 def _columns(count: int, *, is_alone: bool) -> int:
-    """Return the number of sandboxes in one row of a machine.
+    """Return the number of sandboxes in one row of a machine that has `count` sandboxes.
 
-    It is larger for a machine that has a row of the picture to itself (`is_alone`).
+    The number is larger if `is_alone`, i.e. if the machine has a row of the picture to itself.
     """
     return max(4, math.ceil(math.sqrt(count * 0.6))) if is_alone else max(2, math.ceil(math.sqrt(count * 0.8)))
 
 
 def _gutter(scene: MachineScene) -> float:
-    """Return the width of the column for the names of networks."""
+    """Return the width of the column at the left of a machine for the names of its networks."""
     names = [min(len(bus.name), _LONGEST) * _NAME_LETTER for bus in scene.buses]
     details = [min(len(bus.detail), _LONGEST + 2) * _DETAIL_LETTER for bus in scene.buses]
     return max(80.0, *names, *details) + 22 if scene.buses else 0.0

@@ -86,8 +86,8 @@ def _common_port(services: Sequence[str]) -> str:
 def matrix_svg(what: Reachability, *, standalone: bool = False) -> str:
     """Return the picture of a reachability matrix as SVG, with the names of rows and columns.
 
-    If all columns have the same port, their names are written without it. With `standalone` the result is a file of
-    its own.
+    If all columns have the same port, it is left out of their names. With `standalone` the result is a file of its
+    own.
     """
     port = _common_port(what.services)
     columns = [service.removesuffix(f":{port}") if port else service for service in what.services]

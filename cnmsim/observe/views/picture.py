@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 @frozen
 class Picture:
-    """A picture of a lab. A notebook displays it; `svg()` and `save()` export it."""
+    """A picture of a lab. A notebook displays it; `svg()` and `save()` export it.
+
+    `track` is the path of a trace that is drawn on it, `None` for none.
+    """
 
     layout: Layout
     title: str

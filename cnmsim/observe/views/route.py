@@ -35,8 +35,9 @@ _AT_DEVICE = frozenset(
 class Waypoint:
     """A hop with its position in the picture, `at` (`None` if it is not in the picture).
 
-    `leg` is the line to it from the previous hop of the same packet. `number` is its step number in the trace's
-    table, 0 if the table leaves it out.
+    `leg` is the line to it from the previous hop of the same packet. `is_reply` is True if the packet goes to the
+    source. `number` is the hop's step number in the trace's table, 0 if the table leaves it out. `badge` is where to
+    draw that number.
     """
 
     hop: Hop
@@ -73,9 +74,10 @@ class Track:
 
 @define
 class _Walker:
-    """Finds the nodes of hops, and paths between nodes.
+    """Finds the nodes of hops in a layout, and paths between nodes.
 
-    `hosts` maps each packet's number to the machine where its last hop was.
+    `hosts` maps each packet's number to the machine where its last hop was; `last_host` is that of the last hop of
+    any packet. `known` holds the paths found so far.
     """
 
     layout: Layout
@@ -116,7 +118,7 @@ class _Walker:
         return place
 
     def onto(self, one: Key, bar: Key) -> Key:
-        """Return the first node that is on the bar of a network, on the path from node `one` to the bar.
+        """Return the first node on the bar of a network that is reached on the path from node `one` to that bar.
 
         Return the bar's own node if there is no path.
         """
@@ -208,8 +210,8 @@ def _is_taken(way: Waypoint) -> bool:
 def _lost(waypoints: tuple[Waypoint, ...], trace: Trace) -> Waypoint | None:
     """Return the waypoint at which to draw the loss of a packet.
 
-    That is the drop that decided the verdict, or else the last drop in the trace's table. Return `None` if no drop is
-    both in the table and in the picture.
+    It is the waypoint of the drop that decided the verdict or, without such a drop, of the last drop in the trace's
+    table. Return `None` if no drop is both in the table and in the picture.
     """
     losses = [
         waypoint for waypoint in waypoints if waypoint.hop.is_drop and waypoint.number and waypoint.at is not None

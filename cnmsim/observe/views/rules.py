@@ -264,7 +264,7 @@ _BY_RULE = re.compile(r"(.*), by rule \d+: .* lookup (\S+).*")
 def _in_table(decision: str) -> str:
     """Convert the text of a routing decision to the form in which `RoutesView` lists the route.
 
-    If a policy routing rule selected a table other than main, the result ends with `table NAME`.
+    If a routing rule (`ip rule`) selected a table other than main, the result ends with `table NAME`.
     """
     match = _BY_RULE.fullmatch(decision)
     if match is None:

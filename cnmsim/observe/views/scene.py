@@ -32,7 +32,10 @@ Key = tuple[str, str, str]
 
 @frozen
 class Plug:
-    """An interface of a sandbox. `bus` is the network to which it is attached; `None` for the host's own stack."""
+    """An interface of a sandbox. `bus` is the network to which it is attached; `None` for the host's own stack.
+
+    `key` is its node in the picture, `addresses` its addresses as text.
+    """
 
     key: Key
     addresses: str
@@ -43,7 +46,10 @@ class Plug:
 
 @frozen
 class Sandbox:
-    """A network namespace of a container (`kind` "container") or one that Docker created for itself ("docker")."""
+    """A network namespace of a container (`kind` "container") or one that Docker created for itself ("docker").
+
+    `key` is its node in the picture, `plugs` its interfaces.
+    """
 
     key: Key
     name: str
@@ -58,8 +64,9 @@ class Sandbox:
 class Bus:
     """A network on one host: a bridge, or the parent interface that child interfaces (macvlan, ipvlan) share.
 
-    `tunnel` is the VXLAN device of an overlay network and `vni` its VNI. `parent` is the parent interface.
-    `is_routed` is true if the host has an address on the network.
+    `key` is its node in the picture, `detail` the second line of its label. `tunnel` is the VXLAN device of an
+    overlay network and `vni` its VNI. `parent` is the parent interface. `is_routed` is True if the host has an
+    address on the network.
     """
 
     key: Key
@@ -82,7 +89,11 @@ class Interface:
 
 @frozen
 class MachineScene:
-    """One machine. `guests` are the names of containers that use the machine's own network stack."""
+    """One machine of a picture: its sandboxes, its networks (`buses`) and its NICs (`interfaces`).
+
+    `role` is a short description, such as the engine's release. `guests` are the names of containers that use the
+    machine's own network stack.
+    """
 
     name: str
     role: str
@@ -104,10 +115,7 @@ class MachineScene:
 
 @frozen
 class Scene:
-    """The contents of a picture.
-
-    These are all machines, the segments as (name, label), and the cables between segments (`trunks`).
-    """
+    """The contents of a picture: machines, segments as (name, label), and `trunks`, the cables between segments."""
 
     machines: tuple[MachineScene, ...]
     segments: tuple[tuple[str, str], ...]

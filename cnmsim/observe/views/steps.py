@@ -75,7 +75,10 @@ def walk_data(trace: Trace) -> dict[str, Any]:
 
 
 def walk_html(trace: Trace) -> str:
-    """Return the page for a trace as HTML. Raises `InvalidParameter` if the trace belongs to no lab."""
+    """Return the page that steps through a trace, as HTML.
+
+    Raises `InvalidParameter` if the trace belongs to no lab.
+    """
     data = walk_data(trace)
     # Inside a script element only `</` and `<!--` can end the script or change how the HTML is parsed.
     encoded = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")

@@ -78,7 +78,7 @@ def walk_table(trace: Trace) -> str:
 def _decisive(trace: Trace) -> Hop | None:
     """Return the step to mark as decisive; `None` if the table does not show it.
 
-    If the table shows only an earlier hop that the deciding one repeats, return that earlier hop.
+    If the table leaves out the deciding hop because it repeats an earlier one, return that earlier hop.
     """
     hop = trace.deciding_hop
     if hop is None:
@@ -121,10 +121,7 @@ def _ends(addresses: str) -> str:
 
 
 def _inside(event: Event) -> str:
-    """Return the VNI, source and destination of the packet inside a VXLAN packet, as HTML.
-
-    "" for any other packet.
-    """
+    """Return the VNI, source and destination of the packet inside a VXLAN packet, as HTML; "" for other packets."""
     headers = headers_of(event.data, is_frame=event.is_frame) if event.data else ()
     fields = {header.protocol: dict(header.fields) for header in headers if header.depth == 1}
     outer = {header.protocol: dict(header.fields) for header in headers if header.depth == 0}

@@ -39,7 +39,8 @@ class Agent:
 
     `connect` returns a client for one of the managers. `on_session_message` is called with each session message,
     before the agent configures the executor from that message. `tls_info` returns the root certificate that the node
-    trusts and the issuer of its own certificate. `error` is the reason why the node has no session, or "".
+    trusts and the issuer of its own certificate. `executor` runs the tasks. `error` is the reason why the node has no
+    session, or "".
     """
 
     clock: Clock
@@ -83,7 +84,7 @@ class Agent:
     def restart(self) -> None:
         """Continue the worker's tasks and open a new session.
 
-        For use when the former connections and coroutines no longer exist, e.g. in a copy of the lab.
+        Called where the former connections and coroutines no longer exist, e.g. in a copy of the lab.
         """
         self._end_session()
         self._reporting = None
@@ -101,7 +102,7 @@ class Agent:
         self.worker.halt()
 
     def leave(self) -> None:
-        """Halt the agent. Its tasks are shut down and removed later, while the daemon keeps running."""
+        """Halt the agent at once. Its tasks are shut down and removed afterwards, while the daemon keeps running."""
         self.worker.leave()
         self.halt()
 
@@ -205,10 +206,10 @@ class Agent:
     # --- logs
 
     def _handle_log_subscription(self, client: Client, subscription: LogSubscription) -> None:
-        """Publish the log lines that `subscription` selects, by calls of `client`.
+        """Send the log lines that `subscription` selects to the manager, by calls of `client`.
 
-        If `is_followed` is set in the subscription's options, lines that are written later are published too. A
-        message with `is_closed` ends that.
+        If `is_followed` is set in the subscription's options, lines that are written later are sent too. A
+        subscription with `is_closed` set ends that.
         """
         for end in self._log_followers.pop(subscription.id, ()):
             end()
@@ -266,7 +267,7 @@ class Agent:
 
 
 async def _first_message(clock: Clock, messages: Queue[SessionMessage], session: Stream) -> SessionMessage:
-    """Wait for the first message of a session.
+    """Wait for the first message of `session` and return it; `messages` is the queue that receives its messages.
 
     Raises the error that ended the session, or `RpcError` after a timeout.
     """

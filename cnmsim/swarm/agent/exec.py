@@ -53,7 +53,7 @@ class Dependencies:
 
 
 class TaskController(Protocol):
-    """The operations of an executor on one task. Each may be called again after a call that was cancelled."""
+    """The operations of an executor on one task. A call that was cancelled may be repeated."""
 
     async def prepare(self) -> None:
         """Create everything the task needs to start."""
@@ -62,7 +62,7 @@ class TaskController(Protocol):
         """Start the task and wait until it is up (healthy, if it has a health check)."""
 
     async def wait(self) -> None:
-        """Wait for the task to exit. Raises `ExitError`."""
+        """Wait for the task to exit. Raises `ExitError` if its exit status is not 0."""
 
     async def shutdown(self) -> None:
         """Stop the task if it is running."""
@@ -92,14 +92,17 @@ class Executor(Protocol):
     async def configure(self, node: Node) -> None:
         """Apply the settings in the node object from the store.
 
-        These are the addresses of its load balancers on the cluster's networks.
+        They are the addresses of the node's load balancers on the cluster's networks.
         """
 
     def set_network_bootstrap_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
         """Install the keys that encrypt gossip and the traffic of encrypted networks."""
 
     def controller(self, task: Task, dependencies: Dependencies) -> TaskController:
-        """Return a controller for a task. Raises an `EngineError` if the task cannot be run."""
+        """Return a controller for `task`, which uses the secrets and configs in `dependencies`.
+
+        Raises an `EngineError` if the task cannot be run.
+        """
 
     def logs(self, task: Task, options: LogOptions) -> list[LogMessage]:
         """Return the log lines that a task on this node has written so far, as selected by `options`."""
@@ -130,7 +133,7 @@ class TaskManager:
         self._run_next_step()
 
     def restart(self) -> None:
-        """Continue from the task's current state; the operation that was in progress no longer exists."""
+        """Continue from the task's current state, as if no operation were in progress."""
         self._operation, self._is_closed = None, False
         self._run_next_step()
 
@@ -143,7 +146,8 @@ class TaskManager:
     def update(self, task: Task) -> None:
         """Replace the task by a newer version from the manager.
 
-        If its desired state has advanced, the operation in progress is cancelled; other changes are ignored.
+        If the desired state of the task has advanced, the operation in progress is cancelled; other changes are
+        ignored.
         """
         if self._is_closed or task.desired_state <= self.task.desired_state:
             return
@@ -182,7 +186,7 @@ class TaskManager:
             self._run_next_step()
 
     async def _do_step(self) -> bool:
-        """Run one step. Return True if another step may follow."""
+        """Move the task by one state. Return True if another step may follow, False if the task has to wait."""
         task = self.task
         step = _next_step(task)
         if step is None:

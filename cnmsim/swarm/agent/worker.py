@@ -76,7 +76,7 @@ class Worker:
     def restore(self, tasks: Iterable[Task], secrets: Iterable[Secret], configs: Iterable[Config]) -> None:
         """Load saved tasks (see `tasks_with_status`) and the secrets and configs granted to them.
 
-        The tasks run only after `restart`.
+        The tasks continue only when `restart` is called.
         """
         self._secrets = {secret.id: secret for secret in secrets}
         self._configs = {config.id: config for config in configs}
@@ -121,7 +121,7 @@ class Worker:
             Coroutine(self.clock, _close_and_remove(manager))
 
     def restart(self) -> None:
-        """Continue every task from its current state; the operations that were in progress no longer exist."""
+        """Continue every task from its current state, as if no operation were in progress."""
         for manager in self._task_managers.values():
             manager.restart()
 
@@ -131,7 +131,7 @@ class Worker:
             manager.halt()
 
     def leave(self) -> None:
-        """Begin to shut down and remove every task, and forget the tasks.
+        """Begin to shut down and remove every task, and drop the tasks from the worker without waiting.
 
         SwarmKit calls `Worker.Assign` with an empty set for this.
         """
@@ -139,7 +139,7 @@ class Worker:
             self._remove(identity)
 
     async def stop(self) -> None:
-        """Shut down and remove every task."""
+        """Shut down and remove every task, and wait until that is done."""
         managers, self._task_managers = list(self._task_managers.values()), {}
         self._tasks.clear()
         for manager in managers:

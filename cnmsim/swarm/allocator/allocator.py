@@ -268,7 +268,7 @@ class Allocator(StoreLoop):
             self._store.update(lambda tx: [tx.replace(updated) for updated in changed])
 
     def _node_attachments(self, node: Node, *, restoring: bool) -> tuple[NetworkAttachment, ...] | None:
-        """Allocate a node's addresses on the networks it needs, and release its addresses on other networks.
+        """Allocate a node's addresses on the networks that need one, and release its addresses on other networks.
 
         With `restoring`, only addresses that the node object already has are allocated, and none is released. Return
         the node's new attachments, or `None` if nothing changed.
@@ -401,9 +401,9 @@ class Allocator(StoreLoop):
         return evolve(task, networks=attachments, endpoint=endpoint, status=status)
 
     def _attachments(self, task: Task, service: Service | None) -> list[NetworkAttachment]:
-        """Return the networks to attach a task to.
+        """Return attachments, without addresses yet, for the networks of a task; `service` is `None` for other tasks.
 
-        The ingress network comes first, if the service publishes ports there.
+        The ingress network comes first, if the service publishes ports on it.
         """
         attachments = list(task.networks)
         if not attachments:

@@ -246,7 +246,7 @@ class NetworkAllocator:
         return local is not None and local.network.is_ingress
 
     def is_service_allocated(self, service: Service) -> bool:
-        """Return True if a service has a virtual IP on each network that it needs, and on no other."""
+        """Return True if a service has a virtual IP on each network that its spec requires, and on no other."""
         endpoint, spec = service.endpoint, service.spec.endpoint
         network_ids = {attachment.target for attachment in service.networks}
         vips = endpoint.virtual_ips if endpoint is not None else ()
@@ -266,9 +266,9 @@ class NetworkAllocator:
     def allocate_vips(self, service: Service, vips: Sequence[VirtualIp]) -> tuple[VirtualIp, ...]:
         """Allocate a service's virtual IPs and return them.
 
-        `vips` are the service's present virtual IPs. A virtual IP that has no address yet gets one; virtual IPs on
-        networks that the service no longer uses are released. Raises `AllocationError`; the service then has no
-        virtual IPs.
+        `vips` are the service's present virtual IPs. Those without an address get one; those on networks that the
+        service no longer uses are released and left out. Raises `AllocationError`; the service then has no virtual
+        IPs.
         """
         if service.spec.endpoint is not None and service.spec.endpoint.mode is ResolutionMode.DNSRR:
             self.deallocate_vips(service.id, vips)
@@ -295,7 +295,7 @@ class NetworkAllocator:
         return tuple(allocated)
 
     def restore_vips(self, service_id: str, vips: Sequence[VirtualIp]) -> None:
-        """Mark as allocated the virtual IPs that a former leader gave to a service.
+        """Mark as allocated `vips`, the virtual IPs that a former leader gave to a service.
 
         Raises `AllocationError`; the service then has no virtual IPs.
         """
@@ -373,7 +373,7 @@ class NetworkAllocator:
     # ---- nodes
 
     def is_node_attached(self, node_id: str, attachment: NetworkAttachment) -> bool:
-        """Return True if a node's load balancer has an address on the network."""
+        """Return True if a node's load balancer has an address on the network of `attachment`."""
         return (node_id, attachment.network.id) in self._nodes and self._is_attached(attachment)
 
     def attach_node(self, node_id: str, attachment: NetworkAttachment) -> NetworkAttachment:
@@ -386,6 +386,6 @@ class NetworkAllocator:
         return allocated
 
     def detach_node(self, node_id: str, attachment: NetworkAttachment) -> None:
-        """Release the address of a node's load balancer on a network."""
+        """Release the address of a node's load balancer on the network of `attachment`."""
         self._nodes.discard((node_id, attachment.network.id))
         self._detach((attachment,))

@@ -44,7 +44,10 @@ class _PortSpace:
 
 
 class _AllocatedPorts:
-    """A service's allocated ports. They are matched with ports of the spec by name, protocol and target port."""
+    """A service's allocated ports.
+
+    An allocated port matches a port of the spec that has the same name, protocol and target port.
+    """
 
     def __init__(self, ports: Iterable[PortConfig]) -> None:
         self._ports: dict[tuple[str, str, int], dict[int, PortConfig]] = {}
@@ -84,7 +87,7 @@ class PortAllocator:
     def allocate(self, service: Service) -> tuple[PortConfig, ...]:
         """Allocate the published ports of a service's spec. Return the ports with the chosen numbers filled in.
 
-        A port for which the spec gives no published port keeps the one that it was given before. Raises
+        If the spec gives no published port, the service keeps the number that it got earlier. Raises
         `BitUnavailable`; the service then has no ports.
         """
         assert service.spec.endpoint is not None
@@ -104,7 +107,7 @@ class PortAllocator:
         return tuple(allocated)
 
     def restore(self, ports: Iterable[PortConfig]) -> None:
-        """Mark as allocated the `ports` that a former leader gave to a service.
+        """Mark as allocated the `ports` of a service that a former leader allocated.
 
         Raises `BitUnavailable` if one of them is in use; none of them is then allocated.
         """

@@ -30,7 +30,7 @@ class Credentials:
     """The credentials of one node.
 
     `connect` returns a client for one of the managers. `on_error` is called with the error message when a renewal
-    fails.
+    fails. `is_rotating` is True while the node requests a certificate for a root rotation.
     """
 
     clock: Clock = field(repr=False)
@@ -46,7 +46,7 @@ class Credentials:
         self._renewed = Signal(self.clock)
 
     def require_certificate(self) -> Certificate:
-        """Return the certificate. May be called only after the node has joined, i.e. when there is a certificate."""
+        """Return the certificate. The node must have joined, so that there is one."""
         assert self.certificate is not None
         return self.certificate
 
@@ -65,9 +65,9 @@ class Credentials:
         return self.certificate is not None and self.certificate.not_after_s <= self.clock.wall_s
 
     def trust_root(self, root: StoredRoot) -> bool:
-        """Trust the root authority that a manager sent.
+        """Trust the root authority `root`, which a manager sent, from now on.
 
-        Return True if it differs from the one that was trusted before.
+        Return True if it differs from the authority that was trusted before.
         """
         if self.root is None or root.digest in ("", self.root.digest):
             return False

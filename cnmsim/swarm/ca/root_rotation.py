@@ -19,9 +19,9 @@ _INTERVAL_S = 3.0
 
 
 class RootRotationReconciler(StoreLoop):
-    """Runs a root rotation on the leader.
+    """Runs a root rotation on the leader: asks every node to renew its certificate.
 
-    It asks every node to renew its certificate, and completes the rotation when all nodes have one from the new root.
+    The rotation is complete when all nodes have a certificate from the new root.
     """
 
     def __init__(self, store: Store, random: Random) -> None:

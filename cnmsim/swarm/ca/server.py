@@ -61,9 +61,9 @@ class CaServer:
     def issue(self, peer: Peer, request: IssueRequest) -> Certificate:
         """Issue a certificate to `peer`, the node that made the request.
 
-        A node that sends a token becomes a new member, with the role that the token stands for; a member without a
-        token gets its certificate renewed. Raises `RpcInvalidArgument` for an invalid token, `RpcPermissionDenied`
-        for a removed node.
+        A node that sends a join token becomes a new member, with the role to which the token belongs. A member that
+        sends no token gets its certificate renewed. Raises `RpcInvalidArgument` for an invalid token,
+        `RpcPermissionDenied` for a removed node.
         """
         if peer.certificate is not None and not request.token:
             return self._renew(peer.certificate)
@@ -94,7 +94,7 @@ class CaServer:
         return self.sign(present.node_id, node.role)
 
     def sign(self, node_id: str, role: NodeRole) -> Certificate:
-        """Issue a certificate with the validity period set in the cluster's spec."""
+        """Issue a certificate to a node with this role, with the validity period set in the cluster's spec."""
         cluster = self.store.cluster
         unit = MANAGER_ROLE if role is NodeRole.MANAGER else WORKER_ROLE
         expiry_s = cluster.spec.node_cert_expiry_ns / NS_PER_S or DEFAULT_EXPIRY_S

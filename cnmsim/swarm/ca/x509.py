@@ -79,9 +79,9 @@ def root_certificate(seed: int, wall_s: float) -> RootCertificate:
 
 
 def cross_certificate(seed: int, pem: str, signer_seed: int) -> str:
-    """Return the root certificate `pem` cross-signed by another root, as PEM.
+    """Return a certificate for the key of the root certificate `pem` that is signed by another root, as PEM.
 
-    The key of `pem` is derived from `seed`, the key that signs it from `signer_seed`.
+    The key of `pem` is derived from `seed`, the key that signs from `signer_seed`.
     """
     from cryptography.x509 import load_pem_x509_certificate
 
@@ -94,7 +94,8 @@ def node_certificate(
 ) -> str:
     """Return a node's certificate as PEM. `names` are its organization (O), role (OU) and node id (CN).
 
-    Times are seconds since 1970. The node's key is derived from `serial`.
+    The node's key is derived from `serial`, the key of the root that signs from `root_seed`. `not_before_s` and
+    `not_after_s` are seconds since 1970.
     """
     from cryptography import x509
     from cryptography.x509.oid import ExtendedKeyUsageOID

@@ -1,4 +1,4 @@
-"""The control API as one object."""
+"""One class with all operations of the control API."""
 
 from __future__ import annotations
 

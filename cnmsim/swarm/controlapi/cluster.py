@@ -38,7 +38,11 @@ class ClusterOperations(Operations):
         rotate_manager_token: bool = False,
         rotate_manager_unlock_key: bool = False,
     ) -> Cluster:
-        """Change the cluster's settings; optionally rotate its join tokens and unlock key. Raises a `SwarmError`."""
+        """Change the cluster's settings to `spec`, and optionally replace its join tokens and unlock key.
+
+        `version` is the version of the cluster that the caller read. Return the cluster. Raises a `SwarmError`, also
+        if the cluster has changed since.
+        """
         check_cluster_spec(spec)
         cluster = self.store.cluster
         root = self._root(cluster.root_ca, spec)
@@ -55,10 +59,9 @@ class ClusterOperations(Operations):
         return _redacted(self.store.update(lambda tx: tx.replace(changed)))
 
     def _root(self, root: RootCa, spec: ClusterSpec) -> RootCa:
-        """Return the root authority to store when the cluster's settings change to `spec`.
+        """Return the root authority to store when the cluster's settings change to `spec`; `root` is the present one.
 
-        If `force_rotate` has changed, the returned authority has a new root rotation in progress; otherwise it is
-        `root`, the present one.
+        If `force_rotate` has changed, a new root rotation is in progress in the result; otherwise it is `root`.
         """
         if spec.signing_ca_cert or spec.signing_ca_key:
             raise NotSimulated("user-supplied root certificates are not simulated")

@@ -29,7 +29,7 @@ S = TypeVar("S", bound=StoreObject)
 
 
 class RaftView(Protocol):
-    """What the control API needs to know of Raft: members, leader, reachability."""
+    """The interface of Raft for the control API: members, leader, reachability."""
 
     def members(self) -> Iterable[Member]:
         """Return the members of the Raft group."""
@@ -50,9 +50,9 @@ class RaftView(Protocol):
 
 @frozen
 class Filters:
-    """The filters of a list operation. Each field holds the accepted values of one property.
+    """The filters of a list operation. Each field holds the accepted values of one property of an object.
 
-    An object passes a field if it matches any of the field's values. Every object passes an empty field.
+    An object is listed if, for each field that is not empty, its property has one of the field's values.
     """
 
     names: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class Filters:
     def passes_any(self, object_id: str, name: str, labels: Labels) -> bool:
         """Return True if an object has all labels and matches at least one name, name prefix or id prefix.
 
-        `passes`, in contrast, requires a match for each of the three, and does not ignore case in names.
+        `passes`, in contrast, requires a match with each of these three fields, and does not ignore case in names.
         """
         is_open = not (self.names or self.name_prefixes or self.id_prefixes)
         return has_labels(labels, self.labels) and (
@@ -130,7 +130,7 @@ def check_secret_annotations(annotations: Annotations) -> None:
 
 
 def require_arguments(*arguments: object) -> None:
-    """Raise `RpcInvalidArgument` if an argument is empty."""
+    """Raise `RpcInvalidArgument` if one of the arguments of a call is empty."""
     if not all(arguments):
         raise RpcInvalidArgument(INVALID_ARGUMENT)
 
@@ -165,9 +165,9 @@ def grpc_errors(call: Callable[P, T]) -> Callable[P, T]:
 def find_one(kind: str, reference: str, stored: T | None, list_objects: Callable[[Filters], list[T]]) -> T:
     """Return the object that `reference` identifies by its id, its name, or an unambiguous prefix of its id.
 
-    `stored` is the object whose id is `reference`, or `None`. If it is `None`, names and prefixes are searched by
-    calls of `list_objects`. `kind` names the kind of object in error messages. Raises `NotFound` or
-    `InvalidParameter` with the daemon's messages. Source: moby `daemon/cluster/helpers.go`.
+    `stored` is the object whose id is `reference`, or `None` if there is none. In the latter case `list_objects` is
+    called with filters for the name and the prefix. `kind` names the kind of object in error messages. Raises
+    `NotFound` or `InvalidParameter` with the daemon's messages. Source: moby `daemon/cluster/helpers.go`.
     """
     matches = [stored] if stored is not None else list_objects(Filters(names=(reference,)))
     matches = matches or list_objects(Filters(id_prefixes=(reference,)))

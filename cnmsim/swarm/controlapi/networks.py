@@ -106,7 +106,11 @@ class NetworkOperations(Operations):
                 _check_ipam_config(config)
 
     def _check_driver(self, driver: Driver | None, known: frozenset[str], kind: str) -> None:
-        """Raise `RpcInvalidArgument` for a driver that is not built in: networks of a swarm need managed plugins."""
+        """Raise `RpcInvalidArgument` if `driver` has no name, or is not one of `known`, the built-in drivers.
+
+        Other drivers are plugins, which a swarm supports only if they are managed; there are no managed plugins.
+        `kind` is the kind of plugin, for error messages.
+        """
         if driver is None:
             return
         if not driver.name:

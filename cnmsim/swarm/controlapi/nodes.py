@@ -64,9 +64,10 @@ class NodeOperations(Operations):
 
     @grpc_errors
     def update_node(self, node_id: str, version: int, spec: NodeSpec) -> Node:
-        """Change a node's spec and return the node.
+        """Change a node's spec to `spec` and return the node. `version` is the version that the caller read.
 
-        Raises a `SwarmError`, also for a demotion that would leave no manager or no quorum.
+        Raises a `SwarmError`, also if the node has changed since, or for a demotion that would leave no manager or no
+        quorum.
         """
         node = require_stored("node", node_id, self.store.nodes)
         if node.spec.desired_role is NodeRole.MANAGER and spec.desired_role is NodeRole.WORKER:

@@ -103,7 +103,7 @@ def _check_restart(policy: RestartPolicy | None) -> None:
 def _check_container(spec: TaskSpec) -> None:
     """Raise a `SwarmError` if the container spec of `spec` is invalid.
 
-    The templates in it are expanded for a made-up task: an error here would occur in every task.
+    Its templates are expanded for a made-up task, because an error in a template would occur in every task.
     """
     task = Task(
         id="",

@@ -79,11 +79,9 @@ class ServiceOperations(Operations):
         return evolve(service, spec=interpolate(service.spec)) if insert_defaults else service
 
     def find_service(self, reference: str, *, insert_defaults: bool = False) -> Service:
-        """Return a service by id, name or id prefix.
+        """Return a service by id, name or id prefix. Raises `NotFound` or `InvalidParameter`.
 
-        With `insert_defaults`, unset fields of its spec get their defaults.
-
-        Raises `NotFound` or `InvalidParameter`.
+        With `insert_defaults`, unset fields of its spec are filled in with their defaults.
         """
         service = find_one("service", reference, self.store.services.get(reference), self.list_services)
         return self.get_service(service.id, insert_defaults=insert_defaults)
@@ -93,8 +91,8 @@ class ServiceOperations(Operations):
         """Change a service's spec to `spec` and return the service.
 
         With `rollback`, the service gets its previous spec back, and `spec` is only validated. `version` is the
-        version of the service that the caller read. Raises a `SwarmError`, also if the service has changed since
-        then.
+        version of the service that the caller read. Raises a `SwarmError`, also if the service has changed since that
+        version.
         """
         require_arguments(service_id)
         check_service_spec(spec)

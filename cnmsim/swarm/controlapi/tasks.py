@@ -70,9 +70,7 @@ class TaskOperations(Operations):
 
     @grpc_errors
     def attach_network(self, node_id: str, target: str, container_id: str, addresses: Iterable[str] = ()) -> str:
-        """Create a task that attaches a container, which is not part of a service, to a network.
-
-        Return the task's id.
+        """Create a task that attaches a container without a service to a network. Return the task's id.
 
         The container runs on the node `node_id`; `target` is the network's id or name, `addresses` are the addresses
         that the container requests. Raises `RpcNotFound`, or `RpcPermissionDenied` if the network is not attachable.

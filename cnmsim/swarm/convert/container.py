@@ -17,7 +17,7 @@ _PROPAGATIONS = {"rprivate", "private", "rshared", "shared", "rslave", "slave"}
 def container_from_api(spec: Mapping[str, Any], pids_limit: int = 0) -> ContainerSpec:
     """Convert a JSON `TaskTemplate.ContainerSpec`. Raises `InvalidParameter` with the daemon's message.
 
-    `pids_limit` comes from another place of the JSON, the task's resource limits.
+    `pids_limit` is the limit of processes, which the JSON has elsewhere: in the task's resource limits.
     """
     dns = spec["DNSConfig"]
     return ContainerSpec(

@@ -72,7 +72,7 @@ def _endpoint_from_api(spec: Mapping[str, Any]) -> EndpointSpec:
 def port_from_api(port: Mapping[str, Any]) -> PortConfig:
     """Convert a JSON port.
 
-    An unknown protocol becomes tcp, an unknown publish mode ingress: the zero values in protobuf.
+    An unknown protocol becomes tcp and an unknown publish mode ingress, as both are the zero values in protobuf.
     """
     protocol, mode = port["Protocol"].lower(), port["PublishMode"].lower()
     return PortConfig(
@@ -107,7 +107,7 @@ def _mode_from_api(mode: Mapping[str, Any]) -> ServiceMode:
 def service_to_api(service: Service, *, prints_old_networks: bool = False) -> dict[str, Any]:
     """Return a service in the form of `service inspect`.
 
-    `prints_old_networks`: include `Spec.Networks`, as engines before 29 do.
+    With `prints_old_networks` the result includes `Spec.Networks`, as with engines before 29.
     """
     to_api = partial(service_spec_to_api, prints_old_networks=prints_old_networks)
     return {

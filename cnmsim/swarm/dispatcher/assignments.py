@@ -12,7 +12,7 @@ _Key: TypeAlias = tuple[Literal["secret", "config", "task"], str]
 
 
 def is_stable(old: Task, new: Task) -> bool:
-    """Return True if two versions of a task differ in nothing but their status."""
+    """Return True if two versions of a task are the same for its node, apart from the status of the task."""
     return (
         old.desired_state is new.desired_state
         and old.node_id == new.node_id
@@ -59,7 +59,10 @@ class AssignmentSet:
         return True
 
     def take_changes(self) -> tuple[AssignmentChange, ...]:
-        """Return the recorded changes and clear them. Secrets and configs come before the tasks that use them."""
+        """Return the changes recorded since the last call, and clear them.
+
+        Secrets and configs come before the tasks that use them.
+        """
         changes, self._changes = self._changes, {}
         dependencies = [change for key, change in changes.items() if key[0] != "task"]
         return (*dependencies, *(change for key, change in changes.items() if key[0] == "task"))

@@ -31,7 +31,10 @@ OnClosed = Callable[[SwarmError], None]
 
 @define(eq=False)
 class _AssignmentStream:
-    """The stream by which the dispatcher sends assignments to one node: all of them at first, then the changes."""
+    """The stream by which the dispatcher sends assignments to one node: all of them at first, then the changes.
+
+    `timer` is that of the next message; `modifications` counts the changes that the message will contain.
+    """
 
     node_id: str
     set: AssignmentSet
@@ -150,8 +153,9 @@ class Dispatcher:
     def register(self, node_id: str, description: NodeDescription, address: str) -> str:
         """Begin a session for a node whose agent calls from `address` (without port), and mark the node ready.
 
-        Return the session's id. Raises `RpcAborted` on a manager that is not the leader, `RpcUnknown` if the node is
-        not a member, and `RpcUnavailable` if the node registers too often.
+        `description` is stored in the node object. Return the session's id. Raises `RpcAborted` on a manager that is
+        not the leader, `RpcUnknown` if the node is not a member, and `RpcUnavailable` if the node registers too
+        often.
         """
         self._check_running()
         if node_id not in self.store.nodes:
@@ -164,9 +168,10 @@ class Dispatcher:
         return session.id
 
     def heartbeat(self, node_id: str, session_id: str) -> float:
-        """Record a heartbeat. Return the seconds until the next one is due.
+        """Record a heartbeat of a node in its session `session_id`. Return the seconds until the next one is due.
 
-        Raises `RpcAborted`, `NodeNotRegistered` or `InvalidSession`.
+        Raises `RpcAborted` on a manager that is not the leader, `NodeNotRegistered` if the node has no session, or
+        `InvalidSession` if its session has another id.
         """
         self._check_running()
         return self._sessions.heartbeat(node_id, session_id, self._expiry_callback(node_id, "heartbeat failure"))
@@ -239,9 +244,10 @@ class Dispatcher:
 
     @staticmethod
     def _attach_stream(session: Session, stream: Stream, streams: dict[str, _Opened], entry: _Opened) -> None:
-        """Add an open stream to its session, and enter it in `streams`, the table of the streams of its kind.
+        """Add an open stream to its session, and put `entry`, the dispatcher's record of it, into `streams`.
 
-        There it replaces the node's earlier stream of the same kind.
+        `streams` is the table of all streams of the same kind, by node. An earlier stream of the node in it is
+        replaced.
         """
 
         def end() -> None:

@@ -35,9 +35,10 @@ class SessionMessage:
 
 @frozen(eq=False)
 class AssignmentsMessage:
-    """A node's assignments: all of them if `complete` is set, otherwise the changes since an earlier message.
+    """A node's assignments: all of them if `kind` is `complete`; if `incremental`, changes since an earlier message.
 
-    `applies_to` identifies that earlier message. Secrets and configs come before the tasks that use them.
+    `applies_to` identifies that earlier message, `results_in` this one. Secrets and configs come before the tasks
+    that use them.
     """
 
     kind: Literal["complete", "incremental"]

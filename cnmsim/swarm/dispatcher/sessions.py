@@ -21,7 +21,11 @@ _RATE_LIMIT_COUNT = 3
 
 @define(eq=False)
 class Stream:
-    """One of the two streams of a session."""
+    """One of the two streams of a session, at the dispatcher's end.
+
+    `on_message` sends a message to the agent. When the stream ends, `on_closed` is called with the error, if there
+    was one, and `on_end` in any case.
+    """
 
     on_message: Callable[[SessionMessage], None] | Callable[[AssignmentsMessage], None]
     on_closed: Callable[[SwarmError], None] | None
@@ -80,11 +84,10 @@ class Sessions:
         self._sessions[node_id] = Session(node_id, "", timer, 0)
 
     def add(self, node_id: str, on_expired: Callable[[], None]) -> Session:
-        """Begin a session for a node, and end its earlier one.
+        """Begin a session for a node, and end the node's earlier one.
 
-        `on_expired` is called when its heartbeats fail to arrive.
-
-        Raises `RpcUnavailable` if the node registers too often.
+        `on_expired` is called when the node's heartbeats fail to arrive. Raises `RpcUnavailable` if the node
+        registers too often.
         """
         now = self._store.clock.now_ns
         old = self._sessions.get(node_id)

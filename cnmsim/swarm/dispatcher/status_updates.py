@@ -27,9 +27,8 @@ class NodeUpdate:
 class StatusUpdates:
     """The status reports that are not yet written to the store.
 
-    `manager_id` is recorded in each task status as `applied_by`.
-
-    `on_node_written` is called with the id of each node whose queued status has been written.
+    `manager_id` is recorded in each task status as `applied_by`. `on_node_written` is called with the id of each node
+    whose queued status has been written.
     """
 
     store: Store
@@ -41,7 +40,7 @@ class StatusUpdates:
     _nodes: dict[str, NodeUpdate] = field(factory=dict, init=False)
 
     def start(self) -> None:
-        """Start the count of tenths of a second: queued reports are written at the end of each."""
+        """Start the intervals of a tenth of a second: reports that are queued in one are written at its end."""
         self._started_ns = self.store.clock.now_ns
 
     def stop(self) -> None:

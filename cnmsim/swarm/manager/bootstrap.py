@@ -50,7 +50,8 @@ def bootstrap_cluster(
 ) -> str:
     """Create the objects of a new swarm in an empty store. Return the id of its first node, which is a manager.
 
-    `pools`, `subnet_size`, `data_path_port` and `availability` (of the first node) are the options of `swarm init`.
+    `root` is the root authority, `spec` the settings of the cluster. `pools`, `subnet_size`, `data_path_port` and
+    `availability` (of the first node) are the options of `swarm init`.
     """
     node_id = new_id(random)
     cluster = Cluster(

@@ -23,7 +23,7 @@ _ROTATION_S = 12 * 3600.0
 
 
 class KeyManager(StoreLoop):
-    """Creates and rotates the cluster's keys. They are in the store, so that a new leader continues with them."""
+    """Creates and rotates the cluster's keys. The keys are in the store, so that a new leader continues with them."""
 
     def __init__(self, store: Store, random: Random) -> None:
         super().__init__(store)

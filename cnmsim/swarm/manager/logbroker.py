@@ -52,7 +52,7 @@ class LogSubscription:
     is_closed: bool = False
 
     def selects(self, task: Task) -> bool:
-        """Return True if the subscription asks for the log of `task`, by the id of the task or of its service."""
+        """Return True if the subscription requests the log of `task`, by the id of the task or of its service."""
         return task.service_id in self.request.service_ids or task.id in self.request.task_ids
 
 
@@ -94,7 +94,7 @@ class LogBroker:
     _subscribers: dict[str, _Subscriber] = field(factory=dict, init=False, repr=False)
 
     def listen(self, peer: Peer, _argument: object, stream: ServerStream) -> None:
-        """Register `stream` as the one by which the agent of the calling node `peer` receives log subscriptions."""
+        """Register `stream` as the one on which the agent of the calling node `peer` receives log subscriptions."""
         node_id = _node_of(peer)
         self._listeners[node_id] = stream
 
@@ -110,11 +110,10 @@ class LogBroker:
                 stream.push(subscriber.subscription)
 
     def subscribe(self, _peer: Peer, request: LogRequest, stream: ServerStream) -> None:
-        """Send the requested log lines to `stream`.
+        """Send the log lines that `request` selects to `stream`.
 
-        End it after the last line, unless later lines are to be followed.
-
-        Raises `RpcInvalidArgument` if the request names neither a service nor a task.
+        The stream ends after the last line, unless later lines are to be followed. Raises `RpcInvalidArgument` if the
+        request names neither a service nor a task.
         """
         if not request.service_ids and not request.task_ids:
             raise RpcInvalidArgument("log selector must not be empty")

@@ -30,7 +30,7 @@ _RETRY_S = 1.0
 
 @define(eq=False)
 class Manager:
-    """The subsystems of one manager. All managers of a cluster share one store, but only one manager leads at a time.
+    """The subsystems of one manager. All managers of a cluster share one store, but only one of them is the leader.
 
     `random` is the manager's own random number generator, `node_id` the id of its node.
     """

@@ -61,14 +61,17 @@ class ControlCall:
 
 @frozen
 class JoinRequest:
-    """A request to join the Raft group. `address` is the address (host and port) of the new member's RPC server."""
+    """A request to join the Raft group. `address` is the host and port of the new member's RPC server."""
 
     address: str
 
 
 @frozen(eq=False)
 class JoinResponse:
-    """The response to a new Raft member: its own entry, all members, the log (as a store), and the present term."""
+    """The response to a new Raft member: its own entry, all members, the log (as a store), and the present term.
+
+    `removed_ids` are the Raft ids of the members that force-new-cluster removed.
+    """
 
     member: Member
     membership: Membership
@@ -81,7 +84,8 @@ class JoinResponse:
 class ManagerNode:
     """The manager role of one node.
 
-    `certificate` returns the node's certificate; `on_removed` is called when the member has been removed from Raft.
+    `certificate` returns the node's certificate; `process` returns the process that owns the sockets. `on_removed` is
+    called when the member has been removed from Raft.
     """
 
     clock: Clock = field(repr=False)
@@ -134,11 +138,9 @@ class ManagerNode:
     # --- life cycle
 
     def start(self, listen_address: str, response: JoinResponse | None = None) -> None:
-        """Listen at `listen_address` and start Raft.
+        """Listen at `listen_address` and start Raft. Raises `OSError` if the port is in use.
 
-        `response` is the leader's response if the node joins an existing group.
-
-        Raises `OSError` if the port is in use.
+        `response` is the leader's response if the node joins an existing group; `None` for the first member.
         """
         self._server.listen(listen_address)
         if response is not None:
@@ -393,7 +395,7 @@ class ManagerNode:
             raise RpcFailedPrecondition("can't remove member from the raft: this would result in a loss of quorum")
 
     def remove_member(self, node_id: str) -> None:
-        """Remove a node from the Raft members, and tell it so. Raises the same error as `check_removal`."""
+        """Remove a node from the Raft members, and inform the node. Raises the same error as `check_removal`."""
         self.check_removal(node_id)
         for member in self.members():
             if member.node_id == node_id:

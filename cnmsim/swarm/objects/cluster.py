@@ -75,7 +75,11 @@ class RootCa:
 
 @frozen(eq=False)
 class Cluster:
-    """The cluster. A store has exactly one."""
+    """The cluster. A store has exactly one.
+
+    `network_bootstrap_keys` are the keys for gossip and IPsec, and `encryption_key_lamport_clock` is the Lamport time
+    of the newest. `unlock_key` unlocks managers (b"" without autolock). `vxlan_udp_port` is the data path port.
+    """
 
     id: str
     spec: ClusterSpec = field(factory=ClusterSpec)

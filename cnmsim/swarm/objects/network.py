@@ -30,7 +30,11 @@ class IpamOptions:
 
 @frozen
 class NetworkSpec:
-    """The spec of a network."""
+    """The spec of a network.
+
+    `config_from` is the name of the network whose configuration is used, "" for none. `ingress` marks the network of
+    the routing mesh.
+    """
 
     annotations: Annotations = field(factory=Annotations)
     driver: Driver | None = None

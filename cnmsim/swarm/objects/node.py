@@ -53,7 +53,7 @@ class NodeDescription:
 
 @frozen
 class NodeStatus:
-    """A node's state as recorded by the dispatcher, and the address from which its agent calls."""
+    """A node's state as recorded by the dispatcher, with the reason (`message`) and its agent's address (`addr`)."""
 
     state: NodeState = NodeState.UNKNOWN
     message: str = ""

@@ -143,7 +143,9 @@ class Platform:
 class Placement:
     """The nodes on which tasks may run, and how to spread tasks over these.
 
-    `preferences` are the labels whose values get equal numbers of tasks, such as `node.labels.zone`.
+    `constraints` are conditions such as `node.role==manager`. `preferences` are the labels whose values get equal
+    numbers of tasks, such as `node.labels.zone`. `max_replicas` is the greatest number of tasks on one node, 0 for no
+    limit; `platforms` are the suitable ones, none for all.
     """
 
     constraints: tuple[str, ...] = ()
@@ -154,7 +156,10 @@ class Placement:
 
 @frozen
 class TaskSpec:
-    """The spec of a task. Either `container` or `attachment` is set."""
+    """The spec of a task. Either `container` or `attachment` is set.
+
+    `force_update` is a number; a change of it makes an update replace the tasks, even if nothing else has changed.
+    """
 
     container: ContainerSpec | None = None
     attachment: AttachmentSpec | None = None
@@ -201,7 +206,12 @@ ServiceMode: TypeAlias = Replicated | Global | ReplicatedJob | GlobalJob
 
 @frozen
 class UpdateConfig:
-    """How an update replaces tasks. `monitor_ns` is `None` for the default."""
+    """How an update replaces tasks.
+
+    `parallelism` is the number of tasks that are replaced at a time (0: all), `delay_ns` the time between them. A new
+    task is watched for failures for `monitor_ns` (`None`: the default). If more than the fraction `max_failure_ratio`
+    of the tasks to replace fails, the update does what `failure_action` says.
+    """
 
     parallelism: int = 0
     delay_ns: int = 0
@@ -249,7 +259,7 @@ class Endpoint:
 
 @frozen
 class ServiceSpec:
-    """The spec of a service. `networks` is the old place of `task.networks`, which older clients still use."""
+    """The spec of a service. `networks` is the older place of `task.networks`, which is still accepted."""
 
     annotations: Annotations = field(factory=Annotations)
     task: TaskSpec = field(factory=TaskSpec)
@@ -282,7 +292,8 @@ class JobStatus:
 class Service:
     """A service.
 
-    `spec_version` is the store's index when `spec` was set; tasks created from it carry the same number.
+    `spec_version` is the store's index when `spec` was set; tasks created from that spec have the same number.
+    `previous_spec` is the spec before the last update, for a rollback.
     """
 
     id: str

@@ -20,7 +20,11 @@ class ContainerStatus:
 
 @frozen
 class TaskStatus:
-    """The last reported status of a task. `port_status` holds the task's published host-mode ports."""
+    """The last reported status of a task.
+
+    `err` is the error with which the task failed, "" if none. `port_status` holds the task's published host-mode
+    ports. `applied_by` is the manager that recorded the status, and `applied_ns` when it did.
+    """
 
     state: TaskState = TaskState.NEW
     timestamp_ns: int = 0
@@ -35,7 +39,11 @@ class TaskStatus:
 
 @frozen(eq=False)
 class Task:
-    """A task. `slot` counts from 1 in replicated services and is 0 in global ones."""
+    """A task. `slot` counts from 1 in replicated services and is 0 in global ones.
+
+    `spec_version` is that of the service when the task was created. `node_id` is the node to which the task is
+    assigned, "" before that. `networks` are its attachments. `job_iteration` is `None` except for tasks of jobs.
+    """
 
     id: str
     spec: TaskSpec = field(factory=TaskSpec)

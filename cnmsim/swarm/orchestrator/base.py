@@ -20,7 +20,7 @@ from cnmsim.swarm.store.loop import StoreLoop
 
 
 class ServiceOrchestrator(StoreLoop):
-    """Maintains the tasks of one kind of service. A subclass selects the services and reconciles them."""
+    """Maintains the tasks of one kind of service. A subclass selects the services and reconciles their tasks."""
 
     def __init__(self, store: Store, new_id: NewId) -> None:
         super().__init__(store)

@@ -145,7 +145,10 @@ class GlobalOrchestrator(ServiceOrchestrator):
             self._updates.update(service, update)
 
     def _change(self, service: Service, add: Sequence[str], end: Sequence[Task]) -> None:
-        """Create a task on each node of `add`, and shut down the tasks `end`, in one transaction."""
+        """Create a task of `service` on each node of `add` (node ids), and shut down the tasks `end`.
+
+        Both are done in one transaction.
+        """
 
         def change(tx: Store) -> None:
             for node_id in add:

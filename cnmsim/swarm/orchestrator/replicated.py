@@ -152,8 +152,8 @@ def _delete(tx: Store, slots: dict[int, Slot]) -> None:
 def _by_keep_priority(slots: Iterable[Slot]) -> list[Slot]:
     """Sort slots in the order in which a service that is scaled down keeps them: the last ones are removed first.
 
-    The slots on each node are counted, first those with a running task, then by slot number, and all slots are sorted
-    by this count. The nodes with the most slots thus lose tasks first. Slots with several tasks or without a node
+    The slots on each node are numbered, those with a running task first, then by slot number. All slots are sorted by
+    these numbers, so that the nodes with the most slots lose tasks first. Slots with several tasks or without a node
     come last.
     """
     by_running = sorted(

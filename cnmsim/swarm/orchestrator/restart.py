@@ -45,7 +45,11 @@ class _RestartHistory:
 
 @define(eq=False)
 class _DelayedStart:
-    """A replacement task that waits to be started."""
+    """A replacement task that waits to be started.
+
+    It is started when the delay is over (`is_delay_over`) and, if `waits_for_old`, the task `old_task_id` has
+    stopped. Then the functions in `on_done` are called.
+    """
 
     task_id: str
     old_task_id: str = ""
@@ -72,7 +76,7 @@ class RestartSupervisor:
     def on_event(self, event: Event) -> None:
         """Process a change of a task or node.
 
-        If an old task has ended or its node is lost, the task's replacement no longer waits for it to stop.
+        If a task has ended or its node is lost, the replacement of this task no longer waits for it to stop.
         """
         if isinstance(event.object, Task):
             if self._by_old_task and event.object.state > TaskState.RUNNING:
@@ -116,7 +120,7 @@ class RestartSupervisor:
         self.delay_start(old, replacement.id, delay_ns, wait_stop=not is_down and old.state <= TaskState.RUNNING)
 
     def should_restart(self, task: Task, service: Service) -> bool:
-        """Return True if the restart policy of a task allows replacing the task now that it has ended."""
+        """Return True if the restart policy of an ended task allows replacing the task now."""
         policy = task.spec.restart or RestartPolicy()
         if policy.condition is RestartCondition.NONE:
             return False
@@ -155,11 +159,11 @@ class RestartSupervisor:
         self._history.pop(service_id, None)
 
     def updatable_tasks(self, slot: Slot, service: Service) -> Slot:
-        """Return the tasks of a slot that an update has to look at, or `[]` if there are none.
+        """Return the tasks of a slot that an update has to examine, or `[]` if there are none.
 
         These are the tasks whose desired state is RUNNING or earlier. If there are none, it is the latest task of the
-        slot, provided that the restart policy does not allow replacing it; during a rollback this task is left out,
-        so that the rollback ends in a state in which all tasks run (swarmkit `UpdatableTasksInSlot`).
+        slot, but only if the restart policy forbids replacing it, and not during a rollback: the rollback shall end
+        in a state in which all tasks run (swarmkit `UpdatableTasksInSlot`).
         """
         active = [task for task in slot if task.desired_state <= TaskState.RUNNING]
         if active or not slot:
@@ -261,7 +265,7 @@ class RestartSupervisor:
 def _slot_key(task: Task, *, by_node: bool) -> SlotKey:
     """Return the key under which the restarts of the slot of `task` are counted.
 
-    `by_node` is True for services with one slot on each node. This cannot be told from the slot number: it is 0 in
-    global services, but also for the first slot of a job.
+    `by_node` is True for services with one slot on each node. The slot number does not show this: it is 0 in global
+    services, but also for the first slot of a job.
     """
     return (0, task.node_id) if by_node else (task.slot, "")

@@ -98,7 +98,10 @@ def latest_task(slot: Iterable[Task]) -> Task:
 
 
 def set_desired_state(store: Store, tasks: Iterable[Task], state: TaskState) -> None:
-    """Set the desired state of tasks to `state`, except where it is later already. Call within a transaction."""
+    """Set the desired state of tasks to `state`, except for tasks whose desired state is later already.
+
+    Call within a transaction.
+    """
     for task in tasks:
         current = store.tasks.get(task.id)
         if current is not None and current.desired_state < state:

@@ -40,10 +40,10 @@ class UpdateSupervisor:
         self._updates: dict[str, Updater] = {}
 
     def update(self, service: Service, slots: Sequence[Slot]) -> None:
-        """Start an update that replaces the tasks in `slots` that differ from the service's spec.
+        """Start an update that replaces those tasks in `slots` that differ from the service's spec.
 
-        If an update to the same spec is in progress, it continues, and nothing is started; an update to another spec
-        is cancelled.
+        If an update to the same spec is in progress, it continues, and no new one is started. An update to another
+        spec is cancelled first.
         """
         current = self._updates.get(service.id)
         if current is not None:
@@ -119,7 +119,7 @@ class Updater:
     def start(self, slots: Sequence[Slot]) -> bool:
         """Start the update of `slots`.
 
-        Return False if none of them needs it, or if a former update of the service is paused.
+        Return False if no slot needs an update, or if a former update of the service is paused.
         """
         status = self.service.update_status
         if status is not None and status.state in _PAUSED:
@@ -187,7 +187,7 @@ class Updater:
         self._on_end(self)
 
     async def _monitor(self, config: UpdateConfig, monitor_ns: int) -> None:
-        """Check for failures until the monitoring period is over or too many tasks have failed."""
+        """Check for failures until `monitor_ns` has passed or, by `config`, too many tasks have failed."""
         until_ns = self._store.clock.now_ns + monitor_ns
         while not self._check_failures(config, monitor_ns):
             left_s = (until_ns - self._store.clock.now_ns) / NS_PER_S
@@ -197,11 +197,10 @@ class Updater:
                 return
 
     def _check_failures(self, config: UpdateConfig, monitor_ns: int) -> bool:
-        """Count the new tasks that have failed.
+        """Count the new tasks that have failed. Return True if there are too many.
 
-        Return True if there are too many; the update is then paused or rolled back.
-
-        A task counts if it ended before it ran, or within `monitor_ns` after it started to run.
+        A task counts as failed if it ended before it ran, or within `monitor_ns` after it started to run. With too
+        many failures the update is paused or rolled back, as `config` says.
         """
         while self._ended_tasks:
             if self._counts_as_failure(self._ended_tasks[0], monitor_ns):
@@ -295,7 +294,10 @@ class Updater:
             await released
 
     def _remove_old_tasks(self, tasks: Slot) -> Task | None:
-        """Shut tasks down. Return the last task for which this was new, or `None`. Call within a transaction."""
+        """Set the desired state of tasks to SHUTDOWN, unless it is later than RUNNING already.
+
+        Return the last task that was changed, or `None` if none was. Call within a transaction.
+        """
         removed = None
         for old in tasks:
             task = self._store.tasks.get(old.id)
@@ -311,8 +313,8 @@ class Updater:
     def _set_status(self, before: object, change: Any) -> None:
         """Replace the service's update status by `change(status)`.
 
-        `before` is None if the service must not have an update status yet, anything else if it must have one;
-        otherwise nothing is done, nor if the service is deleted.
+        If `before` is `None`, this is done only if the service has no update status yet, otherwise only if it has
+        one. Nothing is done if the service is deleted.
         """
         service = self._store.services.get(self.service.id)
         if service is None or (service.update_status is None) != (before is None):

@@ -47,8 +47,10 @@ STORE_TABLES = ("clusters", "nodes", "services", "tasks", "networks", "secrets",
 class SavedManager:
     """The Raft state of a manager.
 
-    `store` is the number of the saved store that contains the manager's log (see `RaftLogs.number`). All managers of
-    one cluster have the same number.
+    `store` is the number of the saved store that represents the manager's log, its position in the list of stores
+    (`RaftLogs.number`). All managers of one cluster have the same number, because they share one store. `applied` is
+    the index up to which this manager has applied the log, `voted_for` the Raft id for which it voted in `term`, and
+    `left_behind` are the Raft ids of the members that force-new-cluster removed.
     """
 
     store: int
@@ -64,8 +66,9 @@ class SavedManager:
 class SavedNode:
     """The persistent state of one node.
 
-    `remotes` are the addresses of the managers known to it. `is_ready` is True if the node has joined its swarm. A
-    node without a certificate starts anew from its `config`.
+    `remotes` are the addresses of the managers that the node knows. `is_ready` is True if the node has joined its
+    swarm. `managing` is the state of its manager, `None` for a worker. A node without a certificate starts anew from
+    its `config`.
     """
 
     config: NodeConfig
@@ -89,9 +92,9 @@ class SavedNode:
 class RaftLogs:
     """The logs of all managers in a lab: one store for each cluster.
 
-    `joining` holds the ids of the nodes that do not run a manager. If Raft counts such a node as a member, it is
-    still joining and has no log: it is not saved as a member and asks again to join. `up_to_date` holds the Raft ids
-    of the members that have the leader's entire log.
+    `joining` holds the ids of the nodes that do not run a manager. If Raft counts such a node as a member, the node
+    is still joining and has no log: it is not saved as a member and asks again to join. `up_to_date` holds the Raft
+    ids of the members that have the leader's entire log.
     """
 
     stores: tuple[Store, ...]
@@ -104,7 +107,7 @@ class RaftLogs:
 
 
 def collect_raft_logs(nodes: Iterable[SwarmNode]) -> RaftLogs:
-    """Return the logs of the managers among a lab's nodes."""
+    """Return the logs of the managers among `nodes`, the nodes of a lab."""
     all_nodes = list(nodes)
     managers = [node.manager_node for node in all_nodes if node.manager_node is not None]
     return RaftLogs(

@@ -87,9 +87,9 @@ def _converter() -> Converter:
 
 
 def _require_type(kind: type, read: Read = lambda data, _: data) -> Read:
-    """Return a reader that passes values of the JSON type `kind` to `read`.
+    """Return a reader that passes values of the JSON type `kind` to `read`, and returns its result.
 
-    For other values it raises `MalformedData`.
+    For values of other types, the reader raises `MalformedData`.
     """
 
     def read_it(data: Any, annotation: Any) -> Any:

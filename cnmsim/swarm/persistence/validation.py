@@ -25,7 +25,7 @@ _KEY_BYTES = 16
 
 
 def validate(value: Any) -> None:
-    """Validate a value and all values that it contains. Raises `MalformedData`."""
+    """Check a value and all values that it contains, by the rules for their fields. Raises `MalformedData`."""
     for item in _attrs_values(value):
         test = _VALIDATORS.get(type(item))
         try:

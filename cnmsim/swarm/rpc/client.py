@@ -46,7 +46,7 @@ class Connection(Client):
         return format_ip(self._records.socket.local)
 
     async def receive(self) -> None:
-        """Receive messages and pass each to its call or stream, until the connection ends."""
+        """Receive messages and pass each to the call or stream to which it belongs, until the connection ends."""
         reason = "connection closed"
         try:
             while True:

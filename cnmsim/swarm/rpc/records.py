@@ -25,7 +25,10 @@ _LIFETIME_S = 1200
 
 @frozen
 class Hello:
-    """The handshake message of one end. `certificate` is `None` for a client that has no certificate yet."""
+    """The handshake message of one end of a connection, with the certificate of that end.
+
+    `certificate` is `None` for a client that has no certificate yet.
+    """
 
     certificate: Certificate | None
 
@@ -76,7 +79,11 @@ class TlsRecords:
         self._buffer = b""
 
     def send(self, content: object, length: int) -> None:
-        """Send `content` as one encrypted record with `length` bytes of payload. Raises `OSError`."""
+        """Send `content`, a Python object, as one encrypted record. Raises `OSError`.
+
+        `length` is the number of bytes that the content would have in reality; it determines the length of the
+        record.
+        """
         payload = payload_store(self.clock).encrypt(content, length, lifetime_s=_LIFETIME_S)
         self.socket.send(_APPLICATION_DATA + len(payload).to_bytes(2, "big") + payload)
 

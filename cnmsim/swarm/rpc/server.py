@@ -48,7 +48,7 @@ class RpcServer:
     def listen(self, listen_address: str) -> None:
         """Accept connections at `listen_address` (such as `"0.0.0.0:2377"`).
 
-        Raises `OSError` if the port is in use, `ValueError` if it is invalid.
+        Raises `OSError` if the port is in use, `ValueError` if the address is invalid.
         """
         address, port = split_host_port(listen_address)
         if port > _LAST_PORT:

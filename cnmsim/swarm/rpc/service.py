@@ -29,7 +29,10 @@ class Peer:
 
 @define(eq=False)
 class Stream:
-    """The client's end of a stream. `ended` is a future: its result is the error that ended the stream, or `None`."""
+    """The client's end of a stream.
+
+    `ended` is a future that is done when the stream has ended: its result is the error that ended it, or `None`.
+    """
 
     ended: Future[Exception | None]
     _cancel: Callable[[], None] = field(repr=False)

@@ -131,9 +131,9 @@ class Pipeline:
         self._failures = [0] * len(_FILTERS)
 
     def fits(self, info: NodeInfo) -> bool:
-        """Return True if a node passes all filters. Otherwise the failure is counted for `explain`.
+        """Return True if a node passes all filters. Otherwise the filter that it failed is counted for `explain`.
 
-        A node that passes resets the counts.
+        A node that passes resets all counts to 0.
         """
         for index, check in self._checks:
             if not check(info):

@@ -24,7 +24,7 @@ class GenericResources:
     def has(self, required: Iterable[Generic]) -> bool:
         """Return True if the required amounts are available.
 
-        Named resources, too, are required by number: `("gpu", 2)`.
+        Named resources, too, are required by number: `("gpu", 2)` means any two that are available.
         """
         for kind, count in required:
             left = len(self._names[kind]) if kind in self._names else self._counts.get(kind, 0)

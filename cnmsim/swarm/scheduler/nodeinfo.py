@@ -60,7 +60,7 @@ class NodeInfo:
             self._assigned_generic[task.id] = self.generic.claim(reserved.generic)
 
     def add(self, task: Task) -> None:
-        """Add a task. If the node has it already, only count it anew as active or not, by its desired state."""
+        """Add a task. If the task is known, only update whether it counts as active (see `active_count`)."""
         old = self.tasks.get(task.id)
         is_active = task.desired_state <= TaskState.COMPLETE
         if old is not None:
@@ -106,7 +106,7 @@ class NodeInfo:
         self._failures[key] = [*recent, now_ns]
 
     def count_recent_failures(self, task: Task, now_ns: int) -> int:
-        """Return the number of recent failures here of tasks with the same service and spec version as `task`."""
+        """Return the number of recent failures on this node of tasks with the service and spec version of `task`."""
         if not self._failures:
             return 0
         failures = self._failures.get((task.service_id, task.spec_version), ())

@@ -191,7 +191,7 @@ class Scheduler(StoreLoop):
     def _schedule_group(self, group: list[Task], decisions: list[_SchedulingDecision]) -> None:
         """Assign nodes to tasks that have the same service and spec version. Append the decisions to `decisions`.
 
-        The decision for a task for which no node is suitable sets an explanation in its status.
+        If no node is suitable for a task, the decision only sets an explanation in the task's status.
         """
         pipeline = Pipeline(group[0])
         tree = build_decision_tree(self._nodes.values(), group[0], pipeline.fits)
@@ -254,7 +254,10 @@ class Scheduler(StoreLoop):
         return done
 
     def _refresh_task(self, task: Task) -> None:
-        """Replace the cached task by the stored one. The event of this change, still to come, then has no effect."""
+        """Replace the cached version of a task by `task`, the one in the store.
+
+        The event of the same change, which is delivered later, then has no effect.
+        """
         self._tasks[task.id] = task
         if task.id in self._unassigned:
             self._unassigned[task.id] = task

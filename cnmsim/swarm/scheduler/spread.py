@@ -18,10 +18,10 @@ from cnmsim.swarm.scheduler.nodeinfo import NodeInfo
 
 @define(eq=False)
 class DecisionNode:
-    """A node of the decision tree: stands for the cluster nodes that have the same value of a placement preference.
+    """A node of the decision tree; it represents the swarm nodes that have the same value of a placement preference.
 
-    `tasks` is the number of the service's tasks on these nodes. `branches` maps each value of the next preference to
-    a subtree; `nodes` are the cluster nodes of a leaf.
+    `tasks` is the number of the service's tasks on these swarm nodes. `branches` maps each value of the next
+    preference to a subtree; `nodes` are the swarm nodes of a leaf.
     """
 
     tasks: int = 0
@@ -32,7 +32,8 @@ class DecisionNode:
 def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[NodeInfo], bool]) -> DecisionNode:
     """Return a decision tree of `nodes`, with one level for each placement preference of `task`.
 
-    Only nodes for which `fits` returns True are in it, but the service's tasks on the other nodes are counted too.
+    Its leaves contain only nodes for which `fits` returns True. Its task counts include the service's tasks on other
+    nodes.
     """
     root = DecisionNode()
     preferences = task.spec.placement.preferences if task.spec.placement is not None else ()

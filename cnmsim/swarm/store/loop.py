@@ -9,7 +9,11 @@ from cnmsim.swarm.store.store import Store, Watch
 
 
 class StoreLoop(ABC):
-    """A loop of the leader. A watch on the store triggers it, and a timer delays its work."""
+    """Base of the loops that run on the leader, such as the scheduler.
+
+    A loop does its work when a watch reports changes of the store, in some loops after a delay. `start` and `stop`
+    are called when this manager becomes leader or ceases to be.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -18,10 +22,10 @@ class StoreLoop(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Do the work that a former leader did not finish, then follow changes of the store."""
+        """Do the work that a former leader did not finish, then do the loop's work after each change of the store."""
 
     def stop(self) -> None:
-        """Stop following the store, and cancel delayed work."""
+        """End the watch on the store, and cancel work that is delayed."""
         if self._watch is not None:
             self._watch.cancel()
         if self._timer is not None:

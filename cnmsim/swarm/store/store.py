@@ -43,7 +43,7 @@ class Event:
 
 @define(eq=False)
 class Watch:
-    """A subscription to changes of certain kinds of objects. `call` is called once for each transaction."""
+    """A subscription to changes of objects of the types `kinds`. `call` is called once for each transaction."""
 
     call: Callable[[Sequence[Event]], None]
     kinds: tuple[type, ...]
@@ -139,7 +139,7 @@ class Store:
     def guarded(self, call: Callable[..., Any]) -> Callable[..., None]:
         """Return a wrapper for a callback of a leader's loop.
 
-        If it raises `NotLeader`, `on_leadership_lost` is called instead.
+        If the callback raises `NotLeader`, the wrapper calls `on_leadership_lost` instead of raising the error.
         """
 
         def run(*args: Any) -> None:
@@ -204,7 +204,7 @@ class Store:
         return stored
 
     def delete(self, kind: type[O], object_id: str) -> None:
-        """Delete an object. Raises `ObjectNotFound`."""
+        """Delete the object of the type `kind` with the id `object_id`. Raises `ObjectNotFound`."""
         if self._changes is None:
             raise RuntimeError("no transaction")
         old = self._tables[kind].replace(object_id, None)
@@ -213,7 +213,7 @@ class Store:
         self._changes.append(Event(EventKind.DELETE, old, old))
 
     def delete_all(self, kind: type[O], object_ids: Iterable[str]) -> None:
-        """Delete several objects. Raises `ObjectNotFound`."""
+        """Delete the objects of the type `kind` with these ids. Raises `ObjectNotFound`."""
         for object_id in object_ids:
             self.delete(kind, object_id)
 

@@ -37,7 +37,10 @@ class Index(Generic[O]):
         self._entries: dict[object, dict[str, O]] = {}
 
     def replace(self, old: O | None, new: O | None) -> None:
-        """Update the index after a change of one object from `old` to `new`, either of which may be `None`."""
+        """Update the index after a change of one object from `old` to `new`.
+
+        `old` is `None` for a new object, `new` for a deleted one.
+        """
         old_keys = () if old is None else self._keys(old)
         new_keys = () if new is None else self._keys(new)
         if old is not None:
@@ -62,9 +65,9 @@ class Index(Generic[O]):
 
 
 class Table(Generic[O]):
-    """All objects of one kind.
+    """All objects of one kind, by id.
 
-    With `name_of`, which returns an object's name, names must be unique in the table.
+    With `name_of`, a function that returns an object's name, names must be unique in the table.
     """
 
     def __init__(self, kind: type[O], name_of: Callable[[O], str] | None = None, **indices: Keys) -> None:
@@ -156,7 +159,7 @@ class TaskTable(Table[Task]):
         return self.find("slot", (service_id, slot))
 
     def by_network(self, network_id: str) -> list[Task]:
-        """Return the tasks that request a network or are attached to it."""
+        """Return the tasks that request an attachment to the network with this id, or are attached to it."""
         return self.find("network", network_id)
 
 

@@ -10,7 +10,10 @@ from cnmsim.observe.trace.hops import Hop
 
 
 class Cause:
-    """Base of all causes: why a probe or an Engine API call ended as it did. A cause may contain other causes."""
+    """Base of all causes: why a probe or an Engine API call ended as it did.
+
+    A cause may have other causes as fields, e.g. the reason for a missing entry.
+    """
 
     __slots__ = ()
 
@@ -24,7 +27,7 @@ class Remark:
 class Assumption:
     """Base of all assumptions.
 
-    An assumption is a fact that a verdict takes for granted because the simulation cannot determine it.
+    Facts that a verdict takes for granted because the simulation cannot determine them.
     """
 
     __slots__ = ()
@@ -53,7 +56,10 @@ class Fact(Cause, Enum):
 
 @frozen
 class Drop:
-    """A hop at which a packet was dropped. `replier` is the sender's name if the packet was a reply, else ""."""
+    """A hop at which a packet was dropped.
+
+    `replier` is the name of the packet's sender if the packet was a reply, else "".
+    """
 
     hop: Hop
     replier: str = ""

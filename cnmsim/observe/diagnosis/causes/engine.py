@@ -9,7 +9,10 @@ from cnmsim.observe.diagnosis.causes.base import Cause
 
 @frozen
 class PortHeldByContainer(Cause):
-    """The engine refused to publish a port because a container already publishes it."""
+    """The engine refused to publish a port of the host `host` because `container` already publishes it.
+
+    `address` is the host address at which it is published.
+    """
 
     container: str
     host: str
@@ -20,7 +23,10 @@ class PortHeldByContainer(Cause):
 
 @frozen
 class PortHeldByProgram(Cause):
-    """The engine refused to publish a port because a program of the host already listens on it."""
+    """The engine refused to publish a port because a program of the host already listens on it.
+
+    `listener` is the program's socket as text, e.g. `0.0.0.0:80`.
+    """
 
     program: str
     host: str
@@ -41,7 +47,10 @@ class PoolsExhausted(Cause):
 
 @frozen
 class SubnetOverlaps(Cause):
-    """The engine refused to create a network because its subnet overlaps the subnet of an existing network."""
+    """The engine refused to create a network because its `subnet` overlaps that of an existing network.
+
+    `network` and `network_subnet` are the name and the subnet of the existing network.
+    """
 
     subnet: str
     network: str

@@ -20,9 +20,9 @@ class Filtered(Cause):
 
 @frozen
 class NoSharedNetwork(Cause):
-    """A rule that isolates Docker networks from each other dropped the packet.
+    """A rule that isolates Docker networks from each other dropped the packet: two containers share no network.
 
-    The two containers share no network.
+    `networks` are those of the container `source`, `other_networks` those of the container `other`.
     """
 
     source: str
@@ -67,7 +67,7 @@ class LoopbackOnly(Cause):
 
 @frozen
 class ProtectsHost(Cause):
-    """The packet was dropped by a firewall of `place` that filters packets to the host itself."""
+    """The packet was dropped by a firewall of the host `place`, in a chain for packets to the host itself."""
 
     place: str
 
@@ -85,7 +85,7 @@ class OtherRuleSet(Cause):
 
 @frozen
 class StraySegment(Cause):
-    """A machine answered a TCP segment with RST because the segment belongs to no connection that it has."""
+    """The machine `place` answered a TCP segment with RST because the segment belongs to no connection there."""
 
     place: str
     packet: str

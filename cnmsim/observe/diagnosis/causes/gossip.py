@@ -52,7 +52,8 @@ class OverlayNeighbourUnknown(Cause):
 class NotLearnt(Cause):
     """A node lacks an entry that the swarm announces by gossip.
 
-    `unknown` is the cause that names the missing entry, and `reason` the cause for which gossip has not brought it.
+    `unknown` is the cause that names the missing entry. `reason` is the cause for which gossip did not deliver the
+    entry.
     """
 
     unknown: Cause

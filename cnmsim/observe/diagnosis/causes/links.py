@@ -11,7 +11,8 @@ from cnmsim.observe.diagnosis.causes.base import Cause
 class NeighbourSilent(Cause):
     """A packet was dropped because nothing on the link answered ARP or neighbour discovery for its next hop.
 
-    `is_known_address` is False if no running container or host of the lab has the next hop's address.
+    The machine `place` sent the requests for `address`, the next hop, on `device`. `is_known_address` is False if no
+    running container or host of the lab has that address.
     """
 
     place: str
@@ -22,10 +23,10 @@ class NeighbourSilent(Cause):
 
 @frozen
 class AddressHidden(Cause):
-    """A packet was dropped because the subnet of a Docker network contains the address of another machine.
+    """A packet was dropped because the subnet of a Docker network contains the address of another machine, `owner`.
 
-    The machine with that network prefers the route to it, so it looked for the address there and not where its owner
-    is.
+    The machine `place` has a route to that Docker network, `network`, so it searched for the address there and not on
+    the link of its owner.
     """
 
     place: str
@@ -47,7 +48,7 @@ class HostOff(Cause):
 
 @frozen
 class NextHopSilent(Cause):
-    """A packet was dropped because the next hop to its destination did not answer."""
+    """A packet to `address` was dropped because its next hop did not answer the requests of the machine `place`."""
 
     place: str
     device: str
@@ -56,7 +57,10 @@ class NextHopSilent(Cause):
 
 @frozen
 class FrameLost(Cause):
-    """An ARP or neighbour discovery packet was lost at `where`, so that the next hop could not be resolved."""
+    """An ARP or neighbour discovery packet was lost at `where`, so that the next hop could not be resolved.
+
+    `packet` is the label of that packet, e.g. `ARP request`; `why` is the reason for the loss as text.
+    """
 
     packet: str
     where: str
@@ -67,7 +71,8 @@ class FrameLost(Cause):
 class ParentAndChild(Cause):
     """A host and a container cannot reach each other: the container's device is a child of the host's interface.
 
-    `kind` is `macvlan` or `ipvlan`: neither passes frames between a parent and its children.
+    The container is `guest`, the interface of `host` is `parent`. `kind` is `macvlan` or `ipvlan`: neither passes
+    frames between a parent and its children.
     """
 
     guest: str
@@ -78,7 +83,10 @@ class ParentAndChild(Cause):
 
 @frozen
 class SiblingsIsolated(Cause):
-    """Two containers cannot reach each other: both are on the same parent interface, in a mode that isolates them."""
+    """Two containers, `one` and `other`, cannot reach each other: their devices isolate children of the same parent.
+
+    `kind` is `macvlan` or `ipvlan`, `mode` the mode that isolates them, such as `private`.
+    """
 
     one: str
     other: str
@@ -89,7 +97,10 @@ class SiblingsIsolated(Cause):
 
 @frozen
 class IpvlanWithoutArp(Cause):
-    """ARP requests for a container's address got no answer: containers on a routed ipvlan network answer none."""
+    """ARP requests for a container's address got no answer, because ipvlan in an L3 mode does not answer ARP.
+
+    `mode` is that mode, `l3` or `l3s`.
+    """
 
     container: str
     mode: str
@@ -98,7 +109,10 @@ class IpvlanWithoutArp(Cause):
 
 @frozen
 class IpvlanRouteMissing(Cause):
-    """A router dropped the packet because it has no route to the subnet of a routed ipvlan network."""
+    """A router dropped the packet because it has no route to the subnet of a routed ipvlan network.
+
+    The network is on `host`, in the ipvlan mode `mode` (`l3` or `l3s`). `is_reply` is True if the packet was a reply.
+    """
 
     place: str
     subnet: str
@@ -121,7 +135,10 @@ class DifferentVlans(Cause):
 
 @frozen
 class PortSecurity(Cause):
-    """A switch port dropped a frame from `sender` because the port does not allow the frame's source MAC address."""
+    """A switch port dropped a frame from `sender` because the port does not allow the frame's source MAC address.
+
+    The switch port is that of `device` on the machine `place`; `why` is the switch's reason as text.
+    """
 
     device: str
     place: str
@@ -139,7 +156,10 @@ class VlanMissing(Cause):
 
 @frozen
 class ModeIsolates(Cause):
-    """A frame was dropped because the mode of an ipvlan device forbids frames between its children."""
+    """A frame was dropped because the mode of an ipvlan device forbids frames between its children.
+
+    `where` is the place and device of the drop, `why` the reason as text.
+    """
 
     where: str
     why: str

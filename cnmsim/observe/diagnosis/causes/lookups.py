@@ -9,7 +9,10 @@ from cnmsim.observe.diagnosis.causes.base import Cause, Drop
 
 @frozen
 class ResolverAnswered(Cause):
-    """A name server answered, but without an address (for example NXDOMAIN). `reason` is why, `None` if unknown."""
+    """A name server answered, but without an address. `result` is the answer as text, for example NXDOMAIN.
+
+    `reason` is why the server has no address, `None` if unknown.
+    """
 
     server: str
     result: str
@@ -27,7 +30,7 @@ class UpstreamNotReached(Cause):
 
 @frozen
 class UpstreamResult(Cause):
-    """What became of the embedded resolver's own query to an upstream server, as the resolver recorded it."""
+    """The result of the embedded resolver's own query to an upstream server, as a text (`note`) from the resolver."""
 
     note: str
 
@@ -36,7 +39,7 @@ class UpstreamResult(Cause):
 class NameServerSilent(Cause):
     """No name server answered.
 
-    `reason` is why the name would not have been found even with an answer; `None` if no such cause is known.
+    `reason` is a second cause, for which the name would not exist even if a server answered; `None` if there is none.
     """
 
     servers: tuple[str, ...]
@@ -63,7 +66,7 @@ class NameServerUnusable(Cause):
 
 @frozen
 class ContainerStopped(Cause):
-    """The name was not found because the container with that name is not running."""
+    """The name was not found because the container with that name is not running but in the state `status`."""
 
     container: str
     status: str
@@ -79,7 +82,7 @@ class ProfileInactive(Cause):
 
 @frozen
 class HostKnowsNoContainers(Cause):
-    """A host looked up the name of a container. Only containers have the embedded resolver that knows such names."""
+    """A host looked up the name of a container, but only the embedded resolver of containers resolves such names."""
 
     container: str
 
@@ -130,9 +133,10 @@ class NotByThatName(Cause):
 
 @frozen
 class OtherAddressInHostsFile(Cause):
-    """The probe failed because the source's /etc/hosts gives the name an address that is not the container's.
+    """The probe failed because the source's /etc/hosts maps the name to an address that is not the container's.
 
-    `cause` is why the probe to that address failed.
+    `address` is the address in the file, `owner_address` that of the container `owner`. `cause` is why the probe to
+    `address` failed.
     """
 
     cause: Cause

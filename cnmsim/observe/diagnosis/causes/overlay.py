@@ -12,7 +12,8 @@ class TunnelPacket:
     """The outer packet of an overlay network's tunnel.
 
     `sender` and `receiver` are the nodes at the two ends of the tunnel, `network` is the overlay network whose packet
-    is inside, and `port` is the UDP destination port before encryption.
+    is inside, and `port` is the UDP destination port before encryption. `is_reply` is True if the packet inside is a
+    reply.
     """
 
     sender: str
@@ -85,7 +86,10 @@ class TunnelLost(Cause):
 
 @frozen
 class TunnelIntoSilence(Cause):
-    """Outer packets of a tunnel left the node `host`, no drop was recorded, but none arrived at the node `end`."""
+    """Outer packets of a tunnel left the node `host` and did not arrive at the node `end`.
+
+    The trace has no drop of them.
+    """
 
     host: str
     end: str

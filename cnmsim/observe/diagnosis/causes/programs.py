@@ -52,7 +52,7 @@ class InternetAssumed(Assumption):
 
 @frozen
 class StateListener(Remark):
-    """A hint for the user: if `service` does listen on the port, the Compose project can state that."""
+    """A hint for the user: if `service` does listen on `port`, an option or the Compose file can state that."""
 
     service: str
     port: str

@@ -28,7 +28,10 @@ class NothingListens(Cause):
 
 @frozen
 class ListensOnLoopback(Cause):
-    """The server refused the packet because its program listens on that port only on the loopback address."""
+    """The server refused the packet because its program listens on that port only on the loopback address.
+
+    `endpoint` is the address and port that the probe used, `listener` those on which the program listens.
+    """
 
     server: str
     endpoint: str
@@ -69,7 +72,10 @@ class ListensOnOtherPorts(Cause):
 
 @frozen
 class LocalhostIsItself(Cause):
-    """A program in a container tried to reach another machine by `localhost`, which is the container itself."""
+    """A program in `container` tried to reach another machine by the name `localhost`, which is the container itself.
+
+    `name` is the name as the probe used it, e.g. `localhost` or `127.0.0.1`.
+    """
 
     name: str
     container: str
@@ -78,7 +84,7 @@ class LocalhostIsItself(Cause):
 
 @frozen
 class LocalhostIsThisMachine(Cause):
-    """A program used `localhost`, its own machine, for a port that is published on another machine, `owner`."""
+    """A program on `machine` used `localhost` for a port that is published only on another machine, `owner`."""
 
     name: str
     machine: str
@@ -98,7 +104,7 @@ class PublishedOnLoopback(Cause):
 
 @frozen
 class PublishedOnInternalNetworks(Cause):
-    """The host refused the packet: a container should publish the port, but all its networks are internal.
+    """The host refused the packet: `container` requests to publish the port, but all its networks are internal.
 
     Docker publishes no ports on internal networks; they are given in `networks`.
     """

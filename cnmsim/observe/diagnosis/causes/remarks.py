@@ -61,7 +61,7 @@ class NameShared(Remark):
 
 @frozen
 class LookupQueries(Remark):
-    """The name lookup needed more than one query. `is_failure` is True if it did not find the name."""
+    """The name lookup needed more than one query, as listed in `queries`. `is_failure`: no address was found."""
 
     queries: tuple[str, ...]
     is_failure: bool = False
@@ -90,9 +90,9 @@ class VirtualAddress(Remark):
 
 @frozen
 class ConnectionReused(Remark):
-    """IPVS sent a new connection to the same task as an earlier one from the same source port, without balancing it.
+    """IPVS sent a new connection to the same task as an earlier connection from the same source address and port.
 
-    `task` is that task, "" if unknown; `sysctl` is the setting that causes this.
+    It was therefore not balanced. `task` is that task, "" if unknown; `sysctl` is the setting that causes this.
     """
 
     place: str
@@ -128,9 +128,10 @@ class AddressClaimedTwice(Remark):
 
 @frozen
 class NodeDown(Remark):
-    """The swarm's managers regard a node as down.
+    """The swarm's managers regard the node `host` as down.
 
-    Either the node is halted (`obstacle` says why), or a packet filter rule (`rule`) drops its heartbeats.
+    `obstacle` says why the node is halted, "" if it is not. `rule` is a packet filter rule on `rule_host` that drops
+    traffic to managers, and so perhaps heartbeats; "" if there is none.
     """
 
     host: str

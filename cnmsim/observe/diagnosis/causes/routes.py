@@ -47,10 +47,7 @@ class NotAttached(Cause):
 
 @frozen
 class ContainerNetworkUnknown(Cause):
-    """The source has no route to the container's address.
-
-    Only the container's own host has a route to its network.
-    """
+    """The source has no route to a container's address, because only the container's own host has one."""
 
     source: str
     address: str
@@ -60,7 +57,7 @@ class ContainerNetworkUnknown(Cause):
 
 @frozen
 class InternalNetworksOnly(Cause):
-    """A container has no default route because all its networks are internal."""
+    """A container has no default route because all its networks, `networks`, are internal."""
 
     container: str
     networks: tuple[str, ...]
@@ -68,7 +65,7 @@ class InternalNetworksOnly(Cause):
 
 @frozen
 class Dropped(Cause):
-    """A packet was dropped. The kernel's drop reason explains it, so there is no class of its own for this cause."""
+    """A packet was dropped for a kernel reason that needs no further explanation and has no class of its own."""
 
     drop: Drop
 
@@ -86,7 +83,10 @@ class RouteRefuses(Cause):
 
 @frozen
 class ForwardingOff(Cause):
-    """A machine dropped a packet addressed to another machine because IP forwarding is off: sysctl `key` is 0."""
+    """A machine dropped a packet addressed to another machine because IP forwarding is off: sysctl `key` is 0.
+
+    `is_reply` is True if the packet was a reply.
+    """
 
     place: str
     key: str
@@ -97,7 +97,7 @@ class ForwardingOff(Cause):
 class RoutingLoop(Cause):
     """Machines forwarded the packet to each other in a loop until its TTL ran out on the machine `place`.
 
-    `routes` are pairs of a machine and the route that it used.
+    `routes` are pairs of a machine and the route by which it forwarded the packet.
     """
 
     place: str
@@ -121,7 +121,11 @@ class NoAddress(Cause):
 
 @frozen
 class NarrowMask(Cause):
-    """The source has no route to a machine on the same link, because the source's netmask is too narrow."""
+    """The source has no route to a machine on the same link, because the source's netmask is too narrow.
+
+    `subnet` is the source's subnet and `own` its address with prefix length. `neighbour` is the other machine, with
+    `address` in `neighbour_subnet`.
+    """
 
     source: str
     subnet: str
@@ -133,7 +137,7 @@ class NarrowMask(Cause):
 
 @frozen
 class SilentGateway(Cause):
-    """A packet was dropped because the gateway of its route did not answer ARP or neighbour discovery.
+    """A packet was dropped on `place` because the gateway of its route did not answer ARP or neighbour discovery.
 
     `replier` is the sender of the packet if it was a reply, else "".
     """
@@ -155,7 +159,10 @@ class ConntrackFull(Cause):
 
 @frozen
 class MulticastNotForwarded(Cause):
-    """A packet to a multicast group was sent, but no router or tunnel forwards it to other networks."""
+    """A packet to a multicast group was sent, but no router or tunnel forwards it to other networks.
+
+    `source` sent it on `device` by `route`; it went no further than the machine `place`.
+    """
 
     address: str
     source: str

@@ -33,8 +33,8 @@ class ServiceHasNoNetwork(Cause):
 class NoSharedServiceNetwork(Cause):
     """The source container cannot reach the service because they share no network.
 
-    `closed` is a network of the service that a container outside a service cannot join, because it is not attachable;
-    "" if there is none.
+    `closed` is a network of the service that the source cannot join, because only tasks of services may (it is not
+    attachable); "" if there is no such network.
     """
 
     source: str
@@ -76,7 +76,7 @@ class NoRunningTask(Cause):
 class PortOfService(Cause):
     """The host refused the packet because the service that publishes the port has no running task.
 
-    `reason` is the cause of that.
+    `reason` is the cause for which no task runs.
     """
 
     host: str
@@ -89,7 +89,7 @@ class PortOfService(Cause):
 class PublishedOnNodesOfTasks(Cause):
     """The host refused the packet because it runs no task of the service, which publishes the port in mode `host`.
 
-    In that mode the port is open only on the nodes that run a task of the service. These are listed in `nodes`.
+    In that mode the port is open only on the nodes that run a task of the service, given in `nodes`.
     """
 
     host: str
@@ -120,7 +120,10 @@ class NotInSwarm(Cause):
 
 @frozen
 class BalancerHasNoTask(Cause):
-    """A load balancer refused the connection because it has no real server for the service."""
+    """A load balancer refused the connection because it has no real server for the service.
+
+    `place` is the load balancer's namespace. `reason` is why it has none, `None` if unknown.
+    """
 
     place: str
     service: str
@@ -129,10 +132,9 @@ class BalancerHasNoTask(Cause):
 
 @frozen
 class ConnectionForgotten(Cause):
-    """A load balancer reset the connection because IPVS had already removed its entry for it.
+    """A load balancer reset a connection because IPVS had already removed its entry for that connection.
 
-    IPVS removes the entry of a connection that was idle for `idle_s` seconds, and soon after the connection is
-    closed.
+    IPVS removes an entry after `idle_s` idle seconds, and soon after the connection is closed.
     """
 
     place: str

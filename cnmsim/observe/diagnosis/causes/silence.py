@@ -1,4 +1,4 @@
-"""Causes of a failed probe for which the trace shows no drop on its own."""
+"""Causes of a failed probe that no drop in the trace explains by itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cnmsim.observe.diagnosis.causes.base import Cause
 
 @frozen
 class DroppedWithError(Cause):
-    """The packet was dropped for `cause`, and the machine `reporter` sent an ICMP error about it to the source."""
+    """The packet was dropped for `cause`, and the machine `reporter` sent the source an ICMP error about it."""
 
     cause: Cause
     reporter: str
@@ -43,7 +43,8 @@ class ReceivedWithoutReply(Cause):
 class NothingAnswered(Cause):
     """Nothing answered the probe, and no drop was recorded.
 
-    `where` and `what` are the place and the event of the trace's last hop; "" if the trace has no hop.
+    `where` and `what` are the place and the event of the trace's last hop as text; both are "" if the trace has no
+    hop.
     """
 
     endpoint: str
@@ -53,7 +54,7 @@ class NothingAnswered(Cause):
 
 @frozen
 class OtherMachinesAddress(Cause):
-    """Another machine on the source's network has the same address and answered; the intended target got nothing."""
+    """Another machine on the source's network has the target's address and answered in its place."""
 
     source: str
     address: str

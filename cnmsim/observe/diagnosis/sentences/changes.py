@@ -11,9 +11,9 @@ from cnmsim.observe.fixes.commands import commands_of, network_option, publish_o
 
 @sentence.register(Change)
 def _(change: Change) -> str:
-    """Render a change as the commands that make it, unless it has a sentence of its own.
+    """Render a change as the commands that make it, if there is no special sentence for its type.
 
-    The host's name comes first, unless all are docker commands.
+    The host's name comes first, except if all commands are docker commands.
     """
     template = _TEMPLATES.get(type(change))
     if template is not None:
