@@ -441,10 +441,10 @@ class SwarmNode:
         self.on_change()
 
     def _rejoin(self) -> None:
-        """Join Raft again if the role assigned to this node is still manager.
+        """Join Raft again after a removal from Raft, if the role assigned to this node is still manager.
 
-        The member was then removed by force-new-cluster on another manager; after a demotion the role would be
-        worker.
+        With that role, the removal was made by force-new-cluster on another manager; after a demotion the role would
+        be worker.
         """
         if (
             self._was_removed

@@ -84,7 +84,7 @@ class ComposeEditor:
         return (*self.project.prefix, *keys)
 
     def _service(self, container: str) -> Service:
-        """Return the service whose network a container, or the swarm service, of that name uses.
+        """Return the service whose network namespace the container or swarm service named `container` uses.
 
         Raises `NotExpressible` if there is none.
         """

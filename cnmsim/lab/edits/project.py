@@ -1,4 +1,4 @@
-"""A Compose project or a stack, as far as edits of its files need it."""
+"""The parts of a Compose project or stack that edits of its files use."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def read_document(files: Sequence[File], variables: Variables, latest: str) -> S
 
 
 def replaced_texts(files: Sequence[Path], texts: Mapping[str, str]) -> list[File]:
-    """Return files in which each path that is in `texts` is replaced by the content there. Raises `FileError`."""
+    """Return `files`, with the text from `texts` in place of each path that is a key there. Raises `FileError`."""
     return [parse_yaml(texts[str(file)], str(file)) if str(file) in texts else file for file in files]
 
 

@@ -45,7 +45,7 @@ class _Owner:
 
 
 def for_services(changes: Iterable[Change], directory: Directory, asked: str) -> tuple[Change, ...]:
-    """Return changes in which those of a task's container are replaced by the same changes of its service.
+    """Return `changes`, with changes of a task's container replaced by the same changes of the task's service.
 
     `asked` is the name that the probe looked up. Other changes are returned as they are.
     """

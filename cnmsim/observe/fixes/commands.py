@@ -72,7 +72,7 @@ _TEMPLATES: dict[type[Change], str] = {
 
 @singledispatch
 def commands_of(change: Change) -> tuple[Command, ...]:
-    """Return the command lines that make a change; empty if the change needs no command, or none can make it."""
+    """Return the command lines that make a change; empty if it needs no command, or no command can make it."""
     template = _TEMPLATES.get(type(change))
     return () if template is None else (Command(getattr(change, "host", ""), template.format(change)),)
 

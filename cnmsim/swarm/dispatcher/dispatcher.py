@@ -220,7 +220,7 @@ class Dispatcher:
         return assignments.stream
 
     def update_task_status(self, node_id: str, session_id: str, updates: Sequence[tuple[str, TaskStatus]]) -> None:
-        """Record task reports, each a pair of task id and status.
+        """Record the status reports of a node for its tasks; `updates` are pairs of task id and status.
 
         Raises the same errors as `heartbeat`, and `RpcPermissionDenied` for a task of another node.
         """

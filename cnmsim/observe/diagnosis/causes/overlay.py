@@ -47,7 +47,7 @@ class TunnelTooLong(Cause):
 
 @frozen
 class TunnelWithoutKeys(Cause):
-    """The receiving node dropped the outer packet of an encrypted network because it has no IPsec state for it."""
+    """The receiving node has no IPsec state for the outer packet of an encrypted network and dropped it."""
 
     packet: TunnelPacket
     drop: Drop

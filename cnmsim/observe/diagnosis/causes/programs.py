@@ -25,7 +25,7 @@ class PathOpen(Cause):
 class ListenerAssumed(Assumption):
     """Assumes that `program`, which is not simulated, listens on `port` of `server`.
 
-    `port` also records where that is known from.
+    `port` also records the source of that knowledge, e.g. the image's name.
     """
 
     server: str
@@ -52,7 +52,7 @@ class InternetAssumed(Assumption):
 
 @frozen
 class StateListener(Remark):
-    """A hint for the user: if `service` does listen on `port`, an option or the Compose file can state that."""
+    """A hint for the user: if `service` does listen on `port`, an option or the Compose file can state it."""
 
     service: str
     port: str
