@@ -84,17 +84,21 @@ class Machine:
         self.files.add("/var/log/syslog", GeneratedFile(self.journal.syslog))
         self.files.show_handles(Handles(self._namespace_paths, self._namespace_directories))
 
-    def pin_namespace(self, path: str, namespace: NetworkNamespace) -> None:
-        """Keep a namespace alive by bind-mounting it at `path`."""
-        if self._sweeps_since_ns < 0:
-            self._sweeps_since_ns = self.clock.now_ns
-        self._unpinned.pop(path, None)
+    def add_namespace(self, path: str, namespace: NetworkNamespace) -> None:
+        """Keep a namespace alive by bind-mounting it at `path`, as `ip netns add` does."""
         self.namespaces[path] = namespace
         for name in _names_of(path):
             directory = posixpath.dirname(name)
             while directory not in self._namespace_directories:
                 self._namespace_directories.add(directory)
                 directory = posixpath.dirname(directory)
+
+    def pin_namespace(self, path: str, namespace: NetworkNamespace) -> None:
+        """Keep a sandbox's namespace alive by bind-mounting it at `path`. The first call starts the cleanups."""
+        if self._sweeps_since_ns < 0:
+            self._sweeps_since_ns = self.clock.now_ns
+        self._unpinned.pop(path, None)
+        self.add_namespace(path, namespace)
 
     def unpin_namespace(self, path: str) -> None:
         """Remove the bind mount at `path`. The file remains, without a namespace, until the next cleanup."""

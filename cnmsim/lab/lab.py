@@ -770,9 +770,9 @@ class Lab:
     ) -> Lab:
         """Build the lab that a lab file describes. Raises `FileError` with line and key.
 
-        `engine` overrides the release that the file names; `seed` and `epoch_s` are those of `Lab`. `images` (`hub` or
-        `recorded`) applies to a file without the key `images`: the images are those of Docker Hub, or those of the
-        engines that were recorded.
+        `engine` overrides the release that the file names; `seed` and `epoch_s` are those of `Lab`. `images` applies
+        to a file without the key `images`: `hub` for the images of Docker Hub, `recorded` for those of the engines
+        that were recorded.
         """
         from cnmsim.lab.labfile import load_lab
 

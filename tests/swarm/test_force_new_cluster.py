@@ -81,7 +81,7 @@ def test_two_halves_keep_apart_while_they_cannot_hear_each_other() -> None:
 def test_the_tasks_of_the_node_end_and_are_started_anew() -> None:
     cluster = Cluster(2)
     one = cluster.docker(1)
-    service = one.services.create("nginx", name="web", replicas=2)
+    service = one.services.create("alpine", "sleep infinity", name="web", replicas=2)
     cluster.lab.settle()
     one.swarm.init(advertise_addr="10.9.0.1", force_new_cluster=True)
     cluster.lab.run(40)

@@ -266,7 +266,7 @@ def test_a_task_whose_container_is_restarted_by_hand_has_come_to_its_end() -> No
     cluster = Cluster(1)
     docker = cluster.docker(1)
     service = docker.services.create(
-        "nginx", name="web", log_driver="json-file", log_driver_options={"max-size": "1m"}
+        "alpine", "sleep infinity", name="web", log_driver="json-file", log_driver_options={"max-size": "1m"}
     )
     cluster.lab.settle()
     (container,) = docker.containers.list()

@@ -136,7 +136,7 @@ async def _netns(process: Process, words: Words) -> int:
         if path in known:
             process.error(f'Cannot create namespace file "/run/netns/{name}": File exists\n')
             return 1
-        known[path] = process.machine.new_namespace(name)
+        process.machine.add_namespace(path, process.machine.new_namespace(name))
         return 0
     if verb in ("del", "delete"):
         if path not in known:

@@ -158,7 +158,7 @@ def test_a_saved_rule_set_restores_to_itself(texts):
     tables = netfilter.iptables(4)
     tables.new_chain("filter", "CHAIN")
     for text in texts:
-        if "MASQUERADE" not in text:
+        if "MASQUERADE" not in text and "TCPMSS" not in text:  # allowed in some chains and for TCP only
             tables.append("filter", "FORWARD", text)
     text = tables.save()
     other = NetworkNamespace("m", Clock()).netfilter.iptables(4)
