@@ -75,3 +75,10 @@ def test_alpine_has_no_useradd():
         0, b"uid=100(app) gid=101(app) groups=101(app)\n",
     )  # fmt: skip
     assert container.exec_run("id -un", user="app").output == b"app\n"
+
+
+def test_debian_13_has_no_adduser():
+    docker = Lab().add_host("node1", "10.0.0.15/24", docker=True).docker
+    container = docker.containers.run("debian:13", "sleep infinity", detach=True)
+    assert container.exec_run("sh -c 'adduser app'")[0] == 127
+    assert container.exec_run("useradd app") == (0, b"")
