@@ -23,6 +23,7 @@ WIRE = ROOT / "examples/plugins/wire.py"
 FAULTY = ROOT / "tests/libnetwork/plugins/faulty.py"
 LAB = """
 plugin-dirs: [plugins]
+images: hub
 hosts:
   node1: {addresses: [10.0.0.15/24], docker: true}
 """

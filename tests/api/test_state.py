@@ -337,7 +337,8 @@ def test_a_view_in_the_place_of_a_table_is_not_executed(filled):
         read_state(path.with_name("endless"))
 
 
-LAB = """hosts:
+LAB = """images: hub
+hosts:
   node1: {addresses: [10.0.0.15/24], docker: true}
 """
 

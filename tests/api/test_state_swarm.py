@@ -314,6 +314,7 @@ def test_a_swarm_that_was_off_for_the_life_of_its_certificates_is_out(tmp_path):
 
 
 LAB_FILE = """
+images: hub
 hosts:
   node1: {addresses: [10.9.0.1/24], docker: true}
   node2: {addresses: [10.9.0.2/24], docker: true}
@@ -447,7 +448,8 @@ def test_a_malformed_section_is_refused_or_makes_a_swarm_that_answers(small, num
 
 # --- the real command --------------------------------------------------------------------------------------------
 
-SERVED = """hosts:
+SERVED = """images: hub
+hosts:
   node1: {addresses: [10.9.0.1/24], docker: true}
   node2: {addresses: [10.9.0.2/24], docker: true}
   node3: {addresses: [10.9.0.3/24], docker: true}
