@@ -9,6 +9,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from cnmsim import Lab
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -51,20 +53,19 @@ def comparable(text):
     return re.sub(r"^-(?=b?ash$)", "", text, flags=re.MULTILINE)  # $0 of a login shell
 
 
-def test_the_applets_of_busybox_print_and_do_what_busybox_does():
+@pytest.mark.parametrize(
+    ("image", "recording", "files", "env"),
+    [
+        ("alpine", "busybox", (PASSWD, GROUP, SHADOW), {"SHELL": "/bin/bash"}),
+        ("debian", "debian", (DEBIAN_PASSWD, DEBIAN_GROUP, DEBIAN_SHADOW), {}),
+    ],
+)
+def test_the_programs_print_and_do_what_the_recorded_ones_did(image, recording, files, env):
     docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
-    container = docker.containers.run("alpine", "sleep 1d", detach=True, environment={"SHELL": "/bin/bash"})
-    for path, text in (("/etc/passwd", PASSWD), ("/etc/group", GROUP), ("/etc/shadow", SHADOW)):
+    container = docker.containers.run(image, "sleep 1d", detach=True, environment=env)
+    for path, text in zip(("/etc/passwd", "/etc/group", "/etc/shadow"), files, strict=True):
         container.record.files.write(path, text.encode())
-    assert play(container, "busybox") == []
-
-
-def test_the_programs_of_debian_print_and_do_what_they_do_there():
-    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
-    container = docker.containers.run("debian", "sleep 1d", detach=True)
-    for path, text in (("/etc/passwd", DEBIAN_PASSWD), ("/etc/group", DEBIAN_GROUP), ("/etc/shadow", DEBIAN_SHADOW)):
-        container.record.files.write(path, text.encode())
-    assert play(container, "debian") == []
+    assert play(container, recording) == []
 
 
 def test_alpine_has_no_useradd():

@@ -25,7 +25,7 @@ _ALPINE_RELEASE = 'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.22.1\nPRETTY_NAM
 
 @frozen
 class ImageMeaning:
-    """An image's configuration, and what the simulator knows of the image's programs.
+    """The configuration of an image, the programs it contains, and the ports on which they listen.
 
     `command` is the Cmd; `exposed` are ports such as `5432/tcp`. `size` is in bytes.
     """

@@ -300,7 +300,6 @@ class Xfrm:
         try:
             payload, protocol = state.decrypt(message)
         except IntegrityError:
-            state.integrity_failures += 1
             self._drop(packet, "XfrmInStateProtoError", DropReason.INTEGRITY, decision=_state_text(state))
             return
         except ValueError as error:

@@ -54,7 +54,6 @@ class XfrmState:
     used_bytes: int = 0
     used_packets: int = 0
     replay_failures: int = 0
-    integrity_failures: int = 0
     added_ns: int = 0
     #: The time of the last packet in whole seconds since 1970; 0 before the first.
     last_used_s: int = 0

@@ -7,7 +7,7 @@ compared with those of Debian 13.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from cnmsim.digits import is_number
@@ -89,6 +89,23 @@ def _parse(process: Process, short: str, long: Mapping[str, str], operand: str) 
     return options
 
 
+def _run(
+    process: Process,
+    short: str,
+    long: Mapping[str, str],
+    operand: str,
+    body: Callable[[Process, Options], int],
+) -> int:
+    """Parse the command line and run `body`. Print what either refuses, and return the exit status."""
+    options = _parse(process, short, long, operand)
+    if options is None:
+        return 2
+    try:
+        return body(process, options)
+    except _ProblemError as problem:
+        return _say(process, str(problem), problem.status)
+
+
 def _refuse_others(process: Process, file: str) -> bool:
     """Print that only root may change `file`, unless the process is root's. Return True if it is not."""
     if not process.credentials.uid:
@@ -141,13 +158,7 @@ def _is_valid_name(name: str) -> bool:
 
 async def useradd(process: Process) -> int:
     """Run `useradd [-mMrNU] [-u UID] [-g GROUP] [-G GROUPS] [-d DIR] [-s SHELL] [-c COMMENT] USER`."""
-    options = _parse(process, "b:c:d:g:G:k:mMNop:rs:u:Ule:f:K:", _USERADD, "LOGIN")
-    if options is None:
-        return 2
-    try:
-        return _add(process, options)
-    except _ProblemError as problem:
-        return _say(process, str(problem), problem.status)
+    return _run(process, "b:c:d:g:G:k:mMNop:rs:u:Ule:f:K:", _USERADD, "LOGIN", _add)
 
 
 def _add(process: Process, options: Options) -> int:
@@ -196,13 +207,14 @@ def _add(process: Process, options: Options) -> int:
 
 async def userdel(process: Process) -> int:
     """Run `userdel [-r] [-f] USER`."""
-    options = _parse(process, "fr", {"force": "f", "remove": "r"}, "LOGIN")
-    if options is None:
-        return 2
+    return _run(process, "fr", {"force": "f", "remove": "r"}, "LOGIN", _delete)
+
+
+def _delete(process: Process, options: Options) -> int:
     name = options.operands[0]
     user = find_user(process, name)
     if user is None:
-        return _say(process, f"user '{name}' does not exist", 6)
+        raise _ProblemError(6, f"user '{name}' does not exist")
     if _refuse_others(process, PASSWD):
         return 1
     remove_user(process, name)
@@ -220,13 +232,7 @@ async def userdel(process: Process) -> int:
 
 async def usermod(process: Process) -> int:
     """Run `usermod [-a -G GROUPS] [-g GROUP] [-u UID] [-d DIR [-m]] [-s SHELL] [-l NAME] [-L|-U] USER`."""
-    options = _parse(process, "ac:d:g:G:l:Lmop:rs:u:U", _USERMOD, "LOGIN")
-    if options is None:
-        return 2
-    try:
-        return _modify(process, options)
-    except _ProblemError as problem:
-        return _say(process, str(problem), problem.status)
+    return _run(process, "ac:d:g:G:l:Lmop:rs:u:U", _USERMOD, "LOGIN", _modify)
 
 
 def _modify(process: Process, options: Options) -> int:
@@ -294,21 +300,19 @@ def _rename(process: Process, name: str, renamed: str) -> None:
 
 async def groupadd(process: Process) -> int:
     """Run `groupadd [-f] [-r] [-g GID] GROUP`."""
-    options = _parse(process, "fg:op:rK:U:", _GROUPADD, "GROUP")
-    if options is None:
-        return 2
+    return _run(process, "fg:op:rK:U:", _GROUPADD, "GROUP", _add_group)
+
+
+def _add_group(process: Process, options: Options) -> int:
     name = options.operands[0]
     gids = {group.gid for group in groups(process.files)}
-    try:
-        if not _is_valid_name(name):
-            raise _ProblemError(3, f"'{name}' is not a valid group name")
-        if find_group(process, name):
-            if "f" in options:
-                return 0
-            raise _ProblemError(9, f"group '{name}' already exists")
-        given = _id_of(options, "g", "group", set() if "f" in options else gids)
-    except _ProblemError as problem:
-        return _say(process, str(problem), problem.status)
+    if not _is_valid_name(name):
+        raise _ProblemError(3, f"'{name}' is not a valid group name")
+    if find_group(process, name):
+        if "f" in options:
+            return 0
+        raise _ProblemError(9, f"group '{name}' already exists")
+    given = _id_of(options, "g", "group", set() if "f" in options else gids)
     if _refuse_others(process, GROUP):
         return 1
     add_group(process, name, _free_id(gids, is_system="r" in options) if given is None or given in gids else given)
@@ -317,16 +321,17 @@ async def groupadd(process: Process) -> int:
 
 async def groupdel(process: Process) -> int:
     """Run `groupdel GROUP`."""
-    options = _parse(process, "f", {"force": "f"}, "GROUP")
-    if options is None:
-        return 2
+    return _run(process, "f", {"force": "f"}, "GROUP", _delete_group)
+
+
+def _delete_group(process: Process, options: Options) -> int:
     name = options.operands[0]
     group = find_group(process, name)
     if group is None:
-        return _say(process, f"group '{name}' does not exist", 6)
+        raise _ProblemError(6, f"group '{name}' does not exist")
     user = next((user for user in users(process.files) if user.gid == group.gid), None)
     if user is not None and "f" not in options:
-        return _say(process, f"cannot remove the primary group of user '{user.name}'", 8)
+        raise _ProblemError(8, f"cannot remove the primary group of user '{user.name}'")
     if _refuse_others(process, GROUP):
         return 1
     remove_group(process, name)
