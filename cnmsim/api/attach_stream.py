@@ -30,9 +30,9 @@ def stream_type(api: HostApi, request: Request, *, is_raw: bool) -> str:
 
 
 def detach_keys(text: str) -> bytes:
-    """Convert detach keys such as `ctrl-p,ctrl-q` to the bytes that a terminal sends. "" means these two.
+    """Convert detach keys such as `ctrl-p,ctrl-q` to the bytes that a terminal sends.
 
-    Raises `InvalidParameter`.
+    `""` selects the default, which is that pair. Raises `InvalidParameter` for an unknown key.
     """
     keys = bytearray()
     for word in (text or _DETACH_KEYS).split(","):

@@ -76,7 +76,10 @@ class ClockDriver:
 
     @contextlib.contextmanager
     def run_fast(self, predicate: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """While a `with` block lasts, let time jump whenever `predicate()` is True, unless the mode is `real`."""
+        """While a `with` block lasts, advance time to the next event at once whenever `predicate()` is True.
+
+        With the clock mode `real` it has no effect.
+        """
         key = object()
         self._fast_predicates[key] = predicate
         self._wake.set()

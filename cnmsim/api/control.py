@@ -84,9 +84,9 @@ class ControlSocket:
             raise ValueError(f"unknown verb {verb!r}")
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to a `request` with the verb `trace` or `explain`, as a dict.
+        """Return the answer to a `request` with the verb `trace` or `explain`.
 
-        `answer` is the answer as JSON values, `text` the same answer as text.
+        The keys of the returned dict are `answer`, the answer as JSON values, and `text`, the same answer as text.
         """
         is_trace = request["verb"] == "trace"
         method: Callable[..., Any] = self._lab.trace if is_trace else self._lab.explain

@@ -214,4 +214,4 @@ class ForwardedPorts:
 
 
 def _nothing() -> None:
-    """Do nothing; closes a port that was not opened."""
+    """Do nothing: the function to call in place of closing a port, for a port that was not opened."""

@@ -174,7 +174,7 @@ class MountedTree:
         return place.mount is not None and place.path == place.mount.path and callable(place.mount.root)
 
     def _handle(self, path: str) -> bool:
-        """Return True if `path` is a handle or a directory that contains one."""
+        """Return True if `path` is a file of `Handles`, such as a pinned namespace, or a directory with one."""
         return self._handles is not None and self._handles.includes(path)
 
     def _handle_place(self, path: str) -> Place:

@@ -142,7 +142,7 @@ def _timer(timer: Any, copier: Copier) -> Any:
 
 
 def _of_the_original(observer: Any, _copier: Copier) -> Any:
-    """Return a capture, or the search for fixes of a trace, uncopied: it remains part of the original lab.
+    """Return `observer` itself in place of a copy: captures and traces remain part of the original lab.
 
     `_stop_capturing` then removes the captures from the copy's devices.
     """

@@ -318,9 +318,10 @@ class Lab(ObservedLab):
         """Build hosts, routers, switches and links from a networkx graph.
 
         Node attributes: `kind` is `"host"`, `"router"`, `"docker"`, `"switch"` or `"hub"`; without it, a node with
-        more than one edge is a router, any other a host. A host has `addresses`, a list or, by device, `interfaces`,
-        and the options of `add_host` (`gateway`, `routes`, `docker`, `engine`, `names`, `web`, `dhcp`, `mtu`). A
-        switch has the options of `add_segment`, `subnets` (a list, or a mapping by VLAN), and a `pool`.
+        more than one edge is a router, any other a host. A host has `addresses` (a list) or `interfaces` (a mapping
+        from devices to addresses), and the options of `add_host` (`gateway`, `routes`, `docker`, `engine`, `names`,
+        `web`, `dhcp`, `mtu`). A switch has the options of `add_segment`, `subnets` (a list, or a mapping by VLAN),
+        and a `pool`.
 
         Edge attributes: the options of `link` (`latency_s`, `bandwidth_bps`, `loss`, `mtu`, `access`, `trunk`,
         `native`), `device` or `devices`, `addresses` of the host's end, and `subnet`.
@@ -328,8 +329,8 @@ class Lab(ObservedLab):
         What is missing is filled in: each broadcast domain without addresses gets a subnet of `pool` (default: the
         attribute `pool` of the graph, else 10.0.0.0/8; several pools give an address of each), each interface an
         address, and each host that names neither `gateway` nor `routes` the routes along networkx's shortest paths.
-        `weight` is the edge attribute that they add up, by default 1 for each edge. Numbers as nodes get the letter n
-        before them as names. `options` are those of `Lab`.
+        `weight` is the edge attribute that is the length of an edge, 1 for an edge without it. A node that is a
+        number is named n1, n2 and so on. `options` are those of `Lab`.
 
         Raises `InvalidParameter` for a graph that is no lab: a loop of switches, an invalid attribute, a pool without
         room.

@@ -49,9 +49,9 @@ def to_transport_ports(values: Iterable[TransportPort | str]) -> list[TransportP
 
 
 def to_extra_hosts(values: Mapping[str, str] | Iterable[tuple[str, str] | str]) -> list[tuple[str, str]]:
-    """Convert extra lines of /etc/hosts to pairs (names, address).
+    """Convert extra lines of /etc/hosts to pairs (name, address).
 
-    A value is such a pair already, or text such as `db:10.0.0.9`. A mapping is of names to addresses.
+    `values` are such pairs, texts such as `db:10.0.0.9`, or a mapping from names to addresses.
     """
     if isinstance(values, str):
         raise TypeError(f"a list is needed: [{values!r}]")

@@ -135,7 +135,7 @@ class PluginServer:
     # --- replies
 
     def answer(self, call: PluginCall) -> Fault:
-        """Record a call, execute it unless the test has set a reply for its method, and return the reply."""
+        """Record a call and return its reply as a `Fault`: the one that the test has set, else that of the driver."""
         self.calls.append(call)
         reply = self.replies.get(call.method)
         if isinstance(reply, Fault):

@@ -122,7 +122,7 @@ async def logs(api: HostApi, request: Request, id_: str) -> Answer:
 class Follower:
     """Sends further log lines of a container to a client's `outbox`, until `end` is called.
 
-    `waits_for_end` is True if a fast clock may jump meanwhile.
+    `waits_for_end` states that the client waits until the container ends: with `--fast`, virtual time may then jump.
     """
 
     def __init__(self, api: HostApi, reading: LogReading, outbox: Outbox, *, waits_for_end: bool) -> None:

@@ -1,7 +1,7 @@
 """Conntrack's key of a flow in one direction: protocol, addresses and ports (nf_conntrack_tuple).
 
-For ICMP, as in Linux, the identifier takes the place of the source port, and the type with the code that of the
-destination port.
+For ICMP, as in Linux, the identifier stands in place of the source port, and the type and the code stand in place
+of the destination port.
 """
 
 from __future__ import annotations

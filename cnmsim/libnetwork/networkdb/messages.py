@@ -299,7 +299,7 @@ def _message(length: int) -> int:
 
 
 def compound_size(parts: Iterable[Any]) -> int:
-    """Return the size of a memberlist packet with several messages."""
+    """Return the size in bytes of a memberlist packet that contains the encoded messages `parts`."""
     sizes: list[int] = [part.size for part in parts]
     return COMPOUND_HEADER + COMPOUND_OVERHEAD * len(sizes) + sum(sizes)
 

@@ -89,9 +89,9 @@ def location_of(directory: Directory, what: object) -> Location:
 
 
 def _require_own(directory: Directory, what: object, machine: Machine | None) -> None:
-    """Raise `InvalidParameter` if `machine`, that of the object `what`, belongs to another lab.
+    """Raise `InvalidParameter` if `what` does not belong to the lab of `directory`.
 
-    `None` (no machine) is accepted.
+    `machine` is the machine of `what`; `None`, if it has none, is accepted.
     """
     if machine is not None and all(location.machine is not machine for location in directory.locations):
         raise InvalidParameter(f"{what!r} belongs to another lab")

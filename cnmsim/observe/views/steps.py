@@ -96,7 +96,7 @@ def walk_html(trace: Trace) -> str:
 
 
 def save_walk(trace: Trace, path: str | Path) -> Path:
-    """Write the page for a trace to the file `path` and return the path.
+    """Write an HTML page that shows a trace step by step to the file `path`. Return the path.
 
     Raises `OSError`, or `InvalidParameter` if the trace belongs to no lab.
     """

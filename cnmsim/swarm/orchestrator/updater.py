@@ -187,7 +187,7 @@ class Updater:
         self._on_end(self)
 
     async def _monitor(self, config: UpdateConfig, monitor_ns: int) -> None:
-        """Check for failures until `monitor_ns` has passed or, by `config`, too many tasks have failed."""
+        """Check for failed tasks for `monitor_ns` nanoseconds; return earlier if more failed than `config` allows."""
         until_ns = self._store.clock.now_ns + monitor_ns
         while not self._check_failures(config, monitor_ns):
             left_s = (until_ns - self._store.clock.now_ns) / NS_PER_S

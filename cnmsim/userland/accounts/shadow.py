@@ -339,7 +339,7 @@ def _delete_group(process: Process, options: Options) -> int:
 
 
 async def passwd(process: Process) -> int:
-    """Run `passwd -d|-l|-u USER`. Without an option there is no terminal to read a password from."""
+    """Run `passwd -d|-l|-u|-S USER`. Without an option it fails, as without a terminal no password can be read."""
     options = getopt(process.argv[1:], "dluS", {"delete": "d", "lock": "l", "unlock": "u", "status": "S"})
     own = user_names(process).get(process.credentials.uid, "")
     name = options.operands[0] if options.operands else own

@@ -55,9 +55,9 @@ class BridgeOptions:
     """The parsed driver options of one bridge network.
 
     `mode4` and `mode6` are the gateway modes. `inhibit_ipv4` leaves the bridge without an IPv4 address.
-    `binding_address` is the host address of published ports that name none. `host_ipv4` and `host_ipv6` replace
-    masquerading by SNAT to that address. From `trusted_interfaces` packets to container addresses are accepted
-    directly. `mtu` 0 means the kernel's default.
+    `binding_address` is the host address of a published port whose binding states no address. `host_ipv4` and
+    `host_ipv6` replace masquerading by SNAT to that address. Packets that arrive by one of `trusted_interfaces` are
+    accepted for container addresses. `mtu` 0 means the kernel's default.
     """
 
     #: "" for docker0, if a network with the option `default_bridge` has no other name.

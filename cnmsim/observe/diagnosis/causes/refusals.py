@@ -106,7 +106,7 @@ class PublishedOnLoopback(Cause):
 class PublishedOnInternalNetworks(Cause):
     """The host refused the packet: `container` requests to publish the port, but all its networks are internal.
 
-    Docker publishes no ports on internal networks; they are given in `networks`.
+    Docker publishes no ports on internal networks. `networks` are the container's networks.
     """
 
     endpoint: str
