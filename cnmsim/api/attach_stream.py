@@ -21,18 +21,18 @@ _CONTROL = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
 
 
 def stream_type(api: HostApi, request: Request, *, is_raw: bool) -> str:
-    """Return the content type of a container's output: `multiplexed` or, if `is_raw`, `raw`.
+    """Return the content type of a container's output, `application/vnd.docker.multiplexed-stream` or `…raw-stream`.
 
-    Clients with an API version before 1.42 do not support `multiplexed` and always get `raw`.
+    It is raw if `is_raw`, and for a client with an API version before 1.42, which does not support `multiplexed`.
     """
     multiplexes = not is_raw and api.version(request).at_least("1.42")
     return f"application/vnd.docker.{'multiplexed' if multiplexes else 'raw'}-stream"
 
 
 def detach_keys(text: str) -> bytes:
-    """Convert detach keys such as `ctrl-p,ctrl-q` to the bytes that a terminal sends.
+    """Convert detach keys such as `ctrl-a,d` to the bytes that a terminal sends.
 
-    `""` selects the default, which is that pair. Raises `InvalidParameter` for an unknown key.
+    `""` means the default, `ctrl-p,ctrl-q`. Raises `InvalidParameter` for an unknown key.
     """
     keys = bytearray()
     for word in (text or _DETACH_KEYS).split(","):
@@ -58,8 +58,10 @@ class StdinForwarder:
     def type(self, data: bytes) -> bool:
         """Pass `data`, which the client sent, to the process.
 
-        Return False once the client has typed the detach keys completely, else True. The beginning of the detach keys
-        is held back until the next key shows whether they follow.
+        Return False once the client has typed all detach keys, else True.
+
+        If `data` ends with the first of several detach keys, this key is passed on only when the next one differs
+        from the detach keys.
         """
         if not self._keys:
             self._streams.type(data)
@@ -86,12 +88,13 @@ async def forward_streams(
     waits_for_end: bool,
     stop_listening: Callable[[], None],
 ) -> None:
-    """Copy data both ways until the process ends, or the client detaches or disconnects.
+    """Copy data between a client and a process until the process ends, or the client detaches or disconnects.
 
     Virtual time passes while `is_running()` is True; it is False for an attached container that has not started yet.
-    A fast clock jumps only if `waits_for_end`: the client then waits for the process to end. `stdin_forwarder` passes
-    the client's input to the process; with `None` input is discarded. With `ends_input`, the process's stdin is
-    closed when the client's input ends. `stop_listening` is called at the end, and ends the output to `outbox`.
+    With `waits_for_end`, the client waits for the process to end, so a fast or paused clock skips from event to
+    event. `stdin_forwarder` passes the client's input to the process; with `None` input is discarded. With
+    `ends_input`, the process's stdin is closed when the client's input ends. `stop_listening` is called at the end,
+    and ends the output to `outbox`.
     """
     streams.ended.add_done_callback(outbox.close)
 
@@ -131,7 +134,7 @@ async def forward_streams(
 async def _has_room(api: HostApi, duplex: Duplex, streams: StandardStreams) -> bool:
     """Wait until the process has read most of its input, so that more can be sent to it.
 
-    Return False if the client has disconnected meanwhile.
+    Return False if the client disconnects during the wait, else True.
     """
     has_room = False
 

@@ -1,9 +1,9 @@
-"""The clients that are attached to containers or wait for their exit, and whether time may jump for them.
+"""The clients that are attached to containers or wait for their exit, and whether the clock may skip ahead for them.
 
-Under a fast clock, a client that waits for an exit lets time jump. A client that only watches output does not:
-otherwise an idle container would run through days of virtual time at once. `docker run` in the foreground attaches
-before the start, and waits. `docker attach` also sends a wait request, but only to obtain the exit status. `docker
-run -it` does not let time jump while the shell waits for input.
+With the clock modes `fast` and `paused`, virtual time skips to the next event while a client waits for an exit. For a
+client that only watches output it does not: otherwise an idle container would run through days of virtual time at
+once. `docker run` in the foreground attaches before the start, and waits. `docker attach` also sends a wait request,
+but only to obtain the exit status. For `docker run -it` time does not skip ahead while the shell waits for input.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class AttachedClients:
     def attached(self, container: Container, is_ready: Ready) -> Iterator[None]:
         """Register a client as attached to a container while a `with` block lasts.
 
-        If the container does not run yet, the client counts as the one that runs it (a runner), else as a viewer.
-        `is_ready` is a function that returns True if the client has read enough of its output to be sent more.
+        If the container does not run yet, the client is assumed to be about to start it (a runner), else to be a
+        viewer. `is_ready` is a function that returns True if the client has read most of its output and can be sent
+        more.
         """
         with _listed(self._viewers if container.is_running else self._runners, container.id, is_ready):
             yield
@@ -46,9 +47,9 @@ class AttachedClients:
             yield
 
     def should_advance(self, container: Container, *, has_lasted: bool) -> bool:
-        """Return True if time may jump for the clients that wait for a container's exit.
+        """Return True if virtual time may skip to the next event for the clients that wait for a container's exit.
 
-        `has_lasted` is True if the caller's client has waited for a while already.
+        `has_lasted` is True if the client on whose behalf this is called has waited for a while already.
         """
         runners, viewers = self._runners.get(container.id, []), self._viewers.get(container.id, [])
         streams = container.streams

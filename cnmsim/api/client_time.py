@@ -1,8 +1,9 @@
 """Conversion of timestamps that clients derive from their own clock to the lab's time.
 
 `docker logs --since 10m` and `docker events --until 1m` send a time of day that the client has computed from its own
-clock. The lab's clock differs from it if virtual time has jumped or stood still. The clock driver therefore records
-pairs of readings of both clocks; a client's time is converted to the time that the lab's clock showed at that moment.
+clock. The lab's clock differs from that clock if virtual time has skipped ahead or stood still. The clock driver
+therefore records pairs of simultaneous readings of both clocks, and a client's time is converted to the lab's time at
+the same moment.
 """
 
 from __future__ import annotations
@@ -50,11 +51,11 @@ class ClientTime:
         readings.append(reading)
 
     def to_lab(self, client_ns: int) -> int:
-        """Return what the lab's clock showed when the machine's clock showed `client_ns`.
+        """Convert a time of the machine's clock, `client_ns`, to the time that the lab's clock showed at that moment.
 
-        Between two readings the time is interpolated. A time before the first reading is taken as a time of the lab
-        and returned unchanged, unless it is later than the lab's present time: it is then shifted by the difference
-        of the clocks at the first reading.
+        Between two readings the time is interpolated. A `client_ns` before the first reading is assumed to be a time
+        of the lab and returned unchanged. If it is later than the lab's present time, it is shifted by the difference
+        of the clocks at the first reading instead.
         """
         self.note()
         readings = self._readings
@@ -70,9 +71,9 @@ class ClientTime:
     def convert(self, parameters: dict[str, str], is_lab_time: Callable[[int], bool] | None = None) -> dict[str, str]:
         """Return query parameters in which `since` and `until` are converted from the client's time to the lab's.
 
-        Not converted are: a time for which `is_lab_time` returns True, because the client has read it from the lab's
-        output; a `since` in the client's future, for the same reason; and an `until` more than a year ahead, which
-        means no limit.
+        A time for which `is_lab_time` returns True is not converted, because the client has read it from the lab's
+        output; nor is, for the same reason, a `since` in the client's future. An `until` more than a year ahead means
+        no limit and is not converted either.
         """
         converted = dict(parameters)
         lab_ns, real_ns = self.clock.unix_ns, time.time_ns()

@@ -1,4 +1,4 @@
-"""Drives a lab's virtual clock under asyncio: in step with real time, in jumps, or only on demand.
+"""Drives a lab's virtual clock under asyncio: in step with real time, from event to event, or only on demand.
 
 No other code runs the clock. The driver runs it in slices that are short enough for clients to be answered promptly.
 """
@@ -37,8 +37,8 @@ class ClockDriver:
     - `real`: virtual time keeps step with real time, whether clients are connected or not.
     - `fast`: virtual time keeps step with real time; while an operation waits for something in the lab, it jumps from
       event to event.
-    - `paused`: virtual time stands still; while an operation waits for something in the lab, it jumps. While a
-      program waits for input, or a client watches output, it keeps step with real time.
+    - `paused`: virtual time stands still; while an operation waits for something in the lab, it jumps from event to
+      event. While a program waits for input, or a client watches output, it keeps step with real time.
     """
 
     def __init__(self, clock: Clock, mode: ClockMode) -> None:
@@ -52,9 +52,9 @@ class ClockDriver:
 
     @property
     def jumps(self) -> bool:
-        """Whether the mode lets time jump while an operation waits for something in the lab.
+        """Whether virtual time may jump to the next event while an operation waits for something in the lab.
 
-        True for `fast` and `paused`, False for `real`.
+        True for the modes `fast` and `paused`, False for `real`.
         """
         return self.mode != "real"
 
@@ -70,7 +70,7 @@ class ClockDriver:
         self.run_ready()
 
     def run_ready(self) -> None:
-        """Run the work that is due at the present virtual time, and make the driver check whether time may pass."""
+        """Run the work that is due now in virtual time, and wake the driver to check whether time may pass."""
         self.clock.run_ready()
         self._wake.set()
 
@@ -92,7 +92,7 @@ class ClockDriver:
     def run_realtime(self, predicate: Callable[[], bool]) -> Iterator[None]:
         """While a `with` block lasts, let a paused clock keep step with real time whenever `predicate()` is True.
 
-        This has an effect only while time may not jump.
+        Has no effect while an operation makes the clock jump from event to event (`run_fast`).
         """
         key = object()
         self._realtime_predicates[key] = predicate
@@ -110,7 +110,8 @@ class ClockDriver:
     async def wait(self, future: Future[T], predicate: Callable[[], bool] = lambda: True) -> T:
         """Wait under asyncio until a future of the lab is done. Return its result or raise its error.
 
-        Meanwhile time jumps whenever `predicate()` is True, unless the mode is `real`.
+        During the wait, virtual time jumps to the next event whenever `predicate()` is True, unless the mode is
+        `real`.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -159,8 +160,8 @@ class ClockDriver:
     def _advance_fast(self) -> float | None:
         """Run events of the lab for one slice of real time.
 
-        While an operation waits for something in the lab, time jumps from event to event. Return the delay until the
-        next slice in seconds, or `None` to sleep until the driver is woken.
+        While an operation waits for something in the lab, virtual time jumps from event to event. Return the real
+        delay in seconds until the next slice, or `None` to sleep until the driver is woken.
         """
         deadline = time.monotonic() + _SLICE_S
         while any(predicate() for predicate in tuple(self._fast_predicates.values())):

@@ -105,10 +105,10 @@ class ControlSocket:
     async def _capture(
         self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Answer the verb `capture`: capture until the limit is reached or the client sends a signal.
+        """Answer the verb `capture`: capture until the requested limit is reached or the client sends a signal.
 
-        A STDERR frame names the devices, STDOUT frames contain a line for each captured frame, RESULT contains the
-        file.
+        STDERR frames contain messages such as the names of the devices, STDOUT frames a line for each captured frame.
+        The RESULT frame contains the pcapng file if it was requested; then no lines are sent.
         """
         patterns = tuple(str(pattern) for pattern in request["devices"])
         count, duration_s = request.get("count"), request.get("duration_s")

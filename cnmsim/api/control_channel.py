@@ -14,10 +14,10 @@ from cnmsim.errors import Unavailable
 
 
 def connect(directory: Path) -> socket.socket:
-    """Connect to the control socket in `directory`.
+    """Connect to the control socket in `directory` and return the connection.
 
-    Raises `Unavailable` if no lab is served there, or if the server belongs to a user other than this one or root,
-    who could read what is typed.
+    Raises `Unavailable` if no lab is served there, or if the socket belongs neither to the current user nor to root:
+    another user's server could read what is typed.
     """
     path = directory / "control.sock"
     channel = socket.socket(socket.AF_UNIX)

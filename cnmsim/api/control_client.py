@@ -27,8 +27,8 @@ def ask(directory: Path, request: dict[str, Any]) -> Any:
 def capture(directory: Path, request: dict[str, Any], tell: Callable[[Frame, bytes], None]) -> bytes:
     """Capture frames of a served lab until the capture ends by itself, or SIGINT or SIGTERM arrives.
 
-    Return the pcapng file if it was requested, else b"". `tell` is called with each STDOUT and STDERR frame. Raises
-    the errors of `ask`.
+    Return the pcapng file if it was requested, else b"". `tell` is called with the kind and content of each STDOUT
+    and STDERR frame. Raises the errors of `ask`.
     """
     with _channel(directory, {"verb": "capture", **request}) as channel:
         before = {

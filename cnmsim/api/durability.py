@@ -1,8 +1,8 @@
 """Writes what a request changed to the lab's state file before the request is answered.
 
-A request that changes something fails with status 500 if it cannot be saved, as on a daemon whose disk is full. The
-object that it created is removed again. Until the state file can be written again, other requests that would change
-something are refused before they do so.
+A request that changes something fails with status 500 if the change cannot be saved, as on a daemon whose disk is
+full. The object that it created is removed again. Until the state file can be written again, other requests that
+would change something are refused before they run.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 class Durability:
     """Keeps the state file of a served lab up to date; does nothing if `state` is `None`.
 
-    A thread writes the file, so that the lab continues meanwhile. Requests that end during a write share the next
-    one.
+    A thread writes the file, so that the lab is not blocked during a write. The changes of all requests that end
+    during a write are written together by the next write.
     """
 
     def __init__(self, state: StateFile | None) -> None:
@@ -82,10 +82,10 @@ class Durability:
             yield chunk
 
     async def _commit(self, *, has_swarm_changes: bool, is_sweep: bool = False, is_forced: bool = False) -> None:
-        """Write all changes to disk. Raises `SystemFault` if that fails; they are then written later.
+        """Write all changes to disk. Raises `SystemFault` if that fails; the next commit then writes them.
 
         `has_swarm_changes` is True if objects of a swarm may have changed. `is_sweep` includes changes that no
-        request has made, `is_forced` writes even if nothing seems to have changed.
+        request has made, such as new log lines; `is_forced` writes even if nothing seems to have changed.
         """
         # A client that disconnects cancels its request, but not the write, which concerns others, too.
         try:
@@ -104,7 +104,9 @@ class Durability:
     async def _write(self, *, has_swarm_changes: bool, is_sweep: bool, is_forced: bool) -> bool:
         """Write all changes in the writer's thread.
 
-        Return False if there were none. The arguments are those of `_commit`.
+        Return True if there were changes, False if there was nothing to write.
+
+        The arguments are those of `_commit`.
         """
         assert self._state is not None, "there is a state file"
         async with self._lock:
@@ -115,7 +117,10 @@ class Durability:
             return True
 
     def _undo(self, engine: Engine, host: str, request: Request, answer: Response) -> None:
-        """Remove the object that a request has created, because it could not be saved. `answer` has its id."""
+        """Remove the object that a request has created, because the object could not be saved.
+
+        `answer` contains its id.
+        """
         assert self._state is not None, "there is a state file"
         kind = _CREATIONS.get(request.path)
         if kind is None or answer.status != 201:
@@ -153,5 +158,5 @@ _CREATIONS = {"/containers/create": "container", "/networks/create": "network", 
 
 
 def _message(error: OSError) -> str:
-    """Return dockerd's text for an error of the state file."""
+    """Return the text that dockerd would print for an error of the state file."""
     return f"write {error.filename}: {(error.strerror or str(error)).lower()}"

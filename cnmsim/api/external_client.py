@@ -33,7 +33,7 @@ _LOOPBACK = {4: b"\x7f\0\0\x01", 6: bytes(15) + b"\x01"}
 class ExternalClientHost:
     """The simulated host that represents the real clients of one Docker host's published ports.
 
-    `open` adds it to the lab, `close` removes it. `open` raises `InvalidParameter` if the Docker host is on no
+    `open` adds this host to the lab, `close` removes it. `open` raises `InvalidParameter` if the Docker host is on no
     segment, or if the segment has no free address.
     """
 
@@ -118,9 +118,9 @@ class ExternalClientHost:
 
 
 def _highest_free(prefix: Prefix, used: set[Address]) -> Address | None:
-    """Return the highest address of a subnet that is not in `used`, because users usually assign low ones.
+    """Return the highest address of a subnet that is not in `used`; `None` if there is none.
 
-    Return `None` if there is none.
+    Users usually assign low addresses, so later additions to the lab rarely conflict with this one.
     """
     for number in range(prefix.last_int - 1, prefix.first_int, -1):
         address = from_int(number, prefix.family)
@@ -134,5 +134,5 @@ def _own_addresses(host: Host) -> list[Address]:
 
 
 async def _wait(process: Process) -> int:
-    """Run until killed: the program of the process that owns the sockets."""
+    """Run until killed: the program of the process that owns the sockets. The exit status has no meaning."""
     return await Future[int](process.clock)

@@ -56,9 +56,9 @@ class HostApi:
         return self.rest.system.negotiate(request.version)
 
     async def let_time_pass(self, request: Request) -> None:
-        """If the client polls, i.e. the request repeats an earlier one, advance virtual time by half a second.
+        """Advance virtual time by half a second if the client polls, i.e. if the request repeats an earlier one.
 
-        Does nothing under a clock that cannot jump.
+        Has no effect with the clock mode `real`.
         """
         if self.clock_driver.jumps and self.polling.is_repeated(request):
             await self.complete(sleep(self.engine.clock, STEP_S))

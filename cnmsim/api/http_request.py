@@ -33,7 +33,7 @@ class RefusedRequest(Exception):
 
     @property
     def answer(self) -> bytes:
-        """The complete response in bytes. The connection is closed after it."""
+        """The complete response in bytes. The server closes the connection after sending it."""
         head = f"HTTP/1.1 {self.reason}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
         return (head + self.text).encode()
 
@@ -64,7 +64,10 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """Parse a request target in origin form, or in absolute form (RFC 9112 §3.2). Raises `RefusedRequest`."""
+    """Parse a request target in origin form, or in absolute form (RFC 9112 §3.2).
+
+    Raises `RefusedRequest` for a target that Go's server refuses.
+    """
     origin, rest = "", text
     if not text.startswith("/") and text != "*":
         match = _ABSOLUTE.fullmatch(text)
@@ -102,9 +105,9 @@ def query_error(query: str) -> str:
 
 
 def build_request(head: h11.Request, body: bytes, *, is_tcp: bool = False, client: Client | None = None) -> Request:
-    """Create the request from its head and body. Raises `RefusedRequest`.
+    """Create the request from its head and body. Raises `RefusedRequest` if Go's server would refuse it.
 
-    `is_tcp` is True for a request over TCP. `client` is the connection's state, which all its requests share.
+    `is_tcp` is True for a request over TCP. `client` is the state of the connection, which all its requests share.
     """
     if not head.http_version.startswith(b"1."):
         raise RefusedRequest("505 HTTP Version Not Supported: unsupported protocol version")

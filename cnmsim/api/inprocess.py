@@ -58,9 +58,9 @@ class ServedLab(Mapping[str, Path]):
         return self.call(lambda: forwarded.table) if forwarded is not None else {}
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `function` in the server's thread, between two pieces of its work.
+        """Run `function` in the server's thread, while this thread does nothing else.
 
-        Return its result or raise its error.
+        Return the function's result or raise its error.
 
         >>> sockets.call(lab.host("client").curl, "http://10.0.0.15:8080/")  # doctest: +SKIP
         """
@@ -75,11 +75,11 @@ class ServedLab(Mapping[str, Path]):
 def serve(
     lab: Lab, directory: Path | None = None, *, clock: ClockMode = "paused", expose_ports: str | None = None
 ) -> Iterator[ServedLab]:
-    """Serve `lab` until the block ends, with sockets in `directory` or in a temporary folder.
+    """Serve `lab` until the `with` block ends, with sockets in `directory` or in a temporary folder.
 
-    With `expose_ports`, the name of a Docker host, the ports that this host publishes are open on this machine's
-    loopback, too. Raises `InvalidParameter` if there is no such Docker host, `OSError` if a socket cannot be opened,
-    and at the end of the block the error that ended the simulation, if there was one.
+    `expose_ports` is the name of a Docker host: the ports that this host publishes are also open on this machine's
+    loopback. Raises `InvalidParameter` if there is no such Docker host, `OSError` if a socket cannot be opened, and
+    at the end of the block the error that ended the simulation, if there was one.
     """
     with contextlib.ExitStack() as stack:
         if directory is None:

@@ -26,8 +26,8 @@ _LOOK_S = 0.05
 class LiveCapture:
     """A capture on the devices of `lab` that match `patterns`, including devices that are created later.
 
-    It ends when `stop` is called, after `count` frames, or after `duration_s` seconds of virtual time. A paused clock
-    keeps step with real time meanwhile. Raises `NotFound` if no device matches.
+    The capture ends when `stop` is called, after `count` frames, or after `duration_s` seconds of virtual time. While
+    it runs, a paused clock keeps step with real time. Raises `NotFound` if no device matches.
     """
 
     lab: Lab
@@ -61,7 +61,8 @@ class LiveCapture:
     async def run(self, tell: Callable[[str], Awaitable[None]] | None = None) -> None:
         """Wait until the capture has ended.
 
-        With `tell`, it is called with a line of text for each frame, and the frames are not stored.
+        `tell` is called with a line of text for each frame, and frames are not stored. With `tell` None they are
+        stored for `to_pcapng`.
         """
         ends_ns = None if self.duration_s is None else self.lab.clock.now_ns + round(self.duration_s * NS_PER_S)
         with self._capture, self.clock_driver.run_realtime(lambda: True):

@@ -22,7 +22,8 @@ EMPTY_BODY = "got EOF while reading request body"
 class Client:
     """The state of a connection that its requests share.
 
-    `started` is the id of the container that the client started last, and the virtual time of that start.
+    `started` is (id, time): the container that the client started last, and the virtual time in nanoseconds of that
+    start. It is `None` if the client has started none.
     """
 
     started: tuple[str, int] | None = None
@@ -62,7 +63,7 @@ class Request:
         return values[0] if values else default
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        """Return a boolean query parameter: "", 0, no, false and none are False, everything else is True.
+        """Return a boolean query parameter: "", 0, no, false and none mean False, everything else means True.
 
         `default` is returned if the parameter is absent.
         """
@@ -76,9 +77,9 @@ class Request:
     def json(self, *, required: bool = False, eof_text: str = EMPTY_BODY) -> Any:
         """Decode the body as JSON. The body `null` becomes `None`, and so does an empty body if it is not `required`.
 
-        `eof_text` is the cause that the error text states for a body of white space and for a missing required body.
         Raises `InvalidParameter` with the engine's text if a required body is missing, the JSON is invalid or
-        followed by other data, or the content type is wrong. Source: moby `daemon/server/httputils/httputils.go`
+        followed by other data, or the content type is wrong. `eof_text` is the cause that this text states if a
+        required body is missing or consists of white space. Source: moby `daemon/server/httputils/httputils.go`
         `ReadJSON`.
         """
         text = self.headers.get("content-type", "")
@@ -108,7 +109,7 @@ _PARAMETER = re.compile(rf'\s*;\s*{_WORD}\s*=\s*(?:{_WORD}|"(?:[^"\\]|\\.)*")')
 def media_type(text: str) -> str:
     """Return the media type in a Content-Type header, such as `application/json`.
 
-    Raises `ValueError` (Go `mime.ParseMediaType`).
+    Raises `ValueError` for an invalid header, as Go's `mime.ParseMediaType` does.
     """
     base = text.partition(";")[0].strip().lower()
     kind = re.fullmatch(rf"({_WORD})?(?:(/)({_WORD})?)?(.*)", base, re.DOTALL)
@@ -162,7 +163,7 @@ class Response:
 
 
 def _nothing() -> None:
-    """Do nothing; the default of `end`."""
+    """Do nothing. The default value of `end`, for answers that hold no resources."""
 
 
 @define
@@ -180,7 +181,7 @@ class Stream:
 
 
 class Duplex(Protocol):
-    """A hijacked connection, on which raw bytes are sent both ways."""
+    """A hijacked connection: after the response head, client and server send raw bytes in both directions."""
 
     async def read(self) -> bytes:
         """Return the next data from the client, or b"" once it has closed its sending side or disconnected."""
@@ -196,8 +197,8 @@ class Duplex(Protocol):
 class Hijack:
     """An answer that hijacks the connection: `talk` is run on the connection, which is closed when `talk` returns.
 
-    `end` releases the handler's resources afterwards, as for `Stream`. The response head is that of a stream of
-    `content_type`, unless `head` gives other bytes.
+    `end` then releases the handler's resources, as for `Stream`. The response head is that of a stream with the
+    content type `content_type`, unless `head` contains the bytes of another one.
     """
 
     talk: Callable[[Duplex], Awaitable[None]]

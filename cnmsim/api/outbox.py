@@ -20,7 +20,7 @@ MOST_UNREAD = 64 << 20
 
 
 class Event(Protocol):
-    """A flag on which coroutines can wait: the part of `asyncio.Event` that is used here."""
+    """A flag on which coroutines can wait: the methods of `asyncio.Event` that `Outbox` uses."""
 
     def set(self) -> None:
         """Set the flag and wake the coroutines that wait for it."""
@@ -35,8 +35,8 @@ class Event(Protocol):
 class Outbox:
     """A queue of output for one client.
 
-    If `is_raw`, data is sent unchanged, else each piece in a frame that names its stream. `changed` is an unset event
-    of the event loop that serves the client.
+    If `is_raw`, data is sent unchanged, otherwise each piece of data is sent in a frame that names its stream.
+    `changed` is an unset event of the event loop that serves the client.
     """
 
     def __init__(self, changed: Event, *, is_raw: bool) -> None:
@@ -55,7 +55,8 @@ class Outbox:
     def put(self, stream: str, data: bytes) -> None:
         """Queue output of the stream "stdout" or "stderr".
 
-        If the client has left more than `MOST_UNREAD` bytes unread, it is dropped.
+        If more than `MOST_UNREAD` bytes are then queued, because the client does not read them, the queue is emptied
+        and closed, and `chunks` raises an error.
         """
         if not data or self._is_closed:
             return

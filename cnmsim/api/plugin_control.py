@@ -108,7 +108,8 @@ class PluginControlSocket:
     def _run_on_lab_thread(self, channel: socket.socket, request: dict[str, Any]) -> bool:
         """Run a client's program on the lab's thread, during the present or the next call of a plugin.
 
-        Return False if the request has to be passed on to the lab's own control socket instead.
+        Return True if the program was run, False if the request has to be passed on to the lab's own control socket
+        instead.
         """
         executor = self._lab.executor
         if request["verb"] != "exec" or not (executor.is_waiting or self._inner is None):
@@ -161,7 +162,8 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 def run_at_once(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes]:
     """Run a program on the host `name` without letting virtual time pass. Return (exit status, stdout, stderr).
 
-    Raises `NotFound` for an unknown host, `Unavailable` if the program needs time. Call it only in the lab's thread.
+    Call it only in the lab's thread. Raises `NotFound` for an unknown host, `Unavailable` if the program cannot end
+    without virtual time passing.
     """
     host, clock = lab.host(name), lab.clock
     stdin, stdout, stderr = Pipe(clock), Pipe(clock), Pipe(clock)
@@ -175,10 +177,10 @@ def run_at_once(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes
 
 @contextlib.contextmanager
 def open_plugin_control(lab: Lab, directory: Path | None = None) -> Iterator[PluginControlSocket]:
-    """Open a plugin control socket for the length of a block, in `directory` or in a temporary folder.
+    """Open a plugin control socket while a `with` block lasts, in `directory` or in a temporary folder.
 
     Raises `Forbidden` or `Conflict` if another user or program uses the folder (see `SocketFolder.open`), and
-    `OSError`.
+    `OSError` if the socket cannot be opened.
     """
     with contextlib.ExitStack() as stack:
         if directory is None:

@@ -1,8 +1,9 @@
 """Lets virtual time pass for clients that poll.
 
-A clock that can jump does so while an operation waits for something. A client that repeats a request until it gets
-the expected answer waits, too: half a second passes before the answer to a request that repeats an earlier one, if
-nothing was changed in between. How much time passes depends on the requests only, not on real time.
+With the clock modes `fast` and `paused`, virtual time jumps to the next event while an operation waits. A client that
+repeats a request until it gets the expected answer waits, too. Before a request that repeats an earlier one is
+answered, half a second of virtual time passes, unless something was changed since the earlier one. How much time
+passes depends on the requests only, not on real time.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Polling:
         """Record a request. Return True if it repeats an earlier one, i.e. the client polls.
 
         An exec of the same command in the same container counts as a repetition, too. Any other request whose method
-        is neither GET nor HEAD, except the start of an exec, may change something: all earlier requests are then
-        forgotten.
+        is neither GET nor HEAD, except the start of an exec, may change something: after it no earlier request counts
+        as repeated.
         """
         name = f"{request.method} {request.path}"
         if _EXEC_CREATE.match(name):

@@ -1,8 +1,9 @@
 """Open the published ports of one simulated Docker host for real clients, on this machine's loopback.
 
 When the simulated host binds a port, the same port is bound on this machine, so that the port numbers that the engine
-reports are valid here, too. If this machine refuses the port, so does the simulated host: for a port in use the start
-of the container fails with the engine's text, and for an ephemeral port another one is chosen.
+reports are valid here, too. If this machine refuses the port, the simulated host refuses it as well: if the port is
+in use, the start of the container fails with the engine's text, and for an ephemeral port the engine chooses another
+one.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _RETRY_S = 1.0
 class OpenPort:
     """One published port and the real address at which it is open.
 
-    `binding` is the port in the lab, `channel` the real socket; `end` closes it.
+    `binding` is the port in the lab, `channel` the real socket; calling `end` closes the socket.
     """
 
     binding: PortBinding
@@ -58,8 +59,8 @@ class OpenPort:
 class ForwardedPorts:
     """Keeps the published ports of the simulated `host` open on this machine.
 
-    `announce` is called with a sentence about each port that is open under another number. Call `open` and `close` in
-    the thread of the event loop that serves the lab.
+    `announce` is called with a sentence about each port that is open under another number here. Call `open` and
+    `close` in the thread of the event loop that serves the lab.
     """
 
     lab: Lab
@@ -74,9 +75,10 @@ class ForwardedPorts:
         self._external_client = ExternalClientHost(self.lab, self.host)
 
     def open(self) -> None:
-        """Open all published ports, and from now on every port when it is published.
+        """Open all ports that are published now, and later each port as soon as it is published.
 
-        Raises `InvalidParameter` if no host for the clients can be added (see `ExternalClientHost`).
+        Raises `InvalidParameter` if the simulated host that represents the clients cannot be added (see
+        `ExternalClientHost`).
         """
         self._external_client.open()
         allocator = self._engine.controller.allocator
@@ -112,8 +114,8 @@ class ForwardedPorts:
     def _bind(self, binding: PortBinding, *, is_strict: bool) -> Callable[[], None]:
         """Open one port on this machine. Return a function that closes it.
 
-        If this machine refuses the port number, open another number instead. With `is_strict`, raise `OSError` if
-        another program uses the number.
+        If this machine refuses the port number, another number is opened instead. With `is_strict`, raises `OSError`
+        if another program uses the number.
         """
         if not binding.host_port or binding.protocol not in ("tcp", "udp"):
             return _nothing
@@ -214,4 +216,4 @@ class ForwardedPorts:
 
 
 def _nothing() -> None:
-    """Do nothing: the function to call in place of closing a port, for a port that was not opened."""
+    """Do nothing. Returned in place of the function that closes a port, if no port was opened."""

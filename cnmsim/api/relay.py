@@ -40,8 +40,9 @@ async def relay_tcp(
 ) -> None:
     """Connect the simulated socket `inner` to `address`, and copy bytes both ways until both directions have ended.
 
-    `reader` and `writer` are the real client's connection. A paused clock keeps step with real time meanwhile; while
-    data is on its way, a clock that can jump does.
+    `reader` and `writer` are the real client's connection. Meanwhile a paused clock keeps step with real time. While
+    the connection is being established or the client's data is being delivered, virtual time jumps to the next event,
+    unless the clock mode is `real`.
     """
 
     async def wait(work: Coroutine[Any, Any, T], *, runs_fast: bool) -> T:
@@ -105,7 +106,8 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 class UdpRelay:
     """Relays datagrams of the real UDP socket `outer`; `open_inner` opens a simulated socket for each real client.
 
-    A client that is silent for 90 s of real time is dropped. The relay runs until `close`, which closes `outer`.
+    A client that has sent and received nothing for 90 s of real time is forgotten. The relay runs until `close`,
+    which closes `outer`.
     """
 
     def __init__(

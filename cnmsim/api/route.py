@@ -1,9 +1,9 @@
 """Routes of the Engine API.
 
 A route is a row: method, path as in Docker's OpenAPI description, and operation. Most operations are methods of
-`cnmsim.engine.rest`, which are called as they are (`json_route`, `empty_route`). Those that stream or hijack the
-connection are handlers: `async def handler(api, request, …path parameters…) -> Answer`. Operations of Docker's API
-that are not simulated answer 501 with a reason.
+`cnmsim.engine.rest`, which `json_route` and `empty_route` call with the parameters of the request. Operations that
+stream or hijack the connection are handlers: `async def handler(api, request, …path parameters…) -> Answer`.
+Operations of Docker's API that are not simulated answer 501 with a reason.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 class Route:
     """One row of the table of routes: a method, a path and the handler for them.
 
-    `sentence` says why the operation is not simulated; it is "" for a simulated one.
+    `sentence` is the reason why the operation is not simulated; it is "" for a simulated one.
     """
 
     method: str
@@ -76,8 +76,9 @@ def json_route(
 ) -> Route:
     """Return a route whose answer is the result of `operation` as JSON, with this status.
 
-    `operation` is a method of one of the classes whose objects `Rest` has. `part` is the attribute of `Rest` with the
-    object; it is needed only if there are several objects of the class. `requires_body` refuses an empty body.
+    `operation` is a method of a class; the attribute of `Rest` that holds an object of this class provides the
+    object. `part` names the attribute if several of them hold objects of the class. With `requires_body` a request
+    with an empty body is refused.
     """
     call = _caller(operation, part, requires_body=requires_body)
 
@@ -106,8 +107,8 @@ def _caller(
 ) -> Callable[[HostApi, Request, dict[str, str]], Awaitable[Any]]:
     """Return a function that calls `operation`, a method of an attribute of `Rest`, for a request.
 
-    It passes the path parameters and, as far as `operation` has such parameters, `body`, `query` and `api`. `part`
-    and `requires_body` are as in `json_route`.
+    The arguments are the path parameters, and those of `body`, `query` and `api` that `operation` has as parameters.
+    `part` and `requires_body` are as in `json_route`.
     """
     part = part or _PARTS[operation.__qualname__.partition(".")[0]]
     names = [name for name in inspect.signature(operation).parameters if name != "self"]
@@ -130,8 +131,8 @@ def _caller(
 def not_simulated(method: str, path: str, sentence: str, check: Check | None = None) -> Route:
     """Return a route that answers 501 with the reason `sentence`.
 
-    `check` is called first. It raises errors that the engine reports earlier, for example for a container that does
-    not exist.
+    `check` is called first. It raises the errors that a real engine would report before it runs the operation, for
+    example for a container that does not exist.
     """
 
     async def handler(api: HostApi, request: Request, **path_parameters: str) -> Answer:

@@ -21,9 +21,9 @@ _log = logging.getLogger(__name__)
 
 
 def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-    """Return the route for a method and path, with the path's parameters (`id_` for `{id}`).
+    """Return (route, path parameters) for a method and path; the parameter `{id}` has the key `id_`.
 
-    `None` if there is none.
+    Return `None` if no route matches.
     """
     for route in ROUTES:
         if route.method == method and (match := route.pattern.match(path)):

@@ -41,9 +41,9 @@ class ApiServer:
     """Serves every Docker host of a lab at `DIR/<host>/docker.sock`, and control clients at `DIR/control.sock`.
 
     Used as an asynchronous context manager. Once the sockets are open, the file `DIR/ready` exists. `clock` is the
-    mode of the clock, see `ClockDriver`. The ports that the Docker host `expose_ports` publishes ("" selects the only
-    Docker host) are open on this machine's loopback, too; `announce` is called for each port that has another number
-    there. Changes are written to the state file `state` before requests are answered.
+    mode of the clock, see `ClockDriver`. `expose_ports` names a Docker host ("" means the only one): the ports that
+    it publishes are open on this machine's loopback, too. `announce` is called with a sentence about each port that
+    has another number there. Changes are written to the state file `state` before requests are answered.
 
     Raises `InvalidParameter` if `expose_ports` is not a Docker host; on entry, `Conflict` if another server uses
     `directory`, and `Forbidden` if `directory` is not safe (see `SocketFolder.open`).

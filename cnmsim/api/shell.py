@@ -49,9 +49,9 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
 
 
 def _send(channel: socket.socket, data: bytes) -> bool:
-    """Send data to the lab.
+    """Send data to the lab. Return True if it was sent, False if the program has already ended.
 
-    Return False if the program has already ended; its exit status is then to be read next.
+    After False, the exit status can be read from `channel`.
     """
     try:
         channel.sendall(data)

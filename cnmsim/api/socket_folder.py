@@ -39,10 +39,11 @@ class SocketFolder:
         return self.path / host / SOCKET
 
     def open(self) -> None:
-        """Create the folder and those of the hosts, lock it, and remove what a killed server left behind.
+        """Create the folder and the folders of the hosts in it, lock it, and remove what a killed server left behind.
 
         Raises `Forbidden` for a symbolic link, for a folder or file of another user or program, and for a folder that
-        other users can open; `Conflict` if another server uses the folder; and `OSError`. Nothing is changed then.
+        other users can open; `Conflict` if another server uses the folder; and `OSError` if it cannot be created.
+        Nothing is changed then.
         """
         paths = [self.path / INNER_CONTROL_SOCKET, *map(self.socket_path, self._hosts)]
         longest = max(paths, key=lambda path: len(os.fsencode(path)))
@@ -139,7 +140,7 @@ class SocketFolder:
         self.note_made(self.path / READY)
 
     def note_made(self, path: Path) -> None:
-        """Record that this server has made the socket or file `path`, which `close` then removes."""
+        """Record that this server has created the socket or file `path`; `close` later removes it."""
         status = path.lstat()
         self._made.append((path, (status.st_dev, status.st_ino)))
 
@@ -157,10 +158,10 @@ class SocketFolder:
 
 
 def _open_own_folder(path: Path, name: str | None = None, within: int | None = None) -> int:
-    """Open a folder of this user, and return its descriptor. With `within`, open `name` in that opened folder.
+    """Open a folder of this user, and return its file descriptor. With `within`, open `name` in that opened folder.
 
-    `path` is for the error text. Raises `Forbidden` for a symbolic link, another kind of file or another user's
-    folder.
+    `path` is the path that errors name. Raises `Forbidden` for a symbolic link, another kind of file or another
+    user's folder.
     """
     try:
         descriptor = os.open(path if name is None else name, _OPEN_FOLDER, dir_fd=within)
@@ -179,9 +180,9 @@ def _open_own_folder(path: Path, name: str | None = None, within: int | None = N
 
 
 def _own_status(path: Path, name: str, folder: int) -> os.stat_result | None:
-    """Return the status of the file `name` in an opened `folder`, `None` if there is none.
+    """Return the status of the file `name` in an opened `folder`, `None` if there is no such file.
 
-    `path` is for the error text. Raises `Forbidden` if the file belongs to another user.
+    `path` is the path that errors name. Raises `Forbidden` if the file belongs to another user.
     """
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)

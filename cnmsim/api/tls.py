@@ -37,7 +37,10 @@ class Writer(Protocol):
         """Send `data`."""
 
     async def drain(self) -> None:
-        """Wait until the client has read enough of what was written. Raises `ConnectionError`."""
+        """Wait until the client has read enough of what was written.
+
+        Raises `ConnectionError` if the client has disconnected.
+        """
 
     def close(self) -> None:
         """Close the connection once all data is sent."""
@@ -86,8 +89,8 @@ class TlsConnection:
     async def handshake(self) -> None:
         """Perform the handshake, and verify the client's certificate.
 
-        Raises `ssl.SSLError` once the alert was sent to the client, and `TimeoutError` after 10 s. A client that
-        speaks plain HTTP gets its answer in plain HTTP.
+        Raises `ssl.SSLError` if the handshake fails, after sending an alert (if TLS has one for the case) to the
+        client. A client that speaks plain HTTP is answered in plain HTTP instead. Raises `TimeoutError` after 10 s.
         """
         async with asyncio.timeout(_HANDSHAKE_TIMEOUT_S):
             await self._check_first_record()
@@ -105,7 +108,10 @@ class TlsConnection:
                     return
 
     async def _check_first_record(self) -> None:
-        """Check that the first record looks like TLS, as Go's crypto/tls does (`conn.go`, readRecordOrCCS)."""
+        """Check that the client's first record looks like TLS, as Go's crypto/tls does.
+
+        Raises `ssl.SSLError` if it does not. Source: Go `crypto/tls/conn.go`, readRecordOrCCS.
+        """
         head = b""
         while len(head) < 5:
             if not (data := await self._reader.read(_CHUNK)):
@@ -154,7 +160,10 @@ class TlsConnection:
         await self._writer.drain()
 
     async def drain(self) -> None:
-        """Wait until the client has read enough of what was written. Raises `ConnectionError`."""
+        """Wait until the client has read enough of what was written.
+
+        Raises `ConnectionError` if the client has disconnected.
+        """
         await self._writer.drain()
 
     def close(self) -> None:

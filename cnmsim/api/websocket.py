@@ -18,7 +18,7 @@ _VERSION = "13"
 
 
 class HandshakeError(ValueError):
-    """A request without a valid opening handshake. `response` is what the client gets."""
+    """Raised for a request without a valid opening handshake. `response` contains the bytes to send to the client."""
 
     def __init__(self, cause: str, header: str = "") -> None:
         self.response = f"HTTP/1.1 400 Bad Request\r\n{header}\r\n{cause}".encode()
@@ -26,7 +26,10 @@ class HandshakeError(ValueError):
 
 
 def handshake_response(request: Request) -> bytes:
-    """Return the head of the response that accepts a WebSocket. Raises `HandshakeError`."""
+    """Return the head of the response that accepts a WebSocket.
+
+    Raises `HandshakeError` if the request is not a valid opening handshake.
+    """
     from wsproto.utilities import generate_accept_token
 
     headers = request.headers

@@ -42,7 +42,10 @@ class Cabling:
     _vlan_of: dict[Prefix, int] = field(factory=dict)
 
     def segment(self, name: str) -> Segment:
-        """Return a segment by its name, its subnet, or an address in it. Raises `NotFound`."""
+        """Return a segment by its name, its subnet, or an address in its subnet.
+
+        Raises `NotFound` if no segment matches.
+        """
         if name in self.segments:
             return self.segments[name]
         try:
@@ -150,6 +153,7 @@ class Cabling:
     def link(self, left: str, right: str, options: dict[str, Any]) -> Trunk | Link | Segment:
         """Connect `left` and `right` by a cable: two interfaces, two switches, or an interface and a switch.
 
+        An end is the name of a switch, an interface such as `node1:eth1`, or a host, which means its `eth0`.
         `options` are those of `Lab.link`. Return the new link or trunk, or the switch into which the interface was
         plugged. Raises `NotFound` for an unknown end, `InvalidParameter` for invalid options.
         """

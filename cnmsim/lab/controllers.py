@@ -56,7 +56,7 @@ def _free_address(lab: Lab) -> str:
 
 
 def new_machine() -> Machine:
-    """Return the machine of the only host of a new lab."""
+    """Create a lab with one host, and return the host's simulated Linux machine."""
     from cnmsim.lab.lab import Lab
 
     host: Host = Lab().add_host("node1", str(_FIRST_ADDRESS))

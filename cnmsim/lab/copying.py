@@ -92,7 +92,7 @@ class Copier:
         return copied
 
     def take(self, thing: Any) -> Any:
-        """Return the copy of `thing`. Its fields may still be empty: they are filled before `copy` returns."""
+        """Return the copy of `thing`, whose fields may still be empty; they are filled before `copy` returns."""
         cls = type(thing)
         if cls in _SHARED:
             return self._builtin(thing) if cls is types.BuiltinFunctionType else thing

@@ -26,7 +26,7 @@ _ENVIRONMENT = "no-iptables-raw"
 
 
 def daemon_json(options: bool | Mapping[str, Any]) -> bytes:
-    """Return the content of a host's daemon.json with these options. `True` means no options."""
+    """Return the content of a host's daemon.json with these options. A boolean means no options."""
     return (json.dumps({} if isinstance(options, bool) else dict(options), indent=2) + "\n").encode()
 
 

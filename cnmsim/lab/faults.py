@@ -47,7 +47,7 @@ class Wiring(Protocol):
 class OneWayLoss:
     """Frames lost between hosts: `shares[sender, receiver]` is the fraction that is lost, from 0 to 1.
 
-    `sender_of` maps source addresses to hosts, `receiver_of` interfaces to hosts.
+    `sender_of` maps a source address to the host that has it, `receiver_of` maps an interface to its host.
     """
 
     random: Random = field(repr=False)
@@ -56,7 +56,7 @@ class OneWayLoss:
     shares: dict[tuple[str, str], float] = field(factory=dict)
 
     def loses(self, frame: bytes, station: Station) -> str:
-        """Return the reason for which a frame is lost before it reaches `station`, or "" if it is not lost.
+        """Return the reason for which `station`, an interface, does not receive a frame, or "" if it is not lost.
 
         If only a fraction of the frames is lost, a random number decides.
         """
@@ -96,7 +96,10 @@ class Faults:
         self._losses = OneWayLoss(self.random)
 
     def cut(self, *ends: str) -> None:
-        """Unplug hosts (`"node2"`) or single interfaces (`"node2:eth1"`). Raises `NotFound`."""
+        """Unplug hosts (`"node2"`) or single interfaces (`"node2:eth1"`).
+
+        Raises `NotFound` for an unknown host or interface.
+        """
         interfaces = [plug for end in ends for plug in self._interfaces(end)]
         for name, interface in interfaces:
             if isinstance(interface.link, Segment):
@@ -106,7 +109,8 @@ class Faults:
     def partition(self, groups: Iterable[Iterable[str]]) -> None:
         """Drop every frame between hosts of different groups. Hosts in no group are not affected.
 
-        Raises `NotFound`, or `InvalidParameter` for a host in two groups and for fewer than two groups.
+        Raises `NotFound` for an unknown host, `InvalidParameter` for a host in two groups and for fewer than two
+        groups.
         """
         sides = [list(dict.fromkeys(group)) for group in groups]
         names = [name for side in sides for name in side]
@@ -126,7 +130,7 @@ class Faults:
     def lose(self, sender: str, receiver: str, share: float) -> None:
         """Drop a fraction `share` (0 to 1) of the frames from the host `sender` to the host `receiver`.
 
-        Raises `NotFound`, or `InvalidParameter` for another fraction.
+        Raises `NotFound` for an unknown host, `InvalidParameter` for a fraction outside 0 to 1.
         """
         self._host(sender)
         self._host(receiver)

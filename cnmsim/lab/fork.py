@@ -3,11 +3,12 @@
 The graph of objects is copied (`copying.py`): the kernel's tables (addresses, MACs, rules with their counters,
 routes, conntrack entries, neighbours, FDBs), the state of the engines, the faults of links, and the time. Programs
 are coroutines, which Python cannot copy: each is restarted in the copy, as the same process with the same arguments,
-pipes and files. Open connections are therefore not in the copy, and a program that waits before it listens waits
-again. The nodes of a swarm keep their state and reconnect.
+pipes and files. The copy therefore has no open connections, and a program that sleeps before it listens sleeps again.
+The nodes of a swarm keep their state and reconnect.
 
-A saved and restored state file would not do: like a restart of dockerd, it keeps only what the engine stores, so no
-conntrack entries, counters, neighbours and leases, and nothing that was configured on the hosts themselves.
+Saving and restoring a state file would not make a complete copy: like a restart of dockerd, it keeps only what the
+engine stores. It loses conntrack entries, counters, neighbours, leases, and everything that was configured on the
+hosts themselves.
 """
 
 from __future__ import annotations
@@ -142,9 +143,9 @@ def _timer(timer: Any, copier: Copier) -> Any:
 
 
 def _of_the_original(observer: Any, _copier: Copier) -> Any:
-    """Return `observer` itself in place of a copy: captures and traces remain part of the original lab.
+    """Return `observer`, a capture or trace, itself in place of a copy: it remains part of the original lab.
 
-    `_stop_capturing` then removes the captures from the copy's devices.
+    `_stop_capturing` later removes captures from the devices of the copied lab.
     """
     return observer
 
@@ -163,7 +164,7 @@ def _stop_capturing(machine: Machine) -> None:
 def _restart_programs(machine: Machine) -> list[Process]:
     """Restart every program in the copy. Return the processes that were paused and have to be paused again.
 
-    A process whose parent process is running is not restarted: its parent is, and creates it again.
+    A process whose parent is running is not restarted itself: the restarted parent creates it again.
     """
     running = list(machine.processes.values())
     again = [process for process in running if not _has_running_creator(process)]

@@ -193,7 +193,7 @@ class Host(Place):
         return f"<Host {' '.join([self.name, *addresses])}>"
 
     def __dir__(self) -> list[str]:
-        """Return the names for tab completion, without those that are only for other modules."""
+        """Return the attribute names for tab completion, without those that only other modules use."""
         return [name for name in super().__dir__() if name not in _PARTS]
 
     def _repr_html_(self) -> str:

@@ -113,7 +113,7 @@ class Lab(ObservedLab):
         return f"<Lab {', '.join(self.hosts)}>" if self.hosts else "<Lab without hosts>"
 
     def __dir__(self) -> list[str]:
-        """Return the names for tab completion, without those that are only for other modules."""
+        """Return the attribute names for tab completion, without those that only other modules use."""
         return [name for name in super().__dir__() if name not in _PARTS]
 
     # ---- building
@@ -155,12 +155,14 @@ class Lab(ObservedLab):
     ) -> Controller:
         """Return libnetwork's controller on the host `name`: the container network model without an engine.
 
-        A host that does not exist is added with `addresses`, by default the next free one from 10.0.0.15/24 on. If
-        the host runs an engine, the controller is the engine's. `engine` is the release, `config` the options of
-        `daemon.json`, such as `{"default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1400"}}}`. The
-        controller has no networks at first; `Controller.start` creates those that dockerd starts with.
+        A host that does not exist is added with `addresses`; by default it gets the next free address from
+        10.0.0.15/24 on. If the host runs an engine, the controller is the engine's. `engine` is the release, `config`
+        the options of `daemon.json`, such as `{"default-network-opts": {"bridge": {"com.docker.network.driver.mtu":
+        "1400"}}}`. The controller has no networks at first; `Controller.start` creates the networks that exist when
+        dockerd starts.
 
-        Raises `InvalidParameter` for invalid values, and for addresses or a configuration of a host that has them.
+        Raises `InvalidParameter` for invalid values, for `addresses` if the host exists, and for `config` if the host
+        has a controller.
         """
         from cnmsim.lab.controllers import add_controller
 
@@ -180,21 +182,20 @@ class Lab(ObservedLab):
     ) -> Segment:
         """Add an Ethernet segment for the hosts of `subnets`; `options` are those of `Segment`.
 
-        Without `subnets` it is a switch without any port in use; `link` connects interfaces and other switches.
+        Without `subnets` it is a switch with no cable plugged in; `link` connects interfaces and other switches.
         `vlans` makes it a switch with VLANs: `{100: "10.0.0.0/24", 200: "192.168.3.0/24"}` plugs the hosts of these
-        subnets into access ports of these VLANs. Raises `Conflict` if the name or a subnet has a segment,
-        `InvalidParameter` for invalid values.
+        subnets into access ports of these VLANs. Raises `Conflict` if the name is in use or a subnet already has a
+        segment, and `InvalidParameter` for invalid values.
         """
         return self._cabling.add_segment(name, subnets, latency_s, vlans, options)
 
     def link(self, left: str, right: str, **options: Any) -> Trunk | Link | Segment:
         """Connect two interfaces (`"node1:eth1"`), two switches, or one of each by a cable.
 
-        The cable replaces the one that an interface had. `options` are `latency_s`, `bandwidth_bps`, `loss` and,
-        between two interfaces, `mtu`. For the port of a switch: `access=100`, or `trunk=[100, 200]` (or `"all"`) with
-        the untagged VLAN `native` (default 1, `None` for none), `refuse_unknown_macs` and `hairpin`. Raises
-        `NotFound` for an unknown end, `InvalidParameter` for a loop of switches and for VLANs where there is no
-        switch.
+        An interface is first unplugged from its previous cable. `options` are `latency_s`, `bandwidth_bps`, `loss`
+        and, between two interfaces, `mtu`. For the port of a switch: `access=100`, or `trunk=[100, 200]` (or `"all"`)
+        with the untagged VLAN `native` (default 1, `None` for none), `refuse_unknown_macs` and `hairpin`. Raises
+        `NotFound` for an unknown end, and `InvalidParameter` for a loop of switches or for VLANs without a switch.
         """
         return self._cabling.link(left, right, options)
 
@@ -216,8 +217,8 @@ class Lab(ObservedLab):
 
         At least `seconds` pass, in which programs bind their ports and addresses become valid. In a swarm, time
         passes until every task has its desired state, all nodes agree, their gossip is one cluster, and a manager is
-        leader with a quorum. If there is no leader, or gossip is split, for 90 s, this is taken for the effect of a
-        fault and no longer waited for. Raises `TimeoutError` after `limit_s` seconds; its text names what is pending.
+        leader with a quorum. A swarm that has had no leader, or split gossip, for 90 s counts as ready, because a
+        fault is the probable cause. Raises `TimeoutError` after `limit_s` seconds; its text names what is pending.
         """
         begun_s = self.clock.now
         self.run(seconds)
@@ -234,13 +235,13 @@ class Lab(ObservedLab):
         return self.clock.now - begun_s
 
     def fork(self) -> Lab:
-        """Return a copy of the lab as it is now, to try a change in. Neither affects the other.
+        """Return a copy of the lab as it is now, to try a change in. The lab and its copy do not affect each other.
 
-        Addresses, MACs, names, routes, rules, counters, conntrack entries, link options, sysctls and the time are the
-        same; containers run, ports are published. Programs are restarted as the same processes: open connections and
-        captures are not in the copy. The nodes of a swarm, which must be quiescent, reconnect, which takes some
-        seconds of the copy's time. Raises `Unavailable` for what cannot be copied: a lab whose engines use plugins,
-        or a swarm that has not settled (one with failing tasks is copied between two attempts).
+        The copy has the same addresses, MACs, names, routes, rules, counters, conntrack entries, link options,
+        sysctls and time; containers run, ports are published. Programs are restarted as the same processes: open
+        connections and captures are not in the copy. The nodes of a swarm reconnect, which takes some seconds of the
+        copy's time. Raises `Unavailable` for a lab whose engines use plugins, and for a swarm that is not quiescent.
+        A task that fails again and again is no obstacle: the swarm is copied between two attempts.
         """
         from cnmsim.lab.fork import fork_lab
 
@@ -254,25 +255,33 @@ class Lab(ObservedLab):
         return self._faults.describe()
 
     def cut(self, *hosts: str) -> None:
-        """Unplug hosts (`"node2"`) or single interfaces (`"node2:eth1"`). Raises `NotFound`."""
+        """Unplug hosts (`"node2"`) or single interfaces (`"node2:eth1"`).
+
+        Raises `NotFound` for an unknown host or interface.
+        """
         self._faults.cut(*hosts)
 
     def partition(self, *groups: Iterable[str]) -> None:
         """Drop every frame between hosts of different groups: `lab.partition(["node1"], ["node2", "node3"])`.
 
-        Hosts in no group are not affected. Raises `NotFound`, `InvalidParameter`.
+        Hosts in no group are not affected. Raises `NotFound` for an unknown host, `InvalidParameter` for a host in
+        two groups and for fewer than two groups.
         """
         self._faults.partition(groups)
 
     def lose(self, sender: str, receiver: str, share: float = 1.0) -> None:
-        """Drop a fraction `share` (0 to 1) of the frames from the host `sender` to `receiver`, not of those back.
+        """Drop a fraction `share` (0 to 1) of the frames from the host `sender` to the host `receiver`.
 
-        Raises `NotFound` for an unknown host, `InvalidParameter` for another fraction.
+        Frames from `receiver` to `sender` are not affected. Raises `NotFound` for an unknown host, `InvalidParameter`
+        for a fraction outside 0 to 1.
         """
         self._faults.lose(sender, receiver, share)
 
     def heal(self, *hosts: str) -> None:
-        """Remove all faults of the wiring, or only the faults of the given hosts. Raises `NotFound`."""
+        """Remove all faults of the wiring, or only the faults of the given hosts.
+
+        Raises `NotFound` for an unknown host.
+        """
         self._faults.heal(*hosts)
 
     # ---- graphs and files
@@ -303,7 +312,7 @@ class Lab(ObservedLab):
         return export(self, docker=docker)
 
     def edits_of(self, fix: Fix) -> tuple[FileEdit, ...]:
-        """Return a fix as edits of the lab's files; empty if the files cannot express it.
+        """Return the edits of the lab's files that make a fix; empty if the files cannot express it.
 
         `fix.edits` returns the same.
         """
@@ -351,11 +360,11 @@ class Lab(ObservedLab):
         epoch_s: int | None = None,
         images: str = "hub",
     ) -> Lab:
-        """Build the lab that a lab file describes. Raises `FileError` with line and key.
+        """Build the lab that a lab file describes. Raises `FileError` with line and key for an invalid file.
 
         `engine` overrides the release that the file names; `seed` and `epoch_s` are those of `Lab`. `images` applies
-        to a file without the key `images`: `hub` for the images of Docker Hub, `recorded` for those of the engines
-        that were recorded.
+        to a file without the key `images`: `hub` simulates the images of Docker Hub; with `recorded`, every image is
+        one busybox with a web page, as on the real engines to which cnmsim is compared.
         """
         from cnmsim.lab.labfile import load_lab
 
@@ -411,9 +420,10 @@ class Lab(ObservedLab):
         host: str | None = None,
         **options: Any,
     ) -> Project:
-        """Start a Compose project on the Docker host `host`, by default the only one, and return the project.
+        """Start a Compose project on a Docker host, wait until it is ready, and return it.
 
-        `options` are those of `load_project`, and `scale` and `strict` as in `from_compose`.
+        `host` is the name of the host, by default the lab's only Docker host. `options` are the other parameters of
+        `load_project`, and `scale` and `strict` as in `from_compose`.
         """
         from cnmsim.lab.compose import load_project
         from cnmsim.lab.compose.project import Project
@@ -445,11 +455,12 @@ class Lab(ObservedLab):
         return server().serve(self, folder, clock=clock, expose_ports=expose_ports)
 
     def open_plugin_control(self, directory: str | Path | None = None) -> AbstractContextManager[PluginControl]:
-        """Open a control socket, by which plugin processes run programs on the hosts, while a `with` block lasts.
+        """Open a control socket through which plugin processes run programs on the lab's hosts.
 
-        The block receives an object `control`: `control.environment(host, folder)` returns the environment variables
-        of a plugin process whose `ip` shall act on `host`. Programs run in this thread while an engine waits for a
-        plugin. A served lab with `plugin_dirs` opens such a control socket itself.
+        It is open while a `with` block lasts. The block receives an object `control`. `control.environment(host,
+        folder)` returns the environment variables for a plugin process, so that its `ip` command acts on the
+        simulated host `host`. Programs run in this thread while an engine waits for a plugin. A served lab with
+        `plugin_dirs` opens such a control socket itself.
         """
         return server().open_plugin_control(self, None if directory is None else Path(directory))
 

@@ -166,8 +166,8 @@ def load_lab(
 
     `images` is the value of the key `images` (`hub` or `recorded`) if the file has none.
 
-    `seed` and `epoch_s` are those of `Lab`. `texts` maps paths of files to text that is used in place of their
-    content. Raises `FileError` for any fault in the file, with its line and key.
+    `seed` and `epoch_s` are those of `Lab`. `texts` maps the path of a file to text that replaces the content of the
+    file. Raises `FileError` for any fault in the file, with its line and key.
     """
     texts = texts or {}
     if path.is_dir():

@@ -45,14 +45,17 @@ class LabMembers:
         return self._cabling.latency_s
 
     def host(self, name: str) -> Host:
-        """Return the host of that name. Raises `NotFound`."""
+        """Return the host of that name. Raises `NotFound`, with the closest name, if there is none."""
         host = self.hosts.get(name)
         if host is None:
             raise NotFound(f"no host named {name}{suggestion(name, self.hosts)}")
         return host
 
     def segment(self, name: str) -> Segment:
-        """Return a segment by its name, its subnet, or an address in it. Raises `NotFound`."""
+        """Return a segment by its name, its subnet, or an address in its subnet.
+
+        Raises `NotFound` if no segment matches.
+        """
         return self._cabling.segment(name)
 
     def container(self, name: str) -> Container:
@@ -80,9 +83,9 @@ class LabMembers:
         return matches[0]
 
     def sandbox(self, name: str) -> Sandbox:
-        """Return the sandbox of that name or id, on any host; a container's is also found by the container's name.
+        """Return the sandbox, on any host, that has this name or id or belongs to the container with this name or id.
 
-        Raises `NotFound` if no sandbox matches, `Conflict` if those of several hosts match.
+        Raises `NotFound` if no sandbox matches, `Conflict` if sandboxes of several hosts match.
         """
         matches = [
             sandbox
@@ -98,7 +101,10 @@ class LabMembers:
         return matches[0]
 
     def _tasks(self, name: str) -> list[Container]:
-        """Return the containers of the swarm tasks that `name` selects: all of a service, or one (`web.2`)."""
+        """Return the containers of the swarm tasks that `name` selects.
+
+        `web` selects all tasks of the service `web`, `web.2` only its second one.
+        """
         from cnmsim.observe import directory_of
 
         locations = [location for location in directory_of(self).matching(name) if location.task]
@@ -133,7 +139,10 @@ class LabMembers:
         return True
 
     def device(self, name: str) -> Interface:
-        """Return the interface of a host or container by a name such as `"node1:eth0"`. Raises `NotFound`."""
+        """Return the interface of a host or container by a name such as `"node1:eth0"`.
+
+        Raises `NotFound` if there is no such interface.
+        """
         from cnmsim.observe import directory_of
         from cnmsim.observe.packets.interface import find_interface
 

@@ -1,4 +1,6 @@
-"""`ObservedLab`: what can be asked of a lab. `Lab` is derived from it and adds what changes a lab.
+"""`ObservedLab`: the methods of a lab that trace, explain and draw.
+
+`Lab` is derived from it and adds those that change a lab.
 
 Each method calls the module of `cnmsim.observe` in which the work is done.
 """
@@ -69,8 +71,9 @@ class ObservedLab(LabMembers):
     def watch(self, source: object) -> AbstractContextManager[Trace]:
         """Trace everything that happens because of the code inside a `with` block.
 
-        For example, trace what a program sends next on an open connection. When the block ends, the first message
-        that `source` (a name, a host, a container, a sandbox or an endpoint) sent in it is diagnosed.
+        For example, trace what a program sends next on an open connection. When the block ends, the trace diagnoses
+        the first message that `source` sent during the block. `source` is a name, a host, a container, a sandbox or
+        an endpoint.
         """
         from cnmsim.observe import directory_of, watch
         from cnmsim.observe.trace.tracer import location_of
@@ -195,11 +198,11 @@ class ObservedLab(LabMembers):
     ) -> Capture:
         """Start a capture at the devices that match `places`, such as `"router:eth0"`, or at all devices.
 
-        A place may also be a sandbox (its devices except loopback) or an endpoint (its device in its sandbox).
-        `filter` is an expression in the language of tcpdump (`"tcp port 80"`). `prn` is called with every captured
-        scapy packet; what it returns is printed, unless it is `None`. With `verdicts`, the capture records where
-        every packet is delivered or dropped while its `with` block lasts; the simulation then takes several times as
-        long. Raises `NotFound` if no device matches, `InvalidParameter` for an invalid filter.
+        An item of `places` may also be a sandbox (all its devices except loopback) or an endpoint (its device in its
+        sandbox). `filter` is an expression in the language of tcpdump (`"tcp port 80"`). `prn` is called with every
+        captured scapy packet, and its result is printed unless it is `None`. With `verdicts`, while the capture's
+        `with` block lasts, the capture records where every packet is delivered or dropped; the simulation then takes
+        several times as long. Raises `NotFound` if no device matches, `InvalidParameter` for an invalid filter.
         """
         from cnmsim.observe import capture
 
@@ -216,7 +219,7 @@ class ObservedLab(LabMembers):
         started_callback: Callable[[], object] | None = None,
         verdicts: bool = False,
     ) -> PacketList:
-        """Advance virtual time, and return the packets captured meanwhile, as scapy's `sniff` does.
+        """Capture packets while virtual time passes, and return them, as scapy's `sniff` does.
 
         The capture ends after `count` packets (0 for no limit), after a packet for which `stop_filter` returns True,
         or after `timeout_s` seconds. `started_callback` is called when the capture has started. The other parameters
@@ -243,12 +246,12 @@ class ObservedLab(LabMembers):
     ) -> Walks:
         """Send the frames of a capture file (pcap or pcapng) at a device, with their recorded timing.
 
-        `at` is the device (`"node1:eth0"`). A frame that was recorded as outgoing leaves by the device; every other
-        is received by it as if from the wire. `direction` (`"in"` or `"out"`) applies to all frames instead.
-        `rewrite` replaces MAC addresses, IP addresses and subnets, `{"192.168.1.0/24": "10.0.0.0/24"}`, in the
-        Ethernet and ARP and outermost IP headers, and updates the checksums. `filter` selects frames in the language
-        of tcpdump, `count` limits their number. `speed` is a factor: 2 halves the times between frames. `timeout_s`
-        is as in `Host.send`.
+        `at` is the device (`"node1:eth0"`). A frame that was recorded as outgoing is sent by the device; the device
+        receives all other frames as if from the wire. `direction` (`"in"` or `"out"`) overrides the recorded
+        direction of all frames. `rewrite` replaces MAC addresses, IP addresses and subnets, `{"192.168.1.0/24":
+        "10.0.0.0/24"}`, in the Ethernet, ARP and outermost IP headers, and updates the checksums. `filter` selects
+        frames in the language of tcpdump, `count` limits their number. `speed` is a factor: 2 halves the times
+        between frames. `timeout_s` has the same meaning as in `Host.send`.
 
         Raises `FileError` for a file that is not a capture, `NotFound` for an unknown device, `InvalidParameter` for
         other invalid values; nothing is sent then.

@@ -39,9 +39,8 @@ _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 class QuiescenceChecker:
     """Checks repeatedly whether the swarms of engines are quiescent.
 
-    Stores that have not changed since the last check are not read again. With `may_retry`, a task that fails again
-    and again counts as quiescent between two attempts, and a missing leader or split gossip does not count as
-    pending.
+    A store that has not changed since the last check is not examined again. With `may_retry`, these states count as
+    quiescent too: a task that waits between two failed attempts, a missing leader, and split gossip.
     """
 
     may_retry: bool = False
@@ -88,7 +87,7 @@ class QuiescenceChecker:
         return next((reason for store in _leading(members) if (reason := self._unsettled_in(store))), "")
 
     def _leaderless(self, members: Iterable[Engine]) -> str:
-        """Return the name of a manager whose swarm should elect a leader: enough managers for a quorum run.
+        """Return the name of a manager of a swarm in which enough managers for a quorum run, but none is leader yet.
 
         Return "" if there is none, or if the swarm has had no leader for `_ELECTION_NS`.
         """

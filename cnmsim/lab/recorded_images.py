@@ -1,7 +1,7 @@
-"""The images of the engines that were recorded: one busybox tree with a web page, whatever an image's name.
+"""The images of the real engines whose behaviour was recorded, to compare cnmsim with them.
 
-`cnmsim serve` of a lab file begins with them, as a recorded session does. With `images: hub` in the file, the images
-are those of Docker Hub.
+Every image, whatever its name, is the same busybox tree with a web page. `cnmsim serve` of a lab file starts with
+these images. With `images: hub` in the file, the images are those of Docker Hub.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _HTTPD = ("httpd", "-f", "-p", "80", "-h", "/www")
 
 
 def add_recorded_images(images: ImageCatalogue) -> None:
-    """Add the recorded images to a lab's catalogue. They have the tag `latest`; other tags stay as they are."""
+    """Add the recorded images to a lab's catalogue, with the tag `latest`.
+
+    Images with other tags stay as they are.
+    """
     for name in _NAMES:
         meaning = evolve(ImageCatalogue().meaning(name), files=_PAGES, groups={})
         if name == "nginx":

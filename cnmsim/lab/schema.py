@@ -52,7 +52,11 @@ def check(document: Any, schema: Schema, path: str, *, sentences: Mapping[str, S
 
 
 class _Held:
-    """A schema as argument of a cached function: schemas are compared by identity, and the cache keeps them alive."""
+    """A JSON Schema wrapped for use as the argument of a cached function.
+
+    Two wrappers are equal if they hold the same object. The cache keeps the schema alive, so that its id is not
+    reused.
+    """
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema

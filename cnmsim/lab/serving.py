@@ -36,7 +36,7 @@ class ServedLab(Protocol):
         """The real addresses of the exposed ports, by port and protocol: `{"8080/tcp": ("127.0.0.1", 8080)}`."""
 
     def __getitem__(self, host: str, /) -> Path:
-        """Return the path of a Docker host's socket. Raises `KeyError`."""
+        """Return the path of a Docker host's socket. Raises `KeyError` if there is no Docker host of that name."""
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of the Docker hosts."""

@@ -1,4 +1,4 @@
-"""The files that a lab was read from, and how to read them again."""
+"""The files from which a lab was read, and how to read them again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @frozen
 class LabSource:
-    """The way in which a lab was read from files.
+    """How a lab was read from files.
 
-    `load(texts=…)` reads the files again, with the same options, and builds a new lab. `texts` maps paths of files to
-    text that is used in place of their content. It raises `FileError`, and `NotFound` or `InvalidParameter` for
-    options that no longer fit the files.
+    `load(texts=…)` reads the files again, with the same options, and builds a new lab. `texts` maps the path of a
+    file to text that replaces the content of the file. `load` raises `FileError` for an invalid file, and `NotFound`
+    or `InvalidParameter` for options that no longer fit the files.
 
     `lab_file` is the path of the lab file, `None` if the lab was read from Compose files or a stack.
     """

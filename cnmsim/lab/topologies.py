@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def leaf_spine(leaves: int = 4, spines: int = 2, hosts: int = 2) -> nx.Graph[str]:
     """Return a leaf-spine fabric: every leaf is linked to every spine, and each leaf has `hosts` hosts.
 
-    Leaves (`leaf1`) and spines (`spine1`) are routers; hosts are `h1-1` and so on, by leaf. It is networkx's complete
-    bipartite graph, with the hosts added.
+    Leaves (`leaf1`) and spines (`spine1`) are routers. Host 2 at `leaf1` is `h1-2`. The routers form networkx's
+    complete bipartite graph.
     """
     import networkx as nx
 
@@ -97,7 +97,7 @@ def campus(buildings: int = 3, floors: int = 2, hosts: int = 2) -> nx.Graph[str]
 
 
 def _routers(plain: nx.Graph[Any], names: list[str]) -> nx.Graph[str]:
-    """Return a copy of `plain`, whose nodes are numbers, with routers as nodes: node i has the name `names[i]`.
+    """Return a copy of `plain` in which all nodes are routers and node number i has the name `names[i]`.
 
     Attributes of nodes and edges are not copied.
     """

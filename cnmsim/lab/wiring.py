@@ -16,7 +16,7 @@ VLAN_OPTIONS = ("access", "native", "trunk")
 def subnet_vlans(vlans: Mapping[int, str | Iterable[str]]) -> dict[Prefix, int]:
     """Return the VLAN of each subnet. `vlans` maps VLANs to subnets: `{100: "10.0.0.0/24", 200: ["192.168.3.0/24"]}`.
 
-    Raises `ValueError`.
+    Raises `ValueError` for an invalid VLAN or subnet, or a subnet in two VLANs.
     """
     by_prefix: dict[Prefix, int] = {}
     for vlan, subnets in vlans.items():
@@ -32,7 +32,8 @@ def take_port_vlans(options: dict[str, Any]) -> PortVlans | None:
     """Remove the VLAN options from a cable's options and return them as an object; `None` if there are none.
 
     `access` is the VLAN of an access port. `trunk` is a list of the tagged VLANs of a trunk, or `"all"`; `native` is
-    the trunk's untagged VLAN (default 1), or `None` for none. Raises `ValueError`.
+    the trunk's untagged VLAN (default 1), or `None` for none. Raises `ValueError` for invalid or contradictory
+    options.
     """
     vlan_options = {name: options.pop(name) for name in VLAN_OPTIONS if name in options}
     if not vlan_options:

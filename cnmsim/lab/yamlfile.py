@@ -39,7 +39,10 @@ class Place:
 
 
 class Map(dict[str, Any]):
-    """A mapping with positions: `place` is the position of the mapping in its file, `places[key]` that of a key."""
+    """A mapping with positions in its file.
+
+    `place` is the position of the mapping, `places[key]` the position of a key.
+    """
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -47,7 +50,7 @@ class Map(dict[str, Any]):
         self.places: dict[str, Place] = {}
 
     def put(self, key: str, value: Any, place: Place) -> None:
-        """Set a key with its position."""
+        """Set the value of a key, and the key's position."""
         self[key] = value
         self.places[key] = place
 
@@ -60,7 +63,10 @@ class Map(dict[str, Any]):
 
 
 class Seq(list[Any]):
-    """A list with positions: `place` is the position of the list in its file, `places[i]` that of item `i`."""
+    """A list with positions in its file.
+
+    `place` is the position of the list, `places[i]` the position of item `i`.
+    """
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -120,7 +126,7 @@ def locate(root: Any, keys: Iterable[Key]) -> Place | None:
 def wrong(root: Any, keys: Iterable[Key], message: str, path: str = "") -> FileError:
     """Return a `FileError` with `message`, located at the value with the path `keys` in the document `root`.
 
-    `path` is the file to name if the document has no positions.
+    If the document has no positions, the error names the file `path` without a line.
     """
     keys = tuple(keys)
     place = locate(root, keys)
@@ -143,14 +149,15 @@ def read_text(path: Path) -> str:
 
 
 def load_yaml(path: Path) -> Any:
-    """Read a YAML file. Raises `FileError`."""
+    """Read a YAML file. Raises `FileError` if it is unreadable or not valid YAML."""
     return parse_yaml(read_text(path), str(path))
 
 
 def parse_yaml(text: str, path: str) -> Any:
-    """Parse one YAML document from `text`, and return its value or, if it is empty, `None`. Raises `FileError`.
+    """Parse one YAML document from `text`, and return its value or, if the text is empty, `None`.
 
-    `path` is the file from which the text was read, for positions and errors.
+    `path` is the file from which the text was read, for positions and errors. Raises `FileError` if the text is not
+    valid YAML.
     """
     documents = parse_documents(text, path, most=1)
     return documents[0] if documents else None
@@ -182,7 +189,7 @@ def parse_documents(text: str, path: str, most: int | None = None) -> list[Any]:
 
 
 def nodes_of(text: str) -> Iterable[yaml.Node]:
-    """Yield the root node of each YAML document in a text. Raises `yaml.YAMLError`."""
+    """Yield the root node of each YAML document in a text. Raises `yaml.YAMLError` if the text is not valid YAML."""
     loader = _CoreLoader(text)
     try:
         while loader.check_node():
@@ -210,7 +217,10 @@ def node_at(root: yaml.Node, keys: Iterable[Key]) -> yaml.Node | None:
 
 
 class _CoreLoader(yaml.SafeLoader):
-    """Parses YAML to nodes. The types of plain scalars are those of YAML 1.2's core schema, not of YAML 1.1."""
+    """Parses YAML to nodes.
+
+    Unquoted scalars get their types by YAML 1.2's core schema, not by YAML 1.1: `on` is text.
+    """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own
 

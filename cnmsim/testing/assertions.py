@@ -35,10 +35,10 @@ def assert_reachable(
 ) -> Trace:
     """Assert that `source` reaches `destination`, and return the trace.
 
-    `destination` is written as `"db:5432"`, `"dns:53/udp"` or `"10.0.0.15:8080"`; without a port it is pinged.
-    `protocol` applies to a destination that states none. `timeout_s` is in virtual time. Raises `AssertionError` with
-    the trace, `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
-    destination.
+    `destination` is written as `"db:5432"`, `"dns:53/udp"` or `"10.0.0.15:8080"`; a destination without a port is
+    pinged. `protocol` applies to a destination that states none. `timeout_s` is in seconds of virtual time. Raises
+    `AssertionError` with the trace, `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter`
+    for an invalid destination.
     """
     walk = trace(lab, source, destination, protocol=protocol, timeout_s=timeout_s)
     assert walk.is_reachable, f"{_name(source)} does not reach {destination}\n\n{walk}"

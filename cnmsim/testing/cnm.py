@@ -58,7 +58,7 @@ def networks(
 def endpoints(draw: st.DrawFn, *, joined: bool | None = None) -> Endpoint:
     """Return a strategy for endpoints.
 
-    With `joined` True all of them have joined a sandbox, with False none; by default some have.
+    With `joined` True every endpoint has joined a sandbox, with False no endpoint has; with `None` either is drawn.
     """
     network = draw(networks())
     endpoint = network.create_endpoint(draw(st.sampled_from(_ENDPOINTS)), aliases=draw(_aliases()))
@@ -97,7 +97,7 @@ class CnmMachine(RuleBasedStateMachine):
     baseline: Snapshot
 
     def prepare(self, controller: Controller) -> None:
-        """Register a driver with the controller, or configure it, before the first rule."""
+        """Register a driver with the controller, or configure it. Called before the first step of a test run."""
 
     @initialize(release=releases())
     def begin(self, release: str) -> None:

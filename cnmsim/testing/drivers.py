@@ -39,7 +39,7 @@ _UNKNOWN = "0" * 64
 
 @frozen
 class _HostState:
-    """The state of a host: its `Snapshot`, and the devices in namespaces to which only the driver has a reference."""
+    """The state of a host: its `Snapshot`, and `hidden`, the devices in namespaces that only the driver refers to."""
 
     snapshot: Snapshot
     hidden: Counter[str]
@@ -266,7 +266,7 @@ class DriverConformance(_Bench):
         network.delete()
 
     def test_containers_reach_each_other_by_name(self, lab: Lab) -> None:
-        """Two containers on the same network can exchange packets. Afterwards the network is unchanged."""
+        """Two containers on the same network reach each other by name, by HTTP and by ping."""
         if not self.connects:
             pytest.skip(f"the networks of {self.driver} connect nothing")
         self.network(lab)
@@ -367,9 +367,9 @@ class DriverConformance(_Bench):
         assert before.difference(_HostState.of(lab.host("node1"))) == []
 
     def test_two_labs_alike_behave_alike(self, lab: Lab, release: str) -> None:
-        """With the same seed, the driver chooses the same addresses.
+        """With the same seed of the machine's random generator, the driver assigns the same MAC and IP addresses.
 
-        This is so if its only random source is the machine's seeded generator.
+        A driver that uses another source of random numbers fails this test.
         """
         del release
         network = self._libnetwork(lab)

@@ -15,8 +15,8 @@ _done: set[str] = set()
 def register_if_used() -> None:
     """Register the types if the program has imported both `cnmsim.lab` and Hypothesis.
 
-    A module of strategies imports Hypothesis, which calls this function while that module is incomplete. Nothing is
-    registered then; the function is called again afterwards.
+    If a strategy module of `cnmsim.testing` is being imported, nothing is registered, because the module is
+    incomplete. The function is called again afterwards.
     """
     if (
         "cnmsim.lab.lab" in sys.modules

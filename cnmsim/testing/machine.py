@@ -448,7 +448,7 @@ class DockerHostMachine(RuleBasedStateMachine):
         }
 
     def reached_by(self, walk: Trace) -> set[str]:
-        """Return the names of the running containers at which a packet of the trace arrived."""
+        """Return the names of the running containers at which a packet of the trace `walk` arrived."""
         return {name for name in self.running() if has_come_to(walk, self.container(name).namespace)}
 
     def running(self) -> list[str]:

@@ -44,10 +44,11 @@ class PluginCall:
 
 @frozen
 class Fault:
-    """A reply with which a test replaces the plugin's own: the bytes `body` with the HTTP status `status`.
+    """A reply that a test sets in place of the plugin's own reply: the bytes `body` with the HTTP status `status`.
 
-    It is sent after `delay_s` seconds of real time. With `hang_up` the plugin closes the connection instead. `length`
-    replaces the true Content-Length. With `does_work` the plugin executes the call before it sends the reply.
+    The plugin sends it after `delay_s` seconds of real time. With `hang_up` the plugin closes the connection instead.
+    `length` replaces the true Content-Length. With `does_work` the plugin executes the call before it sends the
+    reply.
     """
 
     body: bytes = b"{}"
@@ -105,7 +106,7 @@ class PluginServer:
     # --- start and stop
 
     def start(self) -> None:
-        """Start listening. Raises `OSError`."""
+        """Start listening. Raises `OSError` if the socket cannot be opened."""
         self.path.unlink(missing_ok=True)
         plugin = self
 
@@ -135,7 +136,10 @@ class PluginServer:
     # --- replies
 
     def answer(self, call: PluginCall) -> Fault:
-        """Record a call and return its reply as a `Fault`: the one that the test has set, else that of the driver."""
+        """Record a call and return its reply as a `Fault`.
+
+        It is the reply that the test has set for the method or, if there is none, the driver's own.
+        """
         self.calls.append(call)
         reply = self.replies.get(call.method)
         if isinstance(reply, Fault):

@@ -251,7 +251,7 @@ class Policy:
     def _open_demands(self, lab: Lab, directory: Directory, flow: _Flow) -> Iterator[Finding]:
         """Yield the results of checks of a required flow to ports on which it is unknown whether a program listens.
 
-        Such a check passes if the packets arrive, except in a strict lab.
+        Such a check passes if the probe succeeds; in a strict lab it always fails.
         """
         if flow.port is None:
             return

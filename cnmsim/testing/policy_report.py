@@ -17,9 +17,9 @@ _COLUMNS = ("FROM", "TO", "PORT", "WANTED", "IS")
 class Finding:
     """The result of one check of a policy: whether it `passed`, and what it checked.
 
-    `kind` is such as `deny` or `require`, `subject` such as `web -> db:5432`. `found` is the observation: the verdict
-    of a probe, or the addresses of a name. If the check failed, `message` states the reason and `details` contains
-    the trace.
+    `kind` is the kind of check, for example `deny` or `require`; `subject` is the connection, for example `web ->
+    db:5432`. `found` is the observation: the verdict of a probe, or the addresses of a name. If the check failed,
+    `message` states the reason and `details` contains the trace.
     """
 
     kind: str

@@ -32,9 +32,9 @@ def assert_isolated(
 ) -> None:
     """Assert that no packet from any of `sources` arrives at any address of `destinations`.
 
-    Both are names, hosts or containers. `services` are `icmp`, `tcp/PORT` or `udp/PORT`. This is stricter than a
-    check of the verdict: the packet must not even arrive at a device of the destination, whether it is answered or
-    not.
+    `sources` and `destinations` are names, hosts or containers. `services` are `icmp`, `tcp/PORT` or `udp/PORT`. This
+    is stricter than a check of the verdict: a packet that arrives at a device of the destination violates it, even if
+    nothing answers.
     """
     for source, target in _pairs(lab, sources, destinations):
         for address in target.addresses:

@@ -156,7 +156,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the last trace to the report of a failed test.
 
-    The trace is one of the fixture `lab`, or of another lab that was passed to `keep_last_trace`.
+    It is the last trace of a lab among the test's fixtures, if `keep_last_trace` was called for this lab.
     """
     report = yield
     for value in getattr(item, "funcargs", {}).values():

@@ -50,7 +50,7 @@ class NetworkSpec:
     driver_opts: dict[str, str] = field(factory=dict)
 
     def create(self, engine: Engine) -> Network:
-        """Create the network on an engine and return it. Raises an `EngineError`."""
+        """Create the network on an engine and return it. Raises an `EngineError` if the engine refuses it."""
         return engine.networks.create(
             self.name,
             subnet=self.subnets or None,
@@ -74,7 +74,10 @@ class ContainerSpec:
     image: str = "nginx"
 
     def run(self, engine: Engine) -> Container:
-        """Run the container in the background on all its networks, and return it. Raises an `EngineError`."""
+        """Run the container in the background on all its networks, and return it.
+
+        Raises an `EngineError` if the engine refuses it.
+        """
         first, *others = self.networks or ("bridge",)
         container: Container = engine.containers.run(
             self.image, name=self.name, network=first, ports=self.ports, detach=True
@@ -258,7 +261,7 @@ def labs(
 ) -> SearchStrategy[Lab]:
     """Return a strategy for running labs. The parameters are as in `lab_specs`.
 
-    `lab_specs` is an alternative for better reports: it draws the specs of such labs, which print as source.
+    With `lab_specs` the report of a failed test is more useful, because a `LabSpec` prints as Python source.
     """
     specs = lab_specs(
         min_networks=min_networks,

@@ -248,8 +248,8 @@ class SwarmMachine(RuleBasedStateMachine):
     def _try_again(self) -> None:
         """Run `docker service update --force` for services with pending tasks that the scheduler has given up.
 
-        The scheduler gives up a task for which no node was suitable if the service was changed since (e.g. scaled).
-        Source: swarmkit `manager/scheduler/scheduler.go`, noSuitableNode.
+        The scheduler gives up a task if no node was suitable for it and the service was changed afterwards (e.g.
+        scaled). Source: swarmkit `manager/scheduler/scheduler.go`, noSuitableNode.
         """
         store = store_of_swarm(self.lab)
         for service in list(store.services):

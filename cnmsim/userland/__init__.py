@@ -23,7 +23,7 @@ __all__ = ["CONTAINER_PROGRAMS", "HOST_PROGRAMS"]
 def _refused(process: Process, text: str) -> int:
     """Print `text` after the program's name on standard error. Return exit status 1.
 
-    Used for errors that a program raises instead of printing them itself.
+    Used for an error that a program raises and does not print itself.
     """
     process.error(f"{process.argv[0].rpartition('/')[2]}: {text}\n")
     return 1

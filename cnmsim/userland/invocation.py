@@ -20,8 +20,8 @@ def invoked_name(process: Process) -> str:
 async def finish(process: Process, status: int) -> int:
     """Return `status`, the exit status of a program whose coroutine has returned.
 
-    If the process has already ended (SIGPIPE killed it while it wrote its last line), wait instead: the scheduler
-    cancels it in the next step.
+    If SIGPIPE has killed the process in the meantime, this does not return: it waits until the scheduler cancels the
+    coroutine in its next step.
     """
     if not process.is_running:
         await Future[int](process.clock)

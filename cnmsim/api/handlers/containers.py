@@ -71,10 +71,11 @@ async def _waited(
 ) -> AsyncIterator[bytes]:
     """Wait until `end` is done, and yield its result as JSON.
 
-    `docker run -d` also sends a wait request, until it has started the container, and so does `docker attach` before
-    it attaches. A fast clock must not jump for these. It therefore jumps only once the wait has lasted for
-    `patience_s` of real time, or if the client is known to run the container. A start may itself take real time, if
-    it calls a plugin; when the container starts, the duration of the wait is therefore counted anew.
+    `docker run -d` also sends a wait request, which lasts until it has started the container; `docker attach` sends
+    one before it attaches. The clock must not jump for these two. It therefore jumps to the next event only once the
+    wait has lasted for `patience_s` of real time, or if the client is known to have started the container. A start
+    may itself take real time, if it calls a plugin; when the container starts, the duration of the wait is therefore
+    counted anew.
     """
     loop = asyncio.get_running_loop()
     was_running = container.is_running
@@ -122,7 +123,8 @@ async def logs(api: HostApi, request: Request, id_: str) -> Answer:
 class Follower:
     """Sends further log lines of a container to a client's `outbox`, until `end` is called.
 
-    `waits_for_end` states that the client waits until the container ends: with `--fast`, virtual time may then jump.
+    `waits_for_end` is True if the client waits until the container ends; a fast or paused clock may then jump to the
+    next event.
     """
 
     def __init__(self, api: HostApi, reading: LogReading, outbox: Outbox, *, waits_for_end: bool) -> None:
@@ -141,7 +143,10 @@ class Follower:
         self._reading.container.forget(self._stopped)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield further output until the container stops. A paused clock keeps step with real time meanwhile."""
+        """Yield further output until the container stops.
+
+        During this time a paused clock keeps step with real time.
+        """
         clock_driver, container = self._api.clock_driver, self._reading.container
         with clock_driver.run_fast(self._may_jump), clock_driver.run_realtime(lambda: container.is_running):
             clock_driver.run_ready()
@@ -170,9 +175,10 @@ async def attach(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 async def attach_websocket(api: HostApi, request: Request, id_: str) -> Answer:
-    """Pass the streams of a container's first process, both outputs as one, through a WebSocket.
+    """Pass the streams of a container's first process through a WebSocket; stdout and stderr are not distinguished.
 
-    Before API version 1.42 all three streams are passed, whatever the client requests; before 1.28 in text messages.
+    Before API version 1.42 stdin, stdout and stderr are passed even if the client requests only some of them. Before
+    1.28 they are sent in text messages, later in binary messages.
     """
     version = api.version(request)
     streams = {} if version.at_least("1.42") else dict.fromkeys(("stdin", "stdout", "stderr"), "1")
@@ -213,7 +219,7 @@ class _Attached:
     ) -> _Attached:
         """Attach to the container `id_` with the streams that `parameters` select.
 
-        With `may_multiplex`, pieces of output get a header that names their stream, unless the container has a
+        With `may_multiplex`, each piece of output gets a header that names its stream, unless the container has a
         terminal.
         """
         keys = detach_keys(request.text("detachKeys"))

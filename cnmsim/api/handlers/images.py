@@ -53,7 +53,7 @@ def check_container(api: HostApi, request: Request, path_parameters: dict[str, s
 
 
 def check_login(api: HostApi, request: Request, _path_parameters: dict[str, str]) -> None:
-    """Raise the engine's error for a body that is not JSON with a login."""
+    """Raise the engine's error if the request body is not a JSON object with the data of a login."""
     prefix = api.engine.profile.login_body_prefix
     try:
         value, rest = first_value(request.body)

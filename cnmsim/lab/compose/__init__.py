@@ -29,13 +29,14 @@ def load_project(
 ) -> ComposeProject:
     """Read the Compose files of a project; later files override earlier ones.
 
-    An item of `files` that is a folder means the Compose file in it; a string of several lines or a mapping is the
-    content of a file, in which relative paths start at `folder`. The project's name is the first of these that is
-    set: `project`, `COMPOSE_PROJECT_NAME`, the key `name` in the files, the name of their folder. `${…}` is replaced
-    by variables from `env` and from `env_files`. `profiles` are the active profiles: services of other profiles are
-    left out. `texts` maps paths of files to text that is used in place of their content.
+    An item of `files` that is a folder means the Compose file in this folder. A string of several lines, or a
+    mapping, is the content of a file; relative paths in it start at `folder`. The project's name is the first of
+    these that is set: `project`, `COMPOSE_PROJECT_NAME`, the key `name` in the files, the name of their folder.
+    `${…}` is replaced by variables from `env` and from `env_files`. `profiles` are the active profiles: services of
+    other profiles are left out. `texts` maps the path of a file to text that replaces the content of the file.
 
-    Raises `FileError` with file, line and key, `InvalidParameter` for an invalid project name.
+    Raises `FileError` for an invalid file, with file, line and key, and `InvalidParameter` for an invalid project
+    name.
     """
     paths = project_files(files)
     first = paths[0]

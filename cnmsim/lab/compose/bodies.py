@@ -83,8 +83,9 @@ def container_body(
 ) -> dict[str, Any]:
     """Return the body of `POST /containers/create` for the container `number` (from 1) of a service.
 
-    `links` are the service's links as `container:alias`. `network_mode` is the service's `network_mode`, but with a
-    container in place of a service that it refers to.
+    `links` are the service's links as `container:alias`. `network_mode` is the service's network mode with
+    `service:NAME` replaced by `container:ID`. If it is "", the container joins the network of highest priority, or
+    none if the service has no network.
     """
     uses = service.networks_by_priority()
     body: dict[str, Any] = {

@@ -45,9 +45,10 @@ def compose_lab(
 ) -> Lab:
     """Read a Compose project, build a lab with a Docker host, a client and the internet, and start the project there.
 
-    The parameters are those of `Lab.from_compose`, and `texts`, which maps paths of files to text that is used in
-    place of their content. With `offline`, only the names in `NAMES` resolve. Raises `FileError`, `NotFound` if
-    `listens` names a service that the project does not have, and `InvalidParameter` for an invalid port in `listens`.
+    The parameters are those of `Lab.from_compose`, and `texts`, which maps the path of a file to text that replaces
+    the content of the file. With `offline`, only `example.com` and its hosts `www` and `api` resolve. Raises
+    `FileError` for an invalid file, `NotFound` if `listens` names a service that the project does not have, and
+    `InvalidParameter` for an invalid port in `listens`.
     """
     options: dict[str, Any] = {
         "project": project, "env": env, "profiles": tuple(profiles), "env_files": tuple(env_files), "scale": scale,

@@ -55,7 +55,10 @@ def project_files(given: str | Path | Mapping[str, Any] | Sequence[str | Path | 
 
 
 def _inline(given: str | Mapping[str, Any]) -> Map:
-    """Parse a project that is given as text or as a mapping of plain values."""
+    """Parse the content of a Compose file, given as YAML text or as a mapping of plain values.
+
+    Raises `FileError` if it is not YAML or not a mapping.
+    """
     import yaml
 
     name = "(text)" if isinstance(given, str) else "(mapping)"
@@ -92,9 +95,9 @@ class Reader:
     _count: list[int] = field(factory=lambda: [0])
 
     def read(self, files: Sequence[File]) -> Map:
-        """Read files into one validated document, into which later files are merged over earlier ones.
+        """Read files and return them merged into one validated document; later files override earlier ones.
 
-        Raises `FileError`.
+        Raises `FileError` if a file is unreadable or invalid.
         """
         document = Map(Place(_name(files[0]), 1))
         for file in files:
@@ -215,9 +218,10 @@ def _untagged(document: Map) -> Map:
 
 
 def _join(included: Map, own: Map, name: str) -> Map:
-    """Return the document `own` with the services, networks and so on of an included file added.
+    """Return the document `own`, extended by the services, networks and so on of an included file.
 
-    `name` is the file to name in errors. Raises `FileError` if both define one of these differently.
+    `name` is the file that errors name. Raises `FileError` if both documents define the same object with different
+    content.
     """
     joined = own.copy()
     for section in _SHARED:
@@ -253,9 +257,10 @@ def _anchor_paths(document: Map, folder: Path) -> None:
 
 
 def environment(env: Mapping[str, str] | None, env_files: Sequence[str | Path], folder: Path) -> dict[str, str]:
-    """Return the variables of a project: those of `env` and of its env files. `env` takes precedence.
+    """Return the variables of a project, from `env` and from its env files; `env` takes precedence.
 
-    The env files are `env_files` or, if this is empty, the file `.env` in `folder`. Raises `FileError`.
+    The env files are `env_files` or, if this is empty, the file `.env` in `folder`. Raises `FileError` if an env file
+    is unreadable or invalid.
     """
     outer = dict(env or {})
     values: dict[str, str] = {}

@@ -12,7 +12,10 @@ from cnmsim.lab.yamlfile import Key
 
 
 def keys_of_network_error(project: ComposeProject, network: Network, message: str) -> tuple[Key, ...]:
-    """Return the path of keys to the setting of a network that the engine's error `message` is about."""
+    """Return the path of keys to the setting that the engine's error `message` about a network concerns.
+
+    If no setting can be identified, it is the path of the network itself: `("networks", KEY)`.
+    """
     at: tuple[Key, ...] = ("networks", network.key)
     given = (project.document.get("networks") or {}).get(network.key)
     if not isinstance(given, dict):
@@ -28,7 +31,10 @@ def keys_of_network_error(project: ComposeProject, network: Network, message: st
 
 
 def keys_of_service_error(project: ComposeProject, service: Service, message: str) -> tuple[Key, ...]:
-    """Return the path of keys to the setting of a service that the engine's error `message` is about."""
+    """Return the path of keys to the setting that the engine's error `message` about a service concerns.
+
+    If no setting can be identified, it is the path of the service itself: `("services", NAME)`.
+    """
     at: tuple[Key, ...] = ("services", service.name)
     given = project.document["services"][service.name]
     for number, port in enumerate(given.get("ports", ())):

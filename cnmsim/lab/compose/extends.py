@@ -17,8 +17,9 @@ _DEEPEST = 200
 def extend_services(services: Map, document: Map, folder: Path, name: str, read: Callable[[Path], Map]) -> Map:
     """Return the services of a document, each merged over the service that it extends.
 
-    `document` was read from the file `name` in `folder`. `read` reads another file and returns its content, in which
-    `extends` is not yet processed. Raises `FileError` with line and key.
+    `document` was read from the file `name` in `folder`. `read` returns the content of another file, without
+    processing its `extends`. Raises `FileError` with line and key if the extended service does not exist, or for a
+    cycle.
     """
     extended = Map(services.place)
     for key in services:

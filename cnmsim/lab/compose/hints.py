@@ -14,10 +14,11 @@ EXTENSION = "x-cnmsim"
 
 
 def give_hints(project: ComposeProject, hints: ServiceHints) -> None:
-    """Add to `hints` the ports on which the project's services listen, as its file states or implies.
+    """Add facts about the programs of a project's services to `hints`, as the Compose file states or implies them.
 
-    A file implies a port if another service refers to it, e.g. by a URL in its environment. Raises `FileError`. Also
-    add which services have a server's configuration mounted, and which are expected to complete.
+    These are the ports on which a service listens, whether it mounts a server's configuration, and whether another
+    service waits for its completion. A port is implied if another service refers to it, e.g. by a URL in its
+    environment. Raises `FileError` for an invalid `x-cnmsim` key.
     """
     names = _names(project)
     for service in project.services.values():
@@ -63,7 +64,7 @@ def _mount_targets(declaration: Mapping[str, Any]) -> Iterator[str]:
 
 
 def stated_listeners(project: ComposeProject, service: Service) -> list[int | str] | None:
-    """Return the listeners that a service states by `x-cnmsim: {listens: […]}`, or `None` if it does not.
+    """Return the ports that a service lists in `x-cnmsim: {listens: [8000, "53/udp"]}`; `None` without a list.
 
     Raises `FileError` for invalid content of this key.
     """
@@ -74,9 +75,9 @@ def stated_listeners(project: ComposeProject, service: Service) -> list[int | st
 
 
 def check_extension(given: Any, error: Any) -> list[int | str] | None:
-    """Return the listeners in `given`, the value of an `x-cnmsim` key, or `None` if it has none.
+    """Return the ports that `given`, the value of an `x-cnmsim` key, lists under `listens`; `None` without this key.
 
-    `error` is a function that makes an error of a message and keys; that error is raised for invalid content.
+    If the value is invalid, the exception that `error(message, *keys)` returns is raised.
     """
     if not isinstance(given, Mapping):
         raise error("must be a mapping, such as {listens: [8000, 53/udp]}", EXTENSION)

@@ -97,7 +97,10 @@ def _closing_brace(template: str, at: int) -> int:
 
 
 def interpolate(document: Any, variables: Variables, path: str) -> Any:
-    """Return the document with variables substituted in its values, not in its keys. Raises `FileError`."""
+    """Return the document with variables substituted in its values, but not in its keys.
+
+    `path` is the file that errors name. Raises `FileError` for an invalid template or a missing required variable.
+    """
 
     def walk(value: Any, keys: tuple[Key, ...]) -> Any:
         if isinstance(value, str):

@@ -19,11 +19,11 @@ _FEWEST = 16
 
 
 def fit_to_file(model: ComposeProject, docker: Host, router: Host, client: Host) -> None:
-    """Adapt the Docker host's LAN to the Compose file: the name of the network card, and additional subnets.
+    """Adapt the Docker host's LAN to a Compose file: the name of the network card, and additional subnets.
 
-    The card gets the name that macvlan or ipvlan networks in the file have as parent. The subnet of such a network
-    becomes a subnet of the LAN: the router gets its gateway address, which the file or (before release 29) the engine
-    chooses; the Docker host and the client get the last addresses that are free.
+    The card gets the name that macvlan or ipvlan networks in the file state as their parent. The subnet of such a
+    network becomes a subnet of the LAN. There, the router gets the network's gateway address (from the file or,
+    before release 29, chosen by the engine); the Docker host and the client get the last free addresses.
     """
     networks = [each for each in model.networks.values() if each.driver in _ON_THE_LAN and not each.is_external]
     cards = dict.fromkeys(each.driver_opts.get("parent", "").partition(".")[0] for each in networks)

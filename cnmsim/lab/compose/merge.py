@@ -45,7 +45,10 @@ _UNIQUE_BY_NAME = (
 
 
 class MergeError(ValueError):
-    """Two files are incompatible. `place` and `key` locate the offending value in the later file."""
+    """Raised if two files cannot be merged.
+
+    `place` (file and line) and `key` locate the value in the later file that does not fit.
+    """
 
     def __init__(self, message: str, place: Place, key: str) -> None:
         super().__init__(message)

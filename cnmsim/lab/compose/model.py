@@ -129,9 +129,10 @@ class Network:
 
 @frozen
 class ComposeProject:
-    """A Compose project. `document` are its merged files, `path` the first of them.
+    """A Compose project.
 
-    `warnings` are the warnings that Compose would print.
+    `document` is the merged content of its files, `path` is the first of these files. `warnings` are the warnings
+    that Compose would print.
     """
 
     name: str

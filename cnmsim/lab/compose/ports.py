@@ -34,9 +34,10 @@ class PortMapping:
 
 
 def parse_port(value: int | str | dict[str, Any]) -> list[PortMapping]:
-    """Parse one item of `ports` into one mapping for each container port. Raises `ValueError`.
+    """Parse one item of `ports` into one mapping for each container port.
 
-    The item has the short form `"127.0.0.1:8080-8081:80-81/tcp"` or the long form, a mapping.
+    The item has the short form `"127.0.0.1:8080-8081:80-81/tcp"`, or the long form, a mapping. Raises `ValueError`
+    for an invalid item.
     """
     if isinstance(value, dict):
         return [_long(value)]
@@ -118,7 +119,10 @@ def _host_ip(text: str) -> str:
 
 
 def parse_exposed(value: str | float) -> list[str]:
-    """Parse one item of `expose` into ports such as `80/tcp`. Raises `ValueError`."""
+    """Parse one item of `expose` (a port or a range of ports) into a list of ports such as `80/tcp`.
+
+    Raises `ValueError` for an invalid item.
+    """
     ports, slash, protocol = str(value).partition("/")
     first, last = _range(ports, "expose")
     suffix = _protocol(protocol) if slash else "tcp"

@@ -45,9 +45,9 @@ _DETACHING_S = 1
 class Project:
     """A Compose project on one engine, before or after `up`.
 
-    The ports on which services listen are read from the file, as hints for programs that are not simulated. They are
-    those that the file states (`x-cnmsim: {listens: [8000]}`), and those by which services refer to each other in
-    their environment, commands and labels.
+    cnmsim does not simulate the programs of most images. The ports on which they listen are read from the Compose
+    file: from `x-cnmsim: {listens: [8000]}`, or from the environment, commands and labels of other services that
+    refer to them.
     """
 
     def __init__(self, model: ComposeProject, engine: Engine, clock: Clock, *, is_strict: bool = False) -> None:
@@ -78,16 +78,19 @@ class Project:
         return sorted(found, key=lambda each: (each.labels[LABEL_SERVICE], int(each.labels[LABEL_NUMBER])))
 
     def container(self, service: str, number: int = 1) -> Container:
-        """Return the container of a service that has the given number (from 1). Raises `NotFound`."""
+        """Return the container of a service that has the given number (from 1).
+
+        Raises `NotFound` if there is no such container.
+        """
         for container in self.containers(service):
             if container.labels[LABEL_NUMBER] == str(number):
                 return container
         raise NotFound(f'service "{service}" has no container #{number}')
 
     def port(self, service: str, target: int, protocol: str = "tcp") -> str:
-        """Return the host address and port at which the container port `target` is published, such as `0.0.0.0:8080`.
+        """Return the host address and port at which a container port is published, such as `0.0.0.0:8080`.
 
-        `protocol` is `tcp` or `udp`. Raises `NotFound`.
+        `target` is the container port, `protocol` is `tcp` or `udp`. Raises `NotFound` if the port is not published.
         """
         container = self.container(service)
         container.reload()
@@ -110,7 +113,8 @@ class Project:
     def notes(self) -> list[str]:
         """The assumptions made to start the project, as sentences.
 
-        Assumptions are made about external networks and undecided health checks.
+        They concern external networks that did not exist, and health checks whose result the simulation cannot
+        determine.
         """
         notes = [
             f"network {name} is external and was not there: it is assumed to be a plain bridge network"
@@ -226,7 +230,10 @@ class Project:
             ) from None
 
     def _pull(self, service: Service) -> None:
-        """Pull the image of a service, if the engine does not have it. Raises `FileError`."""
+        """Pull the image of a service, if the engine does not have it.
+
+        Raises `FileError` at the line of the service's `image` if the pull fails.
+        """
         name = image_name(self.model, service)
         try:
             if self.engine.image_store.find(name) is None:

@@ -47,11 +47,11 @@ def read_project(
     variables: Mapping[str, str],
     warnings: Sequence[str],
 ) -> ComposeProject:
-    """Convert a validated document to the project `name`. Raises `FileError`.
+    """Convert a validated document to the project `name`. Raises `FileError` for an invalid value.
 
-    `path` is the file that errors name if the document has no position. Services without an active profile in
-    `profiles` are left out. `variables` are the values for environment variables without a value. `warnings` are
-    those found so far.
+    Errors name the line in the document or, if that is unknown, the file `path`. Services that have profiles, but
+    none of `profiles`, are left out. `variables` are the variables of the project: an environment variable that a
+    service lists without a value takes its value from there. `warnings` are the warnings about the files so far.
     """
     return _ProjectReader(document, path, variables).project(name, profiles, warnings)
 
@@ -217,7 +217,10 @@ class _ProjectReader:
         return tuple(dict.fromkeys(found))
 
     def _dependencies(self, given: Map) -> tuple[Dependency, ...]:
-        """Return a service's dependencies: `depends_on`, links and shared namespaces (compose-go `Normalize`)."""
+        """Return a service's dependencies, from its `depends_on`, `links` and `network_mode: service:NAME`.
+
+        `given` is the service in the document. Source: compose-go `Normalize`.
+        """
         declared = given.get("depends_on", ())
         found: dict[str, Dependency] = {}
         if isinstance(declared, Mapping):

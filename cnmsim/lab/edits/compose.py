@@ -1,4 +1,4 @@
-"""Changes of a fix as edits of the files of a Compose project or a stack.
+"""Edits of the files of a Compose project or stack that make the changes of a fix.
 
 A change that Compose has no key for (starting a container, the host's rules and routes) raises `NotExpressible`.
 """
@@ -118,7 +118,7 @@ class ComposeEditor:
 
     @singledispatchmethod
     def edit(self, change: Change) -> None:
-        """Make a change in the files. Raises `NotExpressible` if Compose has no key for it."""
+        """Edit the files so that they make a change. Raises `NotExpressible` if Compose has no key for it."""
         raise NotExpressible(type(change).__name__)
 
     @edit.register
@@ -179,7 +179,10 @@ class ComposeEditor:
         return len(mappings) == 1 and mappings[0].published == str(host_port)
 
     def _republish(self, keys: tuple[Key, ...], host_port: int, port: int, protocol: str) -> None:
-        """Change the item of `ports` at `keys`, which publishes `host_port`, to the container port `port`."""
+        """Edit an item of `ports` so that it publishes the container port `port` instead of another one.
+
+        `keys` is the path of the item, which publishes the host port `host_port`; `protocol` is `tcp` or `udp`.
+        """
         text = self._file(*keys)
         nodes = text.items(self._at(*keys[:-1]))
         number = self._number_in_file(keys, nodes)
@@ -374,7 +377,7 @@ def _option_value(value: str) -> object:
 
 
 def _published_part(item: str) -> str:
-    """Return the published port of a short item of `ports` if it is a variable such as `${PORT:-8080}`.
+    """Return the published port of a short item of `ports` if it contains a variable such as `${PORT:-8080}`.
 
     Return "" if it contains none, or has another form than `[ADDRESS:]PUBLISHED:TARGET`.
     """

@@ -1,8 +1,8 @@
-"""Changes of a fix as edits of a lab file.
+"""Edits of a lab file that make the changes of a fix.
 
-A new route of a host is added to its `routes`; for other changes a command is added to its `run`. If the file itself
+A new route of a host is added to its `routes`; for other changes a command is added to its `run`. If the file already
 states the rule, route or sysctl concerned, that line is removed or changed instead. Changes of containers and
-networks are made in the Compose project that they belong to.
+networks are made in the files of their Compose project.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ class LabFileEditor:
 
     @singledispatchmethod
     def edit(self, change: Change) -> None:
-        """Make a change in the file. Raises `NotExpressible` if commands on a host cannot make it."""
+        """Edit the file so that it makes a change.
+
+        Raises `NotExpressible` if a host's commands (`ip`, `iptables`, `sysctl` and so on) cannot make it.
+        """
         commands = commands_of(change)
         # `docker` commands cannot be put in a lab file, as the lab's hosts do not have that program.
         if not commands or any(command.line.startswith("docker ") for command in commands):

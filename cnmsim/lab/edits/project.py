@@ -24,7 +24,8 @@ class EditableProject:
 
     `document` is the content of the files, `main` the path of the first one. `prefix` is the path of keys to the
     project if a lab file contains it, otherwise empty. `keys` maps the engine's names of containers and swarm
-    services to the keys of their services. `hosts` are the hosts on which a change may concern the project.
+    services to the keys of their services. A change at one of `hosts`, which are names of hosts or containers, is
+    made in the files of this project.
     """
 
     document: Map

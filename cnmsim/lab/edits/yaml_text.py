@@ -45,9 +45,10 @@ class YamlText:
     # ---- lookup
 
     def _root(self, keys: Sequence[Key]) -> yaml.Node | None:
-        """Return the root of the document that contains the longest part of the path `keys`.
+        """Return the root node of the document that contains the longest beginning of the path `keys`.
 
-        Of several such documents, return the last. Return `None` if the text has no document.
+        If several documents contain equally much of it, return the last one. Return `None` if the text has no
+        document.
         """
         return max(reversed(self._documents), key=lambda root: self._depth(root, keys), default=None)
 

@@ -24,8 +24,9 @@ _SWITCH_LENGTH, _LINK_LENGTH, _IPV6_LENGTH = 24, 30, 64
 class Domain:
     """A broadcast domain: the ports that reach each other without a router, and their subnets.
 
-    `places` are the (switch, VLAN) pairs of the domain; empty for a link between two hosts. `pool` is the pool of its
-    switch for a missing subnet.
+    `places` are the (switch, VLAN) pairs of the domain; empty for a link between two hosts. If the domain has no
+    subnet, one is allocated from the address range `pool`, which is that of its switch; `None` if the switch has
+    none.
     """
 
     ports: list[Port] = field(factory=list)
@@ -125,8 +126,8 @@ def carries(cable: Cable, vlan: int) -> bool:
 def assign_addresses(domains: list[Domain], pools: list[str]) -> None:
     """Allocate a subnet for each domain that has none, and an address for each interface that has none.
 
-    Subnets are taken from `pools` or, if the domain's switch has a pool of its own, from that. Raises
-    `InvalidParameter` if a pool or a subnet is full.
+    A subnet is allocated from the pool of the domain's switch or, if the switch has none, from each of `pools`.
+    Raises `InvalidParameter` if a pool or a subnet is full.
     """
     allocators = {text: _Allocator(text) for text in dict.fromkeys(pools)}
     for domain in domains:

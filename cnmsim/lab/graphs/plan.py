@@ -56,8 +56,8 @@ class HostPlan:
 class SwitchPlan:
     """A switch of the plan.
 
-    `options` are those of `Segment`; `subnets` maps VLANs to subnets, with the key 0 for no VLAN. `pool` is the pool
-    for missing subnets, `None` for the general one.
+    `options` are those of `Segment`; `subnets` maps VLANs to subnets, with the key 0 for no VLAN. A missing subnet is
+    allocated from the address range `pool`; `None` means the pool of the whole plan.
     """
 
     name: str
@@ -237,8 +237,8 @@ def _refuse_loops(graph: nx.Graph[Any], names: Mapping[Hashable, str], plan: Pla
 def _own_ports(host: HostPlan, graph: nx.Graph[Any], names: Mapping[Hashable, str]) -> dict[str, Port]:
     """Return the ports that a host's node describes, by the name of the device.
 
-    They come from the attribute `interfaces` or, without it, from `addresses`. In the latter case the names are
-    placeholders such as `?0`.
+    The ports come from the node's attribute `interfaces` or, without it, from `addresses`. As `addresses` names no
+    devices, the keys are then placeholders such as `?0`.
     """
     node = next(node for node, name in names.items() if name == host.name)
     interfaces = graph.nodes[node].get("interfaces") or {}
@@ -320,9 +320,10 @@ def _port_for(plan: Plan, own: dict[str, Port], name: str, other: str, data: Map
 
 
 def _spare_port(plan: Plan, own: dict[str, Port], other: str) -> Port | None:
-    """Return one of the ports `own` that has addresses and into which no edge is plugged yet, or `None`.
+    """Return a port from `own` that has addresses but no device name and no cable yet.
 
-    A port with an address in a subnet of the switch `other` is preferred; otherwise the first one is returned.
+    A port with an address in a subnet of the switch `other` is preferred, else the first such port is returned.
+    Return `None` if there is none.
     """
     spare = [port for device, port in own.items() if device.startswith("?") and port.cable is None]
     subnets = (

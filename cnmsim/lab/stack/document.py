@@ -82,7 +82,8 @@ class StackVariables(Variables):
     def substitute(self, template: str) -> str:
         """Return the text `template` with all its variables replaced by their values.
 
-        Raises `ValueError` with the docker command's message.
+        Raises `ValueError` for an invalid template or a missing required variable, with the text that the docker
+        command prints.
         """
         return _VARIABLE.sub(lambda match: self._value(match, template), template)
 
@@ -130,7 +131,7 @@ class StackDocument:
 def read_document(files: Sequence[File], variables: Variables, latest: str) -> StackDocument:
     """Load, interpolate, validate and merge the files of a stack. Later files override earlier ones.
 
-    `latest` is the newest known version of the file format. Raises `FileError`.
+    `latest` is the newest known version of the file format. Raises `FileError` if a file is unreadable or invalid.
     """
     raw = [_load(file) for file in files]
     version = _version(raw[0][0], latest)
@@ -140,7 +141,10 @@ def read_document(files: Sequence[File], variables: Variables, latest: str) -> S
 
 
 def replaced_texts(files: Sequence[Path], texts: Mapping[str, str]) -> list[File]:
-    """Return `files`, with the text from `texts` in place of each path that is a key there. Raises `FileError`."""
+    """Return `files`, where each path that is a key of `texts` is replaced by the parsed YAML text under this key.
+
+    Raises `FileError` if such a text is not valid YAML.
+    """
     return [parse_yaml(texts[str(file)], str(file)) if str(file) in texts else file for file in files]
 
 

@@ -158,9 +158,10 @@ def _merge_by(identities: Callable[[Any], list[tuple[Any, Any]]]) -> _Rule:
 
 
 def _ports_by_published(item: Any) -> list[tuple[int, Any]]:
-    """Return pairs (published port, item) for an item of `ports`; items are merged by their published port.
+    """Return pairs (published port, item) for an item of `ports`, to merge items by their published port.
 
-    An item for a range of ports is split into one item in long syntax for each port.
+    An item for a range of ports is split into one item in long syntax for each port. An invalid item gets the port
+    -1.
     """
     try:
         configs, _ = ports(item)

@@ -33,7 +33,10 @@ class Volume:
 
     @classmethod
     def parse(cls, item: Any) -> Volume:
-        """Parse an item in short or long syntax. Raises `ValueError` with the docker command's message."""
+        """Parse an item in short or long syntax.
+
+        Raises `ValueError` for an invalid item, with the text that the docker command prints.
+        """
         if isinstance(item, Mapping):
             return cls(**{key: value for key, value in item.items() if not key.startswith("x-")})
         return _parse_short(item)
@@ -92,7 +95,10 @@ class Mounts:
     folder: Path
 
     def mount(self, volume: Volume) -> dict[str, Any]:
-        """Convert a volume to a mount of the Engine API. Raises `ValueError` with the docker command's message."""
+        """Convert a volume to a mount of the Engine API.
+
+        Raises `ValueError` for an invalid volume, with the text that the docker command prints.
+        """
         kind = volume.type or "volume"
         make = {
             "volume": self._volume,

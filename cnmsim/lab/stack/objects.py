@@ -100,11 +100,17 @@ class StackObjects:
     # ---- secrets and configs
 
     def secrets(self) -> list[dict[str, Any]]:
-        """Return the request bodies of the secrets to create. Raises `FileError`."""
+        """Return the request bodies of the secrets to create.
+
+        Raises `FileError` if a secret's file cannot be read.
+        """
         return [self._content("secrets", key) for key in self._non_external("secrets")]
 
     def configs(self) -> list[dict[str, Any]]:
-        """Return the request bodies of the configs to create. Raises `FileError`."""
+        """Return the request bodies of the configs to create.
+
+        Raises `FileError` if a config's file cannot be read.
+        """
         return [self._content("configs", key) for key in self._non_external("configs")]
 
     def _non_external(self, section: str) -> list[str]:

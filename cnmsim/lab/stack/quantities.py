@@ -25,7 +25,7 @@ _MAX_LENGTH = 60
 
 
 def duration_ns(text: str) -> int:
-    """Parse a duration such as `1m30s` and return nanoseconds. Raises `ValueError`."""
+    """Parse a duration such as `1m30s` and return nanoseconds. Raises `ValueError` if the text is not a duration."""
     if len(text) > _MAX_LENGTH or not _DURATION.fullmatch(text):
         raise ValueError("Does not match format 'duration'")
     total = sum(int(Fraction(f"0{number}") * _UNITS_NS[unit]) for number, unit in _PARTS.findall(text))
@@ -33,7 +33,10 @@ def duration_ns(text: str) -> int:
 
 
 def size_bytes(value: str | int) -> int:
-    """Parse a size such as `64m` or `1.5gb` and return bytes; units are powers of 1024. Raises `ValueError`."""
+    """Parse a size such as `64m` or `1.5gb` and return bytes; units are powers of 1024.
+
+    Raises `ValueError` if the value is not a size.
+    """
     if isinstance(value, int):
         return value
     match = _SIZE.fullmatch(value) if len(value) <= _MAX_LENGTH else None
@@ -43,7 +46,10 @@ def size_bytes(value: str | int) -> int:
 
 
 def nano_cpus(text: str) -> int:
-    """Parse a number of CPUs such as `0.5` and return billionths of a CPU. Raises `ValueError`."""
+    """Parse a number of CPUs such as `0.5` and return billionths of a CPU.
+
+    Raises `ValueError` if it is not a number.
+    """
     try:
         share = Fraction(text) if text.isascii() and len(text) <= _MAX_LENGTH else None
     except (ValueError, ZeroDivisionError):

@@ -45,12 +45,12 @@ def read_stack(
 ) -> StackDescription:
     """Read the files of the stack `name`. Later files override earlier ones.
 
-    An item of `files` is a path or, if it is a mapping or a string of several lines, the content of a file; relative
-    paths in such content start at `folder`. `env` contains the variables for `${…}`, `latest` is the newest known
-    version of the file format. The ports on which services listen, as far as the files tell, are added to `hints`,
-    and the stack's declarations to `stacks`.
+    An item of `files` is a path, or the content of a file as a mapping or a string of several lines; relative paths
+    in such content start at `folder`. `env` contains the variables for `${…}`, `latest` is the newest known version
+    of the file format. The ports on which services listen, if the files state or imply them, are added to `hints`.
+    The stack's networks, volumes, secrets and configs are stored in `stacks` under `name`.
 
-    Raises `FileError` with file, line and key.
+    Raises `FileError` for an invalid file, with file, line and key.
     """
     paths = project_files(files)
     first = paths[0]
@@ -109,7 +109,7 @@ def _error_at(document: StackDocument, key: str) -> Callable[..., FileError]:
 
 @define
 class ErrorLocator:
-    """Finds the line in a stack file that caused an engine's error. An instance is called like a function."""
+    """Finds the line in a stack file that caused an engine's error. A callable object."""
 
     document: StackDocument
     objects: StackObjects

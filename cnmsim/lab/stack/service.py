@@ -79,7 +79,7 @@ class ServiceReader:
         return self.declaration.get("deploy") or {}
 
     def spec(self) -> dict[str, Any]:
-        """Return the ServiceSpec as JSON. Raises `FileError`."""
+        """Return the ServiceSpec as JSON. Raises `FileError` if the declaration contains an invalid value."""
         image = self._image()
         name, label = self.objects.scoped_name(self.name), self.objects.label
         return {

@@ -22,7 +22,10 @@ def string_list(value: Any) -> list[str]:
 
 
 def split_command(value: Any) -> list[str]:
-    """Convert a command, which is a list or a string in shell syntax, to a list of words. Raises `ValueError`."""
+    """Convert a command, which is a list or a string in shell syntax, to a list of words.
+
+    Raises `ValueError` if a quote is not closed.
+    """
     if not isinstance(value, str):
         return string_list(value)
     try:
@@ -50,9 +53,9 @@ def _unbracketed(address: str) -> str:
 
 
 def ports(item: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """Convert one item of `ports` to JSON port configurations.
+    """Convert one item of `ports` to a list of JSON port configurations and a list of warnings to print.
 
-    Return these, and warnings to print. Raises `ValueError`.
+    Raises `ValueError` for an invalid item.
     """
     if isinstance(item, Mapping):
         return [

@@ -20,7 +20,8 @@ _ASSIGNED = {kind: attribute for kind, attribute, _ in ASSIGNED}
 def content_of(rows: Iterable[tuple[Key, str]], lines: Iterable[Line], path: Path) -> dict[str, Any] | None:
     """Return the content of a state database, or `None` if no state of a lab has been written yet.
 
-    `rows` are its objects and `lines` the log lines; `path` is its file, for error messages. Raises `FileError`.
+    `rows` are the objects in the database, each as (key, JSON text), `lines` are the lines of the containers' logs.
+    `path` is the file, for error messages. Raises `FileError` if a row is malformed.
     """
     with reported_about(path, "malformed"):
         content: dict[str, Any] = {}

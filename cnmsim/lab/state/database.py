@@ -179,7 +179,10 @@ class StateDatabase:
 
 
 def application_id(header: bytes) -> int:
-    """Return the application id in a database's header (https://www.sqlite.org/fileformat2.html, 1.3)."""
+    """Return the application id in a SQLite file's header; it identifies the program to which the file belongs.
+
+    The format is described at https://www.sqlite.org/fileformat2.html, section 1.3.
+    """
     return int.from_bytes(header[68:72])
 
 

@@ -13,13 +13,16 @@ _MOST_TEXT = 400
 
 
 def wrong_file(path: Path, message: str) -> FileError:
-    """Return the error for the state file `path` whose content is wrong; `message` says what is wrong."""
+    """Return the error for the state file `path` if its content is invalid; `message` describes the fault."""
     return FileError(message, path=str(path))
 
 
 @contextmanager
 def reported_about(path: Path, text: str) -> Iterator[None]:
-    """Convert errors that a `with` block raises to `FileError`s about `path`, whose messages begin with `text`."""
+    """Convert the errors that a `with` block raises to a `FileError` about the state file `path`.
+
+    The message begins with `text`. A `FileError` that the block raises is not changed.
+    """
     try:
         yield
     except FileError:

@@ -19,7 +19,7 @@ _READABLE = (1, 2)
 def read_json(path: Path, data: bytes) -> dict[str, Any]:
     """Return the content of the state file `path`, whose bytes are `data`.
 
-    Raises `FileError`, whose message says what is wrong with the file.
+    Raises `FileError` if the file is damaged or has another format; the message says which.
     """
     try:
         document = json.loads(data)

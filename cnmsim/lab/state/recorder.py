@@ -1,7 +1,7 @@
 """Finds what has changed in a lab since its state was last written, as rows of a state database.
 
-Each of these is a row: an object of an engine, an object in a swarm's store, a node of a swarm, and a task, secret or
-config that is assigned to a node.
+There is one row for each object of an engine, each object in a swarm's store, each node of a swarm, and each task,
+secret or config that is assigned to a node.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def engines_of(lab: Lab) -> dict[str, Engine]:
 
 @define(eq=False)
 class Recorder:
-    """Finds the changes of a lab since they were last written.
+    """Finds what has changed in a lab since its state was last written to the database.
 
-    `source` is the file from which the lab was built, `starts` the number of times that it has been served.
+    `source` is the path of the file from which the lab was built, `starts` the number of times that the lab has been
+    served.
     """
 
     lab: Lab
@@ -72,11 +73,14 @@ class Recorder:
         return self._texts.keys()
 
     def load(self, rows: Iterable[tuple[Key, str]]) -> None:
-        """Set the rows that are in the database, each as (key, text), before the first call of `changes`."""
+        """Set the rows that the database contains, each as (key, text).
+
+        Call this before the first call of `changes`.
+        """
         self._texts = dict(rows)
 
     def sweep(self) -> None:
-        """Make the next call of `changes` also check objects whose changes are not notified, such as files."""
+        """Make the next call of `changes` check all objects, also those whose changes are not notified (files)."""
         self._is_sweep = True
         for engine in self._engines.values():
             engine.sweep()
@@ -84,12 +88,12 @@ class Recorder:
     def changes(
         self, *, has_swarm_changes: bool = True, is_complete: bool = False, is_forced: bool = False
     ) -> tuple[Transaction, Settle] | None:
-        """Return the changes to write and a function to call with the outcome; `None` if nothing has changed.
+        """Return the changes to write, and a function to call with the result of writing.
 
-        The function is to be called before the next call of `changes`: with True if the changes were written, with
-        False if they were not and the next call shall return them again. Without `has_swarm_changes` swarms are not
-        checked. With `is_complete` every object is checked. With `is_forced` a transaction is returned even if
-        nothing has changed.
+        Return `None` if nothing has changed. Call the function before the next call of `changes`: with True if the
+        changes were written, with False if writing failed; in the latter case the next call returns these changes
+        again. Without `has_swarm_changes` swarms are not checked. With `is_complete` every object is checked. With
+        `is_forced` a transaction is returned even if nothing has changed.
         """
         settlements: list[Settle] = []
         candidates: dict[Key, str | None] = {}
@@ -133,8 +137,8 @@ class Recorder:
     def _file_changes(self, settlements: list[Settle], *, is_complete: bool) -> Iterator[tuple[Key, str | None]]:
         """Yield a row with the files of each host on which files have changed.
 
-        Only hosts whose engine has changes are checked; in a sweep or with `is_complete`, all hosts. A function that
-        expects the outcome (True if the rows were written) is appended to `settlements`.
+        Only hosts whose engine has changes are checked; in a sweep or with `is_complete`, all hosts. A function is
+        appended to `settlements`, to be called with True once the rows are written, or with False if writing failed.
         """
         is_sweep, self._is_sweep = self._is_sweep or is_complete, False
         seen: dict[str, _Files] = {}
@@ -234,8 +238,8 @@ class _StoreChanges:
     def changes(self, known: set[Key], settlements: list[Settle]) -> Iterator[tuple[Key, str | None]]:
         """Yield the rows that have changed, each as (key, text), with the text `None` for a removed object.
 
-        `known` are the keys of the rows of stores in the database. A function that expects the outcome (True if the
-        rows were written) is appended to `settlements`.
+        `known` are the keys under which the database has rows of stores. A function is appended to `settlements`, to
+        be called with True once the rows are written, or with False if writing failed.
         """
         index = self.store.index
         yield ("", "store", f"{self.number}"), _text(index)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class _SwarmDisk:
     """The saved swarms of a lab.
 
-    `stores` are the managers' logs, `members` the states of the daemons that are members of a swarm, by host.
+    `stores` are the logs of the managers. `members` is the state of each daemon that belongs to a swarm, by host.
     """
 
     stores: tuple[SavedStore, ...] = ()
@@ -43,8 +43,8 @@ def restore_lab(lab: Lab, content: dict[str, Any], path: Path, epoch_s: int | No
     """Restore the engines of a lab from the content of a state file, and start the containers that ran.
 
     `path` is the file, for error messages. `epoch_s` is the time of day at which virtual time began, in seconds since
-    1970; `None` keeps the lab's. Raises `FileError` if the content is malformed, comes from another lab, or does not
-    fit this lab; the lab must not be used then.
+    1970; with `None` the lab's own start time is not changed. Raises `FileError` if the content is malformed, comes
+    from another lab, or does not fit this lab; the lab is then unusable.
     """
     engines = engines_of(lab)
     with reported_about(path, "malformed"):

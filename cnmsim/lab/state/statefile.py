@@ -1,8 +1,8 @@
 """State files: they keep the state of a lab's engines from one `serve` to the next, like a daemon's data folder.
 
-A state file is a SQLite database. A change is written to it before the client receives the response that reports
-success. Files of versions 1 and 2, which were JSON, are read once and replaced by a database. A file that is damaged,
-has another format or belongs to another lab is refused and not changed.
+A state file is a SQLite database. A change is written to the file before the client receives the response that
+reports success. Files of versions 1 and 2, which were JSON, are read once and replaced by a database. A file that is
+damaged, has another format or belongs to another lab is refused and not changed.
 """
 
 from __future__ import annotations
@@ -106,11 +106,10 @@ class StateFile:
             raise
 
     def record(self, lab: Lab, source: Path | None = None) -> None:
-        """Write the whole state of a lab, and prepare `changes`, which finds later changes.
+        """Write the whole state of a lab to the file; from then on `changes` finds what changes in this lab.
 
-        `source` is the lab's file.
-
-        Raises `OSError`; the file is then unchanged.
+        `source` is the file from which the lab was built. Raises `OSError` if writing fails; the file is then
+        unchanged.
         """
         starts = (self.content or {}).get("starts", 0)
         self._recorder = Recorder(lab, str(source) if source else "", starts + 1)
@@ -134,7 +133,7 @@ class StateFile:
         """Return what has changed since the last call, or `None` if nothing has.
 
         The caller must write the result before the next call. Without `has_swarm_changes` swarms are not checked.
-        With `is_sweep`, objects that change without a request, such as logs, are checked too. With `is_forced` the
+        With `is_sweep`, objects whose changes are not notified, such as logs, are checked too. With `is_forced` the
         result is never `None`.
         """
         assert self._recorder is not None, "the state is recorded"
@@ -145,12 +144,12 @@ class StateFile:
         return None if changes is None else PendingWrite(self._database, *changes)
 
     def is_saved(self, host: str, kind: str, identity: str) -> bool:
-        """Return True if the object with this host, kind and id is in the file."""
+        """Return True if the file contains the object with this host, kind (such as `container`) and id."""
         assert self._recorder is not None, "the state is recorded"
         return (host, kind, identity) in self._recorder.rows
 
     def finish(self) -> None:
-        """Write everything in the lab that differs from the file, after checking every object. Raises `OSError`."""
+        """Check every object in the lab, and write all differences to the file. Raises `OSError` if writing fails."""
         assert self._recorder is not None, "the state is recorded"
         assert self._database is not None, "the state is recorded"
         changes = self._recorder.changes(is_complete=True)
@@ -168,9 +167,10 @@ class StateFile:
 
 
 def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
-    """Write the state of a lab that was built from the file `source`.
+    """Write the state of a lab, which was built from the file `source`, to the state file `path`.
 
-    Raises `Conflict`, `FileError` or `OSError`; an existing file is then kept.
+    Raises `Conflict` if a server has opened the file, `FileError` if it is not a state file, `OSError` if writing
+    fails. The previous content is then kept.
     """
     _refuse_link(path)
     if path.exists() and _is_database(path):
@@ -186,8 +186,8 @@ def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
 def read_state(path: Path) -> dict[str, Any]:
     """Return the content of a state file.
 
-    Raises `FileError`, whose message says what is wrong with the content, `Conflict` if a server has opened the file,
-    or `OSError` if it cannot be read.
+    Raises `FileError` if the content is damaged or has another format, `Conflict` if a server has opened the file, or
+    `OSError` if it cannot be read.
     """
     path.stat()
     file = StateFile.open(path)
@@ -229,7 +229,7 @@ def _is_database(path: Path) -> bool:
 
 
 def _locked(path: Path) -> int:
-    """Lock a file and return a descriptor; closing this releases the lock.
+    """Lock a file and return its file descriptor. Closing the descriptor releases the lock.
 
     Raises `Conflict` if another process has the lock.
     """
@@ -243,7 +243,7 @@ def _locked(path: Path) -> int:
 
 
 def _write_new(path: Path, recorder: Recorder) -> None:
-    """Write the whole state to a new database, and replace the file `path` by it."""
+    """Write the whole state to a new database, and rename the new file to `path`, which replaces the old one."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         database = StateDatabase.create(Path(temporary))

@@ -70,7 +70,10 @@ _NOT_ROOT = "permission denied (are you root?)"
 
 
 def _bad_character(name: str) -> str:
-    """Return busybox's text for a name with a character that names do not have, "" for a valid name."""
+    """Return busybox's error text if `name` contains a character that is not allowed in names.
+
+    "" for a valid name.
+    """
     for position, character in enumerate(name):
         is_last_dollar = character == "$" and 0 < position == len(name) - 1
         is_dash = character == "-" and position > 0
@@ -127,7 +130,7 @@ async def adduser(process: Process) -> int:
 
 
 def _number_of_user(process: Process, options: Options, *, has_own_group: bool) -> int | str:
-    """Return the id of a new user, or the text of the error."""
+    """Return the id of a new user or, if the requested id is in use or no id is free, the text of the error."""
     taken = {user.uid for user in users(process.files)}
     if has_own_group:
         taken |= {group.gid for group in groups(process.files)}
@@ -235,7 +238,10 @@ def _remove_group(process: Process, name: str, gid: int) -> int:
 
 
 async def passwd(process: Process) -> int:
-    """Run `passwd [-dlu] [USER]`. Without an option there is no terminal to read a password from."""
+    """Run `passwd [-dlu] [USER]`.
+
+    Without an option it fails, as there is no terminal from which to read a password.
+    """
     options = read_options(process, "a:lud", _CHANGE)
     if options is None:
         return 1

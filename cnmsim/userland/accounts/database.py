@@ -26,9 +26,9 @@ def find_group(process: Process, name: str) -> Group | None:
 
 
 def credentials_of(process: Process, user: User) -> Credentials:
-    """Return the credentials of a process of `user` that `process` starts (initgroups(3)).
+    """Return the credentials that `process` sets for a new process of `user` (initgroups(3)).
 
-    Only root has capabilities in effect.
+    Only root has effective capabilities.
     """
     others = (group.gid for group in groups(process.files) if user.name in group.members)
     bounding = process.credentials.bounding
@@ -37,7 +37,7 @@ def credentials_of(process: Process, user: User) -> Credentials:
 
 
 def today(process: Process) -> int:
-    """Return the lab's day as shadow(5) counts it: days since 1970."""
+    """Return the present day in the lab as shadow(5) counts it: days since 1970-01-01."""
     return process.clock.unix_s // _SECONDS_PER_DAY
 
 
@@ -53,7 +53,10 @@ def _entries_of(files: FileSystem, path: str) -> list[list[str]]:
 
 
 def write_entries(process: Process, path: str, entries: Iterable[Sequence[str]]) -> None:
-    """Replace a file, and keep what it was as the backup `PATH-`. A file that does not exist is not created."""
+    """Replace the lines of a file, and keep the previous content as the backup `PATH-`.
+
+    A file that does not exist is not created.
+    """
     files = process.files
     if not files.exists(path):
         return
@@ -68,12 +71,12 @@ def add_entry(process: Process, path: str, *fields: str) -> None:
 
 
 def remove_entry(process: Process, path: str, name: str) -> None:
-    """Remove the lines of a file that begin with `name`."""
+    """Remove the lines of a file whose first field is `name`."""
     write_entries(process, path, [fields for fields in read_entries(process, path) if fields[0] != name])
 
 
 def change_entry(process: Process, path: str, name: str, change: Callable[[list[str]], None]) -> None:
-    """Apply `change` to the fields of the lines of a file that begin with `name`."""
+    """Apply `change` to the list of fields of each line whose first field is `name`, and write the file."""
     entries = read_entries(process, path)
     for fields in entries:
         if fields[0] == name:
@@ -82,7 +85,7 @@ def change_entry(process: Process, path: str, name: str, change: Callable[[list[
 
 
 def set_field(process: Process, path: str, name: str, number: int, value: str) -> None:
-    """Set field `number`, counted from 0, of the line of a file that begins with `name`."""
+    """Set field `number`, counted from 0, of the line whose first field is `name`."""
 
     def change(fields: list[str]) -> None:
         fields[number : number + 1] = [value]
@@ -96,7 +99,7 @@ def members_of(fields: list[str]) -> list[str]:
 
 
 def add_member(process: Process, group: str, user: str) -> None:
-    """Add a user to a group, unless the user is a member."""
+    """Add a user to a group. Does nothing if the user is already a member."""
 
     def change(fields: list[str]) -> None:
         fields[-1] = ",".join(dict.fromkeys((*members_of(fields), user)))
@@ -116,7 +119,11 @@ def remove_member(process: Process, user: str, *, group: str = "") -> None:
 
 
 def add_user(process: Process, user: User, comment: str, *, ages: str = "0:99999:7") -> None:
-    """Add a user without a valid password. `ages` are fields 4 to 6 of the line in /etc/shadow."""
+    """Add a user without a valid password.
+
+    `ages` are fields 4 to 6 of the line in /etc/shadow: the minimum and maximum age of the password and the warning
+    period, in days.
+    """
     add_entry(process, PASSWD, user.name, "x", str(user.uid), str(user.gid), comment, user.home, user.shell)
     add_entry(process, SHADOW, user.name, "!", str(today(process)), *ages.split(":"), "", "", "")
 

@@ -62,7 +62,7 @@ _GROUPADD = {
 
 
 class _ProblemError(Exception):
-    """A program refuses its arguments: exit status and text."""
+    """Raised if a program refuses its arguments. `status` is the exit status, the exception's text the error text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -96,7 +96,10 @@ def _run(
     operand: str,
     body: Callable[[Process, Options], int],
 ) -> int:
-    """Parse the command line and run `body`. Print what either refuses, and return the exit status."""
+    """Parse the command line, run `body` with the process and its options, and return the exit status.
+
+    If the parser or `body` refuses the arguments, print the error.
+    """
     options = _parse(process, short, long, operand)
     if options is None:
         return 2
@@ -107,7 +110,7 @@ def _run(
 
 
 def _refuse_others(process: Process, file: str) -> bool:
-    """Print that only root may change `file`, unless the process is root's. Return True if it is not."""
+    """Return True, and print that only root may change `file`, if the process does not belong to root; else False."""
     if not process.credentials.uid:
         return False
     _say(process, "Permission denied.")
@@ -124,7 +127,10 @@ def _require_group(process: Process, name: str) -> Group:
 
 
 def _free_id(taken: Iterable[int], *, is_system: bool) -> int:
-    """Return the id after the highest one in use, for a system user or group the id before the lowest one."""
+    """Return the id for a new user or group: one more than the highest id in use.
+
+    For a system user or group (`is_system`) it is one less than the lowest system id in use.
+    """
     if is_system:
         return min((n for n in taken if _FIRST_SYSTEM_ID <= n <= _LAST_SYSTEM_ID), default=_LAST_SYSTEM_ID + 1) - 1
     return max((n for n in taken if _FIRST_ID <= n <= _LAST_ID), default=_FIRST_ID - 1) + 1

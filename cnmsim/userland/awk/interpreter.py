@@ -26,7 +26,7 @@ _OPERATIONS: dict[str, Callable[[float, float], float]] = {
 class _Jump(Exception):
     """Raised by `next`, `break`, `continue`, `return` and `exit` to leave the enclosing statements.
 
-    `kind` is the name of that statement.
+    `kind` is the name of the statement that raised it, `value` the operand of `return` or `exit`, if any.
     """
 
     def __init__(self, kind: str, value: Value | None = None) -> None:

@@ -55,12 +55,18 @@ class ProgramState:
         return self.to_text(self.value(name))
 
     def to_text(self, value: Value) -> str:
-        """Return a value as a string, a number in the format of the variable `CONVFMT`."""
+        """Return a value as a string.
+
+        A number that is not an integer is formatted as the variable `CONVFMT` requires.
+        """
         form = self.globals["CONVFMT"]
         return string_of(value, form if isinstance(form, str) else "%.6g")
 
     def array(self, name: str) -> Array:
-        """Return the array `name`, creating it if it does not exist. Raises `AwkError` if the name is a scalar's."""
+        """Return the array `name`, creating it if it does not exist.
+
+        Raises `AwkError` if `name` is a scalar variable.
+        """
         scope = self.scope(name)
         value = scope.get(name)
         if value is None:

@@ -24,16 +24,20 @@ class Streams:
         self._commands: dict[str, Process] = {}
 
     async def read(self, operand: str) -> str:
-        """Return the content of the file `operand`; `-` is the standard input. Raises `OSError`."""
+        """Return the content of the file `operand`; `-` is the standard input.
+
+        Raises `OSError` if it cannot be read.
+        """
         if operand in ("-", "/dev/stdin"):
             return (await read_all(self.process.stdin)).decode(errors="surrogateescape")
         return self.process.files.read(absolute_path(self.process, operand)).decode(errors="surrogateescape")
 
     async def lines(self, name: str, operator: str, split: Callable[[str], list[str]]) -> list[str]:
-        """Return the unread records of the file `name` or, if `operator` is `|`, of the output of a command.
+        """Return the unread records of a file or, if `operator` is `|`, of the output of a command.
 
-        If so, `name` is the text of the command. The caller removes the records that it reads from this list. `split`
-        divides the text into records. Raises `OSError`.
+        `name` is the name of the file or the text of the command. The returned list is not a copy: the caller removes
+        the records that it reads from it. `split` divides the text into records. Raises `OSError` if the file cannot
+        be read.
         """
         lines = self._readers.get(name)
         if lines is None:
@@ -50,7 +54,7 @@ class Streams:
     async def write(self, operator: str, target: str, data: bytes) -> None:
         """Write `data` to a file (`operator` `>` or `>>`) or to the input of a command (`|`).
 
-        `target` is the name of the file or the text of the command. Raises `AwkError`.
+        `target` is the name of the file or the text of the command. Raises `AwkError` if the file cannot be written.
         """
         if operator == "|":
             pipe = self._writers.get(target)

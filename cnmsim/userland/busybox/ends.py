@@ -53,7 +53,7 @@ def _title(source: Input, number: int) -> str:
 
 
 async def head(process: Process) -> int:
-    """Run `head [-n N | -c N] [-qv] [FILE]…`. From standard input only as much is read as is printed."""
+    """Run `head [-n N | -c N] [-qv] [FILE]…`. Standard input is read only until there is enough to print."""
     try:
         options = getopt(_classic_count(process.argv[1:]), "n:c:qv")
         sign, count = _signed(options, "n", 10)

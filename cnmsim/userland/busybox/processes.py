@@ -117,10 +117,10 @@ async def printenv(process: Process) -> int:
 
 
 async def timeout(process: Process) -> int:
-    """Run `timeout [-s SIGNAL] [-k SECONDS] SECONDS PROGRAM ARGUMENT…`.
+    """Run `timeout [-s SIGNAL] [-k KILL_SECONDS] SECONDS PROGRAM ARGUMENT…`.
 
-    The program runs in timeout's own process. If it still runs after SECONDS, it gets the signal, and with -k SIGKILL
-    after the further seconds.
+    The program runs in timeout's own process. If it still runs after SECONDS, it gets the signal. With -k it gets
+    SIGKILL if it still runs KILL_SECONDS later.
     """
     synopsis = "[-s SIG] [-k KILL_SECS] SECS PROG ARGS"
     try:

@@ -30,8 +30,9 @@ class Address:
 class Command:
     """One command with its addresses and arguments.
 
-    `first` and `second` are the addresses (`None` if missing). `letter` is the name of the command, `body` the
-    commands of a block `{ … }`.
+    `letter` is the name of the command. `first` and `second` are the addresses, `None` if missing; `is_negated` is
+    set by a `!` after them. `body` is the list of commands of a block `{ … }`. For `s`, `pattern` is the regular
+    expression (`None` for the last one used), `text` the replacement, and `number` the occurrence to replace.
     """
 
     letter: str

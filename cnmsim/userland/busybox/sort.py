@@ -92,7 +92,8 @@ def _extract(line: str, spec: tuple[int, int, int, int, str], separator: str | N
     """Return the part of `line` that a key (option -k) compares.
 
     `spec` holds the key's first field and character, last field and character, and option letters; 0 means missing.
-    `separator` separates the fields. If it is `None`, blanks do, and a field includes the blanks before it.
+    `separator` separates the fields. If it is `None`, blanks separate them, and a field includes the blanks before
+    it.
     """
     first, offset, last, end, _ = spec
     if not first:

@@ -30,8 +30,9 @@ _MARKS6 = {0: "!N", 1: "!P", 2: "!S", 3: "!A"}
 
 @frozen
 class _Answer:
-    """The response to a probe. `reporter` is the sender's address, `mark` an annotation such as `!H` or "".
+    """The response to a probe.
 
+    `reporter` is the sender's address, `time_ns` the round-trip time, `mark` an annotation such as `!H` or "".
     `is_last` is True if the destination itself sent the response.
     """
 
@@ -192,7 +193,11 @@ def _is_foreign(process: Process, source: str) -> bool:
 
 
 async def _hop(tracer: _Tracer, ttl: int, probes: int) -> bool:
-    """Send `probes` probes with one TTL and print the line for that hop. Return True if traceroute ends with it."""
+    """Send `probes` probes with one TTL and print the line for that hop.
+
+    Return True if this was the last hop: the destination has responded, or all probes but one got an error such as
+    `!H`.
+    """
     process = tracer.process
     process.write(f"{ttl:2d}")
     last: Address | None = None

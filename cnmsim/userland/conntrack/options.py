@@ -64,7 +64,11 @@ class ConntrackError(Exception):
 
 @define
 class Request:
-    """A parsed command line. It selects the entries that match all of its criteria."""
+    """A parsed command line of conntrack. It selects the entries that match all of its criteria.
+
+    `command` is the letter of the command, such as `L` for -L. A criterion that is `None` or empty matches every
+    entry.
+    """
 
     command: str = ""
     table: str = "conntrack"

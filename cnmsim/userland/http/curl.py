@@ -386,7 +386,7 @@ async def main(process: Process) -> int:
 
 
 def _curl_usage_text(text: str) -> str:
-    """Convert getopt's error text to curl's wording. Return a text that getopt does not produce unchanged."""
+    """Convert getopt's error text to curl's wording. Any other text is returned unchanged."""
     for pattern, wording in _USAGE_TEXTS.items():
         if re.fullmatch(pattern, text):
             return re.sub(pattern, wording, text)

@@ -35,7 +35,10 @@ class UrlError(Exception):
 
 
 class BadIpv6Error(UrlError):
-    """The host of a URL is in brackets, but is no IPv6 address. `host` is the text between the slashes."""
+    """The host of a URL is in brackets, but is no IPv6 address.
+
+    `host` is the part of the URL from the host, including brackets and port, up to the next slash.
+    """
 
     def __init__(self, host: str) -> None:
         super().__init__("Bad IPv6 address")
@@ -188,9 +191,9 @@ class Stream:
         """Read and return the body that follows the headers `message`.
 
         The chunked coding, Content-Length or the end of the connection determines where the body ends. With
-        `has_none` nothing is read, because there is no body, as in a response to HEAD. If `on_data` is given, a body
-        without Content-Length is passed to it piece by piece instead of being returned. Raises `HttpError` if the
-        body is incomplete.
+        `has_none` nothing is read, because there is no body, as in a response to HEAD. If `on_data` is given, it is
+        called with each piece of a body without Content-Length, and these pieces are not part of the result. Raises
+        `HttpError` if the body is incomplete.
         """
         if has_none:
             return b""

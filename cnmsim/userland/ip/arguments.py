@@ -36,7 +36,7 @@ class IpCommandError(Exception):
 class NoDeviceError(Exception):
     """The command line names a device that does not exist.
 
-    The error text of commands that change something differs; `is_change` selects it.
+    `is_change` is True for a command that changes something; `ip` prints another error text for it.
     """
 
     def __init__(self, name: str, *, is_change: bool) -> None:
@@ -79,7 +79,10 @@ class Words:
 
 
 def find_device(namespace: NetworkNamespace, name: str, *, is_change: bool = True) -> Device:
-    """Return the device called `name`. Raises `NoDeviceError`, with this `is_change`, if there is none."""
+    """Return the device called `name`. Raises `NoDeviceError` if there is none.
+
+    `is_change` is True if the caller's command changes something, which affects the error text.
+    """
     device = namespace.devices.get(name)
     if device is None:
         raise NoDeviceError(name, is_change=is_change)
@@ -118,7 +121,8 @@ def parse_ip_argument(text: str) -> Address:
 def parse_interface_argument(text: str) -> tuple[Address, int]:
     """Parse an address such as `10.0.0.1/24`. Return the address and its prefix length.
 
-    Without a prefix length it is that of a single address. Raises `IpCommandError` if the text is invalid.
+    Without a prefix length in `text` it is 32 for IPv4 and 128 for IPv6. Raises `IpCommandError` if the text is
+    invalid.
     """
     try:
         return parse_interface(text)

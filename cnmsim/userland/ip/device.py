@@ -35,7 +35,7 @@ def _has_down_peer(device: Device) -> bool:
 def link_name(device: Device) -> str:
     """Return a device's name as `ip` prints it, such as `eth0@if7` or `eth0.5@eth0`.
 
-    After `@` follows the device's peer, or the device on which it is stacked. A host's physical NIC has a peer as
+    The part after `@` is the device's peer, or the device on which it is stacked. A host's physical NIC has a peer as
     well, because the hosts of a lab look like virtual machines.
     """
     lower = getattr(device, "peer", None) or getattr(device, "lower", None) or getattr(device, "parent", None)

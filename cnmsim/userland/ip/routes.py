@@ -118,7 +118,10 @@ class RouteQueries:
                 self.process.write(f"{text}\n" if text.endswith("pref medium") else f"{text} \n")
 
     def get(self, words: Words) -> None:
-        """Run `ip route get`. Raises `IpCommandError` for invalid words, `OSError` if there is no route."""
+        """Run `ip route get`: print the route by which a packet to an address would be sent.
+
+        Raises `IpCommandError` for invalid words, `OSError` if there is no route.
+        """
         text = words.take()
         is_fibmatch = text == "fibmatch"
         text = words.take() if is_fibmatch else text

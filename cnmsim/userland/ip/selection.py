@@ -85,7 +85,7 @@ def parse_selection(words: Words, family: int, kind: str = "") -> Selection:
     """Parse the words after `show`, `list` or `flush`.
 
     `kind` is the object whose keywords are accepted, as in iproute2: `link`, `address`, `route` or `neighbour`. If it
-    is "", all keywords are accepted, as in busybox. Raises `IpCommandError`.
+    is "", all keywords are accepted, as in busybox. Raises `IpCommandError` for an invalid word.
     """
     chosen = Selection()
     while words:

@@ -334,7 +334,10 @@ def _template(words: Words, family: int) -> Template:
 
 
 def run(process: Process, namespace: NetworkNamespace, words: Words) -> int:
-    """Run `ip xfrm state|policy COMMAND`. Raises `IpCommandError` and `OSError`."""
+    """Run `ip xfrm state|policy COMMAND`. Return the exit status.
+
+    Raises `IpCommandError` for invalid words, and `OSError` if the kernel refuses the command.
+    """
     kind = words.match_keyword(("state", "policy", "monitor"))
     if kind is None or kind == "monitor":
         process.error(_USAGE)

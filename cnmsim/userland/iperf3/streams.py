@@ -54,7 +54,10 @@ class Control:
         return data
 
     async def expect(self, state: int) -> None:
-        """Read states until `state` is received; ignore all others. Raises `ControlError` if the server is busy."""
+        """Read states until `state` is received; ignore all others.
+
+        Raises `ControlError` if the server is busy, or if the connection ends.
+        """
         while (received := (await self.read(1))[0]) != state:
             if received == ACCESS_DENIED:
                 raise ControlError("the server is busy running a test. try again later")
@@ -64,12 +67,12 @@ class Control:
         self.socket.send(bytes([state]))
 
     async def read_json(self) -> dict[str, Any]:
-        """Read a JSON object that is preceded by its length."""
+        """Read a JSON object, which is preceded by its length in four bytes."""
         value: dict[str, Any] = json.loads(await self.read(int.from_bytes(await self.read(4))))
         return value
 
     def write_json(self, value: dict[str, Any]) -> None:
-        """Send a JSON object preceded by its length."""
+        """Send a JSON object, preceded by its length in four bytes."""
         data = json.dumps(value).encode()
         self.socket.send(len(data).to_bytes(4) + data)
 

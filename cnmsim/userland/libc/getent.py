@@ -56,7 +56,10 @@ async def main(process: Process) -> int:
 
 
 def _entries(process: Process, database: str, names: list[str]) -> int:
-    """Print the lines of /etc/passwd, /etc/group or /etc/shadow with these names or numbers, without names all."""
+    """Print the lines of /etc/passwd, /etc/group or /etc/shadow for `names`, or all lines if `names` is empty.
+
+    An item of `names` may also be a user or group id. Return exit status 2 if one is not found, else 0.
+    """
     path = f"/etc/{database}"
     text = process.files.read(path).decode(errors="replace") if process.files.exists(path) else ""
     lines = [line for line in text.splitlines() if line]

@@ -233,8 +233,9 @@ class Resolver:
     async def query(self, name: str, kinds: list[str]) -> list[dns.message.Message] | None:
         """Query the name servers for all record types `kinds` of `name`. Return one answer per type.
 
-        The servers are tried in turn. After an error such as SERVFAIL or REFUSED the next one is tried; if all
-        servers fail so, the last one's answers are returned. Return `None` if no server answers.
+        The servers are tried in turn until one answers without an error such as SERVFAIL or REFUSED. If each server
+        that answers returns such an error, the answers of the last one are returned. Return `None` if no server
+        answers, or if `name` is not a valid domain name.
         """
         import dns.exception
         import dns.message
@@ -326,9 +327,10 @@ def _precedence(address: Address) -> int:
 def sort_addresses(process: Process, addresses: list[Address]) -> list[Address]:
     """Sort destination addresses as getaddrinfo(3) does (RFC 6724 §6).
 
-    Addresses without a route come last. Of the others, those come first whose scope is that of the source address
-    that packets to them have; then those whose label (RFC 6724 §2.1) is that of the source address; then those with a
-    higher precedence, then those with a smaller scope. Equal ones keep their order.
+    Addresses without a route come last. The others are compared with the source address that the kernel selects for
+    them. First come addresses of the same scope as their source address, then those with the same label (RFC 6724
+    §2.1) as it, then those with a higher precedence, then those with a smaller scope. Addresses that are equal in all
+    this keep their order.
     """
     if len(addresses) < 2:
         return addresses

@@ -55,7 +55,9 @@ class Response:
 
 @define(eq=False)
 class HttpServer:
-    """A web server. `answer` returns the response to a request; `log` writes the log line about both.
+    """A web server.
+
+    `answer` returns the response to a request; `log` writes the log line for a request and its response.
 
     Connections stay open for further requests as in HTTP/1.1 (RFC 9112, section 9.3).
     """

@@ -1,7 +1,7 @@
 """The lines that well-known servers write to their log when they are ready, and their access log lines.
 
-They are for clients that wait for such a line, e.g. `database system is ready to accept connections`. The texts are
-those of the servers' images.
+Programs that wait for a server look for such a line, e.g. `database system is ready to accept connections`. The texts
+are those of the servers' images.
 """
 
 from __future__ import annotations

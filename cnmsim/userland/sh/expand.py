@@ -44,9 +44,10 @@ class UnboundError(ExpansionError):
 
 @define
 class _Piece:
-    """A part of an expanded word. Only unquoted results of expansions are split into fields.
+    """A part of an expanded word.
 
-    With `breaks` the field ends after this part.
+    `is_literal` is True for text of the command itself, False for the result of an expansion. Only unquoted results
+    of expansions are split into fields. With `breaks` the field ends after this part.
     """
 
     text: str
@@ -192,9 +193,10 @@ async def _parameter(shell: ShellState, part: Parameter) -> list[_Piece]:
 
 
 def _list_pieces(shell: ShellState, part: Parameter, values: list[str], *, is_joined: bool) -> list[_Piece]:
-    """Return the pieces to which the expansion `part` of a list of values expands: one field for each value.
+    """Return the pieces for a list of values that the expansion `part` yields, such as `$@`.
 
-    If the expansion is quoted and `is_joined` (written with `*`, not `@`), all values are joined into one field.
+    Each value becomes a field of its own. If the expansion is quoted and `is_joined` (written with `*`, not `@`), all
+    values are joined into one field.
     """
     if is_joined and part.is_quoted:
         return [_Piece(shell.variables.get("IFS", " ")[:1].join(values), True)]
@@ -204,9 +206,10 @@ def _list_pieces(shell: ShellState, part: Parameter, values: list[str], *, is_jo
 async def _values_pieces(
     shell: ShellState, part: Parameter, name: str, values: list[str], *, is_joined: bool
 ) -> list[_Piece]:
-    """Expand all positional parameters, or all elements of an array, whose `values` are given.
+    """Expand all positional parameters, or all elements of an array; `values` are their values.
 
-    `part` is the expansion and `name` the name of the parameter. `is_joined` is True for `*`, False for `@`.
+    `part` is the expansion, including its operator, and `name` the name of the parameter. `is_joined` is True for
+    `*`, False for `@`.
     """
     operator = part.operator
     kind = operator.lstrip(":")
@@ -244,7 +247,7 @@ async def _slice(shell: ShellState, part: Parameter, name: str, values: list[str
 
 
 async def _value_pieces(shell: ShellState, part: Parameter, name: str, value: str | None) -> list[_Piece]:
-    """Return the pieces to which the expansion `part` of a single parameter expands.
+    """Return the pieces for the value of a single parameter, after applying the operator of the expansion `part`.
 
     `name` is the parameter's name and `value` its value, which is `None` if the parameter is unset.
     """

@@ -90,7 +90,8 @@ class Shell(SubshellStarter):
     async def run(self, sequence: Sequence, streams: Streams, *, is_last: bool = False) -> int:
         """Run a sequence of commands. Return the exit status of the last one.
 
-        With `is_last`, nothing follows in this shell, so that the last command may replace it (ash's EV_EXIT).
+        With `is_last`, this shell has no further commands to run, so the last command may replace the shell (ash's
+        EV_EXIT).
         """
         try:
             return await self._run_items(sequence, streams, is_last=is_last)
@@ -100,7 +101,10 @@ class Shell(SubshellStarter):
             raise (DiscardLine if self.is_interactive else ExitShell)(254 if self.is_bash else 2) from None
 
     async def run_node(self, node: Command | Sequence | AndOr, streams: Streams) -> int:
-        """Run the commands of a subshell. Return the exit status. The last command may replace the shell."""
+        """Run the command or commands `node` as the last ones of a subshell. Return the exit status.
+
+        The last command may replace the shell, i.e. run in the shell's own process.
+        """
         if isinstance(node, Sequence):
             return await self.run(node, streams, is_last=True)
         if isinstance(node, AndOr):

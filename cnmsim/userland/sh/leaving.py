@@ -55,9 +55,9 @@ class LeaveLoop(Exception):
         self.levels, self.goes_on = levels, goes_on
 
     def continues_loop(self) -> bool:
-        """Return True if the innermost loop continues with its next iteration, False if it ends.
+        """Return True if the innermost loop continues with its next iteration, False if the loop ends.
 
-        If outer loops are to be left too, raise `LeaveLoop` for them instead.
+        If outer loops have to be left as well, raises a `LeaveLoop` for them instead.
         """
         if self.levels > 1:
             raise LeaveLoop(self.levels - 1, goes_on=self.goes_on)

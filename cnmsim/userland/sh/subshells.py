@@ -45,7 +45,10 @@ class SubshellStarter(TextShell):
 
     @abstractmethod
     async def run_node(self, node: Command | Sequence | AndOr, streams: Streams) -> int:
-        """Run the commands of a subshell. Return the exit status. The last command may replace the shell."""
+        """Run the command or commands `node` as the last ones of a subshell. Return the exit status.
+
+        The last command may replace the shell, i.e. run in the shell's own process.
+        """
 
     async def substitute(self, source: str) -> str:
         """Run the commands `source` of a `$(…)` in a subshell. Return their output without trailing newlines."""

@@ -31,14 +31,15 @@ class TextShell(ShellState):
     async def run(self, sequence: Sequence, streams: Streams, *, is_last: bool = False) -> int:
         """Run a sequence of commands. Return the exit status of the last one.
 
-        With `is_last`, nothing follows in this shell, so that the last command may replace it (ash's EV_EXIT).
+        With `is_last`, this shell has no further commands to run, so the last command may replace the shell (ash's
+        EV_EXIT).
         """
 
     async def run_text(self, source: str, streams: Streams, *, is_last: bool = False) -> int:
         """Parse and run commands. Return the exit status of the last one.
 
-        With `is_last`, nothing follows in this shell, so that the last program runs in the shell's own process. A
-        syntax error ends the shell with status 2.
+        With `is_last`, this shell has no further commands to run, so the last program runs in the shell's own
+        process. A syntax error ends the shell with status 2.
         """
         try:
             return await self.run(self.parse(source), streams, is_last=is_last)

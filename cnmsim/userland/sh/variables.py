@@ -205,7 +205,8 @@ class Variables(MutableMapping[str, str]):
     def assign_array(self, name: str, elements: list[tuple[str | None, str, bool]], *, appends: bool = False) -> None:
         """Assign elements to an array. Each is (subscript, value, True to append to the element's old value).
 
-        A subscript of `None` stands for the one after the previous element's. With `appends`, old elements are kept.
+        The subscript `None` means one more than the previous element's subscript. With `appends`, old elements are
+        kept.
         """
         base = self.resolve(name)[0]
         self.make_array(base)

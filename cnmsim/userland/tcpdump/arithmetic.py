@@ -84,7 +84,10 @@ def constant(number: int) -> Value:
 
 
 def _part(captured: CapturedFrame, protocol: str) -> bytes | None:
-    """Return the bytes into which `PROTOCOL[…]` indexes, or `None` if the frame does not contain the protocol."""
+    """Return the bytes of the frame that `PROTOCOL[OFFSET]` indexes, from the header of the protocol on.
+
+    Return `None` if the frame does not contain the protocol.
+    """
     if protocol in ("ether", "link"):
         return captured.frame
     if protocol in _ETHERTYPES:

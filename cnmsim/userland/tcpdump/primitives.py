@@ -99,10 +99,10 @@ def read_number(text: str, message: str) -> int:
 
 
 def _sided(side: str, pair: tuple[bool, bool]) -> bool:
-    """Combine the results of testing a frame's source and its destination, which are given in `pair`.
+    """Combine the results of a test of a frame's source and of its destination.
 
-    With the qualifier `src` or `dst` in `side` it is the respective result, with `src and dst` both must be true.
-    With any other, one true result is enough.
+    `pair` is (result for the source, result for the destination). With `src` or `dst` in `side` only that result
+    counts, with `src and dst` both must be True. With any other `side` one True result is enough.
     """
     return {"src": pair[0], "dst": pair[1], "src and dst": all(pair)}.get(side, any(pair))
 

@@ -215,8 +215,8 @@ class Printer:
     def _with_length(self, text: str, length: int, before: int = 0) -> str:
         """Add `length`, the length of an ICMPv6 message, to its text.
 
-        Without -v it is added at the end. With -v it is added after the first `before` comma-separated parts of the
-        text, and omitted if `before` is 0.
+        Without -v it is added at the end. With -v it is inserted after the first `before` comma-separated parts of
+        `text`; if `before` is 0, it is omitted.
         """
         if not self.verbosity:
             return f"{text}, length {length}"
