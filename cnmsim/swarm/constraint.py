@@ -30,7 +30,10 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> Constraint:
-        """Parse one constraint. Raises `RpcUnknown` with SwarmKit's message."""
+        """Parse one constraint such as `node.role == manager`.
+
+        Raises `RpcUnknown` for an invalid constraint, with SwarmKit's text.
+        """
         for operator in ("==", "!="):
             if operator in text:
                 key, expected = (part.strip() for part in text.split(operator, 1))

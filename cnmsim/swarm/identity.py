@@ -43,7 +43,7 @@ def unlock_key_text(key: bytes) -> str:
 
 
 def parse_unlock_key(text: str) -> bytes:
-    """Parse an unlock key as `unlock_key_text` formats it. Raises `ValueError`."""
+    """Parse an unlock key as `unlock_key_text` formats it. Raises `ValueError` if the text is no such key."""
     encoded = text.removeprefix(_UNLOCK_KEY_PREFIX)
     try:
         if encoded == text or "=" in encoded:

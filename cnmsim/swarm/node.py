@@ -158,7 +158,7 @@ class SwarmNode:
     async def call(self, method: str, argument: Any) -> Any:
         """Wait for a session, then call a method of a manager and return its result.
 
-        Raises the method's error, or `RpcError`.
+        Raises the method's error, or `RpcError` if there is no session in time or the connection fails.
         """
         try:
             await self.agent.wait_for_session(_CALL_TIMEOUT_S)
@@ -458,7 +458,7 @@ class SwarmNode:
     # --- certificate
 
     async def renew_certificate(self) -> Certificate:
-        """Request a new certificate at once and return it. Raises an `EngineError`."""
+        """Request a new certificate at once and return it. Raises an `EngineError` if the request fails."""
         await self.credentials.renew()
         return self.credentials.require_certificate()
 

@@ -61,9 +61,10 @@ def template_context(task: Task, node: NodeDescription | None) -> Struct:
 
 
 def expand(text: str, context: Struct, functions: Mapping[str, Function] | None = None) -> str:
-    """Return the output of the template `text`; fields in it, such as `.Service.Name`, are those of `context`.
+    """Return the output of the template `text`. Its fields, such as `.Service.Name`, refer to `context`.
 
-    `functions` are available in addition to Go's. Raises `SystemFault` with text/template's message.
+    `functions` are available in addition to Go's. Raises `SystemFault` with text/template's message for an invalid
+    template.
     """
     try:
         return execute(_NAME, text, context, {"join": _JOIN, **(functions or {})})
@@ -74,7 +75,7 @@ def expand(text: str, context: Struct, functions: Mapping[str, Function] | None 
 def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
     """Return a task's container spec with the templates in its environment, mounts and host name expanded.
 
-    `node` is the task's node, if known. Raises `SystemFault`.
+    `node` is the task's node, if known. Raises `SystemFault` for an invalid template.
     """
     spec = task.spec.container
     assert spec is not None
@@ -138,7 +139,7 @@ def expand_payload(
     """Return the content of a secret or config for a task: `data`, expanded if the templating driver is `golang`.
 
     `secrets` and `configs` map the target file names of the task's secrets and configs to their contents. Raises
-    `SystemFault`.
+    `SystemFault` for an invalid template or another templating driver.
     """
     if templating is None:
         return data

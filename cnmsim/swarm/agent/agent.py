@@ -116,7 +116,7 @@ class Agent:
         await self.worker.stop()
 
     def close_session(self) -> None:
-        """Disconnect from the current manager; the agent then opens a session with another one."""
+        """Disconnect from the current manager. The agent then opens a new session, with a manager chosen anew."""
         client = self._client
         if client is not None:
             client.close()
@@ -208,8 +208,8 @@ class Agent:
     def _handle_log_subscription(self, client: Client, subscription: LogSubscription) -> None:
         """Send the log lines that `subscription` selects to the manager, by calls of `client`.
 
-        If `is_followed` is set in the subscription's options, lines that are written later are sent too. A
-        subscription with `is_closed` set ends that.
+        If `is_followed` is set in the subscription's options, lines that are written later are sent too, until a
+        subscription with the same id and `is_closed` set arrives.
         """
         for end in self._log_followers.pop(subscription.id, ()):
             end()

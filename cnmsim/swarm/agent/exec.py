@@ -74,7 +74,10 @@ class TaskController(Protocol):
         """Return the status of the task's container, or `None` if there is no container."""
 
     def port_status(self) -> tuple[PortConfig, ...] | None:
-        """Return the task's host-mode ports, which are published on this node only."""
+        """Return the task's host-mode ports, which are published on this node only.
+
+        Return `None` if the task has no container or the container does not run.
+        """
 
 
 class Executor(Protocol):
@@ -90,9 +93,9 @@ class Executor(Protocol):
         """Return True if the engine finds a plugin `name` that implements `kind`, such as "NetworkDriver"."""
 
     async def configure(self, node: Node) -> None:
-        """Apply the settings in the node object from the store.
+        """Apply the settings in `node`, this node's object in the store.
 
-        They are the addresses of the node's load balancers on the cluster's networks.
+        These are the addresses of the node's load balancers on the cluster's networks.
         """
 
     def set_network_bootstrap_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
@@ -110,7 +113,7 @@ class Executor(Protocol):
     def follow_logs(
         self, task: Task, options: LogOptions, publish: Callable[[LogMessage], None]
     ) -> Callable[[], None]:
-        """Call `publish` with every later log line of a task. Return a function that ends the calls."""
+        """Call `publish` with each line that the task logs from now on. Return a function that ends these calls."""
 
 
 @define(eq=False)
@@ -138,7 +141,7 @@ class TaskManager:
         self._run_next_step()
 
     def halt(self) -> None:
-        """Cancel the operation in progress and take no further step."""
+        """Cancel the operation in progress and run no further operation."""
         self._is_closed = True
         if self._operation is not None:
             self._operation.cancel()
@@ -146,8 +149,8 @@ class TaskManager:
     def update(self, task: Task) -> None:
         """Replace the task by a newer version from the manager.
 
-        If the desired state of the task has advanced, the operation in progress is cancelled; other changes are
-        ignored.
+        If its desired state is later than before, the operation in progress is cancelled; otherwise the new version
+        is ignored.
         """
         if self._is_closed or task.desired_state <= self.task.desired_state:
             return
@@ -158,7 +161,7 @@ class TaskManager:
             self._run_next_step()
 
     async def close(self) -> None:
-        """Cancel the operation in progress, wait until it has ended, and take no further step."""
+        """Cancel the operation in progress, wait until it has ended, and run no further operation."""
         self._is_closed = True
         operation = self._operation
         if operation is not None:

@@ -401,9 +401,10 @@ class Allocator(StoreLoop):
         return evolve(task, networks=attachments, endpoint=endpoint, status=status)
 
     def _attachments(self, task: Task, service: Service | None) -> list[NetworkAttachment]:
-        """Return attachments, without addresses yet, for the networks of a task; `service` is `None` for other tasks.
+        """Return attachments, without addresses yet, for the networks of a task.
 
-        The ingress network comes first, if the service publishes ports on it.
+        `service` is the task's service, `None` for a task without one. The ingress network comes first, if the
+        service publishes ports on it.
         """
         attachments = list(task.networks)
         if not attachments:

@@ -97,7 +97,8 @@ class NetworkAllocator:
     def allocate(self, network: Network) -> Network:
         """Allocate a network's subnets, gateways and VXLAN ids. Return the network with these values filled in.
 
-        Values that the network already has are kept. Raises `AllocationError`.
+        Values that the network already has are kept. Raises `AllocationError` if the network is allocated already,
+        its driver is unknown, or a value is invalid or in use.
         """
         if network.id in self._networks:
             raise AllocationError(f"network {network.id} already allocated")
@@ -182,7 +183,7 @@ class NetworkAllocator:
         return requested
 
     def deallocate(self, network: Network) -> None:
-        """Release a network's subnets and VXLAN ids. Raises `AllocationError` if it has none."""
+        """Release a network's subnets and VXLAN ids. Raises `AllocationError` if the network is not allocated."""
         local = self._networks.pop(network.id, None)
         if local is None:
             raise AllocationError(f"could not get networker state for network {network.id}")
@@ -205,7 +206,8 @@ class NetworkAllocator:
         """Allocate an address and return it in prefix form such as `10.0.1.3/24`, or "" for a node-local network.
 
         `requested` is the address to allocate, or "" for any free one. `kind` is the kind of address that error
-        messages mention. Raises `AllocationError`.
+        messages mention. Raises `AllocationError` if the network is not allocated, or if no address, or not the
+        requested one, is free.
         """
         local = self._networks.get(network_id)
         if local is None:
@@ -266,9 +268,9 @@ class NetworkAllocator:
     def allocate_vips(self, service: Service, vips: Sequence[VirtualIp]) -> tuple[VirtualIp, ...]:
         """Allocate a service's virtual IPs and return them.
 
-        `vips` are the service's present virtual IPs. Those without an address get one; those on networks that the
-        service no longer uses are released and left out. Raises `AllocationError`; the service then has no virtual
-        IPs.
+        `vips` are the service's present virtual IPs. A virtual IP without an address gets one; a virtual IP on a
+        network that the service no longer uses is released and left out. Raises `AllocationError` if an address
+        cannot be allocated; the service then has no virtual IPs.
         """
         if service.spec.endpoint is not None and service.spec.endpoint.mode is ResolutionMode.DNSRR:
             self.deallocate_vips(service.id, vips)
@@ -297,7 +299,7 @@ class NetworkAllocator:
     def restore_vips(self, service_id: str, vips: Sequence[VirtualIp]) -> None:
         """Mark as allocated `vips`, the virtual IPs that a former leader gave to a service.
 
-        Raises `AllocationError`; the service then has no virtual IPs.
+        Raises `AllocationError` if one of them is not available; the service then has no virtual IPs.
         """
         restored: list[VirtualIp] = []
         try:
@@ -337,7 +339,8 @@ class NetworkAllocator:
     def allocate_task(self, task: Task, attachments: Sequence[NetworkAttachment]) -> tuple[NetworkAttachment, ...]:
         """Allocate an address for a task on the network of each attachment.
 
-        Return the attachments with these addresses. Raises `AllocationError`; the task then has no addresses.
+        Return the attachments with these addresses. Raises `AllocationError` if an address cannot be allocated; the
+        task then has no addresses.
         """
         allocated: list[NetworkAttachment] = []
         try:
@@ -379,7 +382,7 @@ class NetworkAllocator:
     def attach_node(self, node_id: str, attachment: NetworkAttachment) -> NetworkAttachment:
         """Allocate an address for a node's load balancer on a network, and return the attachment with that address.
 
-        Raises `AllocationError`.
+        Raises `AllocationError` if no address is available.
         """
         allocated = self._attach(attachment)
         self._nodes.add((node_id, attachment.network.id))

@@ -87,8 +87,8 @@ class PortAllocator:
     def allocate(self, service: Service) -> tuple[PortConfig, ...]:
         """Allocate the published ports of a service's spec. Return the ports with the chosen numbers filled in.
 
-        If the spec gives no published port, the service keeps the number that it got earlier. Raises
-        `BitUnavailable`; the service then has no ports.
+        If the spec gives no published port, the service keeps the number that was chosen earlier. Raises
+        `BitUnavailable` if a port is in use or no port is free; the service then has no ports.
         """
         assert service.spec.endpoint is not None
         requested = self._reconcile(service)
@@ -152,7 +152,7 @@ class PortAllocator:
 
     @staticmethod
     def host_ports_changed(service: Service) -> bool:
-        """Return True if the spec gives the number of a host-mode port that is missing in the service's endpoint."""
+        """Return True if a host-mode port whose number the spec gives is missing in the service's endpoint."""
         requested = service.spec.endpoint.ports if service.spec.endpoint else ()
         present = service.endpoint.ports if service.endpoint else ()
         allocated = _AllocatedPorts(_of_mode(present, PublishMode.HOST))

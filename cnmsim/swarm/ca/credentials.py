@@ -46,7 +46,7 @@ class Credentials:
         self._renewed = Signal(self.clock)
 
     def require_certificate(self) -> Certificate:
-        """Return the certificate. The node must have joined, so that there is one."""
+        """Return the certificate. Call this only after the node has joined; earlier there is none."""
         assert self.certificate is not None
         return self.certificate
 
@@ -100,7 +100,7 @@ class Credentials:
         raise error
 
     async def renew(self) -> None:
-        """Request a new certificate now. Raises an `EngineError` if that fails."""
+        """Request a new certificate now. Raises an `EngineError` if the request fails."""
         client = await self.connect()
         try:
             self.certificate = await client.call("ca.issue", IssueRequest())

@@ -23,7 +23,10 @@ def join_token(random: Random, root_digest: str) -> str:
 
 
 def parse_join_token(token: str) -> tuple[str, str]:
-    """Parse a join token. Return the root certificate's digest (hexadecimal) and the secret. Raises `ValueError`."""
+    """Parse a join token. Return the root certificate's digest (hexadecimal) and the secret.
+
+    Raises `ValueError` if the token is invalid.
+    """
     match = _JOIN_TOKEN.fullmatch(token)
     try:
         if match is not None:

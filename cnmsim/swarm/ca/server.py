@@ -39,7 +39,11 @@ def root_from_store(stored: StoredRoot) -> RootCa:
 
 @frozen
 class IssueRequest:
-    """A request for a certificate. A new node sends a join token; a member that renews its certificate sends none."""
+    """A request for a certificate.
+
+    A new node sends the join token `token` and its initial `availability`. A member that renews its certificate sends
+    "" as token.
+    """
 
     token: str = ""
     availability: Availability = Availability.ACTIVE

@@ -79,9 +79,10 @@ def root_certificate(seed: int, wall_s: float) -> RootCertificate:
 
 
 def cross_certificate(seed: int, pem: str, signer_seed: int) -> str:
-    """Return a certificate for the key of the root certificate `pem` that is signed by another root, as PEM.
+    """Return a copy of a root certificate, as PEM, that is signed by another root.
 
-    The key of `pem` is derived from `seed`, the key that signs from `signer_seed`.
+    `pem` is the root certificate; its key is derived from `seed`. The key of the signing root is derived from
+    `signer_seed`.
     """
     from cryptography.x509 import load_pem_x509_certificate
 
@@ -94,7 +95,7 @@ def node_certificate(
 ) -> str:
     """Return a node's certificate as PEM. `names` are its organization (O), role (OU) and node id (CN).
 
-    The node's key is derived from `serial`, the key of the root that signs from `root_seed`. `not_before_s` and
+    The node's key is derived from `serial`, the key of the signing root from `root_seed`. `not_before_s` and
     `not_after_s` are seconds since 1970.
     """
     from cryptography import x509
@@ -198,8 +199,8 @@ def _sign(builder: x509.CertificateBuilder, key: EllipticCurvePrivateKey) -> str
 def _encrypt(der: bytes, password: bytes, serial: int) -> bytes:
     """Return a PKCS #8 key encrypted by PBES2 with PBKDF2 and AES-256-CBC (RFC 8018), as SwarmKit does.
 
-    Salt and initialisation vector are derived from `serial`, so that two runs of a lab give the same result; the
-    library would use the system's random numbers.
+    Salt and initialisation vector are derived from `serial`, not taken from the system's random numbers, so that two
+    runs of a lab give the same result.
     """
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     from cryptography.hazmat.primitives.padding import PKCS7

@@ -23,7 +23,10 @@ class ClusterOperations(Operations):
     """Read and change the cluster's settings and tokens."""
 
     def get_cluster(self) -> Cluster:
-        """Return the cluster without its secret keys, with defaults filled in. Raises `RpcNotFound`."""
+        """Return the cluster without its secret keys, with defaults filled in.
+
+        Raises `RpcNotFound` if the cluster has not been created yet.
+        """
         for cluster in self.store.clusters:
             return _redacted(cluster)
         raise RpcNotFound("cluster default not found")
@@ -38,10 +41,10 @@ class ClusterOperations(Operations):
         rotate_manager_token: bool = False,
         rotate_manager_unlock_key: bool = False,
     ) -> Cluster:
-        """Change the cluster's settings to `spec`, and optionally replace its join tokens and unlock key.
+        """Change the cluster's settings to `spec` and return the cluster.
 
-        `version` is the version of the cluster that the caller read. Return the cluster. Raises a `SwarmError`, also
-        if the cluster has changed since.
+        The flags replace its join tokens or its unlock key by new ones. `version` is the version of the cluster that
+        the caller read. Raises a `SwarmError` if `spec` is invalid, or if the cluster has changed since that version.
         """
         check_cluster_spec(spec)
         cluster = self.store.cluster
@@ -61,7 +64,8 @@ class ClusterOperations(Operations):
     def _root(self, root: RootCa, spec: ClusterSpec) -> RootCa:
         """Return the root authority to store when the cluster's settings change to `spec`; `root` is the present one.
 
-        If `force_rotate` has changed, a new root rotation is in progress in the result; otherwise it is `root`.
+        If `spec.force_rotate` has changed, it is `root` with a new root rotation in progress, otherwise it is `root`
+        itself. Raises `NotSimulated` if `spec` contains a root certificate or key of the user's.
         """
         if spec.signing_ca_cert or spec.signing_ca_key:
             raise NotSimulated("user-supplied root certificates are not simulated")

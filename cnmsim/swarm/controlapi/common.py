@@ -166,8 +166,9 @@ def find_one(kind: str, reference: str, stored: T | None, list_objects: Callable
     """Return the object that `reference` identifies by its id, its name, or an unambiguous prefix of its id.
 
     `stored` is the object whose id is `reference`, or `None` if there is none. In the latter case `list_objects` is
-    called with filters for the name and the prefix. `kind` names the kind of object in error messages. Raises
-    `NotFound` or `InvalidParameter` with the daemon's messages. Source: moby `daemon/cluster/helpers.go`.
+    called with a filter for the name, then with one for the prefix. `kind` names the kind of object in error
+    messages. Raises `NotFound` if no object matches, `InvalidParameter` if several do. Source: moby
+    `daemon/cluster/helpers.go`.
     """
     matches = [stored] if stored is not None else list_objects(Filters(names=(reference,)))
     matches = matches or list_objects(Filters(id_prefixes=(reference,)))

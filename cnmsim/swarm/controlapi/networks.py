@@ -34,7 +34,10 @@ class NetworkOperations(Operations):
 
     @grpc_errors
     def create_network(self, spec: NetworkSpec) -> Network:
-        """Create a network; the allocator then allocates its subnets. Raises a `SwarmError`."""
+        """Create a network; the allocator then allocates its subnets.
+
+        Raises a `SwarmError` if the spec is invalid, the name is in use, or a second ingress network is requested.
+        """
         self._check(spec)
         network = Network(self.new_id(), spec)
         if spec.ingress:
@@ -44,11 +47,14 @@ class NetworkOperations(Operations):
 
     @grpc_errors
     def get_network(self, network_id: str) -> Network:
-        """Return a network by id. Raises `RpcNotFound`."""
+        """Return a network by id. Raises `RpcNotFound` if there is none with this id."""
         return require_stored("network", network_id, self.store.networks)
 
     def find_network(self, reference: str) -> Network:
-        """Return a network by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
+        """Return a network by id, name or id prefix.
+
+        Raises `NotFound` if no network matches, `InvalidParameter` if several do.
+        """
         return find_one("network", reference, self.store.networks.get(reference), self.list_networks)
 
     def list_networks(self, filters: Filters | None = None) -> list[Network]:
@@ -62,7 +68,10 @@ class NetworkOperations(Operations):
 
     @grpc_errors
     def remove_network(self, network_id: str) -> None:
-        """Remove an unused network. Raises a `SwarmError`."""
+        """Remove an unused network.
+
+        Raises a `SwarmError` if the network does not exist, is used or is predefined.
+        """
         network = self.get_network(network_id)
         if network.spec.annotations.labels.get(PREDEFINED_LABEL) == "true":
             raise RpcFailedPrecondition(

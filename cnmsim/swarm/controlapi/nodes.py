@@ -50,11 +50,14 @@ class NodeOperations(Operations):
 
     @grpc_errors
     def get_node(self, node_id: str) -> Node:
-        """Return a node by id. Raises `RpcNotFound`."""
+        """Return a node by id. Raises `RpcNotFound` if there is none with this id."""
         return self._with_status(require_stored("node", node_id, self.store.nodes))
 
     def find_node(self, reference: str) -> Node:
-        """Return a node by id, host name or id prefix. Raises `NotFound` or `InvalidParameter`."""
+        """Return a node by id, host name or id prefix.
+
+        Raises `NotFound` if no node matches, `InvalidParameter` if several do.
+        """
         return self._with_status(find_one("node", reference, self.store.nodes.get(reference), self.list_nodes))
 
     def list_nodes(self, filters: Filters | None = None) -> list[Node]:
@@ -66,8 +69,8 @@ class NodeOperations(Operations):
     def update_node(self, node_id: str, version: int, spec: NodeSpec) -> Node:
         """Change a node's spec to `spec` and return the node. `version` is the version that the caller read.
 
-        Raises a `SwarmError`, also if the node has changed since, or for a demotion that would leave no manager or no
-        quorum.
+        Raises a `SwarmError` if the node has changed since that version, or if it would be demoted and no manager or
+        no quorum would be left.
         """
         node = require_stored("node", node_id, self.store.nodes)
         if node.spec.desired_role is NodeRole.MANAGER and spec.desired_role is NodeRole.WORKER:

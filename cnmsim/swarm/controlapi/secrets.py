@@ -72,7 +72,11 @@ class SecretOperations(Operations):
 
     @grpc_errors
     def create_secret(self, spec: SecretSpec) -> Secret:
-        """Create a secret. Raises a `SwarmError`."""
+        """Create a secret.
+
+        Raises a `SwarmError` if the name or the size of the data is invalid, the name is in use, or a driver is
+        requested.
+        """
         check_secret_annotations(spec.annotations)
         if spec.driver is not None:
             if not spec.driver.name:
@@ -82,7 +86,10 @@ class SecretOperations(Operations):
         return _without_data(_create(self.store, "secret", Secret(self.new_id(), spec)))
 
     def find_secret(self, reference: str) -> Secret:
-        """Return a secret by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
+        """Return a secret by id, name or id prefix.
+
+        Raises `NotFound` if no secret matches, `InvalidParameter` if several do.
+        """
         return _without_data(find_one("secret", reference, self.store.secrets.get(reference), self.list_secrets))
 
     def list_secrets(self, filters: Filters | None = None) -> list[Secret]:
@@ -98,7 +105,8 @@ class SecretOperations(Operations):
     def update_secret(self, secret_id: str, version: int, spec: SecretSpec) -> Secret:
         """Change a secret's labels and return the secret. `version` is the version that the caller read.
 
-        Raises a `SwarmError` if the secret has changed since, or if `spec` changes anything but the labels.
+        Raises a `SwarmError` if the secret has changed since that version, or if `spec` changes anything but the
+        labels.
         """
         require_arguments(secret_id)
         secret = _require("secret", secret_id, self.store.secrets.get(secret_id))
@@ -106,7 +114,7 @@ class SecretOperations(Operations):
 
     @grpc_errors
     def remove_secret(self, secret_id: str) -> None:
-        """Remove a secret that no service refers to. Raises a `SwarmError`."""
+        """Remove a secret. Raises a `SwarmError` if it does not exist or a service uses it."""
         secret = _require("secret", secret_id, self.store.secrets.get(secret_id), "could not find {} {}")
         _remove(self.store, "secret", secret)
 
@@ -116,13 +124,19 @@ class ConfigOperations(Operations):
 
     @grpc_errors
     def create_config(self, spec: ConfigSpec) -> Config:
-        """Create a config. Raises a `SwarmError`."""
+        """Create a config.
+
+        Raises a `SwarmError` if the name or the size of the data is invalid, or the name is in use.
+        """
         check_secret_annotations(spec.annotations)
         _check_size("config", spec.data, MAX_CONFIG_SIZE)
         return _create(self.store, "config", Config(self.new_id(), spec))
 
     def find_config(self, reference: str) -> Config:
-        """Return a config by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
+        """Return a config by id, name or id prefix.
+
+        Raises `NotFound` if no config matches, `InvalidParameter` if several do.
+        """
         return find_one("config", reference, self.store.configs.get(reference), self.list_configs)
 
     def list_configs(self, filters: Filters | None = None) -> list[Config]:
@@ -138,7 +152,8 @@ class ConfigOperations(Operations):
     def update_config(self, config_id: str, version: int, spec: ConfigSpec) -> Config:
         """Change a config's labels and return the config. `version` is the version that the caller read.
 
-        Raises a `SwarmError` if the config has changed since, or if `spec` changes anything but the labels.
+        Raises a `SwarmError` if the config has changed since that version, or if `spec` changes anything but the
+        labels.
         """
         require_arguments(config_id)
         config = _require("config", config_id, self.store.configs.get(config_id))
@@ -146,6 +161,6 @@ class ConfigOperations(Operations):
 
     @grpc_errors
     def remove_config(self, config_id: str) -> None:
-        """Remove a config that no service refers to. Raises a `SwarmError`."""
+        """Remove a config. Raises a `SwarmError` if it does not exist or a service uses it."""
         config = _require("config", config_id, self.store.configs.get(config_id), "could not find {} {}")
         _remove(self.store, "config", config)

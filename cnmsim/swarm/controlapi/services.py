@@ -55,7 +55,11 @@ class ServiceOperations(Operations):
 
     @grpc_errors
     def create_service(self, spec: ServiceSpec) -> Service:
-        """Create a service. Raises a `SwarmError`."""
+        """Create a service and return it.
+
+        Raises a `SwarmError` if the spec is invalid, the name or a published port is in use, or a network, secret or
+        config that the spec refers to is missing.
+        """
         check_service_spec(spec)
         self._check_networks(spec)
         self._check_ports(spec, "")
@@ -73,15 +77,16 @@ class ServiceOperations(Operations):
     def get_service(self, service_id: str, *, insert_defaults: bool = False) -> Service:
         """Return a service by id. With `insert_defaults`, unset fields of its spec are filled in with their defaults.
 
-        Raises `RpcNotFound`.
+        Raises `RpcNotFound` if there is no service with this id.
         """
         service = require_stored("service", service_id, self.store.services)
         return evolve(service, spec=interpolate(service.spec)) if insert_defaults else service
 
     def find_service(self, reference: str, *, insert_defaults: bool = False) -> Service:
-        """Return a service by id, name or id prefix. Raises `NotFound` or `InvalidParameter`.
+        """Return a service by id, name or id prefix.
 
-        With `insert_defaults`, unset fields of its spec are filled in with their defaults.
+        With `insert_defaults`, unset fields of its spec are filled in with their defaults. Raises `NotFound` if no
+        service matches, `InvalidParameter` if several do.
         """
         service = find_one("service", reference, self.store.services.get(reference), self.list_services)
         return self.get_service(service.id, insert_defaults=insert_defaults)
@@ -91,8 +96,8 @@ class ServiceOperations(Operations):
         """Change a service's spec to `spec` and return the service.
 
         With `rollback`, the service gets its previous spec back, and `spec` is only validated. `version` is the
-        version of the service that the caller read. Raises a `SwarmError`, also if the service has changed since that
-        version.
+        version of the service that the caller read. Raises a `SwarmError` if `spec` is invalid or changes the name or
+        mode of the service, or if the service has changed since that version.
         """
         require_arguments(service_id)
         check_service_spec(spec)
@@ -135,7 +140,10 @@ class ServiceOperations(Operations):
 
     @grpc_errors
     def remove_service(self, service_id: str) -> None:
-        """Remove a service; the orchestrator then removes its tasks. Raises `RpcNotFound`."""
+        """Remove a service; the orchestrator then removes its tasks.
+
+        Raises `RpcNotFound` if there is no service with this id.
+        """
         self.get_service(service_id)
         self.store.update(lambda tx: tx.delete(Service, service_id))
 

@@ -26,11 +26,14 @@ class TaskOperations(Operations):
 
     @grpc_errors
     def get_task(self, task_id: str) -> Task:
-        """Return a task by id. Raises `RpcNotFound`."""
+        """Return a task by id. Raises `RpcNotFound` if there is none with this id."""
         return require_stored("task", task_id, self.store.tasks)
 
     def find_task(self, reference: str) -> Task:
-        """Return a task by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
+        """Return a task by id, name or id prefix.
+
+        Raises `NotFound` if no task matches, `InvalidParameter` if several do.
+        """
         return find_one("task", reference, self.store.tasks.get(reference), self.list_tasks)
 
     def list_tasks(self, filters: Filters | None = None) -> list[Task]:
@@ -73,7 +76,8 @@ class TaskOperations(Operations):
         """Create a task that attaches a container without a service to a network. Return the task's id.
 
         The container runs on the node `node_id`; `target` is the network's id or name, `addresses` are the addresses
-        that the container requests. Raises `RpcNotFound`, or `RpcPermissionDenied` if the network is not attachable.
+        that the container requests. Raises `RpcNotFound` if the network does not exist, `RpcPermissionDenied` if it
+        is not attachable.
         """
         network = self.store.networks.get(target) or self.store.networks.by_name(target)
         if network is None:
@@ -97,7 +101,7 @@ class TaskOperations(Operations):
     def detach_network(self, node_id: str, attachment_id: str) -> None:
         """Remove the attachment task `attachment_id`, as requested by the agent of the node `node_id`.
 
-        Raises `RpcNotFound`, or `RpcPermissionDenied` if the task belongs to another node.
+        Raises `RpcNotFound` if the task does not exist, `RpcPermissionDenied` if it belongs to another node.
         """
         task = require_stored("attachment", attachment_id, self.store.tasks)
         if task.node_id != node_id:

@@ -68,7 +68,10 @@ def tls_info_to_api(trust_root: str, subject: bytes, public_key: bytes) -> dict[
 
 
 def node_spec_from_api(spec: Mapping[str, Any]) -> NodeSpec:
-    """Convert a JSON node spec. Raises `InvalidParameter` with the daemon's message."""
+    """Convert a JSON node spec.
+
+    Raises `InvalidParameter`, with the daemon's text, for an unknown role or availability.
+    """
     role, availability = spec["Role"], spec["Availability"]
     desired_role = parse_enum(NodeRole, role.lower(), f'invalid Role: "{role}"')
     chosen = parse_enum(Availability, availability.lower(), f'invalid Availability: "{availability}"')

@@ -33,7 +33,7 @@ from cnmsim.swarm.objects.service import (
 def service_spec_from_api(spec: Mapping[str, Any], default_name: str = "") -> ServiceSpec:
     """Convert a JSON service spec. A spec without a name gets `default_name`.
 
-    Raises `InvalidParameter` with the daemon's message.
+    Raises `InvalidParameter` for an invalid value, with the daemon's text.
     """
     endpoint = spec["EndpointSpec"]
     return ServiceSpec(
@@ -72,7 +72,8 @@ def _endpoint_from_api(spec: Mapping[str, Any]) -> EndpointSpec:
 def port_from_api(port: Mapping[str, Any]) -> PortConfig:
     """Convert a JSON port.
 
-    An unknown protocol becomes tcp and an unknown publish mode ingress, as both are the zero values in protobuf.
+    An unknown protocol becomes tcp, and an unknown publish mode becomes ingress, because these are the zero values in
+    protobuf.
     """
     protocol, mode = port["Protocol"].lower(), port["PublishMode"].lower()
     return PortConfig(

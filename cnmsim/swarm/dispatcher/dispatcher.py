@@ -33,7 +33,8 @@ OnClosed = Callable[[SwarmError], None]
 class _AssignmentStream:
     """The stream by which the dispatcher sends assignments to one node: all of them at first, then the changes.
 
-    `timer` is that of the next message; `modifications` counts the changes that the message will contain.
+    `timer` expires when the next message is due (`None`: no message is due); `modifications` counts the changes that
+    the message will contain.
     """
 
     node_id: str
@@ -96,7 +97,7 @@ class Dispatcher:
     # ---- leading
 
     def start(self) -> None:
-        """Start to serve agents. Every node that is not down gets the state unknown until it registers."""
+        """Start to serve agents. Every node that is not DOWN gets the state UNKNOWN until it registers."""
         self._is_running = True
         self._status_updates.start()
         unknown: list[Node] = []

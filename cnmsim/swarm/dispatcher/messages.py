@@ -37,8 +37,8 @@ class SessionMessage:
 class AssignmentsMessage:
     """A node's assignments: all of them if `kind` is `complete`; if `incremental`, changes since an earlier message.
 
-    `applies_to` identifies that earlier message, `results_in` this one. Secrets and configs come before the tasks
-    that use them.
+    `results_in` identifies this message, and `applies_to` the earlier message to which the changes apply. Secrets and
+    configs come before the tasks that use them.
     """
 
     kind: Literal["complete", "incremental"]

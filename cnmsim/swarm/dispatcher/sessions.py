@@ -50,7 +50,11 @@ class Stream:
 
 @define(eq=False)
 class Session:
-    """The session of a registered node. The id is "" for a node in state unknown, which has not registered yet."""
+    """The session of a registered node.
+
+    `id` is "" for a node in state UNKNOWN, i.e. a node that has not registered with this leader yet. `registered_ns`
+    is the time of the last registration, `attempts` counts registrations in quick succession.
+    """
 
     node_id: str
     id: str
@@ -78,7 +82,8 @@ class Sessions:
     def add_unknown(self, node_id: str, on_expired: Callable[[], None]) -> None:
         """Start a timer for a node that was registered with the former leader but has not yet registered here.
 
-        `on_expired` is called if the node does not register within twice the usual time.
+        `on_expired` is called if the node does not register within twice the time after which missing heartbeats
+        count as a failure.
         """
         timer = self._store.call_later(self._period_s() * _GRACE * 2, on_expired)
         self._sessions[node_id] = Session(node_id, "", timer, 0)
@@ -104,7 +109,10 @@ class Sessions:
         return session
 
     def get(self, node_id: str, session_id: str) -> Session:
-        """Return the node's session if its id is `session_id`. Raises `NodeNotRegistered` or `InvalidSession`."""
+        """Return the node's session if its id is `session_id`.
+
+        Raises `NodeNotRegistered` if the node has no session, `InvalidSession` if its session has another id.
+        """
         session = self._sessions.get(node_id)
         if session is None:
             raise NodeNotRegistered

@@ -44,7 +44,7 @@ class StatusUpdates:
         self._started_ns = self.store.clock.now_ns
 
     def stop(self) -> None:
-        """Discard the reports that are not written."""
+        """Discard the reports that have not been written to the store."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None

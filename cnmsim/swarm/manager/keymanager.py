@@ -1,6 +1,6 @@
 """Encryption keys of a cluster: three for gossip and three for IPsec.
 
-The oldest of each is replaced every twelve hours.
+Every twelve hours the oldest gossip key and the oldest IPsec key are replaced.
 
 Source: moby/swarmkit `manager/keymanager/keymanager.go`.
 """

@@ -153,8 +153,8 @@ class ManagerNode:
     def start_as_only_member(self, listen_address: str, former: ManagerNode) -> None:
         """Start as the only remaining member of a cluster (force-new-cluster).
 
-        `former` is this node's manager before that; all other members of its Raft group count as removed. Raises
-        `OSError` if the port is in use.
+        `former` is the `ManagerNode` that this one replaces; all other members of its Raft group count as removed.
+        Raises `OSError` if the port is in use.
         """
         others = {member.raft_id for member in former.members()} - {self.member.raft_id}
         self._removed_ids = former._removed_ids | others

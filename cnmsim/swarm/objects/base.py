@@ -41,7 +41,7 @@ class Driver:
 
 
 class TaskState(IntEnum):
-    """State of a task, actual or desired. Neither ever decreases.
+    """State of a task. A task has an actual and a desired state; neither of them ever decreases.
 
     The orchestrator creates a task as NEW, the allocator sets it to PENDING, the scheduler to ASSIGNED; all later
     states are reported by the agent. The *desired* state is set by the orchestrator: the agent prepares a task up to

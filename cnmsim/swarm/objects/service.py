@@ -141,11 +141,11 @@ class Platform:
 
 @frozen
 class Placement:
-    """The nodes on which tasks may run, and how to spread tasks over these.
+    """The nodes on which tasks may run, and how to spread tasks over these nodes.
 
-    `constraints` are conditions such as `node.role==manager`. `preferences` are the labels whose values get equal
-    numbers of tasks, such as `node.labels.zone`. `max_replicas` is the greatest number of tasks on one node, 0 for no
-    limit; `platforms` are the suitable ones, none for all.
+    `constraints` are conditions such as `node.role==manager`. `preferences` are labels such as `node.labels.zone`:
+    nodes with each value of the label get equal numbers of tasks. `max_replicas` is the greatest number of tasks on
+    one node, 0 for no limit. `platforms` are the platforms on which the tasks can run; if empty, all.
     """
 
     constraints: tuple[str, ...] = ()

@@ -41,8 +41,9 @@ class TaskStatus:
 class Task:
     """A task. `slot` counts from 1 in replicated services and is 0 in global ones.
 
-    `spec_version` is that of the service when the task was created. `node_id` is the node to which the task is
-    assigned, "" before that. `networks` are its attachments. `job_iteration` is `None` except for tasks of jobs.
+    `spec_version` is the version of the service's spec from which the task was created. `node_id` is the node to
+    which the task is assigned, "" before the assignment. `networks` are its attachments. `job_iteration` is `None`
+    except for tasks of jobs.
     """
 
     id: str

@@ -76,7 +76,8 @@ class RestartSupervisor:
     def on_event(self, event: Event) -> None:
         """Process a change of a task or node.
 
-        If a task has ended or its node is lost, the replacement of this task no longer waits for it to stop.
+        If a task has ended, or its node is deleted or down, the task's replacement no longer waits for the task to
+        stop.
         """
         if isinstance(event.object, Task):
             if self._by_old_task and event.object.state > TaskState.RUNNING:
@@ -161,9 +162,9 @@ class RestartSupervisor:
     def updatable_tasks(self, slot: Slot, service: Service) -> Slot:
         """Return the tasks of a slot that an update has to examine, or `[]` if there are none.
 
-        These are the tasks whose desired state is RUNNING or earlier. If there are none, it is the latest task of the
-        slot, but only if the restart policy forbids replacing it, and not during a rollback: the rollback shall end
-        in a state in which all tasks run (swarmkit `UpdatableTasksInSlot`).
+        These are the tasks whose desired state is RUNNING or earlier. If all have a later one, the result is the
+        latest task of the slot if the restart policy forbids replacing it. During a rollback this task is left out:
+        after a rollback all tasks shall run (swarmkit `UpdatableTasksInSlot`).
         """
         active = [task for task in slot if task.desired_state <= TaskState.RUNNING]
         if active or not slot:

@@ -294,7 +294,7 @@ class Updater:
             await released
 
     def _remove_old_tasks(self, tasks: Slot) -> Task | None:
-        """Set the desired state of tasks to SHUTDOWN, unless it is later than RUNNING already.
+        """Set the desired state of tasks to SHUTDOWN, unless a task's desired state is already later than RUNNING.
 
         Return the last task that was changed, or `None` if none was. Call within a transaction.
         """
@@ -313,8 +313,8 @@ class Updater:
     def _set_status(self, before: object, change: Any) -> None:
         """Replace the service's update status by `change(status)`.
 
-        If `before` is `None`, this is done only if the service has no update status yet, otherwise only if it has
-        one. Nothing is done if the service is deleted.
+        If `before` is `None`, this is done only if the service has no update status yet; otherwise only if it has
+        one. Does nothing if the service is deleted.
         """
         service = self._store.services.get(self.service.id)
         if service is None or (service.update_status is None) != (before is None):

@@ -163,7 +163,7 @@ def _save_manager(manager_node: ManagerNode, logs: RaftLogs) -> SavedManager:
 
 
 def restore_store(clock: Clock, disk: SavedStore) -> Store:
-    """Create a store from its saved state `disk`. Raises `MalformedData`."""
+    """Create a store from its saved state `disk`. Raises `MalformedData` if the saved state is invalid."""
     validate(disk)
     if len(disk.clusters) != 1:
         raise MalformedData(f"the store has {len(disk.clusters)} clusters instead of 1")
@@ -184,7 +184,8 @@ def restore_store(clock: Clock, disk: SavedStore) -> Store:
 def restore_node(node: SwarmNode, disk: SavedNode, stores: list[Store]) -> None:
     """Load the saved state `disk` into a new node; `resume` then starts the node.
 
-    `stores` are the restored logs of all managers, in the order in which they were saved. Raises `MalformedData`.
+    `stores` are the restored logs of all managers, in the order in which they were saved. Raises `MalformedData` if
+    the saved state is invalid.
     """
     validate(disk)
     if disk.certificate is None:

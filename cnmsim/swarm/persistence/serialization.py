@@ -39,7 +39,8 @@ def to_plain(kind: Any, value: Any) -> Any:
 def from_plain(kind: Any, data: Any, place: str = "") -> Any:
     """Convert JSON-compatible data to a value of the annotated type `kind`.
 
-    Raises `MalformedData`; its message begins with `place`, the position of the data in the file.
+    Raises `MalformedData` if the data does not have this type; the message begins with `place`, the position of the
+    data in the file.
     """
     from cattrs import BaseValidationError, transform_error
 

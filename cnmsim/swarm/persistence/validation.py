@@ -25,7 +25,10 @@ _KEY_BYTES = 16
 
 
 def validate(value: Any) -> None:
-    """Check a value and all values that it contains, by the rules for their fields. Raises `MalformedData`."""
+    """Check a value and all values that it contains, by the rules for their fields.
+
+    Raises `MalformedData` for a value that violates a rule.
+    """
     for item in _attrs_values(value):
         test = _VALIDATORS.get(type(item))
         try:

@@ -74,7 +74,10 @@ class Connection(Client):
                 stream.ended.set_result(content.error)
 
     async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Call a method and return its result. Raises the server's error, or `RpcError`."""
+        """Call a method and return its result.
+
+        Raises the error that the server returns, or `RpcError` if the connection breaks or the call times out.
+        """
         call_id, answer = self._send(method, argument), Future[Any](self._clock)
         self._calls[call_id] = answer
         answer.add_done_callback(lambda _: None)

@@ -23,7 +23,10 @@ class LocalClient(Client):
         self.is_open = True
 
     async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Call a method and return its result. Raises the manager's error, or `RpcError`."""
+        """Call a method and return its result.
+
+        Raises the error that the manager returns, or `RpcError` if the manager is stopped or the call times out.
+        """
         if not self.is_open:
             raise RpcError("rpc error: code = Unavailable desc = the manager is stopped")
         authorization_error = self._service.authorization_error(self._peer, method)

@@ -54,7 +54,7 @@ class Answer:
 
 @frozen
 class Push:
-    """One message of a stream. `id` is that of the call that opened the stream."""
+    """One message of a stream. `id` is the id of the call that opened the stream."""
 
     id: int
     message: Any
@@ -79,7 +79,7 @@ class TlsRecords:
         self._buffer = b""
 
     def send(self, content: object, length: int) -> None:
-        """Send `content`, a Python object, as one encrypted record. Raises `OSError`.
+        """Send `content`, a Python object, as one encrypted record. Raises `OSError` if the connection is broken.
 
         `length` is the number of bytes that the content would have in reality; it determines the length of the
         record.
@@ -108,6 +108,9 @@ class TlsRecords:
 
 
 def split_host_port(text: str) -> tuple[Address, int]:
-    """Split `172.31.1.5:2377` or `[fd00::5]:2377` into the address and the port. Raises `ValueError`."""
+    """Split `172.31.1.5:2377` or `[fd00::5]:2377` into the address and the port.
+
+    Raises `ValueError` if the text has another form.
+    """
     host, _, port = text.rpartition(":")
     return parse_ip(host.strip("[]")), int(port)

@@ -51,7 +51,10 @@ class Client(Protocol):
     is_open: bool
 
     async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Call a method and return its result. Raises the server's error, or `RpcError`."""
+        """Call a method and return its result.
+
+        Raises the error that the server returns, or `RpcError` if the connection breaks or the call times out.
+        """
 
     def stream(self, method: str, argument: Any, on_message: Callable[[Any], None]) -> Stream:
         """Call a method whose reply is a stream of messages. `on_message` is called with each message."""

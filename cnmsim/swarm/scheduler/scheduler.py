@@ -230,7 +230,7 @@ class Scheduler(StoreLoop):
     # ---- committing
 
     def _apply_decisions(self, decisions: Sequence[_SchedulingDecision]) -> list[_SchedulingDecision]:
-        """Write decisions to the store, and undo those whose task has been changed or deleted meanwhile.
+        """Write decisions to the store, and undo those whose task was changed or deleted after the decision was made.
 
         Return the decisions that were written or needed no change.
         """
@@ -254,9 +254,9 @@ class Scheduler(StoreLoop):
         return done
 
     def _refresh_task(self, task: Task) -> None:
-        """Replace the cached version of a task by `task`, the one in the store.
+        """Replace the scheduler's cached version of a task by `task`, the version in the store.
 
-        The event of the same change, which is delivered later, then has no effect.
+        The watch reports the same change later; that event then has no effect.
         """
         self._tasks[task.id] = task
         if task.id in self._unassigned:

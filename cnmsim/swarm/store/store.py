@@ -176,7 +176,10 @@ class Store:
         return result
 
     def create(self, new: O) -> O:
-        """Add an object and return it as stored. Raises `ObjectExists` or `NameConflict`."""
+        """Add an object and return it as stored.
+
+        Raises `ObjectExists` if its id, `NameConflict` if its name is in use.
+        """
         changes, table = self._open(new)
         if new.id in table:
             raise ObjectExists
@@ -187,10 +190,10 @@ class Store:
         return stored
 
     def replace(self, new: O) -> O:
-        """Replace an object and return it as stored.
+        """Replace the object with the same id by `new`, and return it as stored.
 
-        Raises `ObjectNotFound`, `NameConflict`, or `SequenceConflict` if the object was derived from an outdated
-        version.
+        Raises `ObjectNotFound` if there is none, `NameConflict` if the name is in use, or `SequenceConflict` if `new`
+        was derived from an outdated version.
         """
         changes, table = self._open(new)
         old = table.get(new.id)
@@ -204,7 +207,7 @@ class Store:
         return stored
 
     def delete(self, kind: type[O], object_id: str) -> None:
-        """Delete the object of the type `kind` with the id `object_id`. Raises `ObjectNotFound`."""
+        """Delete the object of the type `kind` with the id `object_id`. Raises `ObjectNotFound` if there is none."""
         if self._changes is None:
             raise RuntimeError("no transaction")
         old = self._tables[kind].replace(object_id, None)
@@ -213,7 +216,7 @@ class Store:
         self._changes.append(Event(EventKind.DELETE, old, old))
 
     def delete_all(self, kind: type[O], object_ids: Iterable[str]) -> None:
-        """Delete the objects of the type `kind` with these ids. Raises `ObjectNotFound`."""
+        """Delete the objects of the type `kind` with these ids. Raises `ObjectNotFound` if one does not exist."""
         for object_id in object_ids:
             self.delete(kind, object_id)
 
