@@ -275,8 +275,8 @@ class Connection:
     async def _head_is_read(self) -> None:
         """Wait briefly until the client has read the response head.
 
-        docker-py reads the head through a buffer, and the stream directly from the socket: it would lose data that
-        arrives together with the head. A real engine takes longer until its first output.
+        docker-py reads the head through a buffer, but the stream directly from the socket. Data that arrives together
+        with the head would be lost in that buffer. A real engine takes longer until its first output.
         """
         channel = self._writer.get_extra_info("socket")
         unread = bytearray(4)

@@ -1,6 +1,6 @@
 """Connects to the control socket of a served lab.
 
-This module imports little, because a script starts `cnmsim sh` anew for every program.
+This module imports little, to start fast: a script starts a new `cnmsim sh` for every program that it runs.
 """
 
 from __future__ import annotations

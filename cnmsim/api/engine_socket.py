@@ -53,7 +53,10 @@ class LabEvent:
 
 
 class LabClockDriver:
-    """A replacement for `ClockDriver` for handlers that run inside the lab: it waits on the lab's own clock."""
+    """The clock driver for handlers that run inside the lab.
+
+    It has the methods of `ClockDriver`, but does not drive a clock: it waits on the lab's own.
+    """
 
     jumps = False
 
@@ -110,12 +113,12 @@ class LabClockDriver:
 
     @contextlib.contextmanager
     def run_fast(self, _predicate: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """Do nothing: the lab's clock is not driven from here."""
+        """Do nothing, for a `with` block: handlers inside the lab do not drive the lab's clock."""
         yield
 
     @contextlib.contextmanager
     def run_realtime(self, _predicate: Callable[[], bool]) -> Iterator[None]:
-        """Do nothing: the lab's clock is not driven from here."""
+        """Do nothing, for a `with` block: handlers inside the lab do not drive the lab's clock."""
         yield
 
 

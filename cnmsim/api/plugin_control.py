@@ -54,7 +54,7 @@ class PluginControlSocket:
         self._listener = socket.socket(socket.AF_UNIX)
 
     def open(self) -> None:
-        """Start to listen. Raises `OSError` if the socket cannot be opened."""
+        """Start listening. Raises `OSError` if the socket cannot be opened."""
         before = os.umask(0o177)
         try:
             self._listener.bind(str(self.path))
@@ -64,7 +64,7 @@ class PluginControlSocket:
         threading.Thread(target=self._accept, name="cnmsim plugin control", daemon=True).start()
 
     def close(self) -> None:
-        """Stop to listen."""
+        """Stop listening."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()

@@ -145,7 +145,7 @@ class SocketFolder:
         self._made.append((path, (status.st_dev, status.st_ino)))
 
     def close(self) -> None:
-        """Remove the files that this server has made, unless they were replaced meanwhile, and unlock the folder."""
+        """Remove the files that this server created, unless a program has replaced them, and unlock the folder."""
         for path, identity in reversed(self._made):
             with contextlib.suppress(FileNotFoundError):
                 status = path.lstat()

@@ -128,7 +128,7 @@ class Cabling:
 
     @contextmanager
     def plugged(self, plugs: Sequence[Plug]) -> Iterator[None]:
-        """Plug interfaces into their segments at the start of a `with` block.
+        """Plug interfaces into segments, as `plugs` lists, at the start of a `with` block.
 
         If plugging or the block raises an error, the previous wiring is restored.
         """

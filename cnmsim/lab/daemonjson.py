@@ -72,8 +72,8 @@ def daemon_config(options: bool | Mapping[str, Any], profile: Profile) -> Daemon
 def _directives(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield (name, value) for each option, where `-` in the name is replaced by `_`.
 
-    If the value of an option is a mapping, the mapping's entries are yielded in its place (moby: configValuesSet),
-    except for the options in `MAPPINGS`.
+    If the value of an option is a mapping, the mapping's entries are yielded in its place (moby: configValuesSet). An
+    option in `MAPPINGS`, whose value is meant to be a mapping, is yielded as it is.
     """
     for key, value in options.items():
         name = str(key).replace("_", "-")

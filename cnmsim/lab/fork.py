@@ -89,7 +89,7 @@ def _unsettled(lab: Lab) -> str:
 
 
 def _reconnect(lab: Lab) -> None:
-    """Reconnect the nodes of swarms, and run the lab until its swarms are quiescent.
+    """Reconnect the nodes of the lab's swarms, and run the lab until all swarms are quiescent.
 
     Raises `Unavailable` if a swarm does not become quiescent.
     """

@@ -299,13 +299,13 @@ class Lab(ObservedLab):
         Hosts (`"host"`, `"router"` or `"docker"`) have `addresses`, `interfaces` (addresses by device), `routes` and
         the options of `add_host` that differ from their defaults. Segments have `latency_s`, `mtu`, `loss` and
         `subnets`. An edge has the options of its cable and `kind`: `"cable"` between a host and a segment, with
-        `device`, `"trunk"` between segments, `"link"` between hosts, with `devices` by host. Of several cables
-        between two nodes the graph has the last.
+        `device`, `"trunk"` between segments, `"link"` between hosts, with `devices` by host. If several cables
+        connect two nodes, the graph contains only the last one.
 
         With `docker`, the engines' networks (`"HOST/NETWORK"`, with `driver`, `subnets`, `internal`) and containers
-        (`"HOST/CONTAINER"`, with `image`, `status`) are nodes, too. The edge from a network to its host is the bridge
-        or, for macvlan and ipvlan (`kind="parent"`), the parent interface. Without `docker`, `from_networkx` builds
-        an equal lab from the graph.
+        (`"HOST/CONTAINER"`, with `image`, `status`) are nodes, too. The edge from a network to its host represents
+        the bridge or, for macvlan and ipvlan (`kind="parent"`), the parent interface. Without `docker`,
+        `from_networkx` builds an equal lab from the graph.
         """
         from cnmsim.lab.graphs.export import export
 
@@ -335,14 +335,14 @@ class Lab(ObservedLab):
         Edge attributes: the options of `link` (`latency_s`, `bandwidth_bps`, `loss`, `mtu`, `access`, `trunk`,
         `native`), `device` or `devices`, `addresses` of the host's end, and `subnet`.
 
-        What is missing is filled in: each broadcast domain without addresses gets a subnet of `pool` (default: the
-        attribute `pool` of the graph, else 10.0.0.0/8; several pools give an address of each), each interface an
-        address, and each host that names neither `gateway` nor `routes` the routes along networkx's shortest paths.
-        `weight` is the edge attribute that is the length of an edge, 1 for an edge without it. A node that is a
-        number is named n1, n2 and so on. `options` are those of `Lab`.
+        Missing addresses and routes are filled in. A broadcast domain without addresses gets a subnet of `pool`,
+        which defaults to the attribute `pool` of the graph, or else to 10.0.0.0/8; with several pools it gets a
+        subnet of each. An interface without an address gets one. A host that names neither `gateway` nor `routes`
+        gets routes along networkx's shortest paths, for which `weight` is the edge attribute with the length of an
+        edge (1 if it is missing). A node that is a number is named n1, n2 and so on. `options` are those of `Lab`.
 
-        Raises `InvalidParameter` for a graph that is no lab: a loop of switches, an invalid attribute, a pool without
-        room.
+        Raises `InvalidParameter` for a graph that describes no lab: a loop of switches, an invalid attribute, or a
+        pool without a free subnet.
         """
         from cnmsim.lab.graphs.build import build
 
@@ -390,11 +390,11 @@ class Lab(ObservedLab):
     ) -> Lab:
         """Bring a Compose project up on a Docker host in a default topology.
 
-        The host `host` (198.51.100.15) and a second machine `client` (198.51.100.50) share a LAN; beyond the router
-        `router` is `internet` (203.0.113.10), which serves web pages and names. Unless `offline` is set, it also
-        answers for every public name and address; a verdict that depends on this names it as an assumption. The
-        addresses are reserved for documentation, so that no network of a Compose file overlaps them. If a service has
-        the name of one of these hosts, the host is called `client-host` and so on.
+        The host `host` (198.51.100.15) and a second machine `client` (198.51.100.50) share a LAN. A router `router`
+        connects this LAN to the host `internet` (203.0.113.10), which serves web pages and names. Unless `offline` is
+        set, `internet` also answers for every public name and address; a verdict that depends on such an answer lists
+        this as an assumption. The addresses are reserved for documentation, so that no network of a Compose file
+        overlaps them. If a service has the name of one of these hosts, the host is called `client-host` and so on.
 
         `files` are paths, or the content as a text of several lines or a mapping. `env` are variables for `${…}`, in
         addition to the variables in `env_files` or, without that, in the file `.env` beside the first file.
@@ -402,7 +402,7 @@ class Lab(ObservedLab):
         options does. `listens` states the ports on which services listen, such as `{"api": [8000, "53/udp"]}`.
         External networks that do not exist, and health checks that the simulation cannot decide, are assumed to be
         right (`lab.project.notes` lists them); with `strict` they are errors. Raises `FileError` for an invalid file
-        and, with the line, if the engine refuses something.
+        and, with the line, if the engine refuses a request.
         """
         from cnmsim.lab.compose.default_topology import compose_lab
 
@@ -444,12 +444,12 @@ class Lab(ObservedLab):
     ) -> AbstractContextManager[ServedLab]:
         """Serve the Docker Engine API of every Docker host in this program, while a `with` block lasts.
 
-        The block receives a mapping from host to the path of its socket, in `directory` or in a temporary folder.
-        `clock` says how virtual time passes: `"real"` in step with real time; `"fast"` in step with real time, but in
-        jumps while a client waits for something in the lab; `"paused"` only in such jumps. Meanwhile the lab runs in
-        a thread of its own: use it only through the mapping's `call`. The ports that the Docker host `expose_ports`
-        publishes are also open on this machine's loopback address, under the same numbers; the mapping's `ports`
-        lists them.
+        The block receives a mapping from the name of a host to the path of its socket, in `directory` or in a
+        temporary folder. `clock` is the mode in which virtual time passes. With `"real"` it keeps step with real
+        time. With `"fast"` it does so too, but jumps from event to event while a client waits for something in the
+        lab. With `"paused"` it only jumps while a client waits. During the block the lab runs in a thread of its own:
+        use it only through the mapping's `call`. The ports that the Docker host `expose_ports` publishes are also
+        open on this machine's loopback address, under the same numbers; the mapping's `ports` lists them.
         """
         folder = None if directory is None else Path(directory)
         return server().serve(self, folder, clock=clock, expose_ports=expose_ports)

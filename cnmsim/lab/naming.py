@@ -25,7 +25,8 @@ def require_name(name: str) -> None:
 def require_host_name(name: str) -> None:
     """Raise `InvalidParameter` if `name` is not a valid host name.
 
-    A name that another file in the folder of a served lab has, such as `ready`, is not valid either.
+    The names of files in the folder of a served lab, such as `ready`, are not valid either: the folder of a host is
+    beside them.
     """
     require_name(name)
     if name in RESERVED_NAMES:

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 
 class ObservedLab(LabMembers):
-    """The part of a `Lab` that traces, explains, captures and draws."""
+    """The part of a `Lab` that traces and explains packets, captures frames and draws pictures."""
 
     @property
     def events(self) -> list[LinkEvent]:
-        """Link events that no program reports, such as two hosts with the same address; oldest first."""
+        """Events on links that no program reports, such as two hosts with the same address; oldest first."""
         events = [notice for host in self.hosts.values() for notice in host.machine.link_events.events]
         return sorted(events, key=lambda notice: notice.time_ns)
 
@@ -92,9 +92,9 @@ class ObservedLab(LabMembers):
         timeout_s: float = 5.0,
         family: int = 0,
     ) -> Explanation:
-        """Return whether `source` reaches `destination`, and what decided it, such as a rule, a route or a socket.
+        """Return whether `source` reaches `destination`, and what decides this, such as a rule, a route or a socket.
 
-        The service is `service` (`"tcp/80"`), or else the port is `port` or a part of `destination` as in `trace`;
+        `service` is written as `"tcp/80"`. Without it, the port is `port` or a part of `destination` as in `trace`;
         without a port, `destination` is pinged. The other parameters are those of `trace`.
         """
         from cnmsim.observe import explain

@@ -32,5 +32,5 @@ def add_recorded_images(images: ImageCatalogue) -> None:
 
 
 def has_recorded_images(images: ImageCatalogue) -> bool:
-    """Return True if a lab's catalogue has the recorded images."""
+    """Return True if a lab's catalogue contains the images that `add_recorded_images` adds."""
     return all(f"{name}:latest" in images.meanings for name in _NAMES)

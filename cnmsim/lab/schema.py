@@ -138,7 +138,10 @@ def _alternatives(kinds: list[str]) -> str:
 
 
 def unknown_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
-    """Return the path of an unknown key, and an error sentence that suggests the most similar known key."""
+    """Return the path of an unknown key, and an error sentence that suggests the most similar known key.
+
+    `keys` is the path of the mapping that contains the key.
+    """
     schema, instance = _of(error)
     known = list(schema.get("properties", ()))
     patterns = schema.get("patternProperties", {})

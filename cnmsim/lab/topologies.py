@@ -1,7 +1,7 @@
 """Generators of topologies: networkx graphs from which `Lab.from_networkx` builds labs.
 
-Each adds names and hosts to a graph from a generator of networkx. Before a lab is built from the graph, attributes
-can be added to it, such as a latency for an edge or `docker=True` for a node.
+Each function takes a graph from a generator of networkx, and adds names and hosts to it. Before a lab is built from
+the graph, attributes can be added to it, such as a latency for an edge or `docker=True` for a node.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Membership:
 class Heartbeat:
     """Message from the leader to every follower, sent each tick (AppendEntries without entries).
 
-    `leader` is the leader's Raft id, `applied` the index of its last entry.
+    `leader` is the leader's Raft id, `applied` the index of the leader's last log entry.
     """
 
     term: int
@@ -75,7 +75,8 @@ class Heartbeat:
 class VoteRequest:
     """Message from a candidate to every other member (RequestVote).
 
-    `applied` is the index of the candidate's last entry. `is_transfer` is True if the leader asked for the election.
+    `applied` is the index of the candidate's last log entry. `is_transfer` is True if the leader asked for the
+    election.
     """
 
     term: int
@@ -321,7 +322,10 @@ class Raft:
     # --- received messages
 
     def on_heartbeat(self, message: Heartbeat) -> Reply:
-        """Process a heartbeat from a leader. The reply accepts it unless its term is older than this member's."""
+        """Process a heartbeat from a leader.
+
+        The reply accepts the heartbeat, unless the heartbeat's term is older than this member's term.
+        """
         if message.term < self.term:
             return Reply(self.term, is_granted=False)
         if message.term > self.term or self.is_leading:

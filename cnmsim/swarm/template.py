@@ -27,7 +27,7 @@ _JOIN = Function(
 def template_context(task: Task, node: NodeDescription | None) -> Struct:
     """Return the data to which a task's templates can refer, such as `.Service.Name`.
 
-    `node` is the task's node, if known.
+    `node` is the description of the task's node, `None` if it is not known.
     """
     platform = node.platform if node is not None else None
     service_fields: dict[str, Value] = {

@@ -1,8 +1,8 @@
 """Hypothesis strategies and a state machine for the container network model. Needs Hypothesis.
 
 The strategies draw libnetwork's objects, each on a controller of a lab of its own. `CnmMachine` creates, joins,
-leaves and deletes them in any order. It checks the rules of the model after every step, and in the end that no
-objects remain. Use it in a test by
+leaves and deletes such objects in any order. It checks the rules of the model after every step, and in the end that
+no objects remain. Use it in a test by
 
     TestModel = CnmMachine.TestCase
 """

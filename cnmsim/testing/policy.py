@@ -229,7 +229,7 @@ class Policy:
                 )
 
     def _nobody_else(self, matrix: Reachability, by_address: Reachability) -> Iterator[Finding]:
-        """Yield the result of one check for every source and service whose connection is not allowed.
+        """Yield a finding for every source and service whose connection the policy does not allow.
 
         The check passes if the source reaches the service neither by name (`matrix`) nor by address (`by_address`).
         """

@@ -168,7 +168,7 @@ class Follower:
 
 
 async def attach(api: HostApi, request: Request, id_: str) -> Answer:
-    """Hijack the connection for the streams of a container's first process."""
+    """Return an answer that hijacks the connection for the streams of a container's first process."""
     attached = _Attached.open(api, request, id_, request.parameters, may_multiplex=True)
     content_type = stream_type(api, request, is_raw=attached.attachment.is_raw)
     return Hijack(attached.talk, content_type, end=attached.stop_listening)
@@ -283,7 +283,7 @@ def _stat_header(api: HostApi, id_: str, path: str) -> dict[str, str]:
 
 
 async def archive_stat(api: HostApi, request: Request, id_: str) -> Answer:
-    """Return the description of a file in a container, in a response header."""
+    """Return the description of a file in a container. It is sent in a response header, without a body."""
     return Response(200, b"", _stat_header(api, id_, request.text("path")))
 
 

@@ -1,6 +1,6 @@
-"""Location of engine errors in Compose files.
+"""Find the line of a Compose file that caused an engine's error.
 
-The location is the line of the value that the error message quotes, or else of a setting that the message mentions.
+It is the line of the value that the error message quotes, or else of a setting that the message mentions.
 """
 
 from __future__ import annotations

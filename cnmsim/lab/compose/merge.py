@@ -1,8 +1,8 @@
 """Merging of Compose files (compose-spec, 13-merge; compose-go `override`).
 
-Mappings are merged key by key and lists are appended, with the exceptions listed here. In a list whose items have an
-identity, such as the target path, a later item replaces an earlier one of the same identity. `!reset` removes a
-value, `!override` replaces it.
+Mappings are merged key by key and lists are appended; the tables in this module list the exceptions. In a list whose
+items have an identity, such as the target path of a volume, a later item replaces an earlier one of the same
+identity. `!reset` removes a value, `!override` replaces it.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class Project:
 
     @property
     def stand_ins(self) -> dict[str, StandIn]:
-        """The placeholders for services whose programs are not simulated, by the name of the service."""
+        """The placeholders that run in place of programs that are not simulated, by the name of the service."""
         found: dict[str, StandIn] = {}
         for container in self.containers():
             process = container.record.process

@@ -1,4 +1,4 @@
-"""Scalars and mappings of YAML as texts."""
+"""Conversion of YAML scalars and mappings to strings."""
 
 from __future__ import annotations
 

@@ -369,7 +369,7 @@ def _exists(document: Map, keys: Sequence[Key]) -> bool:
 
 
 def _option_value(value: str) -> object:
-    """Return a driver option or sysctl as YAML would state it.
+    """Return a driver option or sysctl as the value to write into YAML.
 
     A number is returned as an int, anything else (also a boolean) as a string.
     """

@@ -255,7 +255,10 @@ class YamlText:
             self.text = f"{self.text[: end + 1]}{line}\n{self.text[end + 1 :]}"
 
     def _block(self, value: Any, column: int) -> str:
-        """Return the text to write after `key:` for a value in block style. `column` is the column of the key."""
+        """Return the text to write after `key:` for a value in block style.
+
+        `column` is the column at which the key begins.
+        """
         step, offset = self._indentation()
         if isinstance(value, dict) and value:
             inner = column + step
@@ -267,7 +270,7 @@ class YamlText:
         return "" if value is None else f" {flow_text(value)}"
 
     def _indentation(self) -> tuple[int, int]:
-        """Return the columns by which the text indents a mapping inside a mapping, and a list inside a mapping."""
+        """Return how many columns the text indents a mapping inside a mapping, and a list inside a mapping."""
         steps: list[int] = []
         offsets: list[int] = []
         for root in self._documents:

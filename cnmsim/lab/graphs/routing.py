@@ -19,8 +19,8 @@ def assign_routes(plan: Plan, domains: list[Domain]) -> None:
     """Set the routes of every host whose node specifies neither a gateway nor routes.
 
     A host gets a route to each subnet on which it has no address. The next hop is the first router on the shortest
-    path. If a host that does not forward needs only one router for an IP version, that router becomes its default
-    gateway.
+    path. A host that does not forward, and whose next hop is the same router for all subnets of an IP version, gets a
+    default route by this router instead.
     """
     import networkx as nx
 

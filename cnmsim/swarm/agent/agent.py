@@ -84,7 +84,7 @@ class Agent:
     def restart(self) -> None:
         """Continue the worker's tasks and open a new session.
 
-        Called where the former connections and coroutines no longer exist, e.g. in a copy of the lab.
+        Called when the former connections and coroutines no longer exist, e.g. in a copy of the lab.
         """
         self._end_session()
         self._reporting = None

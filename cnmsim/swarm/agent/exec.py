@@ -53,7 +53,7 @@ class Dependencies:
 
 
 class TaskController(Protocol):
-    """The operations of an executor on one task. A call that was cancelled may be repeated."""
+    """The operations of an executor on one task. A call may be repeated after it was cancelled."""
 
     async def prepare(self) -> None:
         """Create everything the task needs to start."""
@@ -132,7 +132,7 @@ class TaskManager:
     _closed: Future[None] | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
-        """Run the first step."""
+        """Run the first operation towards the task's desired state."""
         self._run_next_step()
 
     def restart(self) -> None:

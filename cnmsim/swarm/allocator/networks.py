@@ -72,7 +72,8 @@ def driver_of(network: Network) -> str:
 class NetworkAllocator:
     """Allocates the subnets, VXLAN ids and addresses of one cluster.
 
-    `pools` and `subnet_size` are the options of `swarm init`; empty and 0 mean the defaults.
+    `pools` and `subnet_size` are the options of `swarm init`. Empty `pools` and a `subnet_size` of 0 mean the
+    defaults.
     """
 
     def __init__(self, profile: Profile, pools: Sequence[str] = (), subnet_size: int = 0) -> None:
@@ -91,7 +92,7 @@ class NetworkAllocator:
         return network_id in self._networks
 
     def addresses_in_use(self, network_id: str) -> int:
-        """Return the number of addresses allocated on a network, without its gateways."""
+        """Return the number of addresses allocated on a network, not counting its gateways."""
         return len(self._networks[network_id].endpoints)
 
     def allocate(self, network: Network) -> Network:

@@ -119,7 +119,10 @@ class RootCa:
         )
 
     def trusts(self, certificate: Certificate, wall_s: float) -> bool:
-        """Return True if `certificate` is valid at `wall_s`, and was issued or cross-signed by this authority."""
+        """Return True if this authority issued or cross-signed `certificate`, and it is valid at `wall_s`.
+
+        `wall_s` is in seconds since 1970.
+        """
         return self.digest in (
             certificate.issuer_digest,
             certificate.cross_signer_digest,

@@ -1,4 +1,4 @@
-"""Join tokens, which contain the root certificate's digest and a secret (moby/swarmkit `ca/config.go`)."""
+"""Join tokens, each of which contains the root certificate's digest and a secret (moby/swarmkit `ca/config.go`)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from cnmsim.swarm.store.tables import StoreObject
 
 
 def head_to_api(item: StoreObject) -> dict[str, Any]:
-    """Return the id, the version and the times of an object as JSON."""
+    """Return the id, the version, and the times of creation and last update of an object as JSON."""
     return {
         "ID": item.id,
         "Version": omit_empty(("Index", item.meta.version)),

@@ -15,9 +15,10 @@ _PROPAGATIONS = {"rprivate", "private", "rshared", "shared", "rslave", "slave"}
 
 
 def container_from_api(spec: Mapping[str, Any], pids_limit: int = 0) -> ContainerSpec:
-    """Convert a JSON `TaskTemplate.ContainerSpec`. Raises `InvalidParameter` with the daemon's message.
+    """Convert a JSON `TaskTemplate.ContainerSpec`.
 
-    `pids_limit` is the limit of processes, which the JSON has elsewhere: in the task's resource limits.
+    `pids_limit` is the limit of processes, which the JSON has elsewhere: in the task's resource limits. Raises
+    `InvalidParameter`, with the daemon's text, for an invalid credential spec, mount or config.
     """
     dns = spec["DNSConfig"]
     return ContainerSpec(

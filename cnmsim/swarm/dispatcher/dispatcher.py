@@ -64,7 +64,7 @@ class _SessionStream:
     is_waiting: bool
 
     def cancel(self) -> None:
-        """Do nothing: session messages are never pending."""
+        """Do nothing: no message of this stream is ever waiting for a timer."""
 
 
 _Opened = TypeVar("_Opened", _AssignmentStream, _SessionStream)
@@ -309,7 +309,7 @@ class Dispatcher:
             self._notify_all_sessions()
 
     def _on_node(self, event: Event) -> bool:
-        """Process a change of a node. Return True if the list of managers has changed."""
+        """Process a change of a node. Return True if the list of managers has changed as a result."""
         node: Node = event.object
         if event.kind is EventKind.DELETE:
             self._sessions.remove(node.id)

@@ -40,7 +40,7 @@ class StatusUpdates:
     _nodes: dict[str, NodeUpdate] = field(factory=dict, init=False)
 
     def start(self) -> None:
-        """Start the intervals of a tenth of a second: reports that are queued in one are written at its end."""
+        """Start to write queued reports to the store every tenth of a second."""
         self._started_ns = self.store.clock.now_ns
 
     def stop(self) -> None:

@@ -101,7 +101,7 @@ class Manager:
     def _suspend(self) -> None:
         """Stop the loops because the quorum is lost, and check regularly whether there is a quorum again.
 
-        When there is one, the loops start from the state in the store.
+        As soon as there is one, the loops are started again from the state in the store.
         """
         self._stop()
         self._retry = self.clock.call_later(_RETRY_S, self._resume)

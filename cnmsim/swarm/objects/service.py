@@ -210,7 +210,7 @@ class UpdateConfig:
 
     `parallelism` is the number of tasks that are replaced at a time (0: all), `delay_ns` the time between them. A new
     task is watched for failures for `monitor_ns` (`None`: the default). If more than the fraction `max_failure_ratio`
-    of the tasks to replace fails, the update does what `failure_action` says.
+    of the tasks to replace fails, the update takes the action `failure_action`.
     """
 
     parallelism: int = 0
@@ -259,7 +259,11 @@ class Endpoint:
 
 @frozen
 class ServiceSpec:
-    """The spec of a service. `networks` is the older place of `task.networks`, which is still accepted."""
+    """The spec of a service.
+
+    `networks` are the networks of the service's tasks in requests of old clients; newer clients send them in
+    `task.networks`.
+    """
 
     annotations: Annotations = field(factory=Annotations)
     task: TaskSpec = field(factory=TaskSpec)

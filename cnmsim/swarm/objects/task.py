@@ -23,7 +23,7 @@ class TaskStatus:
     """The last reported status of a task.
 
     `err` is the error with which the task failed, "" if none. `port_status` holds the task's published host-mode
-    ports. `applied_by` is the manager that recorded the status, and `applied_ns` when it did.
+    ports. `applied_by` is the manager that recorded the status, `applied_ns` the time at which it did so.
     """
 
     state: TaskState = TaskState.NEW

@@ -17,8 +17,7 @@ def check_tasks(
     """Check all tasks of one orchestrator's services, and delete the tasks of removed services.
 
     `owns` returns True for a service of this orchestrator. `fix_task` is called with each task of these services.
-    Delayed starts are resumed by `restarts`, and the restarts of each slot are counted anew from the tasks that
-    exist.
+    `restarts` resumes the delayed starts, and counts the restarts of each slot anew from the existing tasks.
     """
     instances: dict[tuple[str, int | str], list[Task]] = {}
     without_service: list[Task] = []

@@ -57,8 +57,8 @@ class TaskReaper(StoreLoop):
     def _reap_slot(self, slot: tuple[str, int, str], to_delete: dict[str, None]) -> bool:
         """Add the ids of a slot's ended tasks that exceed the history limit to `to_delete`, oldest first.
 
-        `slot` is (service id, slot number, node id). Return True if the slot has to be checked again, because several
-        of its tasks have not ended yet.
+        `slot` is (service id, slot number, node id). Return True if the slot has to be checked again later, because
+        several of its tasks have not ended yet.
         """
         service = self._store.services.get(slot[0])
         if service is None:

@@ -117,7 +117,7 @@ class Updater:
         return (spec.rollback if self._is_rollback else spec.update) or defaults.UPDATE
 
     def start(self, slots: Sequence[Slot]) -> bool:
-        """Start the update of `slots`.
+        """Start the update of `slots`. Return True if it was started.
 
         Return False if no slot needs an update, or if a former update of the service is paused.
         """

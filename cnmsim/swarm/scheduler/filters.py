@@ -131,9 +131,9 @@ class Pipeline:
         self._failures = [0] * len(_FILTERS)
 
     def fits(self, info: NodeInfo) -> bool:
-        """Return True if a node passes all filters. Otherwise the filter that it failed is counted for `explain`.
+        """Return True if a node passes all filters, else count the filter that rejected it, for `explain`.
 
-        A node that passes resets all counts to 0.
+        If the node passes, all counts are reset to 0.
         """
         for index, check in self._checks:
             if not check(info):

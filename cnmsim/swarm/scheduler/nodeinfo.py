@@ -78,7 +78,7 @@ class NodeInfo:
             self._count(task.service_id, 1)
 
     def remove(self, task: Task) -> bool:
-        """Remove a task. Return False if the task is not on this node."""
+        """Remove a task. Return True if it was removed, False if the task is not on this node."""
         old = self.tasks.pop(task.id, None)
         if old is None:
             return False
