@@ -89,7 +89,10 @@ class PeerInfo:
 
 @frozen
 class TaskInfo:
-    """An endpoint of a service in `network inspect --verbose`. `info` is the driver's data about the endpoint."""
+    """One endpoint of a service, as listed in `network inspect --verbose`.
+
+    `name` is the endpoint's name, such as `web.1.x7k2`. `info` is the driver's data about the endpoint.
+    """
 
     name: str
     endpoint_id: str
@@ -113,9 +116,9 @@ class ServiceInfo:
 
 @define(eq=False)
 class Agent:
-    """The agent of one controller, created by `Controller.agent_start`.
+    """The running agent of one controller; see the module for its tasks. `Controller.agent_start` creates it.
 
-    Creating it opens the gossip sockets. Raises `SystemFault` if the gossip port is in use.
+    Creating an agent opens the gossip sockets. Raises `SystemFault` if the gossip port is in use.
     """
 
     controller: Controller = field(repr=False)
@@ -177,9 +180,10 @@ class Agent:
     # --- keys and nodes
 
     def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
-        """Replace the present keys by `keys`: add the new ones, use the new primary key, remove the rest.
+        """Replace the agent's keys by `keys`.
 
-        Source: moby `handleKeyChange`.
+        The new keys are added first, then the new primary key (see `keys_of`) is used, then the missing keys are
+        removed. Source: moby `handleKeyChange`.
         """
         times = {key.lamport_time for key in keys}
         before = {key.lamport_time for key in self.keys}
@@ -285,8 +289,8 @@ class Agent:
     def add_service_info(self, endpoint: Endpoint) -> None:
         """Publish an endpoint's names and service: add them to service discovery on this node, and gossip them.
 
-        Does nothing if the endpoint has no record (see `endpoint_record`). Raises `SystemFault` if they are published
-        already.
+        Do nothing if `endpoint_record` returns `None` for the endpoint. Raises `SystemFault` if the endpoint is
+        published already.
         """
         record = endpoint_record(endpoint)
         if record is None:
@@ -317,7 +321,7 @@ class Agent:
     def _apply_message(self, event: WatchEvent) -> None:
         """Update service discovery from one gossip message about another node's endpoint (26.1, 28.5).
 
-        `event` holds the entry's previous value, too, which these releases do not use.
+        Only the value in the message is used. The entry's previous value, which `event` also contains, is ignored.
         """
         record: EndpointRecord = event.message_value
         discovery = self.controller.discovery
@@ -389,7 +393,11 @@ def _last_pair(keys: Sequence[EncryptionKey]) -> tuple[bytes, int] | None:
 
 
 def check_keys(keys: Sequence[EncryptionKey]) -> None:
-    """Raise `SystemFault`, with moby's message, for an unknown subsystem, or one that has keys but not three."""
+    """Raise `SystemFault` if a key's subsystem is unknown, or if a subsystem that occurs in `keys` does not have
+    three keys.
+
+    The message is moby's.
+    """
     counts: dict[str, int] = {}
     for key in keys:
         if key.subsystem not in {GOSSIP, IPSEC}:

@@ -48,7 +48,7 @@ class _SharedPool:
     def fixed(self) -> set[Address]:
         """The pool's gateway and auxiliary addresses.
 
-        Every member requests them, as each has a copy of the network.
+        Each member has a copy of the network and therefore requests these addresses again.
         """
         return {address for address in (self.info.gateway, *self.info.aux_addresses.values()) if address is not None}
 
@@ -140,9 +140,11 @@ class ClusterIpam:
     def request_address(
         self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> tuple[Address, int] | None:
-        """Allocate an address in a pool. A request for the pool's gateway succeeds for every member.
+        """Allocate `address` in a pool, or any free address if it is `None`. Return it with the subnet's prefix
+        length.
 
-        `address` is the requested address, `None` for any free one. Raises the errors of `Ipam.request_address`.
+        A request for the pool's gateway or an auxiliary address succeeds for every member; it is marked by the option
+        `RequestAddressType`. Raises `AddressInUse`, `AddressOutOfRange` or `NoAvailableAddresses`.
         """
         shared = self._pools.get(pool_id)
         if shared is not None and options and "RequestAddressType" in options and address in shared.fixed:
@@ -158,18 +160,20 @@ class ClusterIpam:
 
 @define(eq=False)
 class _Provider:
-    """The cluster provider (see `network_configuration.Cluster`) of one member. Such a cluster has no manager."""
+    """The implementation of `network_configuration.Cluster` for one member of a `GossipCluster`, which has no
+    manager.
+    """
 
     cluster: GossipCluster = field(repr=False)
 
     @property
     def is_manager(self) -> bool:
-        """Always `False`: only `GossipCluster.new_network`, and no member, may create networks of the cluster."""
+        """Always `False`: no member may create the cluster's networks, only `GossipCluster.new_network`."""
         return False
 
     @property
     def is_agent(self) -> bool:
-        """Whether this host is a member of a cluster."""
+        """Always `True`: this host is a member of the cluster."""
         return True
 
     async def attach_network(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
@@ -273,9 +277,9 @@ class GossipCluster:
     ) -> dict[str, Network]:
         """Create an overlay network on every member. Return each member's copy of the network, by host name.
 
-        `settings` are those of `Controller.new_network`. `encrypted` is the driver option of that name: IPsec between
-        the members. With `load_balancer` each copy has a load-balancer sandbox, which services with virtual addresses
-        need. Raises an `EngineError`; then no member has the network.
+        `settings` are those of `Controller.new_network`. `encrypted` turns on IPsec between the members. With
+        `load_balancer` each copy has a load-balancer sandbox, which services with virtual addresses need. Raises an
+        `EngineError` if the network cannot be created on one of the members; it is then removed from the others.
         """
         given = network_options(options, settings)
         given = evolve(given, scope=SWARM_SCOPE, ipam_driver=IPAM_DRIVER)
@@ -365,9 +369,11 @@ class GossipCluster:
             controller.set_keys(kept)
 
     def settle(self, limit_s: float = 120) -> float:
-        """Advance virtual time until the databases of all members agree. Return the seconds that passed.
+        """Advance virtual time until the databases of all members have the same entries. Return the seconds that
+        passed.
 
-        Raises `TimeoutError`, whose message describes one difference, after `limit_s` seconds.
+        Raises `TimeoutError` if they still differ after `limit_s` virtual seconds. Its message describes one
+        difference.
         """
         return converge(self.controllers[0].machine.clock, limit_s)
 
@@ -375,11 +381,12 @@ class GossipCluster:
 def join(
     controllers: Iterable[Controller], *, addresses: Iterable[AddressLike] = (), settle: bool = True
 ) -> GossipCluster:
-    """Make controllers of one lab a cluster, and advance virtual time until their databases agree.
+    """Make controllers of one lab a cluster, and advance virtual time until their databases have the same entries.
 
-    `addresses` are the controllers' addresses towards each other, one for each; by default the first address that
-    each has. With `settle=False` no time passes. Raises `InvalidParameter` if there is no controller, `Forbidden` if
-    one is a member of a cluster or swarm; then no controller is a member.
+    `addresses` are the controllers' addresses towards each other, one for each; by default the first address of each
+    host. With `settle=False` virtual time is not advanced. Raises `InvalidParameter` if there is no controller or the
+    number of addresses differs, `Forbidden` if a controller is a member of a cluster or swarm; then no controller is
+    a member.
     """
     members = list(controllers)
     given: list[AddressLike | None] = [*addresses] or [None] * len(members)

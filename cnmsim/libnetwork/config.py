@@ -132,9 +132,9 @@ class DaemonConfig:
 def ipv6_subnet_fault(profile: Profile, subnet: Prefix, text: str) -> str:
     """Return the error message for a bridge network's IPv6 subnet, or "" if it is valid (moby `validateIPv6Subnet`).
 
-    The subnet may be fe80::/64 itself. It may not be a different prefix that overlaps fe80::/64, because its
-    addresses would be indistinguishable from the link-local ones of the kernel. `text` is the subnet as the message
-    prints it. `profile` selects the release's message.
+    fe80::/64 is valid, but a different prefix that overlaps it is not: the kernel gives every interface a link-local
+    address from fe80::/64. Multicast subnets are invalid in newer releases. `text` is the subnet as the message
+    prints it. `profile` selects the release.
     """
     if profile.refuses_multicast_subnet and subnet.network[0] == 0xFF:
         return f"multicast subnet '{text}' is not allowed"

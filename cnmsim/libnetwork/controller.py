@@ -61,13 +61,13 @@ def _to_profile(release: Profile | str) -> Profile:
 class Controller:
     """The libnetwork instance of one daemon on one machine.
 
-    Without arguments it creates a lab with one new host, `node1` (10.0.0.15), and has the newest release. `profile`
-    may also be a release such as `"28.5.2"`. The firewall chains are created with the first network; `start` also
-    creates the networks that dockerd has from its start. `programs` are the commands that `Sandbox.exec` can run.
+    By default it creates a lab with one new host, `node1` (10.0.0.15), and behaves as the newest release. `profile`
+    is a `Profile`, or a release such as `"28.5.2"`. `programs` are the commands that `Sandbox.exec` can run, by name.
+    `plugins` contains the plugins that provide drivers. The swarm layer sets `cluster` while the host is in a swarm.
+    The default IPv6 pool is derived from `engine_id` (see `ula_pool`).
 
-    `plugins` finds drivers in other processes. `log` collects the daemon's log lines for errors that are not raised
-    to a caller. `cluster` is set by the swarm layer while the host is in a swarm. The default IPv6 pool is derived
-    from `engine_id` (see `ula_pool`).
+    The first `new_network` creates the firewall chains. `start` creates them too, and the networks that every dockerd
+    has. `log` contains the daemon's error messages.
     """
 
     machine: Machine = field(factory=new_machine)
@@ -192,7 +192,7 @@ class Controller:
                 return
 
     def network_by_name(self, name: str) -> Network:
-        """Return the network of this name. Raises `NotFound`."""
+        """Return the network of this name. Raises `NotFound` if there is none."""
         for network in self.networks:
             if network.name == name:
                 return network
@@ -226,11 +226,11 @@ class Controller:
 
         `id` is the network's id, by default a random one. `is_dynamic` marks a network that the swarm's manager
         pushed to this host. Each of `settings` sets one field of `options`: `internal=True`, `driver_opts={…}`,
-        `labels={…}`; `subnet` (one or a list), `gateway`, `ip_range` and `aux_addresses` describe its pools, and a
-        subnet of IPv6 enables IPv6.
+        `labels={…}`; `subnet` (one or a list), `gateway`, `ip_range` and `aux_addresses` describe the network's
+        pools, and an IPv6 subnet enables IPv6.
 
         Raises `ManagerRedirect` if a swarm manager has to create the network, or an `EngineError` with moby's
-        message. After an error nothing is left behind.
+        message. After an error nothing has changed.
         """
         options = network_options(options, settings)
         if not isinstance(name, str) or not isinstance(driver, str):
@@ -399,7 +399,10 @@ class Controller:
             agent.stop()
 
     def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
-        """Apply the keys that the manager distributed. Raises `SystemFault` for an incomplete set."""
+        """Pass the keys that the swarm's manager distributed to the agent, if there is one.
+
+        Raises `SystemFault` unless each subsystem that occurs in `keys` has three keys.
+        """
         from cnmsim.libnetwork.agent import check_keys
 
         check_keys(keys)

@@ -27,7 +27,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]+")
 
 
 class DaemonLog(list[str]):
-    """The daemon's error messages, of errors that are not raised to a caller.
+    """The daemon's log: a list of the messages of errors that no caller receives as an exception.
 
     Every message that is appended is also written to the journal.
     """

@@ -50,7 +50,10 @@ class Query:
     edns_payload: int
 
     def limit(self, *, is_tcp: bool) -> int:
-        """Return the size in bytes of the largest answer that the client accepts over TCP (`is_tcp`) or over UDP."""
+        """Return the size in bytes of the largest answer that the client accepts.
+
+        `is_tcp` is True if the query arrived over TCP, False for UDP.
+        """
         return TCP_LIMIT if is_tcp else max(UDP_LIMIT, self.edns_payload)
 
     @property
@@ -102,7 +105,10 @@ def _parse(wire: bytes, message_id: int, flags: int) -> Query | None:
 
 
 def _refusal(message_id: int, flags: int, rcode: int) -> bytes:
-    """Encode a refusal, which consists of a header only. The query's opcode is copied only if `rcode` is NOTIMP."""
+    """Encode a response with the error code `rcode`, which consists of a header only.
+
+    `message_id` and `flags` are those of the query. The query's opcode is copied only if `rcode` is NOTIMP.
+    """
     kept = flags & ~(_AA | _Z | 0xF | (0 if rcode == NOTIMP else _OPCODE))
     return _HEADER.pack(message_id, kept | _QR | rcode, 0, 0, 0, 0)
 

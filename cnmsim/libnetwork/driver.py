@@ -50,7 +50,7 @@ class IpamInfo:
 
     @property
     def gateway_interface(self) -> str:
-        """The gateway with the pool's prefix length, e.g. `172.18.0.1/16`. Only for pools that have a gateway."""
+        """The gateway with the pool's prefix length, e.g. `172.18.0.1/16`. The pool must have a gateway."""
         from cnmsim.kernel.address import format_ip
 
         assert self.gateway is not None
@@ -129,10 +129,10 @@ class JoinInfo:
 
 @define
 class SandboxContext:
-    """A sandbox as a driver sees it when an endpoint joins.
+    """The properties of a sandbox that a driver receives when an endpoint joins the sandbox.
 
-    `key` is the path of the file that holds the sandbox's namespace open; `namespace` is `None` until it is created.
-    `legacy_links` are the links (`--link`) of its container.
+    `key` is the path of the file that keeps the sandbox's namespace open. `namespace` is `None` if that namespace has
+    not been created yet. `legacy_links` are the links (`--link`) of the sandbox's container.
     """
 
     sandbox_id: str
@@ -187,10 +187,10 @@ class ExternalConnectivity(Protocol):
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Publish the sandbox's ports on this endpoint, for the address families of which it is the gateway.
+        """Publish the sandbox's ports on this endpoint, for each address family in which the endpoint is the gateway.
 
         `gateway4` and `gateway6` are the ids of the sandbox's IPv4 and IPv6 gateway endpoints, "" for none.
-        libnetwork calls this again whenever one of them changes; the driver then adds and removes the affected
+        libnetwork calls this again whenever one of these ids changes; the driver then adds and removes the affected
         mappings.
         """
 
@@ -218,9 +218,10 @@ class IpamlessDriver(Protocol):
 
 @runtime_checkable
 class FailedJoinLeaver(Protocol):
-    """A driver that may have `leave` called after a failed join, because part of the join may have been done.
+    """A driver that may have to undo a failed join itself: a plugin that responded with an error after part of the
+    work.
 
-    This concerns plugins. `leaves_failed_join` is True if the call is to be made.
+    If `leaves_failed_join` is True, libnetwork calls `leave` after a failed join.
     """
 
     leaves_failed_join: bool
@@ -231,7 +232,10 @@ class Ipv6Releaser(Protocol):
     """A driver that stores state for an endpoint's IPv6 address (moby `driverapi.IPv6Releaser`)."""
 
     def release_ipv6(self, network_id: str, endpoint_id: str) -> None:
-        """Release the state for an endpoint's IPv6 address, which a sysctl has removed from the interface."""
+        """Release the driver's state for an endpoint's IPv6 address.
+
+        libnetwork calls this if the sysctls of the endpoint's interface have removed the address from it (29.x).
+        """
 
 
 @runtime_checkable
@@ -275,7 +279,7 @@ class DataPath(Protocol):
     def data_path_set(self, address: Address, bind: Address, port: int) -> None:
         """Set the source address (`address`) and the UDP port of this host's tunnels.
 
-        `bind` is the address that this host binds for the swarm.
+        `bind` is this host's own address in the swarm, which IPsec uses.
         """
 
     def keys_set(self, keys: Sequence[tuple[bytes, int]]) -> None:

@@ -221,8 +221,9 @@ class Endpoint:
     def leave(self, sandbox: Sandbox | None = None) -> None:
         """Leave the sandbox. The endpoint keeps its addresses until it is deleted.
 
-        Raises `Forbidden` if the endpoint is not joined. Raises `SystemFault` if it was the sandbox's gateway and
-        docker_gwbridge cannot replace it; it has left the sandbox in this case too.
+        If `sandbox` is given, it must be the endpoint's sandbox. Raises `Forbidden` if it is another one or the
+        endpoint is not joined. Raises `SystemFault` if the endpoint was the sandbox's gateway and docker_gwbridge
+        cannot replace it; the endpoint has left the sandbox in this case, too.
         """
         from cnmsim.libnetwork.sandbox import Sandbox
 
@@ -253,7 +254,10 @@ class Endpoint:
             joined.gateway_network_left()
 
     def release_ipv6(self) -> None:
-        """Release the IPv6 address, which a sysctl has removed from the interface (moby `releaseIPv6Address`)."""
+        """Release the endpoint's IPv6 address (moby `releaseIPv6Address`).
+
+        The sandbox calls this if the sysctls of the interface have removed the address from it.
+        """
         self.network.release_ipv6(self)
         self.interface.ipv6 = None
         self.join_info.gateway6 = None

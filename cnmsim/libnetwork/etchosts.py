@@ -19,7 +19,7 @@ _IPV4_LINES = (("127.0.0.1", "localhost"),)
 
 @frozen
 class HostsRecord:
-    """One line of the file: an address as text, and its names, separated by spaces."""
+    """One line of /etc/hosts: an address as text, and its names, separated by spaces."""
 
     address: str
     names: str
@@ -66,11 +66,12 @@ def add_records(text: str, records: Iterable[HostsRecord]) -> str:
 def remove_endpoint(
     profile: Profile, text: str, addresses: Collection[Address], network_names: Collection[str] = ()
 ) -> str:
-    """Return the file's text without the lines of an endpoint that leaves, which are those with one of `addresses`.
+    """Return the text of /etc/hosts without the lines of an endpoint that leaves: those that begin with one of
+    `addresses`.
 
-    26.1 removes other lines: those that end in one of `network_names`, which are all DNS names on the network except
-    the endpoint's first name. A container whose host name is its short id, which is one of these names, thereby loses
-    its lines for all its networks.
+    26.1 ignores `addresses`. It removes the lines that end in one of `network_names`: all DNS names on the network
+    except the endpoint's first name. A container's short id is among these names. So a container whose host name is
+    its short id loses its own lines for all its networks.
     """
     if profile.hosts_cleanup_by_name:
         endings = tuple("\t" + name for name in network_names)
@@ -89,9 +90,9 @@ def _without(text: str, is_dropped: Callable[[str], bool]) -> str:
 
 
 def update_address(text: str, address: Address, hostname: str) -> str:
-    """Return the file's text with a new address for the lines whose first name is `hostname`.
+    """Return the text of /etc/hosts, with `address` in all lines whose first name is `hostname`.
 
-    This happens when a linked container restarts.
+    The engine does this in a container when a container linked to it has restarted with a new address.
     """
     pattern = rf"\S*(\t{re.escape(hostname)})(\s|\.)"
     return re.sub(pattern, lambda match: f"{format_ip(address)}{match[1]}{match[2]}", text)

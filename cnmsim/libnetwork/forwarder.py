@@ -31,7 +31,8 @@ DNS_PORT = 53
 class Forwarder:
     """Sends DNS queries to upstream servers, from the container's namespace or from the host's.
 
-    Only the first three of `upstreams` are used, in their order. The address of the embedded resolver is skipped.
+    Only the first three of `upstreams` are used, in their order; the address of the embedded resolver itself
+    (127.0.0.11) does not count. `owner` is the process that owns the sockets.
     """
 
     namespace: NetworkNamespace
@@ -50,10 +51,12 @@ class Forwarder:
     async def forward(self, query: Query, wire: bytes, *, is_tcp: bool, has_external_access: bool) -> bytes:
         """Send the query `wire` to the upstream servers in turn, and return the first usable answer.
 
-        `query` is the same query, parsed. An answer is usable unless it is SERVFAIL or REFUSED. Return SERVFAIL if
-        there is none, REFUSED if too many queries are pending.
+        `query` is the same query, parsed. `is_tcp` selects TCP instead of UDP. An answer is usable unless its code is
+        SERVFAIL or REFUSED. Without a usable answer, return an answer with the code SERVFAIL, or with REFUSED if too
+        many queries are pending.
 
-        Without external access, servers that are queried from the host's namespace are skipped.
+        If `has_external_access` is False, servers to which the query would be sent from the host's namespace are
+        skipped.
         """
         limit = query.limit(is_tcp=is_tcp)
         for upstream in self.upstreams:

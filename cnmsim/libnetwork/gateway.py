@@ -39,9 +39,10 @@ def has_default_route(info: JoinInfo, family: int) -> bool:
 
 
 def order_key(endpoint: Endpoint, profile: Profile) -> tuple[int, bool, bool, int, str]:
-    """Return the key by which a sandbox's endpoints are sorted: the preferred gateway comes first.
+    """Return the sort key of a sandbox's endpoint. The endpoint with the lowest key is preferred as the gateway.
 
-    `profile` selects the release's rule of preference.
+    In this order, an endpoint is preferred if it has a higher priority, is not on docker_gwbridge, is not on an
+    internal network, has more gateways (by the rule of the release `profile`), or its network's name comes first.
     """
     network = endpoint.network
     return (
@@ -82,7 +83,7 @@ def gateway_endpoints(endpoints: Iterable[Endpoint], profile: Profile) -> tuple[
 def needs_gateway_network(endpoints: Iterable[Endpoint], profile: Profile) -> bool:
     """Return True if a sandbox with these endpoints is to be attached to docker_gwbridge in the release `profile`.
 
-    That is so if it has an endpoint that may need a route to the outside, and no endpoint provides a default route.
+    The result is True if no endpoint provides a default route and at least one may need a route to the outside.
     """
     needs = False
     for endpoint in endpoints:
@@ -114,10 +115,9 @@ def set_default_gateways(sandbox: Sandbox) -> None:
 
 
 def program_ports(sandbox: Sandbox) -> None:
-    """Publish the sandbox's ports on its gateway endpoints.
+    """Publish the sandbox's ports on its gateway endpoints, after unpublishing them on its other endpoints.
 
-    They are unpublished on the other endpoints first, so that ports can move. Raises `SystemFault` with libnetwork's
-    message.
+    Raises `SystemFault` with libnetwork's message if a driver fails.
     """
     first4, first6 = sandbox.gateway_endpoints
     gateway4 = first4.id if first4 is not None else ""
@@ -158,7 +158,7 @@ def _gateway_network_endpoint(sandbox: Sandbox) -> Endpoint | None:
 def attach_gateway_network(sandbox: Sandbox) -> None:
     """Join the sandbox to docker_gwbridge, unless it is joined already.
 
-    Raises `SystemFault` with libnetwork's message.
+    Raises `SystemFault` with libnetwork's message if the endpoint cannot be created or joined.
     """
     if _gateway_network_endpoint(sandbox) is not None:
         return

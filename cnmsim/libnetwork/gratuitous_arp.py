@@ -23,7 +23,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 @frozen
 class GratuitousArpConfig:
-    """How a new interface announces its addresses: `count` times, with pauses of `pause_s` seconds.
+    """How a new interface announces its addresses: `count` times, `pause_s` seconds apart.
 
     Source: RFC 5227 §2.3; for IPv6, RFC 4861 §7.2.6.
     """

@@ -31,7 +31,7 @@ _TO_HERE = "-m addrtype --dst-type LOCAL"
 
 
 def _discard(warning: str) -> None:
-    """Ignore a warning. This is the default of `Ingress.warn`."""
+    """Do nothing. The default of `Ingress.warn`."""
 
 
 @define(eq=False)
@@ -84,7 +84,7 @@ class Ingress:
     def remove_ports(self, gateway: Address, ports: Iterable[PortConfig]) -> None:
         """Release one reference to each of `ports`.
 
-        With its last reference a port's rules are deleted. The chains and the jumps to them stay.
+        The rules of a port are deleted with its last reference. The ingress chains and the jumps to them stay.
         """
         for port in ports:
             count = self._references.get(port, 0)
@@ -124,9 +124,9 @@ class Ingress:
             tables.insert("nat", "POSTROUTING", masquerade)
 
     def move_jump_to_top(self) -> None:
-        """Move the jump to the ingress filter chain to the top of its chain, if the ingress chain exists.
+        """Move the jump to DOCKER-INGRESS to the top of its chain: FORWARD in 26.1, DOCKER-FORWARD since 28.
 
-        Source: moby `arrangeIngressFilterRule`.
+        Do nothing if the filter table has no chain DOCKER-INGRESS. Source: moby `arrangeIngressFilterRule`.
         """
         tables, base, jump = self._tables, self.profile.ingress_jump_chain, f"-j {CHAIN}"
         if not tables.has_chain("filter", CHAIN):
@@ -138,7 +138,8 @@ class Ingress:
     def _jump(self, table: str, chain: str, rule: str) -> None:
         """Insert the jump `rule` at the top of `chain`.
 
-        An existing one stays or, with newer engines, is moved there.
+        If the chain contains the jump already, it stays where it is in 26.1, and is moved to the top in later
+        releases.
         """
         if self._tables.exists(table, chain, rule):
             if not self.profile.has_forward_chain:
@@ -191,9 +192,10 @@ class Ingress:
                 self._tables.delete(table, CHAIN, rule)
 
     def _reserve(self, port: PortConfig) -> None:
-        """Reserve the port with a socket that never accepts.
+        """Reserve the published port on the host with a socket that listens but never accepts a connection.
 
-        IPv4 packets never arrive there, because the rules forward them; IPv6 connections hang.
+        IPv4 packets never reach the socket, because the rules forward them. Clients that connect by IPv6 get no
+        response.
         """
         key = (port.published_port, port.protocol)
         if key in self._listeners or port.protocol not in {"tcp", "udp"}:  # the simulated kernel has no SCTP sockets

@@ -24,7 +24,7 @@ DSR_OPTION = "dsr"
 
 
 def sandbox_name(network: Network) -> str:
-    """Return the container name under which the network's sandbox is registered."""
+    """Return the name of the network's load-balancer sandbox: `lb-` and the network's name, or `ingress-sbox`."""
     return f"{network.name}-sbox" if network.ingress else f"lb-{network.name}"
 
 
@@ -34,7 +34,10 @@ def sandbox_id(network_id: str, *, is_ingress: bool) -> str:
 
 
 def create(network: Network) -> None:
-    """Create the sandbox and join it to the network. Raises an `EngineError`; then nothing is left behind."""
+    """Create the network's load-balancer sandbox and join it to the network.
+
+    Raises an `EngineError` if a step fails; the previous steps are then undone.
+    """
     controller = network.controller
     name = sandbox_name(network)
     with ExitStack() as undo:
@@ -66,7 +69,7 @@ def create(network: Network) -> None:
 
 
 def delete(network: Network) -> None:
-    """Delete the sandbox, and its endpoint on the network."""
+    """Delete the network's load-balancer sandbox, and its endpoint on the network."""
     network.balancer = None
     endpoint = next(
         (candidate for candidate in network.endpoints.values() if candidate.options.is_load_balancer), None

@@ -50,9 +50,9 @@ class LoadBalancer:
 
 @frozen
 class Backend:
-    """A task of a service with a virtual address, as IPVS has it. With `weight` 0 it gets no new connections.
+    """A task of a service with a virtual address, as an IPVS destination. With `weight` 0 it gets no new connections.
 
-    `active` and `inactive` are the numbers of its connections.
+    `active` and `inactive` are the numbers of its connections, as IPVS counts them.
     """
 
     service: str
@@ -71,9 +71,9 @@ class Backend:
 class LoadBalancerSandbox:
     """The sandbox that balances the load of one network's services on one node.
 
-    `interface` is the sandbox's device on the network; `address` is its address there, with the prefix length. With
-    `is_dsr` (direct server return) tasks reply to clients directly. `ingress`, and `gateway_address`, the sandbox's
-    address on docker_gwbridge, are set for the ingress network only.
+    `interface` is the sandbox's device on the network; `address` is the sandbox's address there, with the prefix
+    length. If `is_dsr` (direct server return) is True, tasks reply to clients directly. `ingress` and
+    `gateway_address` (the sandbox's address on docker_gwbridge) are set for the ingress network only.
     """
 
     namespace: NetworkNamespace
@@ -94,7 +94,7 @@ class LoadBalancerSandbox:
 
     @property
     def backends(self) -> list[Backend]:
-        """The tasks of all services, grouped by service; within a service in the order in which IPVS has them."""
+        """The tasks of all services on the network, grouped by service, and in IPVS's order within a service."""
         network = self.network
         if network is None:
             return []
@@ -120,10 +120,11 @@ class LoadBalancerSandbox:
         return found
 
     def add_backend(self, balancer: LoadBalancer, backend: Address) -> None:
-        """Add the task with the address `backend` to the service of `balancer`, which is created with its first task.
+        """Add the task with the address `backend` to the service of `balancer`. Create the service if it does not
+        exist.
 
-        A disabled task gets its weight back only if it is removed and then added. Raises `SystemFault` with moby's
-        message; then nothing is changed. Source: moby `addLBBackend`.
+        A task that was disabled stays disabled; to enable it again, it must be removed and added. Raises
+        `SystemFault` with moby's message if the kernel refuses; then nothing is changed. Source: moby `addLBBackend`.
         """
         service = self._find(balancer)
         if service is None:
@@ -142,11 +143,9 @@ class LoadBalancerSandbox:
             self._set_at = self.namespace.generation
 
     def disable_backend(self, balancer: LoadBalancer, backend: Address) -> None:
-        """Set the weight of the task with the address `backend` to 0.
+        """Set the weight of the task with the address `backend` to 0, so that it gets no new connections.
 
-        It gets no new connections but keeps established ones.
-
-        Ignore an unknown task.
+        Established connections continue. Do nothing if the task is unknown.
         """
         service = self._find(balancer)
         if service is not None and service.has(backend, 0):
@@ -155,8 +154,8 @@ class LoadBalancerSandbox:
     def remove_backend(self, balancer: LoadBalancer, backend: Address, *, is_last: bool) -> None:
         """Remove the task with the address `backend` from its service.
 
-        With `is_last`, remove the service, too, with its ports, marks and virtual address. The SNAT rule of the
-        subnet stays. Source: moby `rmLBBackend`.
+        If `is_last` is True, also remove the service with its ports, mark rules and virtual address. The SNAT rule is
+        kept, because all services on the network use it. Source: moby `rmLBBackend`.
         """
         service = self._find(balancer)
         if service is not None:
@@ -212,9 +211,9 @@ class LoadBalancerSandbox:
         return self._ipvs.add_service(fwmark=balancer.fwmark, scheduler="rr", intern_key=balancer.virtual_ip)
 
     def _add_alias(self, address: Address) -> bool:
-        """Add the virtual address to the interface.
+        """Add a virtual address to the interface. Return `False` if the interface has it already (29.x).
 
-        Return `False` if the interface had it already, which is an error up to 28.5.
+        Raises `SystemFault` if the kernel refuses the address; up to 28.5 also if the interface has it already.
         """
         device = self.namespace.devices[self.interface]
         try:
@@ -236,9 +235,10 @@ class LoadBalancerSandbox:
     # --- marks
 
     def _mark(self, balancer: LoadBalancer) -> None:
-        """Install the rules that mark packets to the service, and the SNAT rule for them (moby `configureFWMark`).
+        """Install the rules that mark packets to the service with its firewall mark (moby `configureFWMark`).
 
-        With direct server return there is no SNAT rule.
+        Without direct server return, also install the network's SNAT rule for packets that IPVS forwards, unless it
+        exists.
         """
         port_rules, address_rule = _mark_rules(balancer)
         for rule in port_rules:
@@ -259,7 +259,9 @@ class LoadBalancerSandbox:
 
 
 def _mark_rules(balancer: LoadBalancer) -> tuple[list[str], str]:
-    """Return the rules that mark packets by published port, and the rule that marks them by virtual address."""
+    """Return a pair: the iptables rules that mark packets by published port, and the rule that marks by virtual
+    address.
+    """
     mark = f"-j MARK --set-mark {balancer.fwmark}"
     ports = [f"-p {port.protocol} --dport {port.published_port} {mark}" for port in balancer.ports]
     return ports, f"-d {format_ip(balancer.virtual_ip)}/32 {mark}"

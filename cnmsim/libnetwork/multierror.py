@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def join_errors(texts: Sequence[str]) -> str:
-    """Join error texts to a bulleted list. Lines of a text after its first are indented by a tab.
+    """Join error texts to a list in which each begins with `* `. Return a single text unchanged.
 
-    A single text is returned unchanged.
+    The second and following lines of a text are indented by a tab.
     """
     if len(texts) == 1:
         return texts[0]

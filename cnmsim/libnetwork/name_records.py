@@ -32,7 +32,11 @@ class NameRecords:
         )
 
     def add(self, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:
-        """Add an address to a name. With `reverse`, reverse lookups of the address also return the name."""
+        """Add an address to the addresses of `name`. If `reverse` is True, a reverse lookup of the address returns
+        `name`.
+
+        `owner` is the id of the endpoint or service to which the record belongs.
+        """
         # Keep the string if it is in lower case: a new string would be hashed again.
         self._by_name.add(name if name.islower() else name.lower(), (address, owner))
         if reverse:
@@ -48,7 +52,9 @@ class NameRecords:
                 self._by_address.discard(address, named)
 
     def remove(self, name: str, address: Address, owner: str) -> None:
-        """Remove the record of `owner` that maps the name to the address."""
+        """Remove the record of `owner` that maps `name` to `address`, in both directions. Do nothing if there is
+        none.
+        """
         self._by_name.discard(name.lower(), (address, owner))
         self._by_address.discard(address, (name, owner))
 
@@ -63,7 +69,7 @@ class NameRecords:
         return list(dict.fromkeys(address for address, _ in entries)) if entries else None
 
     def reverse(self, address: Address) -> str | None:
-        """Return the name of an address, or `None`."""
+        """Return the name of an address for a reverse lookup, or `None` if the address has no name."""
         named = self._by_address.first(address)
         return None if named is None else named[0]
 

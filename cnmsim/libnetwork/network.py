@@ -171,7 +171,7 @@ class Network:
 
     @property
     def has_load_balancer(self) -> bool:
-        """Whether the network has a load-balancer sandbox on this node."""
+        """Whether the network has a load-balancer sandbox on this node: True if `load_balancer_ip` was requested."""
         return self.options.load_balancer_ip is not None
 
     @property
@@ -201,7 +201,8 @@ class Network:
         )
 
     def peers(self) -> list[PeerInfo]:
-        """Return the swarm's nodes that are attached to this network."""
+        """Return the swarm's nodes that are attached to this network; an empty list if the network is not gossiped.
+        """
         agent = self.cluster_agent
         return [] if agent is None else agent.peers(self)
 
@@ -271,9 +272,9 @@ class Network:
             interface.ipv6 = self._allocate(endpoint, 6, options.ipv6)
 
     def _ipv6_follows_mac(self, options: EndpointOptions) -> bool:
-        """Return True if the driver derives the IPv6 address from the MAC address.
+        """Return True if the driver derives the endpoint's IPv6 address from its MAC address.
 
-        Only the default bridge of 26.1 does so, if the IPv6 prefix has at most 80 bits.
+        Only the default bridge of 26.1 does so, if no IPv6 address was requested and the prefix has at most 80 bits.
         """
         if not self.controller.profile.default_bridge_ipv6_from_mac or options.ipv6 is not None:
             return False
@@ -307,9 +308,9 @@ class Network:
         )
 
     def _mac_option(self, endpoint: Endpoint) -> dict[str, str] | None:
-        """Return options that contain the endpoint's MAC address, for an IPAM driver that requires it, else `None`.
+        """Return the IPAM option with the endpoint's MAC address; `None` if the IPAM driver does not require it.
 
-        An endpoint without MAC address gets a random one.
+        An endpoint without a MAC address first gets a random one.
         """
         assert self.ipam is not None
         if not getattr(self.ipam.allocator, "requires_mac", False):
@@ -354,7 +355,10 @@ class Network:
             releaser.release_ipv6(self.id, endpoint.id)
 
     def _call_logging_errors(self, call: Callable[..., None], *arguments: object) -> None:
-        """Call the driver's function `call`, which releases something. Only log errors other than `Forbidden`."""
+        """Call the driver's function `call`, which deletes or releases something, with `arguments`.
+
+        Errors are only logged, except `Forbidden`, which is raised.
+        """
         try:
             call(*arguments)
         except Forbidden:
@@ -404,12 +408,14 @@ class Network:
     def add_service_binding(self, service: ServiceBinding | str, endpoint: Endpoint, **settings: Any) -> None:
         """Make an endpoint a task of a service: add its DNS names, and add it to the service's load balancer.
 
-        `service` may be a name; `settings` are then fields of `ServiceBinding`, such as `virtual_ip="172.18.0.100"`
-        or `aliases=["web"]`. Without a virtual address the service's name resolves to its tasks. A virtual address
-        needs a load-balancer sandbox (`load_balancer_ip`) on the network, and cannot be reached from that sandbox
-        itself. On a cluster's network all members receive the binding, and `Sandbox.enable_service` is not needed for
-        this endpoint. Raises `InvalidParameter` for an endpoint of another network, one without IPv4 address or one
-        that has not joined, `Conflict` for one that is a task already (moby `addServiceBinding`).
+        `service` is the service, or its name; with a name, `settings` are the fields of `ServiceBinding`, such as
+        `virtual_ip="172.18.0.100"` or `aliases=["web"]`. Without a virtual address the service's name resolves to the
+        addresses of its tasks. A virtual address needs a load-balancer sandbox (`load_balancer_ip`) on the network,
+        and cannot be reached from that sandbox itself.
+
+        On a cluster's network all members receive the binding, and `Sandbox.enable_service` is not needed for this
+        endpoint. Raises `InvalidParameter` if the endpoint is on another network, has no IPv4 address or is not
+        joined, `Conflict` if it is a task already (moby `addServiceBinding`).
         """
         service_bindings.add(self, service, endpoint, settings)
 
@@ -420,10 +426,10 @@ class Network:
     # --- names
 
     def add_records(self, endpoint: Endpoint) -> None:
-        """Add the DNS records of an endpoint.
+        """Add the DNS records of an endpoint: its names, with its addresses.
 
-        Does nothing for the ingress network, which has no records, and for other swarm networks, whose records are
-        added when the gossiped entry is processed.
+        Do nothing for the ingress network, which has no records, and for gossiped networks, whose records are added
+        when the agent processes the endpoint's table entry.
         """
         if self.ingress or self.is_gossiped:
             return

@@ -80,8 +80,9 @@ def validate(options: NetworkOptions, profile: Profile) -> None:
 def scope_of(controller: Controller, driver: Driver, options: NetworkOptions, *, is_dynamic: bool) -> str:
     """Return the scope of a new network: "local", "swarm" or "global".
 
-    `is_dynamic` marks a network that the swarm's manager pushed to this host. Raises `ManagerRedirect` if a manager
-    has to create the network, and another `EngineError` if it cannot be created here.
+    `is_dynamic` marks a network that the swarm's manager pushed to this host. Raises `ManagerRedirect` if this host
+    is a manager, which has to create the network, and another `EngineError` if the network cannot be created on this
+    host.
     """
     data_scope = driver.capability.data_scope
     if options.scope == LOCAL_SCOPE and data_scope == GLOBAL_SCOPE:

@@ -47,7 +47,11 @@ OptionsT = TypeVar("OptionsT", bound=ChildOptions)
 
 @define
 class ChildEndpoint:
-    """One endpoint. `source_name` is the name of its device on the host before it is moved, "" until it joins."""
+    """One endpoint.
+
+    `source_name` is the name of the endpoint's device on the host before the device is moved into the sandbox, ""
+    before the first join.
+    """
 
     id: str
     ipv4: tuple[Address, int] | None
@@ -76,8 +80,8 @@ class ChildNetwork(Generic[OptionsT]):
 class ChildDriver(ABC, Generic[OptionsT]):
     """A driver whose endpoints are child devices of a parent interface of the host. It publishes no ports.
 
-    `log` is called with each log line of the daemon. `dummy_prefix` begins the names of the dummies that it creates
-    as parents.
+    `log` is called with each log line of the daemon. If a network names no parent, the driver creates a dummy device
+    as the parent. `dummy_prefix` is the prefix of its name.
     """
 
     machine: Machine
@@ -100,11 +104,15 @@ class ChildDriver(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def _make_child(self, name: str, parent: Device, options: OptionsT) -> Device:
-        """Create the child device of an endpoint. Raises `OSError`."""
+        """Create the child device of an endpoint on the interface `parent`. Raises `OSError` if the kernel refuses.
+        """
 
     @abstractmethod
     def _choose_mac(self, interface: EndpointInterface) -> None:
-        """Choose the MAC address of an endpoint, or raise an error if a requested one is not supported."""
+        """Choose the endpoint's MAC address, and store it in `interface`.
+
+        Raises an `EngineError` if the driver does not support the requested address.
+        """
 
     @abstractmethod
     def _set_gateways(self, network: ChildNetwork[OptionsT], endpoint: ChildEndpoint, info: JoinInfo) -> None:

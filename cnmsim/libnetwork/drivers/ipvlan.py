@@ -58,7 +58,7 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
         """Return a pair of flags (IPv4, IPv6). True: allocate a gateway address only if the user requested one.
 
-        That is so for networks in mode l3 or l3s and for internal networks, and from 29 on for all networks.
+        Both are True in mode l3 or l3s and for internal networks; from 29 on they are always True.
         """
         options, internal = self._settings(request)
         skip = options.is_routed or internal or self.profile.macvlan_skips_gateway

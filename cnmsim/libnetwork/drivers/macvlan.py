@@ -37,7 +37,7 @@ class MacvlanDriver(ChildDriver[MacvlanOptions]):
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
         """Return a pair of flags (IPv4, IPv6). True: allocate a gateway address only if the user requested one.
 
-        That is so for internal networks, and from 29 on for all networks.
+        Both are True for internal networks; from 29 on they are always True.
         """
         _, internal = self._settings(request)
         skip = internal or self.profile.macvlan_skips_gateway

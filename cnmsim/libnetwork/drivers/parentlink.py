@@ -37,7 +37,8 @@ def create_dummy(host: NetworkNamespace, name: str, random: Random) -> None:
 def create_vlan(host: NetworkNamespace, name: str, driver: str) -> None:
     """Create the VLAN sub-interface that `name` describes, e.g. `eth0.10` on `eth0`, and set it up.
 
-    `driver` is the driver's name for error messages. Raises `SystemFault` with the driver's message.
+    `driver` is the driver's name for error messages. Raises `SystemFault` if the name is invalid, the parent does not
+    exist or the kernel refuses the device.
     """
     parent, vid = parse_vlan(host, name)
     if not 1 <= vid <= 4094:
@@ -60,9 +61,10 @@ def create_vlan(host: NetworkNamespace, name: str, driver: str) -> None:
 
 
 def parse_vlan(host: NetworkNamespace, name: str) -> tuple[str, int]:
-    """Split the name of a VLAN sub-interface, e.g. `eth0.10` into `eth0` and 10. The interface must exist.
+    """Split the name of a VLAN sub-interface into the parent's name and the VLAN id, e.g. `eth0.10` into `eth0` and
+    10.
 
-    Raises `SystemFault` with the driver's message.
+    Raises `SystemFault` if the name has a different format, or if the host has no interface `eth0`.
     """
     if "." not in name:
         raise SystemFault(f"invalid subinterface vlan name {name}, example formatting is eth0.10")

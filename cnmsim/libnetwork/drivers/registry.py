@@ -30,7 +30,8 @@ ENTRY_POINT_GROUP = "cnmsim.drivers"
 
 @frozen
 class DriverHost:
-    """The argument with which a driver is created: the machine and the daemon that it works for.
+    """The argument with which a driver is created: the machine, and the settings of the daemon for which the driver
+    works.
 
     `daemon` returns the daemon's process, which may own sockets; `log` is called with each log line of the daemon.
     """
@@ -82,7 +83,7 @@ BUILT_IN: Mapping[str, DriverFactory] = {
 
 @define
 class DriverRegistry:
-    """The drivers of one daemon, by name. `plugins` finds drivers in other processes."""
+    """The drivers of one daemon, by name. `plugins` contains the plugins, which provide further drivers."""
 
     host: DriverHost
     plugins: PluginStore = field(factory=PluginStore, repr=False)

@@ -46,7 +46,12 @@ _NODE_DISCOVERY = 1
 
 @define
 class _JoinedEndpoint:
-    """The state of a joined endpoint: the options of its sandbox, and the families for which it is the gateway."""
+    """The state of a joined endpoint.
+
+    `options` are the sandbox's ports as sent to the plugin. `is_internal` is that of the network. `has_default_route`
+    is a pair (IPv4, IPv6): True if the plugin was notified that the endpoint is the sandbox's gateway for that
+    family.
+    """
 
     options: dict[str, Any]
     is_internal: bool
@@ -58,6 +63,7 @@ class RemoteDriver:
     """A driver whose calls are sent to a plugin. Created by `connect`.
 
     `checks_gateways` is True if the plugin decides whether a network needs a gateway address (`GwAllocChecker`).
+    `_internal` are the ids of internal networks.
     """
 
     name: str
@@ -84,7 +90,7 @@ class RemoteDriver:
 
     @property
     def leaves_failed_join(self) -> bool:
-        """Whether the plugin is called to leave after a join to which it responded with an error."""
+        """Whether `leave` is called after a join to which the plugin responded with an error (since 29)."""
         return self.profile.failed_join_is_left
 
     def _call(self, method: str, **argument: Any) -> dict[str, Any]:
@@ -218,9 +224,10 @@ class RemoteDriver:
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Notify the plugin if the endpoint has become a gateway of its sandbox, or has ceased to be one.
+        """Notify the plugin if the endpoint has become a gateway of its sandbox, or is no longer one.
 
-        `gateway4` and `gateway6` are the ids of the sandbox's IPv4 and IPv6 gateway endpoints, "" for none.
+        `gateway4` and `gateway6` are the ids of the sandbox's IPv4 and IPv6 gateway endpoints, "" for none. Raises
+        `SystemFault` if the endpoint is not joined.
         """
         del sandbox
         joined = self._joined.get(endpoint_id)
@@ -266,11 +273,17 @@ class RemoteDriver:
     # --- nodes of a cluster
 
     def node_joined(self, address: Address, *, is_self: bool) -> None:
-        """Notify the plugin that a node joined the cluster, if the plugin's networks span hosts."""
+        """Notify the plugin that a node joined the cluster, if the plugin's networks connect several hosts.
+
+        Errors are only logged.
+        """
         self._discover("DiscoverNew", address, is_self=is_self)
 
     def node_left(self, address: Address) -> None:
-        """Notify the plugin that a node left the cluster, if the plugin's networks span hosts."""
+        """Notify the plugin that a node left the cluster, if the plugin's networks connect several hosts.
+
+        Errors are only logged.
+        """
         self._discover("DiscoverDelete", address, is_self=False)
 
     def _discover(self, method: str, address: Address, *, is_self: bool) -> None:
@@ -286,7 +299,7 @@ class RemoteDriver:
 
 
 class _Modified(ValueError):
-    """Error: for an address that the engine has assigned already, the plugin returned another one."""
+    """Error: the plugin returned a different address from the one that the engine has assigned already."""
 
 
 def _call(client: PluginClient, method: str, argument: Any) -> dict[str, Any]:

@@ -169,7 +169,9 @@ def _parse_ip(text: str) -> Address | None:
 
 
 def parse_cidr(text: str) -> tuple[Address, int]:
-    """Parse an address with prefix length, e.g. `10.0.0.1/24`. Raises `ValueError` with Go's message."""
+    """Parse an address with prefix length, e.g. `10.0.0.1/24`. Raises `ValueError` with Go's message for any other
+    text.
+    """
     address, slash, length = text.partition("/")
     parsed = _parse_ip(address)
     fits = slash and is_number(length) and parsed and int(length) <= len(parsed) * 8
@@ -180,7 +182,7 @@ def parse_cidr(text: str) -> tuple[Address, int]:
 
 
 def parse_mac_address(text: str) -> Mac:
-    """Parse a MAC address. Raises `ValueError` with Go's message."""
+    """Parse a MAC address. Raises `ValueError` with Go's message for any other text."""
     try:
         return parse_mac(text)
     except ValueError:

@@ -71,7 +71,7 @@ class AddressSet:
         return True
 
     def first_free(self, low: int, high: int) -> int | None:
-        """Return the lowest ordinal of `low`..`high` (inclusive) that is not in the set, or `None`."""
+        """Return the lowest ordinal in `low`..`high` (inclusive) that is not in the set, or `None` if all are."""
         at = bisect_right(self._starts, low) - 1
         free = self._ends[at] + 1 if at >= 0 and low <= self._ends[at] else low
         return free if free <= high else None

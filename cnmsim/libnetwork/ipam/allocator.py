@@ -55,8 +55,8 @@ class PoolStatus:
 class _Subnet:
     """An allocated subnet with its addresses and ip-ranges.
 
-    With `auto_release` the subnet is released when its last ip-range is. `cursor` is the ordinal at which the serial
-    search for a free address continues.
+    If `auto_release` is True, the subnet is released together with its last ip-range. `cursor` is the ordinal at
+    which the serial search for a free address continues.
     """
 
     prefix: Prefix
@@ -98,7 +98,8 @@ class _AddressSpace:
 class Ipam:
     """The default IPAM driver of one engine, or of a swarm's manager.
 
-    `default_pools` replaces the default pools of local networks, `global_pools` those of networks of global scope.
+    `default_pools` are the pools for networks of local scope, `global_pools` those for networks of global scope.
+    `None` means the engine's own defaults. The default IPv6 pool is derived from `engine_id`.
     """
 
     def __init__(
@@ -136,11 +137,13 @@ class Ipam:
         exclude: Iterable[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Allocate the subnet `pool`, or its ip-range `sub_pool`; without `pool`, a subnet of the default pools.
+        """Allocate the subnet `pool`, or its ip-range `sub_pool`. If `pool` is "", choose a subnet of the default
+        pools.
 
-        `space` is one of the names in `default_spaces`. With `v6` a default pool of IPv6 is used. A subnet of the
-        default pools overlaps nothing in `exclude`; a requested one is not compared with it. `options` have no
-        effect. Raises `PoolOverlap`, `PoolsExhausted` or, for invalid text, `SystemFault`.
+        `space` is one of the names in `default_spaces`. With `v6` the subnet is chosen from the IPv6 default pools. A
+        chosen subnet overlaps nothing in `exclude`; a requested one may. `options` have no effect. Raises
+        `PoolOverlap` if a requested subnet overlaps an allocated one, `PoolsExhausted` if no subnet is free, or
+        `SystemFault` for invalid text.
         """
         del options  # it has no options
         address_space = self._space(space)
@@ -153,10 +156,11 @@ class Ipam:
         return self._request_subnet(address_space, pool, sub_pool)
 
     def _hinted_size(self, pool: str, sub_pool: str) -> int | None:
-        """Return the prefix length requested for a subnet of the default pools, e.g. 24 for `0.0.0.0/24`.
+        """Return the prefix length that a request for a subnet of the default pools contains, e.g. 24 for
+        `0.0.0.0/24`.
 
-        Return 0 if `pool` is empty: the default pool's configured length then applies. Return `None` if `pool` is a
-        particular subnet.
+        Return 0 if `pool` is "": the subnet then has the length configured for its pool. Return `None` if `pool`
+        requests a particular subnet.
         """
         if not pool:
             return 0
@@ -180,7 +184,8 @@ class Ipam:
     def _choose_rotating(self, address_space: _AddressSpace, family: int, exclude: tuple[Prefix, ...]) -> Prefix:
         """Return the next subnet of the default pools that overlaps neither an allocated subnet nor `exclude` (26.1).
 
-        The cursor of `address_space` also advances past subnets that are rejected because they overlap `exclude`.
+        The search position stored in `address_space` advances past the returned subnet, and past subnets skipped
+        because of `exclude`. Raises the error of `pools_exhausted` if there is none.
         """
         assert address_space.rotating is not None
         held = list(address_space.subnets)
@@ -302,7 +307,9 @@ class Ipam:
         return ordinal
 
     def release_address(self, pool_id: str, address: Address) -> None:
-        """Release an address. One that is not allocated is ignored. Raises `AddressOutOfRange`."""
+        """Release an address. Do nothing if it is not allocated. Raises `AddressOutOfRange` if it is outside the
+        subnet.
+        """
         subnet, _ = self._find(pool_id)
         if address not in subnet.prefix:
             raise errors.address_out_of_range()

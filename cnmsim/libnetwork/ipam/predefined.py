@@ -83,8 +83,8 @@ def configured_pools(
 ) -> tuple[PoolBase, ...]:
     """Return the address pools from which default subnets are taken: `pools` or, if that is empty, `defaults`.
 
-    If none of them is an IPv6 pool, one derived from `engine_id` is added, in releases that do so. Raises
-    `InvalidParameter` if an entry cannot be divided into subnets of its size.
+    If no IPv6 pool is among them, releases with a default IPv6 pool add the one derived from `engine_id`. Raises
+    `InvalidParameter` if a pool cannot be divided into subnets of its size.
     """
     chosen = tuple(pools) or tuple(defaults)
     for index, pool in enumerate(chosen):
@@ -113,7 +113,10 @@ def _without_overlaps(pools: Sequence[PoolBase]) -> tuple[PoolBase, ...]:
 
 @define
 class RotatingPools:
-    """Allocation of default subnets in turn (26.1). The cursor lives as long as the daemon."""
+    """Allocation of default subnets in turn (26.1). The position is kept as long as the daemon runs.
+
+    The object is also a sequence of all subnets of `pools`.
+    """
 
     pools: tuple[PoolBase, ...]
     _cursor: int = field(default=0, init=False)
@@ -130,10 +133,10 @@ class RotatingPools:
         return self.pools[at].subnet(index - (self._ends[at - 1] if at else 0))
 
     def choose(self, family: int, allocated: Sequence[Prefix]) -> Prefix | None:
-        """Return the next free subnet of address family 4 or 6, and advance the cursor past it.
+        """Return the next free subnet of address family 4 or 6, and advance the position past it.
 
-        Return `None` if none is free; the cursor then stays. After the last subnet of the list the cursor is reset to
-        the first.
+        The search continues at the first subnet after the last one. Return `None` if no subnet is free; the position
+        is then unchanged. `allocated` are the prefixes that a free subnet must not overlap.
         """
         length = len(self)
         for offset in range(length):
@@ -168,9 +171,10 @@ def lowest_gap(pools: Iterable[PoolBase], used: Iterable[Prefix]) -> Prefix | No
 
 
 def resized(pools: Iterable[PoolBase], family: int, size: int) -> tuple[PoolBase, ...]:
-    """Return the pools of one address family, divided into subnets of prefix length `size` where possible.
+    """Return the pools of address family 4 or 6, divided into subnets of prefix length `size`.
 
-    Used in 29 when a network requests the subnet `0.0.0.0/N`, where N is `size`.
+    Pools with a longer prefix than `size` are omitted. Used in 29 when a network requests the subnet `0.0.0.0/24`
+    (here `size` is 24) or `::/64`.
     """
     return tuple(
         PoolBase(pool.base, size) for pool in pools if pool.base.family == family and pool.base.length <= size

@@ -67,10 +67,11 @@ class RemoteIpam:
 
     @contextmanager
     def restoring(self, pools: Mapping[str, Prefix]) -> Iterator[None]:
-        """Context manager for restoring a network, whose `pools` (id to prefix) and addresses are allocated already.
+        """Context manager for restoring a network at the daemon's start. `pools` maps the ids of its pools to their
+        prefixes.
 
-        Requests for these inside the block do not reach the plugin, unless it requires a replay; then errors are only
-        logged (moby `reservePools`).
+        Inside the block, requests for these pools and their addresses are answered without calling the plugin. If the
+        plugin requires a replay, it is called, but its errors are only logged (moby `reservePools`).
         """
         self._restored = dict(pools)
         try:
@@ -123,8 +124,8 @@ class RemoteIpam:
     ) -> Pool:
         """Request the pool `pool` from the plugin or, if it is "", one that the plugin chooses.
 
-        A chosen pool must overlap nothing in `exclude`: as long as the plugin returns one that does, the request is
-        repeated. The rejected pools are released only at the end, so that the plugin does not return them again.
+        A chosen pool must overlap nothing in `exclude`. If it does, the request is repeated until the plugin returns
+        another one; the rejected pools are released only afterwards, so that the plugin does not return them again.
         Raises `SystemFault` if the plugin returns a rejected pool again.
         """
         known = next(
@@ -190,7 +191,10 @@ class RemoteIpam:
     def request_address(
         self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> tuple[Address, int]:
-        """Request `address` from the plugin, or any address if it is `None`. `options` are sent with the request."""
+        """Request `address` from the plugin, or any address if it is `None`. Return it with its prefix length.
+
+        `options` are sent with the request.
+        """
         restored = (self._restored or {}).get(pool_id)
         if restored is not None and address is not None:
             if self.requires_replay:

@@ -64,9 +64,9 @@ def validate_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, ena
 
 
 def used_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_ipv6: bool) -> list[IpamConfig]:
-    """Return the IPAM entries that `network inspect` shows.
+    """Return the entries of `configs` that `network inspect` shows.
 
-    29 omits the IPv6 entries of a network without IPv6.
+    29 omits the IPv6 entries if `enable_ipv6` is False; earlier releases show all entries.
     """
     return [
         config for config in configs if enable_ipv6 or profile.echoes_unused_ipv6_config or ":" not in config.subnet
@@ -95,7 +95,10 @@ def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator
 
 
 def _refuse_undecodable(config: IpamConfig) -> None:
-    """Raise `InvalidParameter` for texts that are no addresses or prefixes (29: the API's fields are typed)."""
+    """Raise `InvalidParameter` if a text in `config` is not an address or a prefix (29).
+
+    The message is that of a JSON decoding error, because the API's fields have types there.
+    """
     for text in (config.subnet, config.ip_range):
         if text and (fault := prefix_error(text)):
             raise InvalidParameter(f"invalid JSON: {fault}")

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Attachments:
-    """The attachments of nodes to networks in one node's database. Events for other nodes are added to `queue`.
+    """The attachments of nodes to networks in one node's database.
 
-    `arm_reaper` is called when an attachment has ended and has to be removed later.
+    Events to be gossiped are added to `queue`. `arm_reaper` is called when an attachment has ended; the caller then
+    calls `reap` later.
     """
 
     context: NodeContext
@@ -47,7 +48,7 @@ class Attachments:
                 yield version.owner
 
     def announce(self, network: str, *, is_leaving: bool) -> None:
-        """Attach this node to a network, or detach it if `is_leaving` is set, and queue the event for gossip."""
+        """Attach this node to a network, or detach it if `is_leaving` is True, and queue the event for gossip."""
         self.context.network_clock.increment()
         version = self._own(network, is_leaving=is_leaving)
         self.queue.queue(NetworkEvent(version))
@@ -70,16 +71,17 @@ class Attachments:
         return version
 
     def is_current(self, version: EntryVersion) -> bool:
-        """Return True if the event that carries `version` is redundant.
+        """Return True if the event that carries `version` changes nothing in this node's database.
 
-        This is so if the version is stored already and its Lamport time does not advance this node's clock.
+        That is, the version is stored already, and its Lamport time does not advance this node's Lamport clock.
         """
         return version.ltime < self.context.network_clock.time and self.view.has(version)
 
     def handle_event(self, version: EntryVersion) -> bool:
-        """Apply the event of another node that attached to a network, or detached from it.
+        """Apply the event that another node attached to a network, or detached from it. Return True if the event is
+        to be relayed.
 
-        Return True if this node is to relay the event.
+        `version` is the new state of the attachment. Older events than the stored one are ignored.
         """
         context = self.context
         context.network_clock.witness(version.ltime)
@@ -111,7 +113,7 @@ class Attachments:
     # --- removal
 
     def forget_node(self, name: str) -> None:
-        """Remove the attachments of a node that is gone."""
+        """Remove all attachments of the node `name`, which has left or failed."""
         for number in self.view.pool.owned_by(name):
             self.view.discard(number)
             self._reaps.pop(number, None)
@@ -123,7 +125,7 @@ class Attachments:
             self.view.discard(slot.number)
 
     def reap(self) -> bool:
-        """Remove ended attachments that were remembered long enough. Return True if others remain to be removed."""
+        """Remove the attachments that ended long enough ago. Return True if other ended attachments are left."""
         for number, until_ns in list(self._reaps.items()):
             if until_ns <= self.context.clock.now_ns:
                 del self._reaps[number]

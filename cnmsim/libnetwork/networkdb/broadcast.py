@@ -25,20 +25,20 @@ _BYTES = [bytes((transmits,)) for transmits in range(256)]
 
 
 def retransmit_limit(nodes: int) -> int:
-    """Return how many times each message is transmitted in a cluster of `nodes` nodes."""
+    """Return how many times each message is transmitted in a cluster of `nodes` nodes, e.g. 4 for 9 nodes."""
     return RETRANSMIT_MULT * ceil(log10(nodes + 1))
 
 
 class BroadcastIndex(Protocol):
-    """An index of queued messages, to find an older message about the same subject.
+    """An index of the queued messages by subject, e.g. by the node to which a message refers.
 
-    A new message replaces such an older one (memberlist `NamedBroadcast`).
+    A new message replaces the queued message about the same subject (memberlist `NamedBroadcast`).
     """
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message. Return the number of the older message that it replaces, or 0.
+        """Register a queued message. Return the number of the queued message that it replaces, or 0 if there is none.
 
-        `number` is the new message's number in the queue: each queued message gets the next one, counted from 1.
+        `number` is the new message's sequence number in the queue, counted from 1.
         """
 
     def unregister(self, message: Any, number: int) -> None:
@@ -57,7 +57,8 @@ class NameIndex:
         self._numbers: dict[str, int] = {}
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message. Return the number of the older message that it replaces, or 0."""
+        """Register a queued message. Return the number of the queued message that it replaces, or 0 if there is none.
+        """
         before = self._numbers.get(message.name, 0)
         self._numbers[message.name] = number
         return before
@@ -85,7 +86,8 @@ class SlotIndex:
         self._numbers = array("I")
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message. Return the number of the older message that it replaces, or 0."""
+        """Register a queued message. Return the number of the queued message that it replaces, or 0 if there is none.
+        """
         numbers, slot = self._numbers, message.version.slot.number
         if slot >= len(numbers):
             numbers.frombytes(bytes((slot + 1 - len(numbers)) * numbers.itemsize))
@@ -205,7 +207,10 @@ class BroadcastQueue:
         return messages, limit - overhead - free
 
     def _sent(self, pieces: list[_Piece]) -> None:
-        """Count one transmission of the messages in `pieces`, and remove those that have reached the limit."""
+        """Count one transmission of the messages in `pieces`, and remove those that were transmitted often enough.
+
+        Each piece is a triple: the number of transmissions so far, and the start and end of a slice of the queue.
+        """
         most = self._limit()
         tiers = self._counts_by_transmits
         done: list[_Piece] = []

@@ -29,8 +29,8 @@ _SOME = 8
 class BulkSynchronizer:
     """The bulk syncs of one node.
 
-    `apply_event` is called with each entry that another node sends. `timeouts` counts the syncs to which no response
-    came in time.
+    `apply_event` is called with each entry that another node sends. `timeouts` counts the syncs without a response in
+    time.
     """
 
     context: NodeContext
@@ -52,7 +52,9 @@ class BulkSynchronizer:
         self._ticker.stop()
 
     def restart_after_fork(self) -> None:
-        """Forget pending syncs, because a forked lab does not contain their coroutines."""
+        """Forget all pending syncs. Called in a forked lab, which does not contain the coroutines that wait for the
+        responses.
+        """
         self._is_running = False
         self._pending_acks.clear()
 
@@ -82,9 +84,10 @@ class BulkSynchronizer:
             self._is_running = False
 
     async def sync(self, nodes: Iterable[str], *, every: bool) -> list[str]:
-        """Sync with each of `nodes` in turn; with `every=False` only with one of them, chosen at random.
+        """Sync with each of `nodes` in turn or, if `every` is False, with one of them that is chosen at random.
 
-        If the random node fails, a second one is tried. Return the networks that were synced with the last node.
+        If the chosen node does not respond, another one is tried. Return the ids of the networks that were synced
+        with the last node; an empty list if no sync succeeded.
         """
         partners = list(nodes) if every else self.context.sample(2, nodes)
         done: list[str] = []
@@ -141,7 +144,7 @@ class BulkSynchronizer:
         )
 
     def handle_message(self, message: BulkSync) -> None:
-        """Apply another node's bulk sync. If it is unsolicited, respond with this node's own entries."""
+        """Apply another node's bulk sync. If it is not a response, respond with this node's own entries."""
         context = self.context
         context.table_clock.witness(message.ltime)
         for network, snapshot in message.entries.items():

@@ -77,7 +77,8 @@ class NodeContext:
         self.clock, self.name = self.process.clock, self.config.name
 
     def run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start the coroutine that `work` returns in the daemon's process, at this instant of virtual time."""
+        """Call `work` in the daemon's process at this instant of virtual time, and run the coroutine that it returns.
+        """
         # `work` is called only when the coroutine starts. So if the lab is dropped before, there is no coroutine that
         # was never awaited.
         self.clock.call_soon(lambda: None if self.is_stopped else self.process.task(work()))
@@ -87,5 +88,5 @@ class NodeContext:
         return [network for network, tables in self.networks.items() if node in tables.nodes]
 
     def sample(self, count: int, names: Iterable[str]) -> list[str]:
-        """Return up to `count` random elements of `names`, without this node, in random order."""
+        """Return up to `count` random elements of `names`, excluding this node's name, in random order."""
         return random_nodes(self.random, [name for name in names if name != self.name], count)

@@ -26,7 +26,9 @@ _ALL_AGAIN = 10
 
 @frozen
 class Difference:
-    """A difference between the databases of two nodes. `persists` returns True as long as it exists."""
+    """A difference between the databases of two nodes. `text` describes it; `persists()` is True as long as it
+    exists.
+    """
 
     text: str
     persists: Callable[[], bool]
@@ -34,17 +36,17 @@ class Difference:
 
 @define
 class ConvergenceChecker:
-    """A check for agreement that is repeated until it succeeds.
+    """A check whether all nodes have the same entries, for a caller that repeats it until it succeeds.
 
-    To save work, a check first tests whether the last difference still exists. Nodes that cannot reach each other
-    never agree, so the caller needs a time limit.
+    To save work, a check first tests whether the difference found last still exists. Nodes that cannot reach each
+    other always differ, so the caller needs a time limit.
     """
 
     _difference: Difference | None = field(default=None, init=False)
     _looks: int = field(default=0, init=False)
 
     def is_converged(self, databases: Iterable[NetworkDB]) -> bool:
-        """Return True if these nodes' databases agree, and none of the nodes is busy (see `is_busy`)."""
+        """Return True if the databases of these nodes have the same content and no node is busy (see `is_busy`)."""
         databases = list(databases)
         if is_busy(databases):
             return False
@@ -57,19 +59,21 @@ class ConvergenceChecker:
 
 
 def is_converged(clock: Clock) -> bool:
-    """Return True if the databases of all gossiping nodes of a lab agree, and no node is busy (see `is_busy`)."""
+    """Return True if the databases of all gossiping nodes of a lab have the same content and no node is busy (see
+    `is_busy`).
+    """
     return are_converged(databases_of(clock))
 
 
 def are_converged(databases: Iterable[NetworkDB]) -> bool:
-    """Return True if these nodes' databases agree, and none of the nodes is busy (see `is_busy`)."""
+    """Return True if the databases of these nodes have the same content and no node is busy (see `is_busy`)."""
     return ConvergenceChecker().is_converged(databases)
 
 
 def converge(clock: Clock, limit_s: float = 120.0) -> float:
-    """Run the lab until all nodes agree. Return the virtual seconds that this took, to a tenth.
+    """Run the lab until all nodes have the same entries. Return the virtual seconds that passed, to a tenth.
 
-    Raises `TimeoutError`, whose message describes one difference, if they do not agree after `limit_s` seconds.
+    Raises `TimeoutError` if they still differ after `limit_s` virtual seconds. Its message describes one difference.
     """
     begun_s = clock.now
     clock.run_ready()
@@ -95,7 +99,7 @@ def _is_busy(db: NetworkDB) -> bool:
 
 
 def first_difference(databases: Iterable[NetworkDB]) -> str:
-    """Return a text that describes a difference between two nodes; "" if they agree.
+    """Return a text that describes a difference between the databases of two nodes; "" if all have the same content.
 
     Only nodes of the same cluster (see `clusters_of`) are compared.
     """
@@ -167,9 +171,9 @@ def _difference_in_networks(cluster: list[NetworkDB]) -> Difference | None:
 
 
 def _unlike_entries(one: NetworkTables, other: NetworkTables) -> Iterator[set[int]]:
-    """For each entry in which two nodes differ, yield the set of the Lamport times that the entry has on them.
+    """For each entry in which two nodes differ, yield the set of its Lamport times on the two nodes.
 
-    A node on which the entry is missing or deleted adds no time.
+    A node without the entry, or with a deleted one, adds no time. Entries that both lack or have deleted are skipped.
     """
     for versions in one.view.differences(other.view):
         times = [version.ltime for version in versions if version is not None and not version.is_deleted]

@@ -51,8 +51,8 @@ def number_field(value: int) -> int:
 def compressed(length: int, share: float, learnt: int) -> int:
     """Estimate the size of a message on a stream after memberlist's LZW compression, accurate to a tenth.
 
-    `length` is its size before. Repetitive content compresses better with length: after about `learnt` bytes each
-    further byte adds only `share` bytes.
+    `length` is the size before compression. `learnt` is about the number of bytes after which the compressor has seen
+    the repeated parts of the content; from then on each byte adds only `share` bytes.
     """
     once = (_UNSEEN - share) * length * learnt / (length + learnt)
     return _COMPRESSED_HEADER + round(share * length + once)

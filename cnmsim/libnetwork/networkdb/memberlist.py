@@ -53,10 +53,10 @@ GOSSIP_TO_THE_DEAD_S = 30.0
 
 
 class Delegate(Protocol):
-    """The interface of memberlist to the layer above, which is NetworkDB (memberlist's `Delegate`).
+    """The interface through which memberlist calls the layer above it, NetworkDB (memberlist's `Delegate`).
 
-    The delegate has messages of its own, and state to be exchanged in push/pulls. It is notified of members that join
-    or leave.
+    The delegate sends messages of its own by gossip, and state of its own in push/pulls. It is notified of members
+    that join or leave.
     """
 
     @property
@@ -64,13 +64,13 @@ class Delegate(Protocol):
         """The delegate's queues of messages to the whole cluster."""
 
     def notify_message(self, message: Any) -> None:
-        """Process a gossiped message of the delegate, which memberlist does not interpret."""
+        """Process a message of the delegate that arrived by gossip. memberlist does not interpret it."""
 
     def notify_batch(self, news: TableEventBatch) -> None:
         """Process a packet of several table events."""
 
     def is_redundant(self, message: Any) -> bool:
-        """Return True if a message of the delegate contains nothing new."""
+        """Return True if a message of the delegate contains nothing new; False if it may contain something new."""
 
     def is_redundant_batch(self, news: TableEventBatch) -> bool:
         """Return True if a packet of table events contains nothing new."""
@@ -79,10 +79,10 @@ class Delegate(Protocol):
         """Process a message of the delegate that arrived over TCP."""
 
     def local_state(self, *, is_join: bool) -> NetworkState:
-        """Return the delegate's state for a push/pull. `is_join`: this node is joining the cluster."""
+        """Return the delegate's state for a push/pull. `is_join` is True if this node is joining the cluster."""
 
     def merge_remote_state(self, state: NetworkState) -> None:
-        """Merge the delegate's state that another node sent in a push/pull."""
+        """Merge the state that another node's delegate sent in a push/pull."""
 
     def notify_join(self, member: Member) -> None:
         """Record that a member has joined."""
@@ -93,7 +93,11 @@ class Delegate(Protocol):
 
 @define(eq=False)
 class Memberlist:
-    """The members of the gossip cluster, as one node knows them. `ring` is the order in which they are probed."""
+    """The members of the gossip cluster that one node knows.
+
+    `members` maps names to members. `ring` contains their names in the order in which they are probed. `bind` is the
+    address that the sockets bind, `advertised` the address and port that other nodes use.
+    """
 
     process: Process
     name: str
@@ -152,7 +156,7 @@ class Memberlist:
         return self.members[self.name]
 
     def task(self, coroutine: Coroutine[Any, Any, Any]) -> Task[Any]:
-        """Run a coroutine in the daemon's process."""
+        """Run a coroutine in the daemon's process. Return its task."""
         return self.process.task(coroutine)
 
     # --- sending
@@ -165,7 +169,7 @@ class Memberlist:
         return get_broadcasts([self.queue, *self.delegate.queues], COMPOUND_OVERHEAD, self._capacity - used)
 
     def send(self, message: Any, to: SocketAddress, *, carries_gossip: bool = True) -> bool:
-        """Send a packet, with queued gossip if it fits, unless `carries_gossip` is False.
+        """Send a packet that contains `message` and, if `carries_gossip` is True, as many queued messages as fit.
 
         Return `False` if the packet could not leave this host.
         """
@@ -178,7 +182,7 @@ class Memberlist:
         return True
 
     def schedule_gossip(self) -> None:
-        """Gossip at the next tick, because a message is queued."""
+        """Plan a round of gossip at the next tick of the gossip timer, because a message was queued."""
         if not self.is_stopped:
             self._gossip.arm()
 
@@ -283,7 +287,8 @@ class Memberlist:
     def alive(self, member: Member) -> None:
         """Process the message that a member is alive: add the member, or end a suspicion, and gossip the message.
 
-        A message with an incarnation that is not higher than the known one is ignored.
+        A message is ignored if its incarnation is not higher than the known one. If the member is this node itself,
+        refute a message with a higher incarnation.
         """
         is_me = member.name == self.name
         if self.is_leaving and is_me:
@@ -326,8 +331,9 @@ class Memberlist:
         self.queue.queue(member)
 
     def suspect(self, message: Suspect) -> None:
-        """Process a suspicion of a member: start its timer, or confirm the one that runs, and gossip the message.
+        """Process a message that a member is suspected to be dead, and gossip it.
 
+        It starts the suspicion's timer or, if that runs already, counts as a confirmation, which shortens the timer.
         If the member is this node itself, refute the suspicion with a higher incarnation.
         """
         name = message.name
@@ -362,7 +368,7 @@ class Memberlist:
         )
 
     def dead(self, message: Dead, on_sent: Callable[[], None] | None = None) -> None:
-        """Mark a member as dead or, if the sender is the member itself, as having left, and gossip the message.
+        """Process a message that a member is dead, and gossip it. If the member itself sent the message, it has left.
 
         If the member is this node itself, refute the message, unless this node is leaving. `on_sent` is called when
         the message was transmitted often enough.
@@ -419,9 +425,10 @@ class Memberlist:
             return  # the next one is with another node
 
     async def push_pull(self, to: SocketAddress, *, is_join: bool) -> None:
-        """Exchange all state with the node at the address `to`. Raises `OSError` if it cannot be reached.
+        """Exchange the states of the two nodes with the node at the address `to`. Raises `OSError` if it cannot be
+        reached.
 
-        `is_join`: this node is joining the cluster.
+        `is_join` is True if this node is joining the cluster.
         """
         stream = await self.transport.dial(to)
         try:
@@ -451,7 +458,7 @@ class Memberlist:
         self.delegate.merge_remote_state(message.state)
 
     async def join(self, addresses: Iterable[SocketAddress]) -> int:
-        """Exchange all state with the nodes at these addresses. Return how many of them responded."""
+        """Exchange states with the nodes at these addresses, one after another. Return how many of them responded."""
         count = 0
         for address in addresses:
             try:
@@ -462,7 +469,7 @@ class Memberlist:
         return count
 
     async def send_reliably(self, message: Any, member: Member) -> None:
-        """Send a message of the layer above over TCP. Raises `OSError`."""
+        """Send a message of the delegate to a member over TCP. Raises `OSError` if the member cannot be reached."""
         stream = await self.transport.dial(member.socket_address)
         try:
             stream.send(message)
@@ -479,7 +486,7 @@ class Memberlist:
         return not self.is_alone
 
     def stop(self) -> None:
-        """Stop at once, without any message."""
+        """Stop at once, without announcing that this node leaves."""
         if self.is_stopped:
             return
         self.is_stopped = True

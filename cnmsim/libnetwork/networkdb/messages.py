@@ -74,7 +74,7 @@ class State(IntEnum):
 
 @frozen
 class Member:
-    """A member of the cluster, as one node knows it.
+    """A member of the cluster, in the state that one node knows.
 
     A member increases its `incarnation` to refute a suspicion; of two messages about a member the one with the higher
     incarnation is valid. In state ALIVE the object is also the `alive` message.
@@ -117,7 +117,10 @@ class Member:
 
 @frozen
 class Ping:
-    """A probe. Only the member whose name is in it answers, with an `Ack` to the address `source`."""
+    """A probe of the member `name`. A member with another name does not answer.
+
+    The answer is an `Ack` with the same `seq`, sent to `source`, the address and port of the prober.
+    """
 
     seq: int
     name: str
@@ -149,7 +152,7 @@ class IndirectPing:
 
 @frozen
 class Ack:
-    """The answer to a probe."""
+    """The answer to the probe that has the number `seq`."""
 
     seq: int
 
@@ -161,7 +164,7 @@ class Ack:
 
 @frozen
 class Nack:
-    """The answer to an indirect probe whose target did not answer."""
+    """The answer to the indirect probe with the number `seq` if its target did not answer."""
 
     seq: int
 
@@ -175,7 +178,7 @@ class Nack:
 class _Rumour:
     """A statement of the node `sender` about the node `name`.
 
-    It is ignored if a message with a higher `incarnation` of that node is known.
+    The statement is ignored if a message about that node with a higher `incarnation` is known.
     """
 
     name: str
@@ -189,22 +192,23 @@ class _Rumour:
 
 
 class Suspect(_Rumour):
-    """`sender` suspects `name`, which does not answer probes."""
+    """A message in which the node `sender` suspects that the node `name` is dead, because it does not answer probes.
+    """
 
     __slots__ = ()
 
 
 class Dead(_Rumour):
-    """`sender` declares `name` dead. If both are the same, it has left."""
+    """A message in which the node `sender` declares the node `name` dead. If both are the same node, it has left."""
 
     __slots__ = ()
 
 
 @frozen
 class NodeEvent:
-    """The event that the node `name` joined the cluster of databases or, if `is_join` is False, is about to leave it.
+    """The event that the node `name` joined the cluster or, if `is_join` is False, is about to leave it.
 
-    `ltime` is the event's Lamport time.
+    Unlike memberlist's messages, it is NetworkDB's own. `ltime` is the event's Lamport time.
     """
 
     ltime: int
@@ -219,9 +223,9 @@ class NodeEvent:
 
 @frozen
 class NetworkEvent:
-    """The event that a node attached to a network, or detached from it (then the version is deleted).
+    """The event that a node attached to a network, or detached from it.
 
-    The version's key is (node, network).
+    The key of `version` is the pair (node name, network id). If the version is deleted, the node has detached.
     """
 
     version: EntryVersion
@@ -247,7 +251,7 @@ class TableOperation(IntEnum):
 class TableEvent:
     """A new version of an entry in a table of a network.
 
-    `residual_s` is for how many more seconds other nodes remember a deleted entry.
+    `residual_s` is the number of seconds for which the receivers keep the record that the entry was deleted.
     """
 
     operation: TableOperation
@@ -262,7 +266,10 @@ class TableEvent:
 
 
 def bulk_event(network: str, version: EntryVersion, residual_s: int) -> TableEvent:
-    """Return the event with which a bulk sync sends a version. To save memory, all receivers get the same object."""
+    """Return the event in which a bulk sync sends `version`. To save memory, all receivers get the same object.
+
+    `residual_s` is the field of the event; a cached event with a different value is replaced.
+    """
     operation = TableOperation.DELETE if version.is_deleted else TableOperation.CREATE
     event: TableEvent | None = version.event
     if event is None or event.residual_s != residual_s:
@@ -271,9 +278,9 @@ def bulk_event(network: str, version: EntryVersion, residual_s: int) -> TableEve
 
 
 def table_event_size(network: str, version: EntryVersion, residual_s: int = 0) -> int:
-    """Return the size in bytes of the event with which a version is sent.
+    """Return the size in bytes of the event in which `version` is sent.
 
-    `residual_s` is for how many more seconds other nodes remember a deleted entry.
+    `residual_s` is the field of the event, see `TableEvent`.
     """
     fields = number_field(version.ltime) + number_field(residual_s) + text_field(value_size(version.value))
     for text in (version.owner, network, *version.slot.key):
@@ -282,9 +289,10 @@ def table_event_size(network: str, version: EntryVersion, residual_s: int = 0) -
 
 
 def bulk_sync_size(node: str, ltime: int, networks: Mapping[str, tuple[int, int]]) -> int:
-    """Return the size in bytes of a bulk sync.
+    """Return the size in bytes of a bulk sync from the node `node`.
 
-    `networks` maps each network's id to the number of its entries and the size of one entry's event.
+    `networks` maps each network's id to a pair: the number of its entries, and the size in bytes of one entry's
+    event.
     """
     events = sum([count * _part_size(event_size) for count, event_size in networks.values()])
     payload = _KIND + text_field(events)
@@ -305,7 +313,7 @@ def compound_size(parts: Iterable[Any]) -> int:
 
 
 def table_compound_size(parts: Iterable[TableEvent]) -> int:
-    """Return the size of a NetworkDB packet with several events (networkdb.proto `CompoundMessage`)."""
+    """Return the size in bytes of a NetworkDB packet with several events (networkdb.proto `CompoundMessage`)."""
     return USER_OVERHEAD + _message(sum([_part_size(part.size) for part in parts]))
 
 
@@ -315,7 +323,7 @@ def _part_size(length: int) -> int:
 
 
 def value_size(value: Any) -> int:
-    """Return the size of an entry's value: its `len()` if it has one, else the length of its text."""
+    """Return the size in bytes of an entry's value: its `len()`, or the length of its text if it has none."""
     return len(value) if hasattr(value, "__len__") else len(str(value))
 
 

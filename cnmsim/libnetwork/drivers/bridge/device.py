@@ -39,7 +39,7 @@ def container_mac(profile: Profile, address: Address | None, random: Random) -> 
 
 
 def bridge_mac(profile: Profile, random: Random) -> Mac:
-    """Return a random MAC address for a bridge device, with the release's prefix: in some releases 02:42."""
+    """Return a random MAC address for a bridge device. In releases with a fixed prefix it begins with 02:42."""
     return b"\x02\x42" + random.randbytes(4) if profile.bridge_mac_prefix_0242 else random_mac(random)
 
 
@@ -68,9 +68,10 @@ def set_up_bridge(
 ) -> tuple[Bridge, bool]:
     """Create a network's bridge device, or reuse an existing one, and assign its addresses. The device stays down.
 
-    The addresses are the gateways of the pools `ipv4` and `ipv6`, of which one may be `None`. `hairpin` sets the
-    sysctl route_localnet on it, for DNAT of connections to 127.0.0.1. Return the device, and True if this call
-    created it. Callbacks on `undo` revert all changes. Raises `SystemFault` or `Forbidden` with the driver's message.
+    The addresses are the gateways of the pools `ipv4` and `ipv6`; a pool is `None` if the network does not have that
+    family. `hairpin` sets the device's sysctl route_localnet, for DNAT of connections to 127.0.0.1. Return the
+    device, and True if this call created it. Callbacks on `undo` revert the changes. Raises `SystemFault` or
+    `Forbidden` with the driver's message if the device or an address cannot be set up.
     """
     name = options.bridge_name
     bridge, is_new = _find_or_make(host, options, profile, random, undo)
@@ -175,10 +176,10 @@ def _remove_if_there(device: Veth) -> None:
 
 
 def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
-    """Attach `device`, the host end of a veth pair, to the bridge, and set the device up.
+    """Attach `device`, the host end of a veth pair, to a bridge, and set the device up.
 
-    The bridge is looked up by the name of `bridge` in the device's namespace. `hairpin` sets the port's hairpin mode.
-    Raises `SystemFault` if the bridge has no free port number or does not exist.
+    Only the name of `bridge` is used: the bridge must exist in the device's namespace. `hairpin` sets the port's
+    hairpin mode. Raises `SystemFault` if there is no such bridge, or if it has no free port number.
     """
     assert device.namespace is not None
     master = device.namespace.devices.get(bridge.name)

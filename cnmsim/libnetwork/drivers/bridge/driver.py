@@ -106,7 +106,8 @@ class BridgeDriver:
 
     @property
     def hairpin(self) -> bool:
-        """Whether there is no userland proxy, so that NAT also handles connections from the host itself."""
+        """True if the daemon runs without the userland proxy. NAT then also handles connections from the host itself.
+        """
         return not self.config.userland_proxy
 
     def firewall_enabled(self, family: int) -> bool:
@@ -177,9 +178,11 @@ class BridgeDriver:
         self._networks[request.id] = NetworkState(request, options, ipv4, ipv6, facts, bridge, is_new, rule_sets)
 
     def _filter_bridged_frames(self, options: BridgeOptions, *, has_ipv6: bool) -> None:
-        """Set the sysctl that passes bridged frames to iptables, if the network's rules need that.
+        """Set the sysctl `bridge-nf-call-iptables` if the network's rules must also match frames within the bridge.
 
-        With `has_ipv6` set the one for ip6tables, too.
+        That is the case without inter-container communication (`icc`) and, in some releases, without userland proxy.
+        With `has_ipv6`, set `bridge-nf-call-ip6tables`, too. A sysctl is set only if the daemon installs rules for
+        its family.
         """
         if not options.icc or (self.hairpin and self.profile.br_netfilter_without_proxy):
             for family, key in ((4, "bridge-nf-call-iptables"), (6, "bridge-nf-call-ip6tables")):
@@ -202,7 +205,10 @@ class BridgeDriver:
             raise NotFound(f"network not found: {network_id}") from None
 
     def delete_network(self, network_id: str) -> None:
-        """Delete a network's rules and its bridge device, unless this is docker0 or existed before the network."""
+        """Delete a network, its endpoints and its rules.
+
+        The bridge device is deleted, too, except docker0 and a device that existed before the network.
+        """
         network = self._network(network_id)
         for endpoint in list(network.endpoints.values()):
             self._remove_endpoint(network, endpoint)
@@ -328,9 +334,9 @@ class BridgeDriver:
                     endpoint.link_rules.append(written)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Detach the endpoint from its sandbox: delete its legacy link rules.
+        """Detach the endpoint from its sandbox by deleting its legacy link rules.
 
-        The veth pair is deleted with the endpoint, except one that a failed join created.
+        The veth pair stays until the endpoint is deleted. Only after a failed join the pair is deleted here.
         """
         endpoint = self._network(network_id).endpoint(endpoint_id)
         for rule_set in endpoint.link_rules:
@@ -346,11 +352,11 @@ class BridgeDriver:
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Publish the sandbox's ports on this endpoint, for the address families of which it is the gateway.
+        """Publish the sandbox's ports on this endpoint, for each address family in which the endpoint is the gateway.
 
-        Ports that were published for other families are unpublished. `gateway4` and `gateway6` are the ids of the
-        sandbox's IPv4 and IPv6 gateway endpoints, "" for none. In gateway mode `routed` an endpoint may publish ports
-        without being a gateway (see `MappingKinds`).
+        Ports published for other families are unpublished. `gateway4` and `gateway6` are the ids of the sandbox's
+        IPv4 and IPv6 gateway endpoints, "" for none. In gateway mode `routed` an endpoint may publish ports without
+        being a gateway (see `MappingKinds`).
         """
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)

@@ -55,7 +55,7 @@ class Firewall(Protocol):
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledRules | None:
         """Install the rules that restrict access to a container's address.
 
-        Return their handle, `None` if there are none.
+        Return a handle to delete them, or `None` if no rule was needed.
         """
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> InstalledRules | None:
@@ -89,9 +89,10 @@ class RuleSet:
             raise
 
     def withdraw(self) -> None:
-        """Delete all rules of the set, including those that were present before it. Rules that are gone are ignored.
+        """Delete all rules of the set. Rules that no longer exist are ignored.
 
-        As in moby, a network that shares docker0 therefore deletes rules of the network `bridge` when it is removed.
+        A rule is deleted even if another network had installed it first. As in moby, deleting a network that shares
+        docker0 therefore deletes rules of the network `bridge`.
         """
         self._rollback(0)
 
@@ -182,7 +183,7 @@ class IptablesFirewall:
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> RuleSet | None:
         """Install the rules that restrict access to a container's address.
 
-        Return their handle, `None` if there are none.
+        Return a handle to delete them, or `None` if no rule was needed.
         """
         return self._write(address, rules.endpoint_program(self.profile, facts, address))
 

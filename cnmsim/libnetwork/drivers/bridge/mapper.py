@@ -31,8 +31,8 @@ _MAX_TRIES = 10
 class Mapping:
     """One published port.
 
-    `binding` contains the allocated host port; `kind` is the `MappingKinds` attribute that it belongs to, e.g.
-    "ipv4". The object also holds what `release` has to release.
+    `binding` contains the allocated host port. `kind` is the `MappingKinds` attribute to which the mapping belongs,
+    e.g. "ipv4".
     """
 
     binding: PortBinding

@@ -67,7 +67,7 @@ class NftablesFirewall:
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledObjects | None:
         """Install the rules that restrict access to a container's address.
 
-        Return their handle, `None` if there are none.
+        Return a handle to delete them, or `None` if no rule was needed.
         """
         return self._write(6 if len(address) == 16 else 4, nftrules.endpoint_program(facts, address), facts)
 

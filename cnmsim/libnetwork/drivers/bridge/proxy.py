@@ -52,7 +52,7 @@ def start_proxy(machine: Machine, binding: PortBinding, profile: Profile) -> Pro
 def listen_on_host(process: Process, binding: PortBinding, profile: Profile) -> TcpSocket | UdpSocket:
     """Create a socket of `process`, bind it to the host side of `binding`, and listen if it is TCP.
 
-    Raises `OSError`.
+    Raises `OSError` if the address or port cannot be bound.
     """
     host = binding.host_ip
     assert host is not None

@@ -76,7 +76,7 @@ class NetworkFacts:
         return self.options.bridge_name
 
     def prefix(self, family: int) -> Prefix | None:
-        """Return the subnet of address family 4 or 6."""
+        """Return the subnet of address family 4 or 6; `None` if the network does not have the family."""
         return self.ipv6 if family == 6 else self.ipv4
 
 
@@ -144,9 +144,9 @@ def nat_jumps(family: int, *, hairpin: bool) -> list[RuleOp]:
 
 
 def lasting_program(profile: Profile, facts: NetworkFacts, family: int) -> list[RuleOp]:
-    """Return the operations for rules that stay when their network is deleted: in 26.1, the jumps to DOCKER in nat.
+    """Return the operations for rules that remain after their network has been deleted.
 
-    In later releases there are none.
+    In 26.1 these are the jumps to the chain DOCKER in the table nat. In later releases there are none.
     """
     if profile.nat_jumps_at_start or facts.internal or facts.prefix(family) is None:
         return []
@@ -173,7 +173,8 @@ def _source_nat(options: BridgeOptions, family: int) -> str:
 def _nat_rules(profile_returns: bool, facts: NetworkFacts, prefix: Prefix) -> Iterator[RuleOp]:
     """Yield the NAT rules of a network with the subnet `prefix`.
 
-    With `profile_returns`, one of them exempts packets from the network's bridge from DNAT.
+    If `profile_returns` is True, the release exempts packets from the network's own bridge from DNAT, by a rule with
+    the target RETURN.
     """
     options, bridge, family = facts.options, facts.bridge, prefix.family
     nat = _source_nat(options, family)
@@ -272,10 +273,11 @@ def _forward_chain_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) 
 
 
 def endpoint_program(profile: Profile, facts: NetworkFacts, address: Address) -> list[RuleOp]:
-    """Return the operations for rules that drop packets to a container unless its bridge received them.
+    """Return the operations for rules that drop packets to the container address `address` if they come from another
+    host.
 
-    `address` is the container's address. The list is empty in releases without such rules, for internal networks,
-    with direct routing, and in gateway modes other than `nat`.
+    The list is empty in releases without such rules, for internal networks, if the rules are disabled (`no_raw` or
+    `allow_direct_routing`), and in gateway modes other than `nat`.
     """
     options = facts.options
     if not profile.has_raw_rules or facts.no_raw or facts.internal or facts.allow_direct_routing:

@@ -71,7 +71,10 @@ class NetworkState:
             raise NotFound(f"endpoint not found: {endpoint_id}") from None
 
     def gateway(self, family: int) -> Address | None:
-        """Return the containers' default gateway: the bridge's address, or an auxiliary address that overrides it."""
+        """Return the containers' default gateway in address family 4 or 6; `None` if the network has none.
+
+        It is the bridge's address, unless an auxiliary address such as `DefaultGatewayIPv4` overrides it.
+        """
         info = self.ipv6 if family == 6 else self.ipv4
         if info is None:
             return None

@@ -114,7 +114,7 @@ class OverlayDriver:
     def data_path_set(self, address: Address, bind: Address, port: int) -> None:
         """Set the source address (`address`) and the UDP port of this host's tunnels.
 
-        `bind` is the address that this host binds for the swarm.
+        `bind` is this host's own address in the swarm, which IPsec uses.
         """
         self.address, self.port = address, port
         self.encryption.vtep, self.encryption.bind, self.encryption.port = address, bind, port
@@ -203,7 +203,10 @@ class OverlayDriver:
         return network
 
     def open(self, network: OverlayNetwork, subnet: Subnet) -> None:
-        """Create the devices that `subnet` lacks, and write entries for the network's peers to the kernel."""
+        """Create the devices of `subnet` that are missing, and the network's namespace if it is missing.
+
+        In a new namespace, write the neighbour and FDB entries of the network's peers to the kernel.
+        """
         if subnet.vxlan is None:
             self._remove_stale_vxlan(subnet.vni)
             self._program_encryption_rules(network, subnet.vni)
@@ -213,7 +216,11 @@ class OverlayDriver:
             self._peers[network.id].program_all()
 
     def _program_encryption_rules(self, network: OverlayNetwork, vni: int) -> None:
-        """Install the rules that drop cleartext packets of an encrypted network. Raises `SystemFault`."""
+        """Install the rules that drop cleartext packets of an encrypted network; delete them if the network is not
+        encrypted.
+
+        Raises `SystemFault` if a rule cannot be installed.
+        """
         if not network.is_encrypted:
             self.encryption.remove_rules(vni)
             return
@@ -326,9 +333,10 @@ class OverlayDriver:
     # --- peers on other nodes
 
     def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:  # noqa: ARG002
-        """Handle a change of a peer's table entry: write the peer's entries to the kernel, or remove them.
+        """Handle a change of a table entry, which describes a peer: `previous` is the old value, `value` the new one.
 
-        Entries about this node's own endpoints are ignored.
+        Write the peer's neighbour and FDB entries to the kernel, or remove them. Entries about this node's own
+        endpoints are ignored.
         """
         if table != PEER_TABLE:
             self.log(f"Unexpected table notification for table {table} received")

@@ -46,7 +46,7 @@ def build_spi(src: Address, dst: Address, tag: int) -> int:
 
 @frozen
 class Key:
-    """An encryption key. `tag` is the low half of its Lamport time."""
+    """An encryption key. `tag` is the lower half (32 bits) of the key's Lamport time."""
 
     value: bytes = field(repr=False)
     tag: int
@@ -72,9 +72,9 @@ class _Peer:
 class Encryption:
     """The IPsec configuration of one host's overlay networks.
 
-    `bind` is the local address of the IPsec states, `vtep` is this host's tunnel endpoint. With `counts_peers` (29.x)
-    the states towards another host are deleted when the last endpoint there is gone; earlier releases keep them until
-    the keys change.
+    `bind` is the local address of the IPsec states, `vtep` the address of this host's tunnel endpoint, `port` the UDP
+    port of the tunnels. If `counts_peers` is True (29.x), the states towards another host are deleted together with
+    the last endpoint there; in earlier releases they are kept until the keys change.
     """
 
     namespace: NetworkNamespace
@@ -100,7 +100,7 @@ class Encryption:
     def program_rules(self, vni: int) -> None:
         """Install the rules that mark a VNI's outgoing packets for encryption, and drop its incoming cleartext.
 
-        Raises `SystemFault`.
+        Raises `SystemFault` if a rule cannot be installed.
         """
         self.rules.program(vni, self.port, self._family)
 

@@ -26,7 +26,10 @@ class EncryptionRules(Protocol):
     """Firewall rules that mark outgoing VXLAN packets of encrypted networks, and drop incoming ones in cleartext."""
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Install the rules of a VNI for tunnels of one address family to UDP port `port`. Raises `SystemFault`."""
+        """Install the rules of a VNI for tunnels to UDP port `port`. `family` is the tunnels' address family, 4 or 6.
+
+        Raises `SystemFault` if a rule cannot be installed.
+        """
 
     def remove(self, vni: int, port: int, family: int) -> None:
         """Delete the rules that `program` installed with the same arguments, if there are any."""
@@ -51,7 +54,10 @@ class IptablesEncryptionRules:
         return self.namespace.netfilter.iptables(family)
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Install the rules of a VNI for tunnels of one address family to UDP port `port`. Raises `SystemFault`."""
+        """Install the rules of a VNI for tunnels to UDP port `port`. `family` is the tunnels' address family, 4 or 6.
+
+        Raises `SystemFault` if iptables fails.
+        """
         match = vni_match(port, vni)
         tables = self._tables(family)
         mangle, drop = f"{match} -j MARK --set-mark {MARK}", f"-m policy --dir in --pol none {match} -j DROP"
@@ -77,15 +83,19 @@ class IptablesEncryptionRules:
 
 @define(eq=False)
 class NftablesEncryptionRules:
-    """The nftables rules. They are in one table, created with the first network, and match a set of VNIs."""
+    """The nftables rules: one table per host, whose rules match the VNIs in a set. It is created with the first
+    network.
+    """
 
     namespace: NetworkNamespace
     _table: DaemonTable | None = field(default=None, init=False)
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Add a VNI to the set of encrypted networks, and delete its iptables rules. Raises `SystemFault`.
+        """Add a VNI to the set of encrypted networks. Delete iptables rules of the VNI that an earlier daemon has
+        left.
 
-        `port` is the UDP port of the tunnels. An earlier daemon with the other backend may have left iptables rules.
+        `port` is the UDP port of the tunnels, `family` their address family, 4 or 6. Raises `SystemFault` if nft
+        fails.
         """
         IptablesEncryptionRules(self.namespace).remove(vni, port, family)
         self._ensured(port, family).create([_element(vni)])

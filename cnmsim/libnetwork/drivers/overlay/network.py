@@ -105,8 +105,8 @@ class OverlayNetwork:
     def open(self, subnet: Subnet, *, family: int, port: int) -> bool:
         """Create the namespace and the devices of `subnet` that are missing. Return `True` if the namespace is new.
 
-        `family` is the address family of the tunnels' outer addresses, `port` their UDP port. Raises `SystemFault`;
-        then nothing is changed.
+        `family` is the address family (4 or 6) of the tunnels' outer addresses, `port` their UDP port. Raises
+        `SystemFault` if a device cannot be created; the namespace is then deleted again if this call created it.
         """
         is_new = self.namespace is None
         if is_new:

@@ -25,6 +25,9 @@ class Peer:
     vtep: Address | None
 
     def __len__(self) -> int:
-        """Return the length in bytes of the protobuf encoding (`PeerRecord`), which does not contain the id."""
+        """Return the length in bytes of the entry's protobuf encoding (`PeerRecord`).
+
+        `endpoint_id` does not count, because it is the entry's key.
+        """
         assert self.vtep is not None
         return 6 + len(format_ip(self.address)) + len(str(self.length)) + 1 + _MAC_TEXT + len(format_ip(self.vtep))

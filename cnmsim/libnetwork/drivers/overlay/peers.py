@@ -46,11 +46,12 @@ class Tunnels(Protocol):
 
 @define(eq=False)
 class PeerDatabase(ABC):
-    """The peers of one network, as one node knows them.
+    """The peers of one network that one node knows: endpoints on this node and on others.
 
     `_programmed` records which entries are in the kernel: FDB entries as pairs of VTEP (tunnel endpoint) and MAC
     address; in 26.1 and 28.5 also neighbour entries, as pairs of address and MAC address. `POOLS` are the names of
-    the two stores that the nodes of a lab share.
+    the pools in which all nodes of a lab share equal peers and equal pairs. `INIT_FAILURE` begins the log line for a
+    failure of `program_all`.
     """
 
     tunnels: Tunnels
@@ -77,15 +78,18 @@ class PeerDatabase(ABC):
 
     @abstractmethod
     def add(self, peer: Peer) -> None:
-        """Add a peer, and write its entries to the kernel."""
+        """Add a peer, and write its neighbour and FDB entries to the kernel."""
 
     @abstractmethod
     def delete(self, peer: Peer) -> None:
-        """Delete a peer. If another peer has the same address, write that peer's entries to the kernel instead."""
+        """Delete a peer, and remove its neighbour and FDB entries from the kernel.
+
+        If another peer has the same key, write that peer's entries instead. The subclasses define the key.
+        """
 
     @abstractmethod
     def _program(self, peer: Peer) -> None:
-        """Write a peer's entries to the kernel."""
+        """Write a peer's neighbour and FDB entries to the kernel."""
 
     def _try(self, work: Callable[[Peer], None], peer: Peer, failure: str) -> None:
         try:
@@ -94,9 +98,9 @@ class PeerDatabase(ABC):
             self.log(f"{failure}: {error}")
 
     def program_all(self) -> None:
-        """Write the peers' entries to the kernel, because the namespace is new.
+        """Write the entries of all peers to the kernel, because the network's namespace is new.
 
-        If several peers have the same key, only the first one is written.
+        Of several peers with the same key only the first one is written. The subclasses define the key.
         """
         first_peers: dict[Hashable, Peer] = {}
         for key, peer in self._peers.items():
@@ -126,7 +130,10 @@ class PeersByPair(PeerDatabase):
     INIT_FAILURE: ClassVar[str] = "Peer operation failed"
 
     def add(self, peer: Peer) -> None:
-        """Add a peer. Write it to the kernel, unless a peer with the same address and MAC address was written."""
+        """Add a peer.
+
+        Its entries are written to the kernel, unless those of a peer with the same address and MAC address are there.
+        """
         self._peers.add((peer.address, peer.mac), peer)
         self._try(self._program, peer, "Peer operation failed")
 
@@ -147,9 +154,10 @@ class PeersByPair(PeerDatabase):
         self._programmed.add(peer.vtep, peer.mac)
 
     def delete(self, peer: Peer) -> None:
-        """Delete a peer. Remove the neighbour entry of its address from the kernel.
+        """Delete a peer, and remove its FDB entry and the neighbour entry of its address from the kernel.
 
-        The entry is removed even if another peer with the same address wrote it last.
+        The neighbour entry is removed even if it is another peer's by now, which has the same address and a different
+        MAC address.
         """
         self._peers.discard((peer.address, peer.mac), peer)
         self._try(self._withdraw, peer, "Peer operation failed")
@@ -173,10 +181,10 @@ class PeersByPair(PeerDatabase):
 
 @define(eq=False)
 class PeersByAddress(PeerDatabase):
-    """A peer database whose key is the address (29.x).
+    """A peer database whose key is the address with its prefix length (29.x).
 
-    A peer is written only if the kernel has no entry for its address. Each FDB entry has a use count, as several
-    peers can have the same MAC address and VTEP.
+    A peer's entries are written only if the kernel has no neighbour entry for its address. Each FDB entry has a use
+    count, as several peers can have the same MAC address and VTEP.
 
     `_programmed` holds the pairs of VTEP and MAC address whose use count is 1, as nearly all are. `_counts` holds all
     other counts except 0.
@@ -187,7 +195,9 @@ class PeersByAddress(PeerDatabase):
     _counts: dict[tuple[Address, Mac], int] = field(factory=dict, init=False)
 
     def add(self, peer: Peer) -> None:
-        """Add a peer. Write it to the kernel, unless another peer has its address."""
+        """Add a peer. Its entries are written to the kernel, unless those of another peer with the same address are
+        there.
+        """
         self._peers.add((peer.address, peer.length), peer)
         try:
             self._program(peer)
@@ -242,7 +252,10 @@ class PeersByAddress(PeerDatabase):
             self._try(self._program, left, "peer delete operation failed")
 
     def _withdraw(self, peer: Peer) -> None:
-        """Remove a peer's entries from the kernel. Raises `FileNotFoundError` if one is missing."""
+        """Remove a peer's neighbour entry from the kernel, and its FDB entry if no other peer uses that.
+
+        Raises `FileNotFoundError` if the kernel lacks one of the entries.
+        """
         tunnel = self.tunnels.existing_tunnel(peer.address, peer.length)
         if tunnel is None or peer.vtep is None:
             return
