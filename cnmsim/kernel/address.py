@@ -90,12 +90,12 @@ def family_of(address: Address) -> int:
 
 
 def to_int(address: Address) -> int:
-    """Return the address as a number, for arithmetic."""
+    """Return the address as a number, for arithmetic, e.g. 167772161 for 10.0.0.1."""
     return int.from_bytes(address)
 
 
 def from_int(value: int, family: int) -> Address:
-    """Return the address of `family` (4 or 6) with the number `value`."""
+    """Return the address of `family` (4 or 6) whose number, as of `to_int`, is `value`."""
     return value.to_bytes(16 if family == 6 else 4)
 
 
@@ -124,9 +124,10 @@ class Prefix:
 
     @classmethod
     def parse(cls, text: str, *, strict: bool = True) -> Prefix:
-        """Parse `10.0.0.0/8` or a bare address (full prefix length). With `strict=False`, set host bits to zero.
+        """Parse `10.0.0.0/8`, or an address without a prefix length, which then is 32 or 128.
 
-        Raises `ValueError` if the text is not a prefix, or if `strict` is true and host bits are set.
+        With `strict=False`, set host bits to zero. Raises `ValueError` if the text is not a prefix, or if `strict` is
+        True and host bits are set.
         """
         address_text, slash, length_text = text.partition("/")
         address = parse_ip(address_text)

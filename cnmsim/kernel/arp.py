@@ -86,11 +86,12 @@ def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
 
 
 def _is_duplicate(namespace: NetworkNamespace, sender: Address, mac: Mac, device: Device, frame: bytes) -> bool:
-    """Return True if an ARP message must be ignored, because another station has just claimed its sender address.
+    """Return True if an ARP message must be ignored, as its sender address was claimed by another MAC just before.
 
     `sender` and `mac` are the IP and MAC address that the message in `frame` claims. As in Linux (arp_process), the
-    first of two claims within the time of the sysctl `locktime` counts, unless the second is a gratuitous ARP. A
-    conflict is logged, also if this namespace itself has the address `sender`; in that case the result is False.
+    first of two claims within the time of the sysctl `locktime` counts, unless the second is a gratuitous ARP.
+
+    Every conflict is logged. If this namespace itself has the address `sender`, the result is False.
     """
     if namespace.has_address(sender):  # RFC 5227 §2.4
         if not any(own.mac == mac for own in namespace.devices.values()):
@@ -119,8 +120,8 @@ def _should_answer(namespace: NetworkNamespace, target: Address, sender: Address
 def _is_ignored(namespace: NetworkNamespace, target: Address, sender: Address, device: Device) -> bool:
     """Return True if the sysctl arp_ignore forbids a reply to a request for `target` that `device` received.
 
-    Mode 0 never forbids it. Mode 1 forbids it unless `target` is an address of `device`; mode 2 also requires
-    `sender` to be in the subnet of that address. Mode 8 always forbids it.
+    Mode 0 always permits a reply. Mode 1 permits it only if `target` is an address of `device`. Mode 2 also requires
+    that `sender` is in the subnet of that address. Mode 8 never permits it.
     """
     mode = _mode(namespace, "arp_ignore", device)
     if not mode:

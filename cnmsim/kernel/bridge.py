@@ -52,6 +52,7 @@ class FdbEntry:
     """An entry of the forwarding database (FDB): the port that leads to a MAC address.
 
     `port` is the port that last received a frame from the address, `None` for the bridge's own addresses.
+    `updated_ns` is the virtual time of that frame, in nanoseconds.
     """
 
     mac: Mac
@@ -63,8 +64,8 @@ class FdbEntry:
 class Bridge(Device):
     """A bridge device: a switch between its ports and the network stack of its own namespace.
 
-    With `has_fixed_mac=False` no MAC address is configured: the bridge has the lowest MAC address of its ports.
-    Learnt addresses expire after `ageing_ns` nanoseconds.
+    `has_fixed_mac` is False if no MAC address was configured; the bridge then has the lowest MAC address of its
+    ports. Learnt addresses expire after `ageing_ns` nanoseconds.
     """
 
     __slots__ = ("_fixed_mtu", "_free_numbers", "ageing_ns", "fdb", "has_fixed_mac", "ports")
@@ -95,7 +96,7 @@ class Bridge(Device):
         self.has_fixed_mac = True
 
     def _choose_mac(self) -> None:
-        """Set the bridge's MAC to the lowest MAC of its ports, or to zero without ports.
+        """Set the bridge's MAC address to the lowest MAC address of its ports, or to zero if it has no ports.
 
         Source: br_stp_recalculate_bridge_id.
         """
@@ -319,10 +320,10 @@ class Bridge(Device):
         return ethertype == _IPV6 and namespace.sysctl_get("net.bridge.bridge-nf-call-ip6tables") == "1"
 
     def _prerouting(self, frame: bytes, device: Device) -> tuple[Packet | None, bytes]:
-        """Run PREROUTING on the IP packet in a bridged frame. Return the packet and its new frame.
+        """Run PREROUTING on the IP packet in a bridged frame. Return the packet and the frame that contains it now.
 
         The packet is `None` if it was dropped, or if fragments of it are still missing. If DNAT changed the
-        destination, the frame gets a new destination MAC (br_nf_pre_routing_finish).
+        destination, the frame has a new destination MAC address (br_nf_pre_routing_finish).
         """
         namespace = self.namespace
         assert namespace is not None

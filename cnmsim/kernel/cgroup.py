@@ -33,7 +33,7 @@ _SIGKILL = 9
 
 
 class ForkRefusedError(BlockingIOError):
-    """A process cannot be started: its control group has `pids.max` processes (EAGAIN)."""
+    """Error (EAGAIN): a process cannot be started, because its control group has the maximum number (`pids.max`)."""
 
     def __init__(self) -> None:
         super().__init__(errno.EAGAIN, message(errno.EAGAIN))
@@ -44,7 +44,8 @@ class ControlGroup:
     """The processes of one container, with their limits and counters. A limit of 0 means unlimited.
 
     Memory is in bytes. `cpu_ns` is the processor time used, `throttled_ns` the time that processes waited because of
-    `cpu_limit`. `pids_refused` counts the starts of processes that `pids_limit` prevented.
+    `cpu_limit`, both in nanoseconds. `pids_refused` counts the processes that were not started because of
+    `pids_limit`. `pids_peak` and `memory_peak` are the highest values so far.
     """
 
     clock: Clock
@@ -64,9 +65,9 @@ class ControlGroup:
     _buckets: deque[tuple[int, int]] = field(factory=deque, init=False, repr=False)
 
     def add(self, process: Process, *, is_fork: bool) -> None:
-        """Add a process. `is_fork` is true if another process of the group starts it.
+        """Add a process. `is_fork` is True if it was started by another process of the group.
 
-        Raises `ForkRefusedError` for a fork if the group already has `pids_limit` processes.
+        Raises `ForkRefusedError` if `is_fork` is True and the group already has `pids_limit` processes.
         """
         if is_fork and self.pids_limit and len(self.processes) >= self.pids_limit:
             self.pids_refused += 1
@@ -87,7 +88,7 @@ class ControlGroup:
         self.cpu_ns += used_ns
 
     def cpu_ns_at(self, when_ns: int) -> int:
-        """Return the processor time that the group had used at virtual time `when_ns`, both in nanoseconds.
+        """Return the processor time that the group had used at the virtual time `when_ns`, both in nanoseconds.
 
         `when_ns` may be at most two seconds ago.
         """
@@ -95,10 +96,10 @@ class ControlGroup:
         return next((used for start, used in self._buckets if start > bucket), self.cpu_ns)
 
     def wall_ns(self, work_ns: int) -> int:
-        """Return the nanoseconds that pass while a process uses `work_ns` of processor time.
+        """Return the virtual time, in nanoseconds, that passes while a process uses `work_ns` of processor time.
 
-        The result is greater than `work_ns` only if the group is limited to less than one processor. The difference
-        is added to `throttled_ns`.
+        The result is greater than `work_ns` only if `cpu_limit` is less than 1. The difference is added to
+        `throttled_ns`.
         """
         if not 0 < self.cpu_limit < 1:
             return work_ns
@@ -137,7 +138,7 @@ class ControlGroup:
     def check_memory(self, machine_bytes: int) -> None:
         """Kill the largest process of the group if the group uses more memory than its limit (OOM killer).
 
-        The limit of a group without one is `machine_bytes`, the memory of the machine.
+        If the group has no limit, the limit is `machine_bytes`, the memory of the machine.
         """
         used = self.memory
         limit = self.memory_limit or machine_bytes

@@ -22,8 +22,8 @@ def modulo_65535(number: int) -> int:
 def checksum(data: bytes) -> int:
     """Return the Internet checksum of `data`: the complement of the one's complement sum of its 16-bit words.
 
-    Data of odd length is padded with a zero byte. The sum is computed as the whole data, read as one number, modulo
-    65535. A result of 0 stands for 0xFFFF, except for data that consists only of zero bytes.
+    Data of odd length is padded with a zero byte. The sum is the data, as one big-endian number, modulo 65535; if
+    that is 0, the sum is 65535, except for data of zero bytes only.
     """
     if len(data) & 1:
         data += b"\0"

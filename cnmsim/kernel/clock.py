@@ -1,8 +1,10 @@
-"""Virtual time: a queue of calls for this instant, a heap of later instants, and seeded randomness.
+"""Virtual time: a queue of calls that are due now, a heap of later instants, and seeded randomness.
 
 Nothing here reads the machine's clock. Calls run in the order (time, order of scheduling), so that two runs of one
-lab are identical. Every call keeps the observer (`Clock.context`) that was current when it was scheduled: a trace
-that starts with one packet follows everything that packet causes, in every namespace, across links and timers.
+lab are identical.
+
+A call is run with the observer (`Clock.context`) that was current when the call was scheduled. So a trace of one
+packet also receives all events that the packet causes, in every namespace, across links and timers.
 """
 
 from __future__ import annotations
@@ -65,9 +67,9 @@ class Clock:
     """The virtual clock of a lab; all machines share it.
 
     `now_ns` is virtual time in whole nanoseconds since the lab began. `context` is the observer that is notified of
-    the events of the current call, or `None`; code that decides about a packet tests it. `meter` counts the measured
-    flows; it is `None` while no such flow runs. `epoch_s` is the time of day at which the lab began, in seconds since
-    1970. `registry` holds, by name, objects that all parts of the lab share.
+    the events of the current call, or `None` if these are not observed. `meter` counts the packets of measured flows;
+    it is `None` while no such flow runs. `epoch_s` is the time of day at which the lab began, in seconds since 1970.
+    `registry` holds, by name, objects that all parts of the lab share.
     """
 
     __slots__ = (
@@ -113,7 +115,7 @@ class Clock:
 
     @property
     def observes_drops(self) -> bool:
-        """Whether dropped packets must be reported, to an observer or to the meter of the flows."""
+        """Whether a dropped packet must be reported now: to an observer, or to the meter of measured flows."""
         return self.context is not None or self.meter is not None
 
     def stream(self, name: str) -> random.Random:
@@ -178,7 +180,10 @@ class Clock:
                     yield call[2]
 
     def next_event_ns(self) -> int | None:
-        """Return the time of the next scheduled call: `now_ns` if one is due now, `None` if none is scheduled."""
+        """Return the virtual time in ns of the next scheduled call.
+
+        `now_ns` if a call is due now, `None` if there is none.
+        """
         if self._ready:
             return self.now_ns
         instants = self._instants
@@ -192,8 +197,8 @@ class Clock:
     def is_idle_until(self, when_ns: int) -> bool:
         """Return True if the virtual time `when_ns` will be reached without any other call being run before or at it.
 
-        This requires that no call is scheduled for a time up to `when_ns`, and that `run` does not end before: its
-        caller could schedule one. Used by kernel/offload/datagram_path.py.
+        This requires that no call is scheduled for `when_ns` or earlier, and that `run` does not return earlier,
+        because its caller could then schedule a call. Used by kernel/offload/datagram_path.py.
         """
         if when_ns > self._horizon_ns or self._ready:
             return False
@@ -206,9 +211,8 @@ class Clock:
     def run_ready(self) -> None:
         """Run all calls that are due at this instant, including those that they schedule for the same instant.
 
-        If they schedule calls without end, `EndlessInstantError` is raised: inside the program that the next call
-        would resume, so that normally only this program ends, or by `run_ready` itself if the next call resumes no
-        program.
+        If too many calls run, `EndlessInstantError` is raised in the program that the next call would resume, which
+        normally ends only this program. If the next call resumes no program, `run_ready` itself raises the error.
         """
         ready = self._ready
         context_before = self.context
@@ -224,9 +228,9 @@ class Clock:
             self.context = context_before
 
     def _fail_endless(self) -> None:
-        """Drop the next call and raise `EndlessInstantError`, because this instant has too many calls.
+        """Discard the next call, and raise `EndlessInstantError` in the program that the call would have resumed.
 
-        The error is raised in the program that the call would resume, or here if the call resumes none.
+        If the call resumes no program, raise the error here. Called if too many calls run at one instant.
         """
         self._repeats = 0
         call, _, self.context = self._ready.popleft()

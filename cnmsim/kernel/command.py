@@ -1,4 +1,4 @@
-"""A command that runs to its end, with its output: what `subprocess.run` is on a real machine."""
+"""Running a command to its end and capturing its output, as `subprocess.run` does on a real machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ExecResult:
 
 
 def run_command(clock: Clock, spawn: Callable[[Pipe], Process], timeout_s: float) -> ExecResult:
-    """Start a command with `spawn(output)` and advance virtual time until it ends.
+    """Start a command with `spawn(output)`, and advance virtual time until it ends. Return its status and output.
 
     A command that still runs after `timeout_s` seconds is killed with its descendants and has the status 124. If
     `spawn` raises `NotFound`, the status is 127 and the output is the error's message.
@@ -56,7 +56,7 @@ def run_command(clock: Clock, spawn: Callable[[Pipe], Process], timeout_s: float
 
 
 def words(command: str | list[str]) -> list[str]:
-    """Return the argument vector for a command: a string is run by the shell, a list directly."""
+    """Return the argument vector for a command: `["sh", "-c", command]` for a string, a copy of a list."""
     return ["sh", "-c", command] if isinstance(command, str) else list(command)
 
 

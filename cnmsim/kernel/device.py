@@ -133,7 +133,7 @@ class Device:
     def peer_index(self) -> int | None:
         """The interface index that `ip link` shows after `@if`, e.g. 7 for `eth0@if7`.
 
-        `None` for a device without a peer.
+        `None` if the device has no peer.
         """
         return None
 
@@ -159,7 +159,7 @@ class Device:
         return eui64_link_local(self.mac)
 
     def refuse_address(self, address: Address) -> None:
-        """Raise `OSError` if this kind of device cannot have `address`. The base class accepts every address."""
+        """Raise `OSError` if a device of this kind cannot have `address`. The base class accepts every address."""
 
     def set_up(self) -> None:
         """Set the device up, as `ip link set DEV up` does."""
@@ -274,10 +274,10 @@ class Device:
             self.upper_devices.remove_all()
 
     def drop(self, frame: bytes, reason: DropReason, what: str = "", detail: Detail | None = None) -> None:
-        """Drop a frame: count it, and report `reason` to the observer.
+        """Drop a frame: count it in `tx_dropped`, and report `reason` to the observer.
 
-        `what` is the text of the report; "" means the text of `reason`. `detail` is the subject of the drop as an
-        object, such as the `MtuLimit` that the frame exceeds.
+        `what` is the text of the report; "" means the text of `reason`. `detail` is an object with data about the
+        cause, such as the `MtuLimit` that the frame exceeds.
         """
         self.tx_dropped += 1
         if self.clock.observes_drops:
@@ -335,7 +335,7 @@ class Veth(Device):
 
     @property
     def peer_index(self) -> int | None:
-        """The interface index of the other end in its own namespace, `None` if there is no other end."""
+        """The interface index of the peer in the peer's own namespace, `None` if this end has no peer."""
         return self.peer.index if self.peer is not None else None
 
     def _link_changed(self) -> None:
@@ -383,16 +383,19 @@ class Veth(Device):
 
 
 class Link(Protocol):
-    """The medium that a physical interface is connected to: a segment, a point-to-point link or a switch port."""
+    """The medium that a physical interface is connected to: a segment, a point-to-point link or a switch port.
+
+    Its other attached interfaces receive the frames that one of them sends.
+    """
 
     def carry(self, frame: bytes, sender: Nic) -> None:
-        """Deliver a frame that `sender` transmitted to the other stations of the link, after its latency."""
+        """Deliver a frame that `sender` transmitted to the other interfaces on the link, after its latency."""
 
     def deliver(self, frame: bytes, receiver: Any) -> None:
-        """Deliver a frame that has crossed the link to `receiver`, the station at the end of the cable."""
+        """Deliver a frame that has crossed the link to `receiver`, the interface or device at the end of its path."""
 
     def path(self, macs: bytes, sender: Nic, length: int) -> LinkPath | None:
-        """Return the path of a frame across the link, or `None` if the link does more than delay frames.
+        """Return the path of a frame across the link, or `None` if the link may drop, change or queue the frame.
 
         `macs` is the frame's destination MAC followed by its source MAC, `length` its length in bytes, and `sender`
         the interface that transmits it. Used by kernel/offload.
@@ -400,7 +403,10 @@ class Link(Protocol):
 
 
 class Nic(Device):
-    """A physical Ethernet interface. `link` is the medium that its cable leads to, `None` without a cable."""
+    """A physical Ethernet interface.
+
+    `link` is the medium to which its cable leads, `None` if no cable is plugged in.
+    """
 
     __slots__ = ("link",)
     kind = "nic"

@@ -18,7 +18,10 @@ _SHM_SIZE = 64 << 20
 
 
 class Device(File):
-    """A character device. `major` and `minor` are its numbers; subclasses say what reading and writing do."""
+    """A character device. `major` and `minor` are its numbers.
+
+    Subclasses define the result of reading and writing.
+    """
 
     mtime_ns = 0
 
@@ -36,7 +39,7 @@ class Device(File):
 
     @property
     def content(self) -> bytes:
-        """The bytes that one read returns."""
+        """The bytes that one read of the default buffer size returns."""
         return self.read(_READ)
 
     @content.setter
@@ -87,6 +90,6 @@ def mount(files: FileSystem, clock: Clock, *, shm_size: int = _SHM_SIZE) -> None
 
 
 def add_host_devices(files: FileSystem) -> None:
-    """Add the devices that a Docker host has beyond those of a container."""
+    """Add the devices that a Docker host has but a container has not: net/tun, fuse and kvm."""
     for path, minor in (("net/tun", 200), ("fuse", 229), ("kvm", 232)):
         files.add(f"/dev/{path}", Device(10, minor))

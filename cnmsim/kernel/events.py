@@ -104,7 +104,7 @@ class NextHop:
 class MtuLimit:
     """The MTU of a device or path, in bytes, that a dropped packet exceeds.
 
-    With `is_segment` it is the MTU of an Ethernet segment.
+    If `is_segment` is True, it is the MTU of an Ethernet segment, e.g. of its switch.
     """
 
     mtu: int
@@ -117,21 +117,24 @@ QUEUE_FULL = "the link's queue was full"
 
 @frozen
 class QueueFull:
-    """The full queue of a link with limited bandwidth. `limit_frames` is the most frames that it holds."""
+    """The full queue of a link with limited bandwidth.
+
+    `limit_frames` is the maximum number of frames in the queue.
+    """
 
     limit_frames: int
 
 
 @frozen
 class DuplicateAddress:
-    """An address that two stations claim."""
+    """An IP address that two interfaces on a link claim."""
 
     address: Address
 
 
 @frozen
 class UpstreamSkipped:
-    """A DNS server that the embedded resolver does not query, because no network of the container leads outside."""
+    """A DNS server that the embedded resolver skips: no network of the container has a route to the outside."""
 
     server: str
 
@@ -147,7 +150,8 @@ class Event:
     `place` is the name of the network namespace (a host or a container), `device` the name of the device or "".
     `what` is a phrase for people. `decision` is the rule, route or table entry that decided, in the format of the
     tool that lists it (such as iptables or ip), or "". `data` is the packet at this point: an Ethernet frame if
-    `is_frame`, else the bytes from the IP header on. `detail` is the subject of the event as an object, or `None`.
+    `is_frame` is True, else the bytes from the IP header on. `detail` is an object with data about the event, such as
+    `MtuLimit`, or `None`.
     """
 
     time_ns: int

@@ -39,7 +39,7 @@ class FileSystem(MountedTree):
 
     @property
     def base(self) -> FileSystem:
-        """The file system itself; for a view such as `ProcessFiles`, the file system behind the view."""
+        """The file system itself. For a view such as `ProcessFiles`, the file system that the view shows."""
         return self
 
     # --- changes
@@ -95,7 +95,10 @@ class FileSystem(MountedTree):
 
     @property
     def now_ns(self) -> int:
-        """The present time of day, in nanoseconds since 1970, for the times of changed files; 0 without a clock."""
+        """The present time of day, in nanoseconds since 1970, which becomes the modification time of changed files.
+
+        It is 0 if the file system has no clock.
+        """
         return 0 if self.clock is None else self.clock.unix_ns
 
     def _touch(self, directory: Directory) -> None:
@@ -125,10 +128,10 @@ class FileSystem(MountedTree):
         self._touch(place.parent)
 
     def _entry(self, path: str, *, makes_parents: bool = False) -> Place:
-        """Return the place of `path`, whose last component is to be added or removed. A link there is not followed.
+        """Resolve `path`, whose last component is to be added or removed. A symbolic link there is not followed.
 
-        With `makes_parents` missing parent directories are created. Raises `OSError` if the change is not allowed
-        there.
+        If `makes_parents` is True, missing parent directories are created. Raises `OSError` if an entry cannot be
+        added or removed there, e.g. EBUSY for a mount point.
         """
         parent = posixpath.dirname(canonical(path))
         if makes_parents:
@@ -171,10 +174,10 @@ class FileSystem(MountedTree):
         self.mkdir(path, mode)
 
     def _keep_handle_directory(self, path: str) -> None:
-        """Create the directory `path` and its parents, as far as they exist only because of the handles in them.
+        """Create `path` and its parents as real directories if only pinned namespaces below make them visible.
 
-        A handle is an empty file that `show_handles` makes appear. Other files can be created only in real
-        directories.
+        The empty files of `Handles` (pinned namespaces) make their parent directories visible. Other files can be
+        created only in real directories.
         """
         missing: list[str] = []
         while path != "/" and self._handle(path) and self._place(path).parent is None:
@@ -202,7 +205,7 @@ class FileSystem(MountedTree):
         self._touch(place.parent)
 
     def remove_tree(self, path: str) -> None:
-        """Remove a path and everything below it. Raises as `remove` does; what is mounted below is not removed."""
+        """Remove a path and everything below it, except what is mounted there. Raises as `remove` does."""
         inode = self.inode(path, follows=False)
         if isinstance(inode, Directory):
             for name in self.listdir(path):
@@ -270,7 +273,10 @@ class FileSystem(MountedTree):
         self._touch(place.parent)
 
     def readlink(self, path: str) -> str:
-        """Return the target of a symbolic link. Raises `FileNotFoundError` or `OSError` (EINVAL)."""
+        """Return the target of a symbolic link.
+
+        Raises `FileNotFoundError`, or `OSError` (EINVAL) if `path` is not a link.
+        """
         inode = self.inode(path, follows=False)
         if not isinstance(inode, Symlink):
             raise error_at(errno.EINVAL, path)
@@ -313,9 +319,9 @@ class FileSystem(MountedTree):
     def mount(self, path: str, root: Inode | Find, **options: Any) -> None:
         """Mount `root` at `path`, where it hides what was there. `options` are fields of `Mount`.
 
-        `root` is a directory, a file, or a function that finds virtual files. A missing mount point is created.
-        Raises as `makedirs` does, and `NotADirectoryError` for a directory over a file, or `IsADirectoryError` for a
-        file over a directory.
+        `root` is a directory, a file, or a function that returns the virtual file at a path, such as those of /proc.
+        A missing mount point is created. Raises as `makedirs` does, and `NotADirectoryError` for a directory over a
+        file, or `IsADirectoryError` for a file over a directory.
         """
         path = self._make_mount_point(path, root)
         self._mounts[path] = Mount(path, root, **options)
@@ -378,7 +384,7 @@ class FileSystem(MountedTree):
                 self._mounts[inner] = evolve(mount, path=inner, is_read_only=mount.is_read_only or is_read_only)
 
     def show_handles(self, handles: Handles) -> None:
-        """Make an empty file that cannot be deleted appear at the path of each handle."""
+        """Show an empty file that cannot be deleted at the path of each pinned namespace in `handles`."""
         self._handles = handles
 
     def with_mounts(self, mounts: Mapping[str, Find]) -> FileSystem:
@@ -398,7 +404,8 @@ class FileSystem(MountedTree):
 class Pipe:
     """A stream of bytes from writers to readers.
 
-    `on_data` is a list of callbacks, each called with the data of every write as it happens. Readers get it too.
+    `on_data` is a list of callbacks. Each is called with the data of every write at once; the readers receive the
+    same data.
     """
 
     __slots__ = ("_buffer", "_changed", "_waiting", "is_closed", "is_reader_closed", "on_data")
@@ -423,9 +430,9 @@ class Pipe:
         self._changed.notify()
 
     async def read(self, n: int = 65536, timeout_s: float | None = None) -> bytes:
-        """Wait for data and return up to `n` bytes; b"" at the end.
+        """Wait for data and return at most `n` bytes; b"" if the pipe is closed and empty.
 
-        Raises `TimeoutError` after `timeout_s` seconds.
+        Raises `TimeoutError` after `timeout_s` seconds of virtual time; `None` means no limit.
         """
         self._waiting += 1
         try:

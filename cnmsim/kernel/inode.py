@@ -105,7 +105,7 @@ class Directory:
         return self.entries.get(name)
 
     def writable(self, name: str) -> Inode | None:
-        """Return the entry `name`, which the caller may then change, or `None` if there is none."""
+        """Return the entry `name`, or `None` if there is none. The caller may change the returned inode."""
         return self.get(name)
 
     def names(self) -> list[str]:
@@ -169,7 +169,10 @@ class LayeredDirectory(Directory):
 
     @property
     def is_changed(self) -> bool:
-        """Whether the mode or the owner of the directory itself differs from that of the lower directory."""
+        """Whether the mode or the owner of this directory differs from that of the lower directory.
+
+        Its entries do not count.
+        """
         lower = self.lower
         return (self.mode, self.uid, self.gid) != (lower.mode, lower.uid, lower.gid)
 
@@ -183,9 +186,9 @@ class LayeredDirectory(Directory):
         return inode
 
     def writable(self, name: str) -> Inode | None:
-        """Return the entry `name`, which the caller may then change, or `None` if there is none.
+        """Return the entry `name`, or `None` if there is none. The caller may change the returned inode.
 
-        An entry of the lower directory is copied first.
+        An entry of the lower directory is copied into this directory first.
         """
         inode = self.get(name)
         if inode is not None and name not in self.entries:

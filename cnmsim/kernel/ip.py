@@ -159,9 +159,10 @@ class IpLayer:
         return True
 
     def defragment(self, packet: Packet) -> Packet | None:
-        """Reassemble a packet before PREROUTING if conntrack or IPVS is active (nf_defrag).
+        """Reassemble a fragment with the other fragments of its packet, if conntrack or IPVS is active (nf_defrag).
 
-        Return `None` while fragments are missing.
+        Return the whole packet, or `None` while fragments are missing. A packet that is no fragment, or any packet if
+        neither is active, is returned unchanged.
         """
         if not packet.more_fragments and not packet.fragment_offset:
             return packet
@@ -336,8 +337,8 @@ class IpLayer:
     def send_raw(self, packet: Packet) -> None:
         """Send a packet whose IP header is complete, as a raw socket does (raw(7), IP_HDRINCL; raw_send_hdrinc).
 
-        Its source may be any address. Raises `OSError`: those of `route_output`, EMSGSIZE if the packet is larger
-        than the MTU, EPERM if a filter drops it in OUTPUT.
+        The source may be any address. Raises `OSError`: EMSGSIZE if the packet is larger than the MTU, EPERM if a
+        filter drops it in OUTPUT, or the errors of `route_output`, e.g. ENETUNREACH if there is no route.
         """
         namespace = self._namespace
         is_own = namespace.has_address(packet.src) or is_loopback(packet.src)

@@ -73,10 +73,11 @@ class IpvlanPort:
         return None
 
     def input(self, frame: bytes) -> bool:
-        """Deliver a received frame to the child that has its destination address, or a group frame to all children.
+        """Deliver a received frame to the child that has its destination address.
 
-        Return False if the lower device must process the frame itself, because no child has that address, or because
-        it is a group frame in mode l2. Source: ipvlan_handle_frame.
+        Return True if the frame was delivered. Return False if the lower device must process it, because no child has
+        the address, or because it is a group frame in mode l2; that is also delivered to all children. Source:
+        ipvlan_handle_frame.
         """
         if self.mode is IpvlanMode.L3S:
             return self._input_filtered(frame)
@@ -92,7 +93,7 @@ class IpvlanPort:
         return True
 
     def _is_external(self, frame: bytes) -> bool:
-        """Return False if `frame` is the group frame of a child that the external switch has sent back, else True."""
+        """Return False if `frame` is a child's own group frame that an external switch has sent back, else True."""
         if frame[6:12] != self.lower.mac:
             return True
         source = source_of(frame)
@@ -107,7 +108,8 @@ class IpvlanPort:
     def _input_filtered(self, frame: bytes) -> bool:
         """Run the lower device's PREROUTING and INPUT on a packet before its child receives it.
 
-        Return False if the lower device must process the frame itself. Source: ipvlan_l3_rcv, ipvlan_nf_input.
+        Return True if the packet was delivered to the child or dropped, False if the lower device must process the
+        frame. Source: ipvlan_l3_rcv, ipvlan_nf_input.
         """
         namespace = self.lower.namespace
         if namespace is None or frame[:6] != self.lower.mac or frame[12:14] not in (_IPV4, _IPV6):

@@ -29,8 +29,8 @@ class LinkEventKind(Enum):
 class LinkEvent:
     """One event on a link.
 
-    `place` is the namespace that noticed it (a host or a container), `device` its interface, `address` the IP address
-    that two stations claim, `macs` the MACs of the two stations. `time_ns` is virtual time.
+    `place` is the name of the namespace (a host or a container) whose `device` received the frame, `address` the IP
+    address that two interfaces claim, `macs` the MAC addresses of the two. `time_ns` is virtual time in nanoseconds.
     """
 
     time_ns: int
@@ -57,9 +57,10 @@ class LinkEventLog:
     events: list[LinkEvent] = field(factory=list)
 
     def add(self, notice: LinkEvent) -> bool:
-        """Append an event.
+        """Append an event. Return True if it was appended.
 
-        Return False, and do not append it, if the same conflict was logged within the last minute.
+        An event is not appended if one with the same namespace, address and MAC addresses was logged within the last
+        minute.
         """
         for logged in reversed(self.events):
             if notice.time_ns - logged.time_ns > _REPEAT_INTERVAL_NS:
@@ -72,9 +73,9 @@ class LinkEventLog:
 
 
 def report_duplicate_address(device: Device, address: Address, first: Mac, second: Mac, frame: bytes) -> None:
-    """Log that the stations with the MACs `first` and `second` claim the same address on the link of `device`.
+    """Log that the interfaces with the MACs `first` and `second` claim the same address on the link of `device`.
 
-    `frame` is the received frame that shows it.
+    `frame` is the received frame that contains the second claim.
     """
     namespace = device.namespace
     if namespace is None:

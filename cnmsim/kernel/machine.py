@@ -1,4 +1,7 @@
-"""A machine: one Linux kernel, its network namespaces, and the state of its userland."""
+"""A machine: one Linux kernel, its network namespaces, and the state of its userland.
+
+The userland state is the file system, the processes, the systemd units and the logs.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,8 @@ class Machine:
     """One Linux machine. `name` is its host name, and the name of its initial network namespace in traces.
 
     `namespaces` maps the path of a file, e.g. below /run/docker/netns, to the namespace that the file keeps alive.
-    `link_events` logs faults seen on links. `kernel_log` holds the last lines of the kernel log (dmesg) with their
-    virtual times in nanoseconds, `journal` what services have logged.
+    `link_events` logs faults detected on links. `kernel_log` holds the last lines of the kernel log (dmesg) with
+    their virtual times in nanoseconds. `journal` holds the messages of services.
     """
 
     name: str
@@ -109,7 +112,10 @@ class Machine:
         self._unpinned[path] = first_ns + ((self.clock.now_ns - first_ns) // period_ns + 1) * period_ns
 
     def is_unpinned(self, path: str) -> bool:
-        """Return True if the file at `path` exists but no longer refers to a namespace."""
+        """Return True if the file at `path` still exists without a namespace.
+
+        It was unpinned, and no cleanup has removed it yet.
+        """
         gone_ns = self._unpinned.get(path, 0)
         if gone_ns <= self.clock.now_ns:
             self._unpinned.pop(path, None)
@@ -117,7 +123,7 @@ class Machine:
         return True
 
     def _namespace_paths(self) -> set[str]:
-        """Return the paths of namespace files, including unpinned ones until the next cleanup."""
+        """Return the paths of all namespace files, including unpinned ones that no cleanup has removed yet."""
         paths = set(self.namespaces).union(filter(self.is_unpinned, tuple(self._unpinned)))
         return {name for path in paths for name in _names_of(path)}
 
@@ -153,12 +159,15 @@ class Machine:
         ignored_signals: frozenset[int] = frozenset(),
         cgroup: ControlGroup | None = None,
     ) -> Process:
-        """Start a process at the current instant. Arguments that are omitted default to the machine's own values.
+        """Start a process at the current instant of virtual time, and return it.
 
-        Without `stdin` the process reads the end of file at once. Without `stdout` and `stderr` it gets new pipes,
-        which close when it ends. `on_exit` is called with the process after it ended. `is_init` creates a PID
-        namespace with the process as its first; `pid_namespace` starts it in an existing one. Raises
-        `ForkRefusedError` if `parent` starts more processes than the control group may have.
+        By default it has the initial namespace, the files and the host name of the machine, an empty environment, and
+        root's credentials. If `stdin` is omitted, the process reads the end of file at once. If `stdout` or `stderr`
+        is omitted, it gets a new pipe, which is closed when the process ends.
+
+        `on_exit` is called with the process after it ended. `is_init` makes it the first process of a new PID
+        namespace; `pid_namespace` is an existing one to start it in. `programs` are the commands that it can start,
+        by name. Raises `ForkRefusedError` if `parent` starts more processes than the control group may have.
         """
         pid = self._next_pid
         self._next_pid += 1
@@ -190,5 +199,5 @@ class Machine:
 
 
 def _names_of(path: str) -> tuple[str, ...]:
-    """Return the paths of a file: one below /var/run is also below /run, which is the same directory."""
+    """Return all paths of the file `path`: for one below /var/run, also the path below /run, the same directory."""
     return (path, path.removeprefix("/var")) if path.startswith("/var/run/") else (path,)

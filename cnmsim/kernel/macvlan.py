@@ -59,10 +59,10 @@ class MacvlanPort:
         return mac == self.lower.mac or self.child_with_mac(mac) is not None
 
     def input(self, frame: bytes) -> bool:
-        """Deliver a received frame to the children.
+        """Deliver a received frame to the children. Return True if only children receive it.
 
-        Return False if the lower device must receive the frame too, as for group frames. Source:
-        macvlan_handle_frame.
+        Return False if the lower device must receive the frame, too: a group frame, or a frame to an address that no
+        child has. Source: macvlan_handle_frame.
         """
         if not frame[0] & 1:
             child = self.children[0] if self.is_passthru else self.child_with_mac(frame[:6])
@@ -114,8 +114,8 @@ class MacvlanPort:
 class Macvlan(UpperDevice):
     """A macvlan child of `lower`. If `lower` is itself a macvlan, the new device becomes its sibling.
 
-    Raises `OSError`: EINVAL on a loopback, for a passthru child beside others, and for any child beside a passthru
-    one; EBUSY if a bridge or ipvlan uses the lower device.
+    Raises `OSError`: EINVAL if `lower` is a loopback, or if there would be another child beside a passthru child;
+    EBUSY if a bridge or ipvlan uses the lower device.
     """
 
     __slots__ = ("mode", "port")
@@ -154,7 +154,7 @@ class Macvlan(UpperDevice):
     def set_mac(self, mac: Mac) -> None:
         """Set the MAC address; in passthru mode also that of the lower device.
 
-        Raises `OSError(EADDRINUSE)` if the lower device or a sibling that is up has it.
+        Raises `OSError(EADDRINUSE)` if the lower device or a sibling that is up has the address already.
         """
         if self.mode is MacvlanMode.PASSTHRU:
             self.port.set_lower_mac(mac)
@@ -172,7 +172,12 @@ class Macvlan(UpperDevice):
 
     @property
     def unicast_filter(self) -> frozenset[Mac]:
-        """The unicast addresses that the lower device must receive for this device."""
+        """The unicast addresses whose frames the lower device must receive for this device.
+
+        Its own and its upper devices'.
+
+        Empty while the device is down, and in passthru mode.
+        """
         if not self.is_up or self.mode is MacvlanMode.PASSTHRU:
             return frozenset()
         return frozenset({self.mac}) | (

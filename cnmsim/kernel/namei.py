@@ -24,10 +24,10 @@ def error_at(number: int, path: str) -> OSError:
 
 @frozen(eq=False)
 class Mount:
-    """An entry of a mount table. `root` is what is mounted: a tree, a single file, or a function that finds files.
+    """An entry of a mount table. `root` is the mounted tree or single file, or a function that returns virtual files.
 
     `device`, `kind` (the file system type) and `options` are the columns of /proc/mounts. `limit` is the size of a
-    tmpfs in bytes, 0 without a limit.
+    tmpfs in bytes, 0 for no limit.
     """
 
     path: str
@@ -43,9 +43,9 @@ class Mount:
 class Place:
     """The result of resolving a path.
 
-    `path` is the canonical path, `inode` is `None` if nothing exists there, `mount` is the mount that contains it, or
-    `None`. `parent` is the directory that contains, or would contain, the entry `name`; `None` at the root and for
-    virtual files.
+    `path` is the canonical path. `inode` is `None` if nothing exists there, or only virtual files. `mount` is the
+    mount that contains the path, `None` for the root file system. `parent` is the directory that contains, or would
+    contain, the entry `name`; `None` at the root and for virtual files.
     """
 
     path: str
@@ -63,17 +63,19 @@ def canonical(path: str) -> str:
 
 @frozen
 class Handles:
-    """Empty files that exist only as long as some object does, such as a pinned namespace.
+    """The empty files at which namespaces are pinned, e.g. below /run/docker/netns.
 
-    `paths` returns their paths as they are now. `directories` has every directory that contains one or did so
-    earlier, with all its parents: most lookups need no more than this set.
+    They exist as long as the namespaces.
+
+    `paths` returns the present paths of the files. `directories` contains every directory that contains such a file
+    or did so earlier, with all its parents. A path in none of these directories needs no call of `paths`.
     """
 
     paths: Callable[[], Collection[str]]
     directories: Collection[str]
 
     def includes(self, path: str) -> bool:
-        """Return True if `path` is a handle or a directory that contains one."""
+        """Return True if `path` is one of the files, or a directory that contains one."""
         if path not in self.directories and posixpath.dirname(path) not in self.directories:
             return False
         return any(handle == path or handle.startswith(f"{path}/") for handle in self.paths())
@@ -136,9 +138,9 @@ class MountedTree:
         return Place("/", inode, mount, None, "")
 
     def _step(self, here: Place, name: str, path: str) -> Place:
-        """Return the place of the entry `name` in the directory `here`.
+        """Resolve the entry `name` in the directory `here`. Return the resolved path.
 
-        `path` is the whole path, for error messages.
+        `path` is the whole path, for error messages. Raises `OSError` (ENOTDIR, ENOENT) if `here` is not a directory.
         """
         at = f"{here.path}/{name}" if here.path != "/" else f"/{name}"
         directory = here.inode
@@ -170,11 +172,11 @@ class MountedTree:
         return Place(posixpath.join(here.mount.path, inside), find(inside), here.mount, None, rest[-1])
 
     def _is_virtual(self, place: Place) -> bool:
-        """Return True if `place` is the mount point of virtual files, which has no inode."""
+        """Return True if `place` is a mount point of virtual files. Such a path has no inode."""
         return place.mount is not None and place.path == place.mount.path and callable(place.mount.root)
 
     def _handle(self, path: str) -> bool:
-        """Return True if `path` is a file of `Handles`, such as a pinned namespace, or a directory with one."""
+        """Return True if `path` is one of the files in `Handles`, or a directory that contains one."""
         return self._handles is not None and self._handles.includes(path)
 
     def _handle_place(self, path: str) -> Place:
@@ -252,6 +254,6 @@ class MountedTree:
         yield from tuple(self._mounts.values())
 
     def mounted(self, path: str) -> Find | None:
-        """Return the function that finds the virtual files mounted at `path`, or `None`."""
+        """Return the function that returns the virtual files mounted at `path`; `None` if none are mounted there."""
         mount = self._mounts.get(canonical(path))
         return mount.root if mount is not None and callable(mount.root) else None

@@ -112,9 +112,9 @@ class NetworkNamespace:
         return self.routes4 if family == 4 else self.routes6
 
     def fib_rules(self, family: int) -> FibRules:
-        """Return the policy routing rules of a family (4 or 6), creating them on first use.
+        """Return the policy routing rules of a family (4 or 6), creating the default rules on first use.
 
-        Once they exist, every lookup evaluates them.
+        Before the first use, a route lookup reads the main table only. Afterwards it evaluates the rules.
         """
         if family == 4:
             self.rules4 = self.rules4 or FibRules(self.routes4, self._invalidate)
@@ -126,7 +126,7 @@ class NetworkNamespace:
         self, dst: Address, outdev: Device | None = None,
         *, src: Address | None = None, indev: Device | None = None, mark: int = 0,
     ) -> Route | None:  # fmt: skip
-        """Return the route to a destination that is not local, or `None`.
+        """Return the route to a destination that is not local, or `None` if there is none.
 
         `outdev` restricts the lookup to one device. Policy routing rules are matched against `src`, `indev` and
         `mark`.
@@ -149,9 +149,11 @@ class NetworkNamespace:
     # --- devices
 
     def add_device(self, device: Device, name: str | None = None, index: int = 0) -> None:
-        """Add a device, with interface index `index` if that is free.
+        """Add a device with the name `name`, by default its present name.
 
-        Raises `OSError` as `rename_device` does.
+        `index` is its interface index if that is free.
+
+        Raises `OSError` if the name is in use or invalid, as `rename_device` does.
         """
         name = name or device.name
         self._require_free(name)
@@ -196,9 +198,10 @@ class NetworkNamespace:
             peer.namespace.remove_device(peer)
 
     def move_device(self, device: Device, other: NetworkNamespace, name: str | None = None) -> None:
-        """Move a device into another namespace. The device goes down and loses its addresses and routes, as in Linux.
+        """Move a device into another namespace, where it is named `name`, by default its present name.
 
-        Raises `OSError` as `rename_device` does.
+        The device goes down and loses its addresses and routes, as in Linux. Raises `OSError` if the name is in use
+        or invalid, as `rename_device` does.
         """
         other._require_free(name or device.name)
         device.set_down()
@@ -320,7 +323,10 @@ class NetworkNamespace:
         return [(key, value) for key, value in items if self._has_sysctl(key)]
 
     def _has_sysctl(self, key: str) -> bool:
-        """Return False if the key names a device that does not exist, or an IPv6 setting of a device without IPv6."""
+        """Return True if the sysctl `key` exists here.
+
+        A key does not exist if it names a device that does not exist, or an IPv6 setting of a device without IPv6.
+        """
         start, name, _ = split_device_key(key)
         if not start or name == "default" or (name == "all" and start.endswith(".conf.")):
             return True
@@ -419,7 +425,7 @@ class NetworkNamespace:
         self.ip.input(packet, prerouted=prerouted)
 
     def register_protocol(self, protocol: int, handler: Callable[[Packet], None]) -> None:
-        """Register `handler` for packets of an IP protocol without sockets, such as ESP."""
+        """Register `handler` for packets of an IP protocol that has no sockets, such as ESP."""
         self._protocols[protocol] = handler
 
     def deliver_to_handler(self, packet: Packet) -> bool:

@@ -157,7 +157,7 @@ class NeighbourTable:
         return sorted(entries, key=lambda entry: entry.order)
 
     def get(self, device: Device, address: Address) -> Neighbour | None:
-        """Return the entry of an address on a device, or `None`."""
+        """Return the entry of an address on a device, or `None` if there is none."""
         entry = self._entries.get((device, address))
         if entry is None and device.interned_neighbours is not None:
             popped = device.interned_neighbours.pop(address)
@@ -175,7 +175,7 @@ class NeighbourTable:
         return entry
 
     def known_mac(self, device: Device, address: Address) -> Mac | None:
-        """Return the MAC that the table has for an address on a device, else `None`. No request is sent."""
+        """Return the MAC address that the table has for an address on a device, or `None`. No request is sent."""
         entry = self.get(device, address)
         return entry.mac if entry is not None else None
 
@@ -298,7 +298,9 @@ class NeighbourTable:
         entry.timer = self._namespace.clock.call_later(delay_s, self._probe, entry, hint)
 
     def _solicit(self, entry: Neighbour, hint: Address | None, to: Mac | None) -> None:
-        """Send a request for the entry's address, to the MAC `to` or, if that is `None`, to all stations.
+        """Send a request for the MAC address of the entry.
+
+        To the MAC `to` or, if that is `None`, as a multicast or broadcast.
 
         The source address is `hint` if it is an address of this namespace and the sysctl arp_announce permits it.
         """
@@ -373,9 +375,9 @@ class NeighbourTable:
         self._send_queued(entry)
 
     def update_stale(self, entry: Neighbour, mac: Mac) -> None:
-        """Store the MAC of a station that sent a request.
+        """Store the MAC of a neighbour that has sent a request.
 
-        If the entry had no MAC or another one, it becomes STALE: usable, but to be verified.
+        If the entry had no MAC address or a different one, it becomes STALE: usable, but to be verified.
 
         Source: RFC 4861 §7.2.3; neigh_update with NUD_STALE.
         """

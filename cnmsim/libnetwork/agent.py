@@ -393,8 +393,7 @@ def _last_pair(keys: Sequence[EncryptionKey]) -> tuple[bytes, int] | None:
 
 
 def check_keys(keys: Sequence[EncryptionKey]) -> None:
-    """Raise `SystemFault` if a key's subsystem is unknown, or if a subsystem that occurs in `keys` does not have
-    three keys.
+    """Raise `SystemFault` if a key's subsystem is unknown, or if a subsystem has keys, but not three of them.
 
     The message is moby's.
     """

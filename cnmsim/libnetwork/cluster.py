@@ -140,8 +140,9 @@ class ClusterIpam:
     def request_address(
         self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> tuple[Address, int] | None:
-        """Allocate `address` in a pool, or any free address if it is `None`. Return it with the subnet's prefix
-        length.
+        """Allocate `address` in a pool, or any free address if it is `None`.
+
+        Return it with the subnet's prefix length.
 
         A request for the pool's gateway or an auxiliary address succeeds for every member; it is marked by the option
         `RequestAddressType`. Raises `AddressInUse`, `AddressOutOfRange` or `NoAvailableAddresses`.
@@ -160,8 +161,9 @@ class ClusterIpam:
 
 @define(eq=False)
 class _Provider:
-    """The implementation of `network_configuration.Cluster` for one member of a `GossipCluster`, which has no
-    manager.
+    """The implementation of `network_configuration.Cluster` for one member of a `GossipCluster`.
+
+    Such a cluster has no manager.
     """
 
     cluster: GossipCluster = field(repr=False)
@@ -369,8 +371,9 @@ class GossipCluster:
             controller.set_keys(kept)
 
     def settle(self, limit_s: float = 120) -> float:
-        """Advance virtual time until the databases of all members have the same entries. Return the seconds that
-        passed.
+        """Advance virtual time until the databases of all members have the same entries.
+
+        Return the seconds that passed.
 
         Raises `TimeoutError` if they still differ after `limit_s` virtual seconds. Its message describes one
         difference.

@@ -218,8 +218,9 @@ class IpamlessDriver(Protocol):
 
 @runtime_checkable
 class FailedJoinLeaver(Protocol):
-    """A driver that may have to undo a failed join itself: a plugin that responded with an error after part of the
-    work.
+    """A driver that may have to undo a failed join itself.
+
+    A plugin that responded with an error after part of the work.
 
     If `leaves_failed_join` is True, libnetwork calls `leave` after a failed join.
     """

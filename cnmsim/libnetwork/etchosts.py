@@ -66,8 +66,9 @@ def add_records(text: str, records: Iterable[HostsRecord]) -> str:
 def remove_endpoint(
     profile: Profile, text: str, addresses: Collection[Address], network_names: Collection[str] = ()
 ) -> str:
-    """Return the text of /etc/hosts without the lines of an endpoint that leaves: those that begin with one of
-    `addresses`.
+    """Return the text of /etc/hosts without the lines of an endpoint that leaves.
+
+    Those that begin with one of `addresses`.
 
     26.1 ignores `addresses`. It removes the lines that end in one of `network_names`: all DNS names on the network
     except the endpoint's first name. A container's short id is among these names. So a container whose host name is

@@ -120,8 +120,9 @@ class LoadBalancerSandbox:
         return found
 
     def add_backend(self, balancer: LoadBalancer, backend: Address) -> None:
-        """Add the task with the address `backend` to the service of `balancer`. Create the service if it does not
-        exist.
+        """Add the task with the address `backend` to the service of `balancer`.
+
+        Create the service if it does not exist.
 
         A task that was disabled stays disabled; to enable it again, it must be removed and added. Raises
         `SystemFault` with moby's message if the kernel refuses; then nothing is changed. Source: moby `addLBBackend`.
@@ -259,8 +260,9 @@ class LoadBalancerSandbox:
 
 
 def _mark_rules(balancer: LoadBalancer) -> tuple[list[str], str]:
-    """Return a pair: the iptables rules that mark packets by published port, and the rule that marks by virtual
-    address.
+    """Return a pair.
+
+    The iptables rules that mark packets by published port, and the rule that marks by virtual address.
     """
     mark = f"-j MARK --set-mark {balancer.fwmark}"
     ports = [f"-p {port.protocol} --dport {port.published_port} {mark}" for port in balancer.ports]

@@ -32,8 +32,9 @@ class NameRecords:
         )
 
     def add(self, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:
-        """Add an address to the addresses of `name`. If `reverse` is True, a reverse lookup of the address returns
-        `name`.
+        """Add an address to the addresses of `name`.
+
+        If `reverse` is True, a reverse lookup of the address returns `name`.
 
         `owner` is the id of the endpoint or service to which the record belongs.
         """
@@ -52,8 +53,9 @@ class NameRecords:
                 self._by_address.discard(address, named)
 
     def remove(self, name: str, address: Address, owner: str) -> None:
-        """Remove the record of `owner` that maps `name` to `address`, in both directions. Do nothing if there is
-        none.
+        """Remove the record of `owner` that maps `name` to `address`, in both directions.
+
+        Do nothing if there is none.
         """
         self._by_name.discard(name.lower(), (address, owner))
         self._by_address.discard(address, (name, owner))

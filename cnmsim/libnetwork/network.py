@@ -201,7 +201,9 @@ class Network:
         )
 
     def peers(self) -> list[PeerInfo]:
-        """Return the swarm's nodes that are attached to this network; an empty list if the network is not gossiped.
+        """Return the swarm's nodes that are attached to this network.
+
+        An empty list if the network is not gossiped.
         """
         agent = self.cluster_agent
         return [] if agent is None else agent.peers(self)

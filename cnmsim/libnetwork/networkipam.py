@@ -30,10 +30,10 @@ _FOR_GATEWAY = {"RequestAddressType": _GATEWAY}
 
 
 class Allocator(Protocol):
-    """The interface of an IPAM driver."""
+    """The interface of an IPAM driver: it allocates pools, and addresses in them."""
 
     def default_spaces(self) -> tuple[str, str]:
-        """Return the names of the address spaces of local and of global networks."""
+        """Return the names of two address spaces: that of local networks, and that of global networks."""
 
     def request_pool(
         self,
@@ -45,9 +45,10 @@ class Allocator(Protocol):
         exclude: Sequence[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Allocate the subnet `pool`, or its ip-range `sub_pool`; without `pool`, one that the driver chooses.
+        """Allocate the subnet `pool`, or its ip-range `sub_pool`. If `pool` is "", the driver chooses a subnet.
 
-        A subnet that the driver chooses must not overlap any of `exclude`. `space` is the address space.
+        A subnet that the driver chooses must not overlap any of `exclude`; `v6` requests an IPv6 subnet. `space` is
+        the name of the address space.
         """
 
     def release_pool(self, pool_id: str) -> None:
@@ -56,7 +57,7 @@ class Allocator(Protocol):
     def request_address(
         self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> tuple[Address, int] | None:
-        """Allocate `address`, or any free address if it is `None`. Return it with its prefix length.
+        """Allocate `address`, or any free address if it is `None`. Return it with the prefix length of its subnet.
 
         Return `None` if the driver has no addresses.
         """
@@ -69,8 +70,8 @@ class Allocator(Protocol):
 class NetworkIpam:
     """The IPAM allocations of one network, all in the address space `space`.
 
-    `options` are sent with each pool request. `log` gets the errors of failed releases. `network` is the network's
-    name, for messages.
+    `options` are sent with each pool request. Errors of failed releases are appended to `log`. `network` is the
+    network's name for error messages. `pools4` and `pools6` are the allocated pools.
     """
 
     allocator: Allocator
@@ -158,14 +159,18 @@ class NetworkIpam:
 
     @property
     def is_replayed(self) -> bool:
-        """Whether a daemon requests its networks' pools again when it starts.
+        """Whether a daemon requests the pools of this network from IPAM again when it starts.
 
         False only for an IPAM plugin that does not require a replay.
         """
         return bool(getattr(self.allocator, "requires_replay", True))
 
     def as_configured(self, configs: Sequence[IpamConfig]) -> list[IpamConfig]:
-        """Return `configs` with missing subnets and gateways filled in from the allocated ones."""
+        """Return `configs` with allocated gateways in place of missing ones.
+
+        If no subnet of a family was requested, an entry for the family's first allocated pool takes the place of the
+        request.
+        """
         filled: list[IpamConfig] = []
         for family, pools in ((4, self.pools4), (6, self.pools6)):
             of_family = [config for config in configs if _family(config) == family]
@@ -187,7 +192,7 @@ class NetworkIpam:
             pools.clear()
 
     def _try(self, release: Callable[..., None], *arguments: object) -> None:
-        """Call `release`, a function of the IPAM driver that releases something. Errors are only logged."""
+        """Call `release`, a function of the IPAM driver, with `arguments`. Errors are only logged."""
         try:
             release(*arguments)
         except EngineError as error:
@@ -225,9 +230,9 @@ def allocated(network: Network, driver: Driver) -> NetworkIpam:
 
 
 def _pools_in_the_way(networks: Iterable[Network], configs: Sequence[IpamConfig]) -> list[str]:
-    """Return texts that describe the pools that overlap the requested subnets, e.g. `172.18.0.0/16 by network a`.
+    """Return a text for each allocated pool that overlaps a requested subnet, e.g. `172.18.0.0/16 by network a`.
 
-    If no subnet was requested, all pools in use are described.
+    If no subnet was requested, return texts for all pools.
     """
     subnets = [subnet for config in configs if (subnet := _readable(config.subnet)) is not None]
     return [
@@ -248,7 +253,7 @@ def _readable(subnet: str) -> Prefix | None:
 def _gateway_of(pool: Pool) -> Address | None:
     """Return the gateway of `pool` that an IPAM plugin chose; `None` if it chose none.
 
-    Raises `InvalidParameter` if it is invalid.
+    Raises `InvalidParameter` if the plugin's text is not an address with a prefix length.
     """
     text = pool.data.get(_GATEWAY)
     if text is None:

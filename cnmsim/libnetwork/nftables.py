@@ -36,9 +36,9 @@ class Chain:
 
 @frozen
 class Rule:
-    """A rule of a chain.
+    """A rule of a chain, without the chain's name. Rules with a lower `group` come first.
 
-    With `ignore_exist` it is no error to add the rule if it is present, or to delete it if it is missing.
+    If `ignore_exist` is True, adding a rule that is present, or deleting one that is missing, is no error.
     """
 
     chain: str
@@ -56,7 +56,7 @@ class VerdictMap:
 
 @frozen
 class NamedSet:
-    """A set. `typeof` is the expression whose type its elements have."""
+    """A set. `typeof` is an nft expression, e.g. `ip saddr`; the elements have its type."""
 
     name: str
     typeof: str
@@ -64,7 +64,7 @@ class NamedSet:
 
 @frozen
 class SetElement:
-    """An element of a set. It is no error to add it if it is present, or to delete it if it is missing."""
+    """An element of a set. Adding one that is present, or deleting one that is missing, is no error."""
 
     set: str
     value: str
@@ -85,7 +85,7 @@ Object = BaseChain | Chain | Rule | VerdictMap | Element | NamedSet | SetElement
 
 
 class Verb(Enum):
-    """What to do with an object of a table."""
+    """The operation on an object of a table: create or delete."""
 
     CREATE = "create"
     DELETE = "delete"
@@ -112,10 +112,10 @@ class _ChainState:
 class _MapState:
     """The state of a verdict map or of a set.
 
-    `kind` is nft's word, "map" or "set"; `type` is its type in nft syntax, such as `typeof ip saddr`.
+    `kind` is the nft keyword "map" or "set"; `type` is the type in nft syntax, such as `typeof ip saddr`.
 
-    `elements` maps keys to verdicts; those of a set have "" as value. `added` and `deleted` are the changes that are
-    not yet in the kernel; `is_dirty` is True if there are any.
+    `elements` maps keys to verdicts; the elements of a set have "" as their value. `added` and `deleted` are the
+    changes that were not yet written to the kernel; `is_dirty` is True if there are any.
     """
 
     kind: str
@@ -142,11 +142,14 @@ class DaemonTable:
     _is_new: bool = True
 
     def create(self, objects: Sequence[Object]) -> list[Object]:
-        """Add all of the objects, or none if one fails. Return those that were missing. Raises `SystemFault`."""
+        """Add the objects that are missing, and return those that were added.
+
+        If one of the objects cannot be added, raises `SystemFault`; then none is.
+        """
         return self._apply(Verb.CREATE, objects)
 
     def delete(self, objects: Sequence[Object]) -> None:
-        """Delete objects, in reverse order. Raises `SystemFault`."""
+        """Delete objects, in reverse order. If one of them cannot be deleted, raises `SystemFault`; then none is."""
         self._apply(Verb.DELETE, list(reversed(objects)))
 
     def _apply(self, verb: Verb, objects: Sequence[Object]) -> list[Object]:
@@ -192,7 +195,10 @@ class DaemonTable:
     # --- the model
 
     def _change(self, verb: Verb, item: Object) -> bool:
-        """Apply one change to the objects of this table, not yet to the kernel. Return `False` if nothing changed."""
+        """Apply one change to this object's copy of the table, not yet to the kernel.
+
+        Return `False` if nothing changed.
+        """
         is_new = verb is Verb.CREATE
         if isinstance(item, Rule):
             return self._change_rule(item, is_new=is_new)
@@ -247,7 +253,10 @@ class DaemonTable:
     # --- commands
 
     def _update(self) -> None:
-        """Write the changes to the kernel's table (incremental_update.nft.gotmpl). Raises `NftError`."""
+        """Write the changes to the kernel's table (incremental_update.nft.gotmpl).
+
+        Raises `NftError` if nft refuses them.
+        """
         table = f"{self.family} {self.name}"
         chains = {name: self._chains[name] for name in sorted(self._chains) if self._chains[name].is_dirty}
         maps = [(name, self._maps[name]) for name in sorted(self._maps)]
@@ -271,7 +280,7 @@ class DaemonTable:
         self._write(text, chains, added)
 
     def _reload(self) -> None:
-        """Delete the kernel's table and write it anew (reload.nft.gotmpl). Raises `NftError`."""
+        """Delete the kernel's table and write it anew (reload.nft.gotmpl). Raises `NftError` if nft refuses it."""
         table = f"{self.family} {self.name}"
         text = f"table {table} {{}}\ndelete table {table}\ntable {table} {{\n"
         for name in sorted(self._maps):
@@ -291,5 +300,5 @@ def _headers(chains: Mapping[str, _ChainState]) -> str:
 
 
 def _element_texts(elements: Mapping[str, str]) -> str:
-    """Format elements of a map or of a set."""
+    """Format elements of a verdict map or of a set as nft does, e.g. `"br0" : jump filter`, separated by commas."""
     return ", ".join(f'"{key}" : {verdict}' if verdict else f'"{key}"' for key, verdict in sorted(elements.items()))

@@ -153,7 +153,7 @@ class PortBinding:
     def parse(cls, text: str) -> PortBinding:
         """Parse `80`, `8080:80/tcp`, `127.0.0.1:8080:80`, `[::1]:8080:80/udp` or `8080-8090:80`.
 
-        Raises `ValueError`.
+        Raises `ValueError` if the text has a different format.
         """
         spec, protocol = _split_protocol(text)
         head, colon, container = spec.rpartition(":")
@@ -190,7 +190,7 @@ class TransportPort:
 
     @classmethod
     def parse(cls, text: str) -> TransportPort:
-        """Parse `80` or `80/udp`. Raises `ValueError`."""
+        """Parse `80` or `80/udp`. Raises `ValueError` if the text has a different format."""
         port, protocol = _split_protocol(text)
         return cls(protocol, _port_number(port, text))
 
@@ -202,9 +202,9 @@ class TransportPort:
 class EndpointOptions:
     """The options of a new endpoint: requested addresses, names, and the ports of its container.
 
-    `disable_resolution` means that the endpoint does not make its sandbox run the embedded resolver.
-    `is_load_balancer` marks the endpoint of a load-balancer sandbox. With `omits_ports` the request to a network
-    plugin contains no port options at all, not even empty ones.
+    A sandbox runs the embedded resolver if one of its endpoints requires it; with `disable_resolution` this endpoint
+    does not. `is_load_balancer` marks the endpoint of a load-balancer sandbox. With `omits_ports` the request to a
+    network plugin contains no port options at all, not even empty ones.
     """
 
     ipv4: Address | None = field(default=None, converter=to_optional_address)
@@ -235,12 +235,14 @@ class LegacyLink:
 class SandboxOptions:
     """The options of a new sandbox.
 
-    `extra_hosts` are extra lines of /etc/hosts, as pairs (names, address). `name` is the sandbox's name in traces.
+    `name` is the sandbox's name in traces. `extra_hosts` are extra lines of /etc/hosts, as pairs (name, address).
     With `use_external_key` the namespace is created later, by `Sandbox.set_key` (the engine 26.1 creates endpoints
-    before the container's namespace exists). `load_balancer_of` is the id of a network if this is that network's
-    load-balancer sandbox; `is_ingress` is set if that network is the ingress network. `hosts_file` and `resolv_conf`
-    are the files to write; `None` creates new ones. A container has the same files in each of its sandboxes, and
-    containers that share its network read them.
+    before the container's namespace exists).
+
+    If this is the load-balancer sandbox of a network, `load_balancer_of` is the network's id, otherwise "".
+    `is_ingress` is True if that network is the ingress network. `hosts_file` and `resolv_conf` are the files to
+    write; `None` creates new ones. A container has the same files in each of its sandboxes, and containers that share
+    its network read them.
     """
 
     name: str = ""

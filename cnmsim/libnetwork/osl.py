@@ -42,7 +42,7 @@ class NamespaceInterface:
 
 @define(eq=False)
 class OslNamespace:
-    """The namespace of one sandbox. With `is_host` it is the host's own; interfaces then keep their names."""
+    """The namespace of one sandbox. If `is_host` is True, it is the host's own, and interfaces are not renamed."""
 
     namespace: NetworkNamespace
     host: NetworkNamespace
@@ -149,7 +149,13 @@ class OslNamespace:
     def _send_announcements(
         self, device: Device, addresses: EndpointInterface, gratuitous_arp: GratuitousArpConfig
     ) -> list[Timer]:
-        """Announce the interface's addresses on its link. Return the timers of the later announcements."""
+        """Announce the interface's addresses on its link, now and later.
+
+        Return the timers of the later announcements.
+
+        The list is empty if `gratuitous_arp` requests less than two announcements, or if the endpoint has no MAC
+        address.
+        """
         if not gratuitous_arp.count or addresses.mac is None:  # ipvlan endpoints have no MAC address of their own
             return []
         own = [pair[0] for pair in (addresses.ipv4, addresses.ipv6) if pair is not None]
@@ -239,7 +245,8 @@ class OslNamespace:
 def _wrap_os_error(info: JoinInfo, what: str) -> Iterator[None]:
     """Context manager that converts an `OSError` to `SystemFault`.
 
-    The message names the device to be moved, which is `source_name` of `info`, and the failed step `what`.
+    Its message contains `source_name` of `info`, which is the device to be moved, and `what`, which is the failed
+    step.
     """
     try:
         yield
@@ -249,7 +256,10 @@ def _wrap_os_error(info: JoinInfo, what: str) -> Iterator[None]:
 
 
 def _go_route(route: Route) -> str:
-    """Format a route for an error message, as Go's netlink package does."""
+    """Format a route for an error message, as Go's netlink package does, e.g.
+
+    `{Ifindex: 7 Dst: 0.0.0.0/0 … Table: 254 …}`.
+    """
     assert route.device is not None
     src = format_ip(route.src) if route.src is not None else "<nil>"
     gateway = format_ip(route.gateway) if route.gateway is not None else "<nil>"

@@ -25,7 +25,10 @@ _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 
 
 class PortAlreadyAllocated(SystemFault):
-    """Error: a requested port is allocated already, on `address`, which may differ from the requested address."""
+    """Error: a requested port is already allocated on `address`.
+
+    That may be an address other than the requested one, e.g. 0.0.0.0, on which the port is in use.
+    """
 
     def __init__(self, address: Address, port: int) -> None:
         self.address, self.port = address, port
@@ -48,12 +51,12 @@ class _PortTable:
 
 
 def noop() -> None:
-    """Do nothing. Used as release callback where there is nothing to release."""
+    """Do nothing. The release function of an object that has nothing to release."""
 
 
 @define(eq=False)
 class BoundPort:
-    """A host port with a bound socket. All fields of `binding` are set.
+    """A host port on which a socket is bound. All fields of `binding` are set.
 
     `release` is called when the socket is closed.
     """
@@ -67,9 +70,11 @@ class PortAllocator:
     """The host ports of one daemon.
 
     `ephemeral` is the host's `net.ipv4.ip_local_port_range`, first and last port; `reserved` its
-    `net.ipv4.ip_local_reserved_ports`, which newer engines skip for ephemeral ports. `bound` are the ports that are
-    bound now. `watcher`, if set, is called with the binding of every port that is bound, and returns a function that
-    is called when the port is closed; it may raise an `OSError` to refuse the port.
+    `net.ipv4.ip_local_reserved_ports`, which newer engines skip for ephemeral ports. `bound` are the ports on which
+    sockets are bound now.
+
+    If `watcher` is set, it is called with the binding of every port that is bound. It returns a function to be called
+    when the port is closed, or raises an `OSError` to prevent the use of the port.
     """
 
     profile: Profile
@@ -82,9 +87,9 @@ class PortAllocator:
     def request_ports(self, addresses: Sequence[Address], protocol: str, start: int = 0, end: int = 0) -> int:
         """Allocate one port on all of `addresses`, and return it.
 
-        If `start` and `end` are 0, it is an ephemeral port. If `end` is 0 or equals `start`, it is `start`; otherwise
-        it is the next free port of `start` to `end`. Raises `PortAlreadyAllocated` or `AllPortsAllocated`; then no
-        port is allocated.
+        If `start` and `end` are 0, an ephemeral port is allocated. If `end` is 0 or equals `start`, the port `start`
+        is allocated, otherwise the next free port from `start` to `end`. Raises `PortAlreadyAllocated` if `start` is
+        in use, or `AllPortsAllocated` if no port of the range is free; then no port is allocated.
         """
         if protocol not in _PROTOCOLS:
             raise SystemFault("unknown protocol")
@@ -105,10 +110,10 @@ class PortAllocator:
             self._table(address, protocol).used.discard(port)
 
     def register_bound(self, binding: PortBinding) -> Callable[[], None]:
-        """Register that the host port of `binding` is bound. Return a function that unregisters it.
+        """Add `binding`, whose host port is bound now, to `bound`. Return a function that removes it again.
 
-        All fields of `binding` must be set. Raises the `OSError` of a watcher that refuses the port; then nothing is
-        registered.
+        All fields of `binding` must be set. Raises the `OSError` with which `watcher` prevents the use of the port;
+        then nothing is added.
         """
         port = BoundPort(binding)
         if self.watcher is not None:
@@ -138,7 +143,9 @@ class PortAllocator:
         raise AllPortsAllocated
 
     def _holder(self, address: Address, protocol: str, port: int) -> Address | None:
-        """Return the address on which `port` is allocated so that it cannot be used on `address`; `None` if it can.
+        """Return the address on which `port` is allocated if that prevents its use on `address`.
+
+        `None` if it can be used.
 
         26.1 checks only `address` itself; later releases also check an overlapping unspecified address (0.0.0.0, ::).
         """
@@ -155,15 +162,18 @@ class PortAllocator:
 
 
 def port_range(text: str) -> tuple[int, int]:
-    """Parse a net.ipv4.ip_local_port_range into first and last port; for invalid text return Linux's defaults."""
+    """Parse the sysctl net.ipv4.ip_local_port_range, e.g. `32768 60999`, into the first and the last port.
+
+    Return Linux's default range for invalid text.
+    """
     words = text.split()
     return (int(words[0]), int(words[1])) if len(words) == 2 else EPHEMERAL_PORTS
 
 
 def reserved_ports(text: str) -> frozenset[int]:
-    """Parse a net.ipv4.ip_local_reserved_ports, e.g. `8080,9000-9010`, into a set of ports.
+    """Parse the sysctl net.ipv4.ip_local_reserved_ports, e.g. `8080,9000-9010`, into a set of ports.
 
-    Raises `ValueError` for anything but a list of ports and ranges.
+    Raises `ValueError` if the text is not a list of ports and ranges.
     """
     ports: set[int] = set()
     for part in filter(None, text.strip().split(",")):

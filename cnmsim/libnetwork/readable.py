@@ -64,7 +64,10 @@ def to_texts(values: Iterable[str]) -> list[str]:
 
 
 def to_text_map(values: Mapping[str, object]) -> dict[str, str]:
-    """Convert a mapping, such as driver options, to one of texts: `True` becomes `true`, 1400 becomes `1400`."""
+    """Convert the values of a mapping, such as driver options, to text.
+
+    `True` becomes `true`, 1400 becomes `1400`.
+    """
     if not isinstance(values, Mapping):
         raise TypeError(f"a mapping is needed, such as {{'name': 'value'}}, not {values!r}")
     return {str(key): str(value).lower() if isinstance(value, bool) else str(value) for key, value in values.items()}

@@ -1,6 +1,6 @@
-"""Rendering of controllers, engines and their objects in notebooks.
+"""Rendering of controllers, engines and their objects as HTML in notebooks.
 
-The renderer is in a higher layer: `lab` registers it here.
+The code that renders is in a higher layer: the package `lab` registers it here.
 """
 
 from __future__ import annotations

@@ -34,9 +34,10 @@ _HEADER = """\
 
 
 class ResolvMode(Enum):
-    """Which servers a container's resolv.conf names: those of the host, those it can reach, or the embedded resolver.
+    """The servers that a container's resolv.conf contains.
 
-    The enum's value is the mode's name in the comment at the end of the file.
+    HOST: those of the host's file. LEGACY: those of them that the container can reach. INTERNAL: the embedded
+    resolver. The value of a member is the mode's name in the comment at the end of the file.
     """
 
     HOST = ""  # host networking: as the host's
@@ -46,7 +47,7 @@ class ResolvMode(Enum):
 
 @frozen
 class Nameserver:
-    """The address of a DNS server, with the zone if it is link-local."""
+    """The address of a DNS server. `zone` is the interface of a link-local address, such as `eth0`, otherwise ""."""
 
     address: Address
     zone: str = ""
@@ -59,7 +60,7 @@ class Nameserver:
 class Upstream:
     """A server to which the embedded resolver forwards queries.
 
-    With `from_host` it is queried from the host's namespace, otherwise from the container's.
+    If `from_host` is True, the query is sent from the host's namespace, otherwise from the container's.
     """
 
     server: Nameserver
@@ -86,9 +87,9 @@ class HostResolvConf:
 
 @frozen
 class ResolvConf:
-    """A container's resolv.conf: its text, its servers, and the upstream servers of the embedded resolver.
+    """The text of a container's resolv.conf, its servers, and the upstream servers of the embedded resolver.
 
-    `ndots_set` is True if the host's file or an option sets ndots, to whatever value.
+    `ndots_set` is True if the host's file or an option contains the option ndots, with any value.
     """
 
     text: str
@@ -98,7 +99,7 @@ class ResolvConf:
 
 
 def parse_nameserver(text: str) -> Nameserver:
-    """Parse a server's address, which may have a zone. Raises `ValueError`."""
+    """Parse a server's address, e.g. `10.0.0.2` or `fe80::1%eth0`. Raises `ValueError` for any other text."""
     address, percent, zone = text.partition("%")
     parsed = parse_ip(address)
     if percent and (not zone or len(parsed) == 4):
@@ -107,9 +108,10 @@ def parse_nameserver(text: str) -> Nameserver:
 
 
 def parse_resolv_conf(profile: Profile, text: str) -> HostResolvConf:
-    """Parse a resolv.conf. The last `search` or `domain` line replaces earlier ones; servers and options accumulate.
+    """Parse the text of a resolv.conf.
 
-    `profile` selects the release's treatment of comments.
+    Of several lines `search` or `domain` the last one counts; those of servers and options are all used. `profile`
+    decides whether an indented `#` or `;` begins a comment.
     """
     conf = HostResolvConf()
     for line in text.splitlines():
@@ -139,9 +141,8 @@ def _read_nameserver(conf: HostResolvConf, fields: list[str]) -> None:
 def host_path(etc_text: str, profile: Profile, *, may_use_systemd: bool) -> str:
     """Return the path of the resolv.conf on the host from which a container's file is made.
 
-    `etc_text` is the text of the host's /etc/resolv.conf. If its only server is the stub of systemd-resolved, the
-    file of systemd-resolved is used, unless `may_use_systemd` is False, as it is for host networking and user-defined
-    networks.
+    That is /etc/resolv.conf, whose text is `etc_text`. If its only server is the stub of systemd-resolved, it is the
+    file of systemd-resolved instead, unless `may_use_systemd` is False (host networking and user-defined networks).
     """
     servers = [server.address for server in parse_resolv_conf(profile, etc_text).nameservers]
     return SYSTEMD_PATH if may_use_systemd and servers == [_SYSTEMD_STUB] else PATH
@@ -158,11 +159,11 @@ def build_resolv_conf(
     dns_opts: Sequence[str] = (),
     has_ipv6: bool = False,
 ) -> ResolvConf:
-    """Build a container's file from the host's text `host_text`, which was read from `path`.
+    """Build a container's resolv.conf from `host_text`, the text of the host's file, which was read from `path`.
 
-    `mode` determines which servers it names. `dns`, `dns_search` and `dns_opts` replace the values of the host's file
-    if they are not empty; a `dns_search` of "." means no search domains. `has_ipv6`: the container has IPv6. Raises
-    `ValueError` if an entry of `dns` is not an address.
+    `mode` determines which servers the result contains. `dns`, `dns_search` and `dns_opts` replace the values of the
+    host's file if they are not empty; a `dns_search` of "." means no search domains. `has_ipv6` is True if the
+    container has IPv6. Raises `ValueError` if an entry of `dns` is not an address.
     """
     conf = parse_resolv_conf(profile, host_text)
     ndots_from = "host" if _has_ndots(conf.options) else ""
@@ -202,8 +203,8 @@ def build_resolv_conf(
 def _keep_reachable(conf: HostResolvConf, has_ipv6: bool) -> str:
     """Remove from `conf` the servers that a container on the default bridge cannot reach.
 
-    These are loopback addresses and, without `has_ipv6`, IPv6 addresses. If none is left, put default servers in
-    their place and return a comment for the file; otherwise return "".
+    These are loopback addresses and, without `has_ipv6`, IPv6 addresses. If no server remains, put default servers
+    into `conf` and return a comment for the file; otherwise return "".
     """
     conf.nameservers = [
         server
@@ -221,9 +222,10 @@ def _displace_servers(
 ) -> tuple[tuple[Upstream, ...], str]:
     """Replace the servers in `conf` by the embedded resolver's address.
 
-    `overridden` is True if the user configured the servers (`--dns`); they are then queried from the container's
-    namespace. Return the upstream servers of the resolver, and a comment for the file: a warning if no server was
-    configured, otherwise "".
+    Return (upstream servers, comment for the file).
+
+    `overridden` is True if the user configured the servers (`--dns`); queries to them are then sent from the
+    container's namespace. The comment is a warning if no server was configured, otherwise "".
     """
     servers = conf.nameservers
     conf.nameservers = [Nameserver(INTERNAL_SERVER)]
@@ -270,22 +272,22 @@ def _bracketed(entries: Iterable[object]) -> str:
 
 @define
 class ResolvConfGuard:
-    """Decides whether the engine may rewrite a container's resolv.conf: only if nobody else has edited it.
+    """Decides whether the engine may rewrite a container's resolv.conf: only if the file was not edited since.
 
-    No digest is recorded when the engine writes the version with the embedded resolver, so that this version counts
-    as edited.
+    To decide, it stores a digest of the text that the engine wrote. The text with the embedded resolver is not
+    stored, so that a file with this text counts as edited.
     """
 
     _digest: str = field(default="", init=False)
 
     def may_write(self, content: bytes) -> bool:
-        """Return True if the engine may rewrite a file that has this content now."""
+        """Return True if the engine may rewrite a file whose present content is `content`."""
         return not self._digest or sha256(content).hexdigest() == self._digest
 
     def wrote(self, content: bytes, mode: ResolvMode) -> None:
-        """Record the digest of `content`, which the engine wrote, to compare with the file's content later.
+        """Store the digest of `content`, which the engine wrote, to compare it with the file's content later.
 
-        For the version with the embedded resolver (`mode` INTERNAL) an earlier digest stays.
+        In mode INTERNAL an earlier digest is kept. If there is none, the digest of an empty file is stored.
         """
         if mode is not ResolvMode.INTERNAL or not self._digest:
             self._digest = sha256(content if mode is not ResolvMode.INTERNAL else b"").hexdigest()

@@ -51,9 +51,10 @@ _SERVER = format_ip(INTERNAL_SERVER)
 
 @cache
 def _redirecting(protocol: str) -> tuple[FilterRule, FilterRule]:
-    """Return the rules that redirect queries and answers of one protocol, with port 1 as a placeholder.
+    """Return two rules for one protocol: for queries to the resolver, and for its answers.
 
-    Parsing them takes longer than the rest of a resolver's start, so the result is cached.
+    The resolver's port is 1, a placeholder. The result is cached, because parsing the rules takes longer than the
+    rest of a resolver's start.
     """
     there = f"-d {_SERVER} -p {protocol} --dport 53 -j DNAT --to-destination {_SERVER}:1"
     back = f"-s {_SERVER} -p {protocol} --sport 1 -j SNAT --to-source :53"
@@ -61,17 +62,23 @@ def _redirecting(protocol: str) -> tuple[FilterRule, FilterRule]:
 
 
 class NameLookup(Protocol):
-    """The interface through which a resolver finds the answers that it gives itself. A sandbox implements it."""
+    """The interface through which a resolver finds the names and addresses on the container's networks.
+
+    A sandbox implements it.
+    """
 
     @property
     def has_external_access(self) -> bool:
         """Whether a network of the container has a route to the outside."""
 
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
-        """Return the addresses of a name in one family; [] if it has none there, `None` for an unknown name."""
+        """Return the addresses of a name in address family 4 or 6.
+
+        Return [] if the name has no address of this family, `None` if the name is unknown.
+        """
 
     def resolve_address(self, address: Address) -> str | None:
-        """Return `<name>.<network>` for an address on a network of the container, or `None`."""
+        """Return `<name>.<network>` for an address on a network of the container; `None` for any other address."""
 
 
 @frozen
@@ -95,10 +102,10 @@ class DnsAnswer:
 class Resolver:
     """The embedded DNS resolver of one sandbox.
 
-    `names` finds the answers that it gives itself. `host` is the host's namespace, from which some of the `upstreams`
-    are queried. With `ndots_set` names of a single label are not forwarded. `random` shuffles the addresses of an
-    answer. `owner` is the daemon's process. With `uses_nftables` port 53 is redirected by nftables instead of
-    iptables.
+    `names` resolves names on the container's networks. Other queries are forwarded to `upstreams`, some of them from
+    the host's namespace `host`. With `ndots_set` names of a single label are not forwarded. `random` shuffles the
+    addresses of an answer. `owner` is the daemon's process. With `uses_nftables` port 53 is redirected by nftables
+    instead of iptables.
     """
 
     namespace: NetworkNamespace
@@ -185,7 +192,10 @@ class Resolver:
         tcp.on_accept = self._take_connection
 
     def stop(self) -> None:
-        """Close the resolver's sockets and cancel pending queries. The redirecting rules stay, as in the engine."""
+        """Close the resolver's sockets and cancel pending queries.
+
+        The rules that redirect port 53 stay, as in the engine.
+        """
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -195,7 +205,10 @@ class Resolver:
         self._udp = self._tcp = None
 
     def withdraw(self) -> None:
-        """Stop the resolver and delete its rules, because the join that started it has failed."""
+        """Stop the resolver and delete the rules that redirect port 53.
+
+        Used if the join that started it has failed.
+        """
         self.stop()
         if self.uses_nftables:
             from cnmsim.kernel.netfilter.nftables import NfTables

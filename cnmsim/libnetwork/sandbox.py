@@ -98,9 +98,9 @@ class Sandbox(Place):
 
     @property
     def name(self) -> str:
-        """The name in traces: the option `name`, or the container's id.
+        """The name in traces: the option `name` or, if that is empty, the container's id.
 
-        A full id of 64 digits is shortened to 12.
+        An id of 64 digits is shortened to 12.
         """
         identity = self.container_id
         return self.options.name or (identity[:12] if len(identity) == 64 else identity)
@@ -117,7 +117,7 @@ class Sandbox(Place):
 
     @property
     def has_ipv6(self) -> bool:
-        """Whether the loopback device has ::1. True as long as there is no namespace."""
+        """Whether the loopback device has the address ::1. Also True if the sandbox has no namespace yet."""
         namespace = self.namespace
         return namespace is None or namespace.has_address(IPV6_LOOPBACK)
 
@@ -133,7 +133,7 @@ class Sandbox(Place):
 
     @property
     def gateway_endpoints(self) -> tuple[Endpoint | None, Endpoint | None]:
-        """The endpoints that provide the IPv4 and the IPv6 default route; `None` where no endpoint does."""
+        """The endpoints that provide the IPv4 and the IPv6 default route, each `None` if no endpoint does."""
         return gateway_endpoints(self.endpoints, self.controller.profile)
 
     @property
@@ -152,9 +152,9 @@ class Sandbox(Place):
         return [binding for endpoint in self.endpoints for binding in endpoint.port_map]
 
     def context(self, *, with_namespace: bool = True) -> SandboxContext:
-        """Return the sandbox as a driver sees it.
+        """Return the data about this sandbox that a driver receives when an endpoint joins.
 
-        If `with_namespace` is False, the driver does not see the namespace, and so creates interfaces on the host.
+        If `with_namespace` is False, the result has no namespace, so that the driver creates interfaces on the host.
         """
         options = self.options
         return SandboxContext(
@@ -187,9 +187,11 @@ class Sandbox(Place):
         self.osl = OslNamespace(namespace, machine.root, self.controller.profile)
 
     def set_key(self) -> None:
-        """Create the namespace, and attach the joined endpoints in order.
+        """Create the namespace, and move the interfaces of the joined endpoints into it, in order.
 
-        26.1 calls this when the container's process exists.
+        Do nothing if it exists.
+
+        The engine 26.1 calls this when the container's process has been created.
         """
         if self.osl is not None:
             return
@@ -295,9 +297,10 @@ class Sandbox(Place):
             endpoint.network.remove_records(endpoint)
 
     def endpoint_left(self, endpoint: Endpoint) -> None:
-        """After an endpoint left, move its published ports to another endpoint, and attach or detach docker_gwbridge.
+        """Adapt the sandbox after an endpoint left: move its published ports to another endpoint.
 
-        Errors are only logged, because the endpoint has left already (moby `Endpoint.sbLeave`).
+        Attach docker_gwbridge if the sandbox needs it now, detach it if not. Errors are only logged, because the
+        endpoint has left already (moby `Endpoint.sbLeave`).
         """
         if self.is_deleting and self.controller.profile.deleted_sandbox_moves_ports:
             with suppress(EngineError):
@@ -314,9 +317,10 @@ class Sandbox(Place):
             program_ports(self)
 
     def gateway_network_left(self) -> None:
-        """After docker_gwbridge was disconnected, attach it again if no other network provides a default route.
+        """Attach docker_gwbridge again after it was disconnected, if no other network provides a default route.
 
-        Raises `SystemFault` if the name of the new endpoint is still used by the old one, which is not deleted yet.
+        Raises `SystemFault` if the new endpoint cannot be created; e.g. its name is used by the old endpoint until
+        that is deleted.
         """
         profile = self.controller.profile
         if self.is_deleting or not needs_gateway_network(self.endpoints, profile):
@@ -378,9 +382,10 @@ class Sandbox(Place):
     def refresh(self, options: SandboxOptions | None = None, **settings: Any) -> None:
         """Leave all endpoints, apply new options, and join the endpoints again (moby `Sandbox.Refresh`).
 
-        `settings` are those of `Controller.new_sandbox`; without arguments the options stay. The namespace and its
-        programs stay. Failures of leaving and joining are only logged. Raises `InvalidParameter` for invalid settings
-        and `Forbidden` for a deleted sandbox; then nothing is changed.
+        Each of `settings` sets one field of the options, as in `Controller.new_sandbox`; without arguments the
+        options are unchanged. The namespace and the programs in it are kept. Errors of leaving and joining are only
+        logged. Raises `InvalidParameter` for invalid settings and `Forbidden` for a deleted sandbox; then nothing is
+        changed.
         """
         options = sandbox_options(options or self.options, settings)
         if self.is_deleting:
@@ -402,7 +407,8 @@ class Sandbox(Place):
     def enable_service(self) -> None:
         """Publish each endpoint's names in the swarm, and add the endpoint to its service's load balancers.
 
-        Raises `SystemFault` in libnetwork's words; then all endpoints are withdrawn, as by `disable_service`.
+        Raises `SystemFault` with libnetwork's message if one endpoint fails; then all are disabled, as by
+        `disable_service`.
         """
         for endpoint in list(self.endpoints):
             agent = endpoint.network.cluster_agent
@@ -419,9 +425,9 @@ class Sandbox(Place):
             endpoint.is_service_enabled = True
 
     def disable_service(self) -> None:
-        """Disable each endpoint in its service's load balancers.
+        """Mark each endpoint as disabled in the load balancers of its service.
 
-        The endpoints get no new connections, but keep established ones.
+        The endpoints get no new connections; established connections continue.
         """
         for endpoint in self.endpoints:
             if not endpoint.is_service_enabled:
@@ -436,7 +442,8 @@ class Sandbox(Place):
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
         """Return the addresses of a name in address family 4 or 6, as the embedded resolver finds them.
 
-        Return [] if it has none of that family, `None` if the query is to be forwarded.
+        Return [] if the name has no address of this family, `None` if the name is unknown, so that the query is
+        forwarded.
         """
         return self.dns.resolve_name(name, family)
 

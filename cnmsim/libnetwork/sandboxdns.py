@@ -62,9 +62,9 @@ class SandboxDns:
         return files.read(path).decode() if files.exists(path) else ""
 
     def update_resolv_conf(self, network: Network) -> None:
-        """Adapt /etc/resolv.conf to a network that an endpoint joins. Do nothing once the embedded resolver runs.
+        """Write /etc/resolv.conf anew when an endpoint joins `network`. Do nothing once the embedded resolver runs.
 
-        The host's IPv6 name servers are kept only for networks with IPv6.
+        The host's IPv6 name servers are included only if `network` has IPv6.
         """
         if self.resolver is None and not self.sandbox.options.use_host_namespace:
             self._write_resolv_conf(ResolvMode.LEGACY, has_ipv6=network.enable_ipv6)
@@ -119,9 +119,9 @@ class SandboxDns:
         self._set_hosts(etchosts.remove_endpoint(self.sandbox.controller.profile, self._hosts_text(), [address]))
 
     def update_hosts_entry(self, hostname: str, address: str) -> None:
-        """Change the address in the lines of /etc/hosts whose first name is `hostname`.
+        """Change the address in all lines of /etc/hosts whose first name is `hostname`.
 
-        This happens when a linked container restarts.
+        The engine calls this when a container linked to this one has restarted with a new address.
         """
         self._set_hosts(etchosts.update_address(self._hosts_text(), parse_ip(address), hostname))
 
@@ -157,7 +157,10 @@ class SandboxDns:
         self.resolver = resolver
 
     def restore_point(self) -> Callable[[], None]:
-        """Return a function that undoes later changes of the files and the resolver, for use if a join fails."""
+        """Return a function that restores the present content of the files and stops a resolver started later.
+
+        It is called if a join fails.
+        """
         files = [(file, file.content) for file in (self.hosts_file, self.resolv_conf)]
         guard, resolver = copy(self._guard), self.resolver
 
@@ -182,8 +185,8 @@ class SandboxDns:
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
         """Return the addresses of a name in address family 4 or 6.
 
-        Return [] if it has none of that family, `None` if the query is to be forwarded. Links are looked up before
-        other names. `a.b` may also mean the name `a` on the network `b`.
+        Return [] if the name has no address of this family, `None` if it is unknown, so that the query is forwarded.
+        Links (`--link`) are searched before other names. `a.b` may also mean the name `a` on the network `b`.
         """
         for candidate, network_name in _candidates(name.removesuffix(".")):
             for through_links in (True, False):
@@ -218,7 +221,7 @@ class SandboxDns:
     def _in_order(self) -> list[Endpoint]:
         """Return the endpoints in the order in which their networks are searched for a name.
 
-        On a swarm node, those on swarm networks come first, then the one on ingress.
+        On a swarm node, those on swarm networks come first, then the one on ingress, then the others.
         """
         endpoints = self.sandbox.endpoints
         if not self.sandbox.controller.is_swarm_node:

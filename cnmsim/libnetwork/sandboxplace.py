@@ -61,7 +61,7 @@ class SandboxRoute:
 
 @define(eq=False)
 class SandboxPlace:
-    """The programs that run in one sandbox, and the files that they see."""
+    """Runs programs in one sandbox, with the files that they see. Each is killed with the sandbox."""
 
     sandbox: Sandbox = field(repr=False)
     _files: FileSystem | None = field(default=None, init=False)
@@ -119,8 +119,8 @@ class SandboxPlace:
     ) -> Process:
         """Start a program at this instant of virtual time and return its process.
 
-        The program is `program`, called with `argv`; if it is `None`, the one that `argv[0]` names. Raises `NotFound`
-        if there is no such program, `Unavailable` if the sandbox has no namespace.
+        `program` is called with its process; if it is `None`, the program is found by its name `argv[0]`. Raises
+        `NotFound` if there is no such program, `Unavailable` if the sandbox has no namespace.
         """
         namespace, programs = self.namespace, self.sandbox.controller.programs
         main = program or (programs.get(argv[0]) if argv else None)
@@ -166,7 +166,7 @@ class SandboxPlace:
         return results[0]
 
     def kill_all(self) -> None:
-        """Kill the programs that were started through this object."""
+        """Kill the programs that `spawn` started."""
         for process in self._processes:
             if process.is_running:
                 process.kill()

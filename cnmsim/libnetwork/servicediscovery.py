@@ -29,7 +29,10 @@ FIRST_MARK = 256
 
 @define(eq=False)
 class ServiceOnNetwork:
-    """A service on one network, with its tasks as backends. Packets to the service get the firewall mark `mark`."""
+    """A service on one network, with its tasks as backends. Packets to the service get the firewall mark `mark`.
+
+    `alias_counts` contains, for each alias of the service, the number of backends that have it.
+    """
 
     service: Service
     virtual_ip: Address | None
@@ -48,7 +51,7 @@ class ServiceOnNetwork:
 
 @define(eq=False)
 class Service:
-    """A service, as this node knows it.
+    """A service, with those of its tasks that this node knows.
 
     On the ingress network, tasks that publish different ports belong to separate `Service` objects.
     """
@@ -69,7 +72,10 @@ class ServiceDiscovery:
     _next_mark: int = field(default=FIRST_MARK, init=False)
 
     def mark_of(self, service_id: str, network_id: str, ports: tuple[PortConfig, ...]) -> int:
-        """Return the firewall mark of a service on a network; 0 if it has no load balancer there (`LocalLBIndex`)."""
+        """Return the firewall mark of a service on a network (moby `LocalLBIndex`).
+
+        Return 0 if the service has no tasks there. `ports` are the ports that it publishes on the ingress network.
+        """
         service = self.services.get((service_id, ports))
         binding = service.networks.get(network_id) if service is not None else None
         return binding.mark if binding is not None else 0
@@ -216,9 +222,9 @@ class ServiceDiscovery:
     def _update_balancer(
         self, network: Network, binding: ServiceOnNetwork, change: Callable[[LoadBalancerSandbox, LoadBalancer], None]
     ) -> None:
-        """Call `change` with the network's load-balancer sandbox and the service's load balancer there.
+        """Call `change` with the network's load-balancer sandbox and the load balancer of the service there.
 
-        Does nothing if there is none. Errors are only logged, as in the daemon.
+        Do nothing if the network has no such sandbox or the service no virtual address. Errors are only logged.
         """
         sandbox, balancer = network.balancer, binding.load_balancer
         if sandbox is None or balancer is None:
@@ -247,8 +253,8 @@ def _count_aliases(
 ) -> None:
     """Replace one backend's aliases `before` by `aliases`, and update the names of the service's virtual address.
 
-    `binding` counts for each alias how many backends have it. While that is not 0, the alias resolves to the virtual
-    address. If `network` is `None`, because it was deleted, only the counts are changed.
+    `binding` counts, for each alias, the backends that have it. An alias resolves to the virtual address as long as
+    its count is not 0. If `network` is `None`, because it was deleted, only the counts are changed.
     """
     vip = binding.virtual_ip
     if vip is None:

@@ -26,10 +26,10 @@ def ingress_ports(service: ServiceBinding) -> tuple[PortConfig, ...]:
 
 @frozen
 class EndpointRecord:
-    """The record that nodes exchange about an endpoint. `service_id` is "" if its container is not a task.
+    """The record that nodes exchange about an endpoint. `service_id` is "" if the endpoint's container is not a task.
 
     `name` is the endpoint's first name, `task_aliases` are its other names; `aliases` are further names of the
-    service. With `is_disabled` the endpoint gets no new connections of its service.
+    service. If `is_disabled` is True, the endpoint gets no new connections of its service.
     """
 
     name: str
@@ -43,7 +43,7 @@ class EndpointRecord:
     is_disabled: bool = False
 
     def __len__(self) -> int:
-        """Return the length in bytes of the protobuf encoding."""
+        """Return the length in bytes of the record's protobuf encoding."""
         length = sum([text_field(len(text)) for text in (self.name, self.service_name, self.service_id)])
         length += sum([bytes_field(len(text)) for text in (*self.aliases, *self.task_aliases)])
         length += bytes_field(len(format_ip(self.endpoint_ip))) + sum(
@@ -55,9 +55,9 @@ class EndpointRecord:
 
     @property
     def task_names(self) -> tuple[str, ...]:
-        """The names that resolve to all tasks of the service, e.g. `tasks.web`.
+        """The names that resolve to the addresses of all tasks of the service, e.g. `tasks.web`.
 
-        If the service has no virtual address, they include the service's own names.
+        If the service has no virtual address, the service's own names are included.
         """
         return _task_names(self.service_name, self.aliases, self.virtual_ip is not None)
 

@@ -21,10 +21,11 @@ _Options = TypeVar("_Options", NetworkOptions, EndpointOptions, SandboxOptions)
 
 
 def network_options(options: NetworkOptions | None, settings: Mapping[str, Any]) -> NetworkOptions:
-    """Return `options` with `settings` applied. `subnet`, `gateway` and `ip_range` replace the `ipam_config`.
+    """Return a copy of `options` with `settings` applied; `None` stands for the default options.
 
-    Raises `InvalidParameter` for an unknown name, with the most similar valid name, and for a value that cannot be
-    converted.
+    `subnet`, `gateway`, `ip_range` and `aux_addresses` together set the field `ipam_config`. Raises
+    `InvalidParameter` for a value that cannot be converted, and for an unknown name; the message then contains the
+    most similar valid name.
     """
     options = options or NetworkOptions()
     if not settings:
@@ -42,9 +43,9 @@ def network_options(options: NetworkOptions | None, settings: Mapping[str, Any])
 
 
 def endpoint_options(options: EndpointOptions | None, settings: Mapping[str, Any]) -> EndpointOptions:
-    """Return `options` with `settings` applied. `address` is an IPv4 or IPv6 address.
+    """Return a copy of `options` with `settings` applied; `None` stands for the default options.
 
-    Raises `InvalidParameter` as `network_options` does.
+    The setting `address` sets the field `ipv4` or `ipv6`. Raises `InvalidParameter` as `network_options` does.
     """
     options = options or EndpointOptions()
     if not settings:
@@ -60,7 +61,10 @@ def endpoint_options(options: EndpointOptions | None, settings: Mapping[str, Any
 
 
 def sandbox_options(options: SandboxOptions | None, settings: Mapping[str, Any]) -> SandboxOptions:
-    """Return `options` with `settings` applied. Raises `InvalidParameter` as `network_options` does."""
+    """Return a copy of `options` with `settings` applied; `None` stands for the default options.
+
+    Raises `InvalidParameter` as `network_options` does.
+    """
     options = options or SandboxOptions()
     return _applied("new_sandbox", options, settings, ()) if settings else options
 

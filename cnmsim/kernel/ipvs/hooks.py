@@ -204,8 +204,8 @@ class Hooks:
     def _end(self, connection: IpvsConnection, packet: Packet) -> bool:
         """End a connection, so that the client's next packet starts a new one.
 
-        Return True if `packet`, the one being processed, was dropped, because conntrack still has the old
-        translation.
+        Return True if `packet`, which is being processed, was dropped: conntrack would still translate it for the
+        ended connection. Return False if it may start the new connection itself.
         """
         tracked = packet.connection
         is_bound = connection.uses_conntrack and tracked is not None and tracked.is_confirmed

@@ -14,11 +14,11 @@ ERRORS = {4: frozenset({3, 4, 11}), 6: frozenset({1, 2, 3})}
 
 
 def translate_error(packet: Packet, address: Address, port: int, *, to_client: bool) -> None:
-    """Translate an ICMP error of a balanced connection, and the packet that the error quotes.
+    """Translate an ICMP error about a packet of a balanced connection, and the packet that the error quotes.
 
-    In an error `to_client`, `address` and `port` are the virtual endpoint: it replaces the source of the error and
-    the quoted destination. In an error to a real server they are its endpoint, which replaces the destination of the
-    error and the quoted source.
+    If `to_client` is True, `address` and `port` are the virtual endpoint: they become the source of the error and the
+    destination of the quoted packet. Otherwise they are the real server's endpoint, and become the destination of the
+    error and the source of the quoted packet.
     """
     message = packet.payload
     quoted = message[8:]

@@ -79,13 +79,14 @@ class Ipvs:
         family: int = 4,
         intern_key: Hashable = None,
     ) -> Service:
-        """Add a virtual service, selected by firewall mark or by protocol, address and port.
+        """Add a virtual service and return it.
 
-        For the first kind specify `fwmark` and `family` (4 or 6), for the second `protocol` (tcp, udp), `address` and
-        `port`. Services of several namespaces with the same `intern_key` share the storage of equal destinations; it
-        is for services that mostly have the same ones. Raises `OSError`: EEXIST if the service exists, ENOENT for an
-        unknown scheduler, EINVAL for port 0, EAFNOSUPPORT for an invalid address, EPROTONOSUPPORT for another
-        protocol.
+        A service is selected by `fwmark` and `family` (4 or 6), or else by `protocol` (tcp, udp), `address` and
+        `port`. Services of several namespaces with the same `intern_key` share the storage of equal destinations; use
+        it for services with mostly the same destinations.
+
+        Raises `OSError`: EEXIST if the service exists, ENOENT for an unknown scheduler, EINVAL for port 0,
+        EAFNOSUPPORT for an invalid address, EPROTONOSUPPORT for another protocol.
         """
         kind = SCHEDULERS.get(scheduler)
         if kind is None:
@@ -235,7 +236,7 @@ class Ipvs:
 
     @property
     def timeouts(self) -> tuple[int, int, int]:
-        """The three timeouts of `set_timeouts`, in seconds."""
+        """The three timeouts in seconds: of established TCP, of TCP after a FIN, and of UDP."""
         timeouts = self._timeouts
         return timeouts[IpvsState.ESTABLISHED], timeouts[IpvsState.FIN_WAIT], timeouts[IpvsState.UDP]
 

@@ -39,9 +39,9 @@ class Method(Enum):
 
 @define(eq=False)
 class Counters:
-    """The counters that `ipvsadm --stats` shows.
+    """The counters that `ipvsadm --stats` shows: connections, packets in and out, and bytes in and out.
 
-    Connections, and packets and bytes (of whole IP packets) in and out.
+    The bytes are those of whole IP packets.
     """
 
     connections: int = 0
@@ -59,9 +59,9 @@ class Counters:
 class Destination:
     """A real server of one service.
 
-    `port` 0 keeps the port of the request. `weight` 0 excludes the server from new connections. `active` and
-    `inactive` count its connections. `is_available` becomes false when it is removed while connections still refer to
-    it.
+    If `port` is 0, a packet keeps the port of the request. If `weight` is 0, the server gets no new connections.
+    `active` and `inactive` count its connections. `is_available` is False if the server was removed from the service
+    while connections still used it.
     """
 
     address: Address
@@ -139,9 +139,9 @@ class Service:
         return f"{PROTOCOL_NAMES[self.protocol]} {format_endpoint(self.address, self.port)} {self.scheduler.name}"
 
     def add_entry(self, address: Address, port: int, terms: DestinationParameters) -> bool:
-        """Add a destination with the weight and method in `terms`, as its newest entry.
+        """Add a destination, as the newest one. `terms` are its weight and method.
 
-        Return False if one with that address and port exists.
+        Return False, without a change, if the service has a destination with that address and port.
         """
         if self._materialised is None and not self.scheduler.tracks_changes:
             return self._entries.add_key((address, port), terms)
@@ -174,7 +174,7 @@ class Service:
     def remove(self, address: Address, port: int) -> Destination | None:
         """Remove the destination with that address and port.
 
-        Return its `Destination` object, or `None` if no objects were created yet (see `Service`).
+        Return its `Destination` object, or `None` if the service has not created such objects yet (see `Service`).
         """
         if self._materialised is None:
             self._entries.pop((address, port))
@@ -187,13 +187,16 @@ class Service:
         return destination
 
     def clear(self) -> list[Destination]:
-        """Remove all destinations. Return their `Destination` objects, [] if none were created (see `Service`)."""
+        """Remove all destinations.
+
+        Return their `Destination` objects; [] if the service has not created any (see `Service`).
+        """
         used, self._materialised = self._materialised or [], []
         self._entries.clear()
         return used
 
     def find(self, address: Address, port: int) -> Destination | None:
-        """Return the destination with that address and port, or `None`."""
+        """Return the destination with that address and port, or `None` if there is none."""
         for destination in self.destinations:
             if destination.address == address and destination.port == port:
                 return destination

@@ -34,7 +34,8 @@ _ALU_NEG = 0x80
 class Instruction:
     """One instruction.
 
-    `code` is its operation code and `k` its constant. `if_true` and `if_false` are the offsets of a conditional jump.
+    `code` is its operation code and `k` its constant. For a conditional jump, `if_true` and `if_false` are the
+    numbers of instructions to skip.
     """
 
     code: int
@@ -127,7 +128,7 @@ class _Machine:
     def holds(self, code: int, k: int) -> bool:
         """Return True if the condition of a conditional jump is true.
 
-        The jump's operation `code` compares register A with the constant `k` or with register X.
+        `code` selects the comparison, and whether register A is compared with the constant `k` or with register X.
         """
         value = self.x if code & _FROM_X else k
         operation = code & 0xF0

@@ -1,7 +1,7 @@
 """Compiles an iptables rule into functions that test a packet, and the action of its target.
 
-Tests that depend only on the flow (`Dependency.FLOW`) are kept apart from the others: the flow cache stores the
-outcome of a chain only if no other test was run.
+The tests that depend only on the flow (`Dependency.FLOW`) are stored separately: the flow cache stores the outcome of
+a chain only if no other test was run.
 """
 
 from __future__ import annotations

@@ -17,9 +17,12 @@ class Connection:
     """One tracked connection.
 
     `original` is the tuple of its first packet, `reply` the tuple of the packets in the other direction. Without NAT
-    `reply` is `original` inverted. `is_confirmed` is true once the connection is in the table, `is_dying` once it was
-    removed from there. `source_nat_done` is true once it was decided how to translate the source, `has_source_nat` if
-    the source is then really translated. `masquerade` is the device whose address MASQUERADE uses, or None.
+    `reply` is `original` inverted. `is_confirmed` is True once the connection is in the table, `is_dying` once it was
+    removed from the table.
+
+    `source_nat_done` is True once it was decided whether and how to translate the source, `has_source_nat` if the
+    source is translated; the other two are the same for the destination. `masquerade` is the device whose address
+    MASQUERADE uses, or None.
     """
 
     original: ConntrackTuple

@@ -44,7 +44,10 @@ _UNACK_S = 300
 
 
 def _event_state(connection: Connection) -> tuple[int, bool, bool]:
-    """Return (TCP state, assured flag, reply flag): a change of any of these causes an `update` event."""
+    """Return (TCP state, `is_assured`, `seen_reply`) of a connection.
+
+    A change of one of these causes an `update` event.
+    """
     return connection.tcp_state, connection.is_assured, connection.seen_reply
 
 
@@ -110,11 +113,11 @@ class Conntrack:
         return self._lookup_live(key)
 
     def _lookup_just_refused(self, key: ConntrackTuple) -> tuple[Connection, bool] | None:
-        """Return the connection to which a RST received on lo belongs, and True if the RST is in the reply direction.
+        """Find the connection that was removed because the RST, now received on lo, was sent.
 
-        `key` is the tuple of the RST. Sending it removed the connection from the table. In Linux the packet still
-        refers to the connection when it is received; here it is looked up among the connections that were removed at
-        the current virtual time. Return None if it is not among them.
+        `key` is the tuple of the RST. Return the connection, and True if the RST is in the reply direction; None if
+        it is not among the connections removed at the current virtual time. (In Linux the received packet still
+        refers to the connection.)
         """
         at_ns, entries = self._refused
         return entries.get(key) if entries and at_ns == self._namespace.clock.now_ns else None
@@ -204,10 +207,10 @@ class Conntrack:
         return True
 
     def _update_tcp(self, packet: Packet, connection: Connection, is_reply: bool) -> bool | None:
-        """Set the TCP state and the timeout of a connection from a segment.
+        """Set the TCP state and the timeout of a connection from a segment. Return True if the segment is valid.
 
-        `is_reply` is true for a segment in the reply direction. Return True if the segment is valid, False if it is
-        invalid, None if it is the SYN of a new connection that has the same tuple.
+        `is_reply` is True for a segment in the reply direction. Return False if the segment is invalid, None if it is
+        a SYN that opens a new connection with the same tuple.
         """
         kind = FLAG_KIND[packet.data[packet.l4 + 13]] if len(packet.data) >= packet.l4 + 20 else 5
         old = connection.tcp_state
@@ -244,10 +247,10 @@ class Conntrack:
             connection.expires_ns = now + short
 
     def _track_icmp(self, packet: Packet) -> bool:
-        """Set the connection state of any ICMP message except queries and their replies.
+        """Set the connection state of an ICMP message that is neither a query nor a reply to one. Return True.
 
         An error is RELATED to the connection of the packet that it quotes, or INVALID if there is none; messages of
-        ND and MLD are untracked. Return False for a query or a reply: the caller tracks these.
+        ND and MLD are untracked. Return False, without a change, for a query or a reply: the caller tracks these.
         """
         if packet.protocol == 58 and packet.icmp_type in UNTRACKED_TYPES:
             packet.ct_state = CtState.UNTRACKED
@@ -308,7 +311,7 @@ class Conntrack:
             self._notify("new", connection)
 
     def destroy(self, connection: Connection) -> None:
-        """Remove a connection from the table; listeners get a `destroy` event."""
+        """Remove a connection from the table. Subscribers are notified by a `destroy` event."""
         if connection.is_dying:
             return
         connection.is_dying = True
@@ -349,7 +352,10 @@ class Conntrack:
         return None if entry is None else entry[0]
 
     def is_taken(self, key: ConntrackTuple, ignoring: Connection) -> bool:
-        """Return True if an unexpired connection other than `ignoring` has the tuple `key` (nf_nat_used_tuple)."""
+        """Return True if an unexpired connection other than `ignoring` has the tuple `key`, in either direction.
+
+        Source: nf_nat_used_tuple.
+        """
         entry = self._lookup_live(key)
         return entry is not None and entry[0] is not ignoring
 
@@ -364,9 +370,9 @@ class Conntrack:
                 yield connection
 
     def flow_timeouts(self, protocol: int) -> tuple[int, int]:
-        """Return the timeout of a flow without replies and that of a flow in both directions, in nanoseconds.
+        """Return two timeouts in nanoseconds: for flows in one direction only, and for flows in both directions.
 
-        For UDP these are its two timeouts. For any other protocol the first is 0, and the second is the timeout of an
+        For UDP these are the two sysctls. For any other protocol the first is 0, and the second is the timeout of an
         established TCP connection.
         """
         return self._timeouts.udp() if protocol == 17 else (0, self._timeout(6, _TCP_ESTABLISHED))
@@ -453,7 +459,7 @@ class Conntrack:
         return self.flush(fits)
 
     def device_down(self, device: Device) -> None:
-        """Remove the masqueraded connections of a device that went down or lost its address."""
+        """Remove the connections masqueraded to the address of a device that went down or lost its address."""
         self.flush(lambda connection: connection.masquerade is device)
 
     def listing(self, family: int = 4) -> str:

@@ -23,9 +23,9 @@ _WITH_TYPES = frozenset({1, 58})
 
 
 def entry_id(connection: Connection) -> int:
-    """Return the number that `conntrack` prints as `id=`.
+    """Return the number that `conntrack` prints as `id=`, computed from the connection.
 
-    Two connections that have the same tuple at different times have different numbers.
+    If two connections have the same tuple at different times, their numbers differ.
     """
     return zlib.crc32(f"{connection.original}{connection.began_ns}".encode())
 

@@ -15,10 +15,10 @@ class IptablesError(Exception):
 
 
 class ParameterProblemError(Exception):
-    """The command line is invalid.
+    """Error: the command line is invalid.
 
-    `to_error` converts it to an `IptablesError`, whose text starts with the name and version of the program unless
-    `is_bare`.
+    `to_error` converts it to an `IptablesError`, whose text begins with the name and version of the program. If
+    `is_bare` is True, the text does not begin so. `status` is the exit status.
     """
 
     def __init__(self, message: str, *, status: int = 2, is_bare: bool = False) -> None:
@@ -40,7 +40,7 @@ class ParameterProblemError(Exception):
 
 
 class UnknownTargetError(ParameterProblemError):
-    """The name after `-j` is neither a target nor a user-defined chain."""
+    """Error: the name after `-j` is neither a target nor a user-defined chain."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Chain '{name}' does not exist")

@@ -44,7 +44,7 @@ class Extension:
     settings: tuple[Setting, ...] = ()
 
     def get(self, name: str) -> Setting | None:
-        """Return the setting with that name, or None."""
+        """Return the setting with that name, or None if the extension has none."""
         for setting in self.settings:
             if setting.name == name:
                 return setting
@@ -86,7 +86,7 @@ Canonicalise = Callable[[Sequence[str], ParseContext], tuple[str, ...]]
 
 
 def keep_words(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    """Return `words`, the arguments of an option that has only one form, as its canonical form."""
+    """Return `words` unchanged: the parser of an option whose arguments have only one form. `context` is not used."""
     return tuple(words)
 
 
@@ -113,7 +113,7 @@ FinalCheck = Callable[[dict[str, Setting], ParseContext], None]
 
 
 def require_option(name: str, option: str) -> FinalCheck:
-    """Return a check that raises an error if the option `option` of extension `name` is missing."""
+    """Return a check for the extension `name` that raises an error if its option `option` is missing."""
 
     def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
         if option not in settings:
@@ -123,7 +123,9 @@ def require_option(name: str, option: str) -> FinalCheck:
 
 
 def require_settings(message: str, most: int | None = None) -> FinalCheck:
-    """Return a check that raises an error if an extension has no setting or more than `most` (None: no limit).
+    """Return a check that raises an error if an extension has no setting, or more than `most` settings (None.
+
+    No limit).
 
     `message` is the text of the error.
     """
@@ -136,7 +138,10 @@ def require_settings(message: str, most: int | None = None) -> FinalCheck:
 
 
 def accept_any(settings: dict[str, Setting], context: ParseContext) -> None:
-    """Accept any combination of settings: the check of an extension that requires none and excludes none."""
+    """Accept any combination of settings.
+
+    The `final_check` of an extension without required or conflicting options.
+    """
 
 
 def integer(limit: int, message: str, form: str = "{}") -> Canonicalise:
@@ -190,7 +195,10 @@ def word_list(names: Sequence[str], message: str) -> Canonicalise:
 
 @define
 class ExtensionBuilder:
-    """An extension whose options are being parsed."""
+    """An extension whose options are being parsed.
+
+    `settings` are those parsed so far, by the name of the option. `final_check` is called when all are parsed.
+    """
 
     name: str
     options: Sequence[Option]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Hook(Enum):
     """A hook: a point on the path of a packet through the network stack.
 
-    The value is the name of the built-in chain.
+    The enum's value is the name of the built-in chain on this hook, e.g. `PREROUTING`.
     """
 
     PREROUTING = "PREROUTING"
@@ -35,11 +35,11 @@ class Hook(Enum):
 
 
 class Dependency(Enum):
-    """What the outcome of a match or a hook step depends on, apart from rules, routes and other tables.
+    """Declares on which properties of a packet the outcome of a match or hook step depends, for the flow cache.
 
-    A change of those tables invalidates the flow cache. `FLOW`: the outcome depends only on what all packets of one
-    flow in one direction share: devices, addresses, protocol, ports, mark, connection and its state. `ANYTHING` is
-    the default: the outcome is never cached.
+    `FLOW`: the outcome is the same for all packets of one flow in one direction, because it depends only on devices,
+    addresses, protocol, ports, mark and connection state. `ANYTHING`: the outcome may differ, so it is never cached.
+    (A change of rules, routes or other tables invalidates the cache in any case.)
     """
 
     FLOW = "flow"
@@ -83,8 +83,8 @@ TABLE_PRIORITIES = {
 class ChainType(Enum):
     """The type of a base chain.
 
-    `FILTER` decides about packets, `NAT` chooses translations for new connections, `ROUTE` decides and has packets
-    rerouted if it changed them.
+    `FILTER` decides about packets, `NAT` chooses translations for new connections. `ROUTE` decides, and a packet that
+    it changed is routed again.
     """
 
     FILTER = "filter"
@@ -94,9 +94,9 @@ class ChainType(Enum):
 
 @frozen
 class Registration:
-    """A base chain registered on a hook. `step` passes a packet through the chain.
+    """A step registered on a hook, such as a base chain. `step` processes a packet and returns False to drop it.
 
-    Of two registrations with the same priority, the newer one (higher `order`) runs first.
+    Steps run in the order of `priority`. Of two with the same priority, the newer one (higher `order`) runs first.
     """
 
     hook: Hook

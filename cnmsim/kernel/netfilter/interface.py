@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def parse_interface_name(text: str) -> str:
-    """Check an interface name or prefix and return it. Raises `ParameterProblemError` if it is empty or too long."""
+    """Check an interface name or prefix and return it.
+
+    Raises `ParameterProblemError` if it is empty or has more than 15 characters.
+    """
     if len(text) >= 16:
         raise ParameterProblemError(f"interface name `{text}' must be shorter than 16 characters")
     if not text:

@@ -65,10 +65,10 @@ class IpSet:
             raise ValueError(f"address of another family than set {self.name}")
 
     def contains(self, packet: Packet, sides: Sequence[str]) -> bool:
-        """Return True if the set contains the packet's address, or its address and port for hash:ip,port.
+        """Return True if the set contains the packet's address or, for hash:ip,port, its address and port.
 
-        `sides` contains `src` or `dst` twice: whether the source's or the destination's address is looked up, and
-        which one's port. If the second item is missing, the first one applies to the port too.
+        The first item of `sides` is `src` or `dst`: which address is looked up. The second item says the same of the
+        port; if it is missing, the first one applies to the port, too.
         """
         if packet.family != self.family:
             return False

@@ -99,7 +99,7 @@ class IpTables:
         return any(rule_needs_conntrack(entry.rule) for table in tables.values() for entry in table.rules)
 
     def registrations(self) -> Iterator[Registration]:
-        """Yield a registration for each built-in chain of the existing tables."""
+        """Yield a registration for each built-in chain of the tables that exist in the kernel."""
         for table in () if self._tables is None else self._tables.values():
             if not table.exists:
                 continue
@@ -153,7 +153,7 @@ class IpTables:
         return chain in self._table(table).chains
 
     def new_chain(self, table: str, chain: str) -> None:
-        """Create a user-defined chain (`-N`). Raises `IptablesError` if it exists."""
+        """Create a user-defined chain (`-N`). Raises `IptablesError` if the name is in use."""
         table_object = self._table(table)
         if chain in table_object.chains:
             raise plain_failure(self.family, "Chain already exists.")
@@ -272,7 +272,10 @@ class IpTables:
     # --- the command line
 
     def execute(self, args: list[str]) -> str:
-        """Run one command line, without the program's name, and return its output. Raises `IptablesError`."""
+        """Run one command line, without the program's name, and return its output.
+
+        Raises `IptablesError` if it fails.
+        """
         try:
             command = parse_command(list(args), self.family, self.has_chain, self._netfilter.set_names)
             if command.letter == "V":
@@ -407,10 +410,10 @@ class IpTables:
         return entry
 
     def _check_acceptable(self, table: Table, chain: Chain, entry: RuleEntry, operation: str) -> None:
-        """Raise the kernel's error for a rule that the kernel does not accept.
+        """Raise `IptablesError` if the kernel would not accept the rule `entry` of `chain`.
 
-        Its target is not allowed in this table or chain, or its jump closes a loop or leads to a built-in chain.
-        `operation` is the name of the command in the error's text.
+        Reasons are a target that is not allowed in this table or chain, a jump that closes a loop, and a jump to a
+        built-in chain. `operation` is the name of the command in the error's text.
         """
         where = f"rule in chain {chain.name}"
         if entry.chain_name:
@@ -438,15 +441,15 @@ class IpTables:
         self._notify_change(table)
 
     def register_chain(self, chain: Chain) -> None:
-        """Assign a sequence number to a built-in chain that is used for the first time; others already have one.
+        """Assign a sequence number to a chain, unless it has one already. The number orders the chains on a hook.
 
-        The number determines the order of chains on a hook. The kernel has no built-in chain before its first use.
+        The kernel has no built-in chain of iptables before the first command uses it; that is when this is called.
         """
         if not chain.order:
             chain.order = self._netfilter.next_order()
 
     def delete_tables(self, *names: str) -> Callable[[], None]:
-        """Delete the tables `names`, or all tables, with their rules (`nft delete table`).
+        """Delete the tables `names`, with their rules (`nft delete table`); without arguments, all tables.
 
         Return a function that restores the deleted tables.
         """
@@ -462,7 +465,7 @@ class IpTables:
     def reset(self, existing: Collection[str]) -> None:
         """Remove all rules and user-defined chains.
 
-        Afterwards exactly the tables in `existing` exist in the kernel.
+        Afterwards only the tables whose names are in `existing` exist in the kernel, all of them empty.
         """
         for name in BUILT_IN_CHAINS:
             self.tables[name] = self._new_table(name)

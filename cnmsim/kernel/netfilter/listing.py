@@ -19,8 +19,8 @@ _NAMES = {b"\x7f\0\0\0": "loopback", b"\xa9\xfe\0\0": "link-local", b"\x7f\0\0\1
 def listing(table: Table, chains: Iterable[Chain], options: set[str], number: int = 0) -> str:
     """Return chains as `iptables -L` prints them.
 
-    `options` are option letters: `n`, `v`, `x`, and `0` for line numbers. With `number`, return only the rule at that
-    position, without headings.
+    `options` are option letters: `n`, `v`, `x`, and `0` for line numbers. If `number` is not 0, return only the rule
+    at that position, counted from 1, without headings.
     """
     blocks = []
     for chain in chains:

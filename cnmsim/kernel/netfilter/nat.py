@@ -66,10 +66,10 @@ class Nat:
     def setup(
         self, packet: Packet, nat_range: NatRange, *, is_source: bool, masquerade: Device | None = None
     ) -> bool:
-        """Choose from a range the translation of a new connection's source, or without `is_source` its destination.
+        """Choose the translation of a new connection's source (`is_source`) or destination from `nat_range`.
 
-        MASQUERADE passes the device whose address it uses as `masquerade`. Always returns True: the packet continues,
-        even if every tuple of the range is in use.
+        `masquerade` is the device whose address the target MASQUERADE uses, else None. Return True, because the
+        packet always continues, even if every tuple of the range is in use.
         """
         connection = packet.connection
         if connection is None or connection.is_confirmed or _is_done(connection, is_source):
@@ -92,9 +92,10 @@ class Nat:
         return True
 
     def bind_unchanged(self, packet: Packet, *, is_source: bool) -> None:
-        """Complete the translation of a new connection to which no rule applied (nf_nat_alloc_null_binding).
+        """Complete the translation of a new connection that no rule translates (nf_nat_alloc_null_binding).
 
-        Nothing is translated, except that a source port in use by another connection is replaced.
+        The source (`is_source`) or destination stays as it is, except that a source port in use by another connection
+        is replaced.
         """
         connection = packet.connection
         if connection is None or connection.is_confirmed or _is_done(connection, is_source):
@@ -110,10 +111,11 @@ class Nat:
     def _unique_tuple(
         self, current: ConntrackTuple, nat_range: NatRange, is_source: bool, connection: Connection
     ) -> ConntrackTuple:
-        """Return the tuple that replaces `current`: `current` itself if possible, otherwise another one in the range.
+        """Return the tuple after translation: `current` itself if possible, otherwise another one within `nat_range`.
 
-        The range applies to its source, or without `is_source` to its destination. A tuple is possible if no
-        connection other than `connection` uses its inverse. If none is, return one that is in use.
+        The range applies to the source of the tuple if `is_source` is True, else to its destination. A tuple is
+        possible if no connection other than `connection` has its inverse. If no tuple is possible, return one that is
+        in use.
         """
         is_random = nat_range.is_random or nat_range.is_fully_random
         if is_source and not is_random:
@@ -160,8 +162,8 @@ class Nat:
         """Return `chosen` with a free port (or ICMP identifier) in place of its own.
 
         The ports are those that `_port_bounds` returns. The search starts at a random one of them. If none is free,
-        it is repeated with fewer ports from other random starts; finally the last port tried is returned. `chosen` is
-        returned as it is if its protocol has no port to change.
+        the search is repeated with fewer ports from other random starts; finally the last port tried is returned. If
+        the protocol has no port to change, `chosen` is returned unchanged.
         """
         bounds = _port_bounds(chosen, nat_range, is_source)
         if bounds is None:
@@ -184,7 +186,7 @@ class Nat:
     # --- rewriting packets
 
     def apply(self, packet: Packet, *, is_source: bool) -> None:
-        """Rewrite the packet's source address and port (or the destination's) as its connection's NAT demands."""
+        """Rewrite a packet's source (`is_source`) or destination if its connection is translated."""
         connection = packet.connection
         if connection is None:
             return
@@ -226,7 +228,7 @@ def _in_ports(key: ConntrackTuple, nat_range: NatRange, is_source: bool) -> bool
 def _port_bounds(key: ConntrackTuple, nat_range: NatRange, is_source: bool) -> tuple[int, int] | None:
     """Return the first port to try and the number of ports to try, or None if the port must not be changed.
 
-    `key` is the tuple to translate: its source port, or without `is_source` its destination port.
+    `key` is the tuple to translate. The port is its source port if `is_source` is True, else its destination port.
     """
     if key[0] in {1, 58}:
         return (0, 65536) if is_source else None
@@ -252,10 +254,10 @@ def _with_number(key: ConntrackTuple, number: int, is_source: bool) -> Conntrack
 
 
 def _translate(packet: Packet, other: ConntrackTuple, *, is_source: bool) -> bool:
-    """Rewrite the source (or destination) of a packet as NAT demands. Return True if the packet changed.
+    """Rewrite the source (`is_source`) or destination of a packet. Return True if the packet changed.
 
-    `other` is the tuple of the opposite direction: the new source is its destination (or the new destination its
-    source).
+    `other` is the connection's tuple of the opposite direction: its destination is the packet's new source, and its
+    source the packet's new destination.
     """
     if packet.protocol in {1, 58}:
         address, identifier = (other[2] if is_source else other[1]), other[3]
@@ -289,9 +291,9 @@ def _write_identifier(packet: Packet, identifier: int) -> None:
 def _translate_error(packet: Packet, connection: Connection, other: ConntrackTuple, *, is_source: bool) -> bool:
     """Translate an ICMP error and the packet that it quotes (RFC 5508 section 4). Return True if the message changed.
 
-    With `is_source` the source of the error and the destination of the quoted packet are rewritten, otherwise the
-    destination of the error and the source of the quoted packet. `other` is the tuple opposite to the error's
-    direction.
+    If `is_source` is True, the source of the error and the destination of the quoted packet are rewritten, otherwise
+    the destination of the error and the source of the quoted packet. `other` is the connection's tuple of the
+    direction opposite to the error's.
     """
     message = packet.payload
     quoted = message[8:]
@@ -324,10 +326,10 @@ def quoted_with(
     *,
     is_source: bool,
 ) -> bytes:
-    """Return a quoted packet with another source (or destination), and with updated checksums.
+    """Return a quoted packet with another source (`is_source`) or destination, and with updated checksums.
 
-    `header` is the result of `quoted_header`. `address` and `number` (the port or ICMP identifier) are the new
-    source, or without `is_source` the new destination.
+    `header` is the result of `quoted_header` for `quoted`. `address` and `number` (the port or ICMP identifier) are
+    the new source or destination.
     """
     protocol, at, src, dst = header
     old_addresses = src + dst

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _uncached(step: HookStep) -> HookStep:
-    """Wrap a step that declares no dependency, so that packets that pass it are never put into the flow cache."""
+    """Wrap a step that declares no dependency: a packet that passes it stops being recorded for the flow cache."""
 
     def run(packet: Packet) -> bool:
         packet.recording = None
@@ -67,16 +67,16 @@ class RuleSetSource(Protocol):
         """Return the base chains through which packets of a family (4 or 6) pass."""
 
     def text(self) -> str:
-        """Return all rules as the program lists them, such as `nft list ruleset`."""
+        """Return all rules as the program itself lists them, e.g. as `nft list ruleset` does."""
 
 
 class Netfilter:
     """The packet filter of one namespace.
 
     `is_active` is False as long as no rule can affect a packet; the network stack then does not call `run`.
-    `generation` increases with every change of rules. While a message is sent in reply to a packet, `replied_packet`
-    is that packet. `ipvs` is the load balancer, None while it has no services. `log` holds the lines of the LOG
-    target.
+    `generation` increases with every change of rules. While a reply to a packet is sent, such as an ICMP error,
+    `replied_packet` is that packet. `ipvs` is the load balancer, None while it has no services. `log` holds the lines
+    of the LOG target.
     """
 
     __slots__ = (
@@ -144,9 +144,9 @@ class Netfilter:
         )
 
     def set_always_tracking(self, enabled: bool = True) -> None:
-        """Track connections even if no rule needs it, as when a kernel module that uses conntrack is loaded.
+        """If `enabled` is True, track connections even if no rule needs it, as a loaded kernel module does.
 
-        Without `enabled`, track them only if a rule needs it.
+        If `enabled` is False, connections are tracked only if a rule needs it.
         """
         self.always_tracks = enabled
         self.rules_changed()
@@ -157,7 +157,10 @@ class Netfilter:
         self._is_stale = False
 
     def _rule_sets(self, family: int) -> list[RuleSet]:
-        """Return the rule sets of a family: iptables, iptables-legacy if it was used, and other programs."""
+        """Return the rule sets of a family (4 or 6): iptables, iptables-legacy if it was used, other programs.
+
+        Iptables, iptables-legacy if it was used, and those of other programs.
+        """
         legacy = self._legacy.get(family)
         return [
             self._tables4 if family == 4 else self._tables6,
@@ -212,7 +215,10 @@ class Netfilter:
 
     @staticmethod
     def _balancing(ipvs: Hooks, hook: Hook) -> list[HookStep]:
-        """Return the steps of IPVS on a hook, in the order in which they run (ip_vs_ops4)."""
+        """Return the steps of IPVS on a hook, in the order in which they run (ip_vs_ops4).
+
+        [] on hooks without IPVS.
+        """
         if hook is Hook.OUTPUT:
             return [ipvs.reply, ipvs.request]
         if hook is Hook.INPUT:
@@ -243,7 +249,7 @@ class Netfilter:
         return False
 
     def _rerouting(self, step: HookStep) -> HookStep:
-        """Wrap a step at OUTPUT so that the packet is routed again if the step changed its addresses or mark.
+        """Return a step for OUTPUT that runs `step` and routes the packet again if its addresses or mark changed.
 
         Source: ip_route_me_harder.
         """
@@ -260,8 +266,8 @@ class Netfilter:
     def _nat_step(self, traversals: Sequence[HookStep], hook: Hook, *, is_source: bool) -> HookStep:
         """Return the step of a hook that chooses the translation of new connections and translates all packets.
 
-        `traversals` are the nat chains. They run until one of them has translated the source (or without `is_source`
-        the destination) of the connection.
+        `traversals` are the nat chains. For a new connection they run in order, until one of them has decided about
+        its source (`is_source`) or destination.
 
         Source: net/netfilter/nf_nat_core.c (nf_nat_inet_fn).
         """
@@ -311,7 +317,10 @@ class Netfilter:
 
     @contextmanager
     def replying_to(self, packet: Packet) -> Iterator[None]:
-        """Attach messages that are sent inside the `with` block to the connection of `packet` (nf_ct_attach)."""
+        """Context manager.
+
+        Messages sent inside the `with` block belong to the connection of `packet` (nf_ct_attach).
+        """
         before, self.replied_packet = self.replied_packet, packet
         try:
             yield
@@ -328,8 +337,8 @@ class Netfilter:
     def send_as(self, src: Address, dst: Address, protocol: int, message: bytes, *, replied_packet: Packet) -> None:
         """Send an IP packet from `src` to `dst` in reply to `replied_packet`. If there is no route, send nothing.
 
-        `src` need not be an address of the namespace. `message` is the payload of the IP packet, `protocol` its
-        number.
+        `src` need not be an address of the namespace. `message` is the payload of the IP packet, `protocol` the
+        payload's protocol number.
         """
         namespace = self.namespace
         try:

@@ -104,7 +104,9 @@ class ChildDriver(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def _make_child(self, name: str, parent: Device, options: OptionsT) -> Device:
-        """Create the child device of an endpoint on the interface `parent`. Raises `OSError` if the kernel refuses.
+        """Create the child device of an endpoint on the interface `parent`.
+
+        Raises `OSError` if the kernel refuses.
         """
 
     @abstractmethod

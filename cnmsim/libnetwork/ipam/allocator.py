@@ -137,8 +137,9 @@ class Ipam:
         exclude: Iterable[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Allocate the subnet `pool`, or its ip-range `sub_pool`. If `pool` is "", choose a subnet of the default
-        pools.
+        """Allocate the subnet `pool`, or its ip-range `sub_pool`.
+
+        If `pool` is "", choose a subnet of the default pools.
 
         `space` is one of the names in `default_spaces`. With `v6` the subnet is chosen from the IPv6 default pools. A
         chosen subnet overlaps nothing in `exclude`; a requested one may. `options` have no effect. Raises
@@ -156,8 +157,7 @@ class Ipam:
         return self._request_subnet(address_space, pool, sub_pool)
 
     def _hinted_size(self, pool: str, sub_pool: str) -> int | None:
-        """Return the prefix length that a request for a subnet of the default pools contains, e.g. 24 for
-        `0.0.0.0/24`.
+        """Return the prefix length in a request for any subnet of the default pools, e.g. 24 for `0.0.0.0/24`.
 
         Return 0 if `pool` is "": the subnet then has the length configured for its pool. Return `None` if `pool`
         requests a particular subnet.
@@ -307,8 +307,9 @@ class Ipam:
         return ordinal
 
     def release_address(self, pool_id: str, address: Address) -> None:
-        """Release an address. Do nothing if it is not allocated. Raises `AddressOutOfRange` if it is outside the
-        subnet.
+        """Release an address.
+
+        Do nothing if it is not allocated. Raises `AddressOutOfRange` if it is outside the subnet.
         """
         subnet, _ = self._find(pool_id)
         if address not in subnet.prefix:

@@ -78,8 +78,9 @@ class Attachments:
         return version.ltime < self.context.network_clock.time and self.view.has(version)
 
     def handle_event(self, version: EntryVersion) -> bool:
-        """Apply the event that another node attached to a network, or detached from it. Return True if the event is
-        to be relayed.
+        """Apply the event that another node attached to a network, or detached from it.
+
+        Return True if the event is to be relayed.
 
         `version` is the new state of the attachment. Older events than the stored one are ignored.
         """

@@ -57,7 +57,9 @@ class NameIndex:
         self._numbers: dict[str, int] = {}
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message. Return the number of the queued message that it replaces, or 0 if there is none.
+        """Register a queued message.
+
+        Return the number of the queued message that it replaces, or 0 if there is none.
         """
         before = self._numbers.get(message.name, 0)
         self._numbers[message.name] = number
@@ -86,7 +88,9 @@ class SlotIndex:
         self._numbers = array("I")
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message. Return the number of the queued message that it replaces, or 0 if there is none.
+        """Register a queued message.
+
+        Return the number of the queued message that it replaces, or 0 if there is none.
         """
         numbers, slot = self._numbers, message.version.slot.number
         if slot >= len(numbers):

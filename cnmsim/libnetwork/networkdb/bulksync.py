@@ -52,8 +52,9 @@ class BulkSynchronizer:
         self._ticker.stop()
 
     def restart_after_fork(self) -> None:
-        """Forget all pending syncs. Called in a forked lab, which does not contain the coroutines that wait for the
-        responses.
+        """Forget all pending syncs.
+
+        Called in a forked lab, which does not contain the coroutines that wait for the responses.
         """
         self._is_running = False
         self._pending_acks.clear()

@@ -77,8 +77,7 @@ class NodeContext:
         self.clock, self.name = self.process.clock, self.config.name
 
     def run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Call `work` in the daemon's process at this instant of virtual time, and run the coroutine that it returns.
-        """
+        """Run the coroutine that `work()` returns in the daemon's process, from this instant of virtual time on."""
         # `work` is called only when the coroutine starts. So if the lab is dropped before, there is no coroutine that
         # was never awaited.
         self.clock.call_soon(lambda: None if self.is_stopped else self.process.task(work()))

@@ -26,8 +26,9 @@ _ALL_AGAIN = 10
 
 @frozen
 class Difference:
-    """A difference between the databases of two nodes. `text` describes it; `persists()` is True as long as it
-    exists.
+    """A difference between the databases of two nodes.
+
+    `text` describes it; `persists()` is True as long as it exists.
     """
 
     text: str
@@ -59,8 +60,9 @@ class ConvergenceChecker:
 
 
 def is_converged(clock: Clock) -> bool:
-    """Return True if the databases of all gossiping nodes of a lab have the same content and no node is busy (see
-    `is_busy`).
+    """Return True if the databases of a lab's gossiping nodes have the same content and no node is busy.
+
+    See `is_busy`.
     """
     return are_converged(databases_of(clock))
 

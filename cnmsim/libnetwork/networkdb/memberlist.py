@@ -425,8 +425,9 @@ class Memberlist:
             return  # the next one is with another node
 
     async def push_pull(self, to: SocketAddress, *, is_join: bool) -> None:
-        """Exchange the states of the two nodes with the node at the address `to`. Raises `OSError` if it cannot be
-        reached.
+        """Exchange the states of the two nodes with the node at the address `to`.
+
+        Raises `OSError` if it cannot be reached.
 
         `is_join` is True if this node is joining the cluster.
         """

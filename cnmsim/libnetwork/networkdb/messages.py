@@ -192,7 +192,9 @@ class _Rumour:
 
 
 class Suspect(_Rumour):
-    """A message in which the node `sender` suspects that the node `name` is dead, because it does not answer probes.
+    """A message in which the node `sender` suspects that the node `name` is dead.
+
+    The reason is that the node does not answer probes.
     """
 
     __slots__ = ()
@@ -388,9 +390,10 @@ class TableEventBatch:
 class NetworkState:
     """NetworkDB's state in a push/pull: the attachments of nodes to networks (networkdb.proto `NetworkPushPull`).
 
-    `ltime` and `name` are those of the sender. `attachments` is a snapshot of the sender's view, which has `count`
-    entries. `renewed` are the sender's own attachments, if they got a new Lamport time for this message. They are
-    sent as objects, because no other node has them, and they may change again before the message arrives.
+    `ltime` is the sender's Lamport time, `name` the sender's name. `attachments` is a snapshot of the sender's view,
+    which has `count` entries. `renewed` are the sender's own attachments, if they got a new Lamport time for this
+    message. They are sent as objects, because no other node has them, and they may change again before the message
+    arrives.
     """
 
     ltime: int
@@ -426,11 +429,11 @@ class PushPull:
 
 @define
 class BulkSync:
-    """All entries of some networks. The receiver of a sync with `is_unsolicited` responds with its own entries.
+    """All entries of some networks. If `is_unsolicited` is True, the receiver responds with its own entries.
 
     `name` is the sender's name, `ltime` its Lamport time. `entries` holds a snapshot of each network, by network id.
-    `residuals` holds, by network id and slot number, for how many more seconds each deleted entry is to be
-    remembered.
+    `residuals` holds, by network id and slot number, the number of seconds for which the receiver keeps the record
+    that an entry was deleted.
     """
 
     ltime: int

@@ -56,7 +56,8 @@ LONGEST_QUEUE_ON_SYNC = 500
 class NetworkDB:
     """The replicated database on one node. `process` owns its sockets. Raises `OSError` if its port is in use.
 
-    `on_node` is called with the address of a node and True if the node joined, False if it left.
+    `on_node` is called with the address of a node, and True if the node joined or False if it left. `networks` are
+    the networks to which this node is attached, by id.
     """
 
     process: Process
@@ -193,7 +194,10 @@ class NetworkDB:
         return version.value
 
     def entries(self, table: str, network: str) -> dict[str, Any]:
-        """Return the entries of a network's table in this node's view, by key."""
+        """Return the entries of a network's table that this node has, as a dict from keys to values.
+
+        The dict is empty if this node is not attached to the network.
+        """
         tables = self.networks.get(network)
         values: dict[str, Any] = {}
         for version in tables.view if tables is not None else ():
@@ -209,7 +213,7 @@ class NetworkDB:
     def create_entry(self, table: str, network: str, key: str, value: Any) -> None:
         """Create an entry and gossip it.
 
-        Raises `SystemFault` if the key has an entry, even one that was deleted but is still remembered.
+        Raises `SystemFault` if the key has an entry already, or one whose deletion is still recorded.
         """
         if self._entry(table, network, key) is not None:
             raise SystemFault(
@@ -287,7 +291,7 @@ class NetworkDB:
     async def wait_until_synced(self, network: str) -> None:
         """Wait until this node has requested a network's tables from every other attached node.
 
-        Return early if this node is not attached any more.
+        Return early if this node is detached from the network, or if the database is stopped.
         """
         await self._synced.wait_until(lambda: self.is_stopped or not self._is_syncing(network))
 
@@ -365,7 +369,7 @@ class NetworkDB:
         return [self.network_queue, self.node_queue]
 
     def notify_message(self, message: Any) -> None:
-        """Apply a gossiped event, and queue it for relaying if it changed this node's database."""
+        """Apply a gossiped event, and queue it to be gossiped further if it changed this node's database."""
         match message:
             case TableEventBatch():
                 self.notify_batch(message)
@@ -406,9 +410,9 @@ class NetworkDB:
             self.notify_message(message)
 
     def handle_table_event(self, event: TableEvent, *, is_bulk: bool) -> None:
-        """Apply a table event if it is new, and queue it for relaying to other nodes.
+        """Apply a table event if it is new, and queue it to be gossiped further.
 
-        `is_bulk`: the event was part of a bulk sync. Such an event is not queued if the queue is long already.
+        `is_bulk` is True if the event was part of a bulk sync; it is then not queued if the queue is long already.
         """
         version = event.version
         if version.owner == self.name:
@@ -434,9 +438,10 @@ class NetworkDB:
         return nodes.activate(event.name) if event.is_join else nodes.retire(event.name)
 
     def local_state(self, *, is_join: bool) -> NetworkState:
-        """Return this node's state for a push/pull.
+        """Return this node's state for a push/pull. `is_join` is True if this node is joining the cluster.
 
-        If `is_join` is set, this node's own attachments get a new Lamport time, so that they supersede older events.
+        In that case this node's own attachments get a new Lamport time, so that they supersede older events about
+        this node.
         """
         renewed = self.attachments.renew() if is_join else ()
         snapshot = self.attachments.view.snapshot()
@@ -457,10 +462,10 @@ class NetworkDB:
             self.clock.call_soon(self.on_node, member.address, True)
 
     def notify_leave(self, member: Member) -> None:
-        """Call `on_node` for a member that left or failed (memberlist callback).
+        """Handle a member that left or failed, and call `on_node` (memberlist callback).
 
-        A member that had not announced that it leaves counts as failed, and attempts to reconnect to it are
-        scheduled.
+        A member that left announced it before. Any other member counts as failed, and this node tries to reconnect to
+        it.
         """
         if self.on_node is not None:
             self.clock.call_soon(self.on_node, member.address, False)

@@ -21,10 +21,10 @@ NODE_REAP_S = 24 * 3600.0
 
 @define(eq=False)
 class Nodes:
-    """The nodes of the cluster, as one node knows them.
+    """The nodes of the cluster that one node knows, as three dicts by name: `active`, `failed` and `departed`.
 
     `own` is this node's own name, address and port. `on_gone` is called with the name of each node that failed or
-    left. `ltimes` are the Lamport times of the last event about each node, by name.
+    left. `ltimes` contains the Lamport time of the last event about each node, by name.
     """
 
     clock: Clock
@@ -38,7 +38,7 @@ class Nodes:
     _addresses: set[Address] = field(factory=set, init=False)
 
     def find(self, name: str) -> Member | None:
-        """Return the node with this name in any state, or `None`."""
+        """Return the node with this name in any state, or `None` if it is unknown."""
         return self.active.get(name) or self.failed.get(name) or self.departed.get(name)
 
     def handle_join(self, member: Member) -> None:
@@ -68,15 +68,15 @@ class Nodes:
                     return
 
     def activate(self, name: str) -> bool:
-        """Make a node active. Return `False` if it is active already, or unknown."""
+        """Move a node to `active`. Return `False` if it is there already, or unknown."""
         return self._move(name, self.active)
 
     def fail(self, name: str) -> bool:
-        """Mark a node as failed. Return `False` if it is marked already, or unknown."""
+        """Move a node to `failed`. Return `False` if it is there already, or unknown."""
         return self._move(name, self.failed)
 
     def retire(self, name: str) -> bool:
-        """Mark a node as departed. Return `False` if it is marked already, or unknown."""
+        """Move a node to `departed`. Return `False` if it is there already, or unknown."""
         return self._move(name, self.departed)
 
     def _move(self, name: str, target: dict[str, Member]) -> bool:

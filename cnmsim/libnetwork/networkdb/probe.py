@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class _Round:
-    """The state of one probe: its target, and the answers received so far.
+    """The state of one probe of the member `target`, and the answers received so far.
 
-    `seq` is the number in its messages. The probe has failed if there is no answer at `deadline_s`, a virtual time in
-    seconds. `expected_nacks` is the number of helpers that answer with a Nack if the target does not answer them.
+    `seq` is the sequence number in the probe's messages. The probe has failed if there is no answer at the virtual
+    time `deadline_s`, in seconds. `expected_nacks` is the number of helpers (members that probe the target, too) that
+    support Nacks. `nacks` counts the Nacks received, and `acked_over_tcp` is True after an answer over TCP.
     `was_sent` is False if no packet could leave this host.
     """
 
@@ -43,7 +44,8 @@ class _Round:
 class Prober:
     """The failure detector of one node.
 
-    `awareness` is the node's own health score. A failed probe worsens it if helpers did not send the expected Nacks.
+    `awareness` is the node's own health score. A failed probe worsens the score if helpers did not send the expected
+    Nacks, since the fault may then be on this node.
     """
 
     members: Memberlist

@@ -29,9 +29,9 @@ LEAVE_TIMEOUT_S = 1.0
 
 @define(eq=False)
 class Rejoiner:
-    """Keeps one node in the cluster. `bootstrap` are the addresses of the last call of `join`.
+    """Keeps one node in the cluster. `bootstrap` are the addresses passed to the last call of `join`.
 
-    `pending_joins` is the number of `join` calls whose attempt is still running.
+    `pending_joins` is the number of `join` calls that are still running.
     """
 
     context: NodeContext
@@ -60,12 +60,15 @@ class Rejoiner:
         self._rejoin.stop()
 
     def schedule_reconnect(self) -> None:
-        """Start trying, from the next second on, to reconnect to failed nodes."""
+        """Plan attempts to reconnect to failed nodes, the first within a second."""
         if not self.context.is_stopped:
             self._retry.arm()
 
     def join(self, addresses: Sequence[SocketAddress]) -> None:
-        """Join the cluster through the nodes at these addresses. If none of them responds, this is retried later."""
+        """Join the cluster through the nodes at these addresses.
+
+        If none of them responds, the attempt is repeated later.
+        """
         self.bootstrap = list(addresses)
         if addresses:
             self.pending_joins += 1
@@ -90,7 +93,7 @@ class Rejoiner:
         return True
 
     def restart_after_fork(self) -> None:
-        """Forget pending attempts, because a forked lab does not contain their coroutines."""
+        """Mark the attempts to reconnect and to rejoin as ended: a forked lab does not contain their coroutines."""
         self._is_retrying = self._is_rejoining = False
 
     # --- nodes that failed

@@ -26,11 +26,11 @@ _CHUNK = 256
 
 
 class EntryVersion:
-    """One state of one table entry or attachment, as the node that owns it created it.
+    """One state of one table entry or attachment, created by the node `owner`.
 
-    `ltime` is its Lamport time, `value` any immutable value. `refcount` is the number of views that contain this
-    version; while it is not 0, `code` identifies the version within its slot. `event` caches the message with which
-    bulk syncs send the version.
+    `ltime` is the Lamport time of the state, `value` any immutable value. `refcount` is the number of views that
+    contain this version; while it is not 0, `code` identifies the version within its slot. `event` caches the message
+    in which bulk syncs send the version.
     """
 
     __slots__ = ("code", "event", "is_deleted", "ltime", "owner", "refcount", "slot", "value")
@@ -51,7 +51,7 @@ class EntryVersion:
 
 
 class EntrySlot:
-    """One entry of an `EntryPool`, with those of its versions that some view contains.
+    """One entry of an `EntryPool`, with all its versions that at least one view contains.
 
     `number` is the entry's index in every view; `versions` maps codes to versions.
     """
@@ -86,10 +86,10 @@ class EntrySlot:
 
 
 class EntryPool:
-    """The entries of one network or, with `EntryPool(by_second=True)`, all attachments of nodes to networks.
+    """The entries of one network. With `EntryPool(by_second=True)`, all attachments of nodes to networks.
 
     A key keeps its slot for ever. Attachments are also indexed by network, and slots by every owner that they ever
-    had. `views` are the views to which a version was ever added and that were not cleared since. `change_count` is
+    had. `views` are the views to which a version was added and that were not cleared since. `change_count` is
     incremented with each change of a view.
     """
 
@@ -124,7 +124,7 @@ class EntryPool:
         return slot
 
     def find(self, key: Key) -> EntrySlot | None:
-        """Return the slot of a key, or `None`."""
+        """Return the slot of a key, or `None` if it has none."""
         return self._by_key.get(key)
 
     def owned_by(self, owner: str) -> list[int]:
@@ -137,7 +137,7 @@ class EntryPool:
 
 
 class EntryView:
-    """One node's view of a pool: for each entry, the version that the node has.
+    """One node's view of an entry pool: the version of each entry that the node has.
 
     `codes[slot.number]` is the version's code, 0 if the node does not have the entry.
     """
@@ -149,17 +149,17 @@ class EntryView:
         self.codes = array("H")
 
     def at(self, number: int) -> EntryVersion | None:
-        """Return this node's version of the entry with the slot number `number`, or `None`."""
+        """Return this node's version of the entry with the slot number `number`, or `None` if it has none."""
         code = self.codes[number] if number < len(self.codes) else 0
         return self.pool.slots[number].versions[code] if code else None
 
     def get(self, key: Key) -> EntryVersion | None:
-        """Return this node's version of the entry with that key, or `None`."""
+        """Return this node's version of the entry with that key, or `None` if it has none."""
         slot = self.pool.find(key)
         return None if slot is None else self.at(slot.number)
 
     def has(self, version: EntryVersion) -> bool:
-        """Return True if this node has exactly this version of its entry."""
+        """Return True if this node's version of the entry is exactly `version`."""
         codes, number = self.codes, version.slot.number
         return version.code != 0 and number < len(codes) and codes[number] == version.code
 
@@ -185,7 +185,7 @@ class EntryView:
             self.pool.slots[number].release(old)
 
     def clear(self) -> None:
-        """Remove all versions from the view, and the view from its pool."""
+        """Remove all versions from this view, and remove this view from the pool's `views`."""
         for version in list(self):
             self.discard(version.slot.number)
         self.codes = array("H")
@@ -201,7 +201,7 @@ class EntryView:
         return len(self.codes) - self.codes.count(0)
 
     def snapshot(self) -> array[int]:
-        """Return a copy of the codes. Another node passes it to `unseen_in` of its own view of the same pool."""
+        """Return a copy of `codes`, to be passed to `unseen_in` of another node's view of the same pool."""
         return self.codes[:]
 
     def unseen_in(self, snapshot: array[int]) -> list[EntryVersion]:
@@ -246,7 +246,7 @@ class SharedStore:
     networks: dict[str, EntryPool] = field(factory=dict)
 
     def network(self, network_id: str) -> EntryPool:
-        """Return the pool of a network's entries, creating it if there is none."""
+        """Return the pool of the entries of one network, creating it if there is none."""
         pool = self.networks.get(network_id)
         if pool is None:
             pool = self.networks[network_id] = EntryPool()

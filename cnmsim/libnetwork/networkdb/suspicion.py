@@ -36,10 +36,10 @@ def push_pull_interval_s(nodes: int) -> float:
 
 @define(eq=False)
 class Suspicion:
-    """The suspicion that one member is dead. `sender` is the name of the node that suspected it first.
+    """The suspicion that one member is dead. `sender` is the name of the node that suspected the member first.
 
-    Without confirmation it lasts `longest_s` seconds. Each confirmation by another node shortens it; after `needed`
-    confirmations (which may be 0) it lasts `shortest_s` seconds. `expired` is called when it ends.
+    Without confirmation the suspicion lasts `longest_s` seconds. Each confirmation by another node shortens it; after
+    `needed` confirmations (which may be 0) it lasts `shortest_s` seconds. `expired` is called at the end.
     """
 
     clock: Clock
@@ -60,9 +60,9 @@ class Suspicion:
         self._timer = self.clock.call_later(first, self.expired)
 
     def confirm(self, sender: str) -> bool:
-        """Count the confirmation by the node `sender`. Return `False` if it does not count.
+        """Count the confirmation by the node `sender`, and shorten the suspicion.
 
-        It does not count if this node has confirmed before, or if enough nodes have.
+        Return `False` if it does not count, because this node has confirmed before, or because enough nodes have.
         """
         if self._count >= self.needed or sender in self._confirmed:
             return False
@@ -82,12 +82,12 @@ class Suspicion:
 
 @define
 class Awareness:
-    """A node's own health score; 0 is best. Each point extends the node's probes by one interval."""
+    """A node's own health score; 0 is best. A node with a bad score probes more slowly, see `scale`."""
 
     score: int = 0
 
     def apply(self, delta: int) -> None:
-        """Change the score by `delta` points, within its bounds. A positive `delta` worsens it."""
+        """Add `delta` points to the score, within the limits 0 and 7. A positive `delta` makes the score worse."""
         self.score = min(_WORST_HEALTH, max(0, self.score + delta))
 
     def scale(self, seconds: float) -> float:

@@ -27,11 +27,11 @@ REAP_NETWORK_S = REAP_ENTRY_S + 5 * REAP_PERIOD_S
 
 
 class WatchEvent(NamedTuple):
-    """A change of an entry, as delivered to the watchers of its table.
+    """A change of an entry, as delivered to the subscribers of its table.
 
-    `previous` is the entry's value before the change, `value` the value after it; `None` if the entry did not exist
-    or was deleted. `operation` and `message_value` are those of the gossip message, which contains a value even if it
-    deletes the entry.
+    `previous` is the entry's value before the change, `None` if the entry did not exist. `value` is the value after
+    the change, `None` if the entry was deleted. `operation` and `message_value` are those of the gossip message,
+    which contains a value even if it deletes the entry.
     """
 
     network: str
@@ -45,11 +45,11 @@ class WatchEvent(NamedTuple):
 
 @define(eq=False)
 class NetworkTables:
-    """The tables of one network to which this node is attached or, if `is_leaving` is set, was until recently.
+    """The tables of one network to which this node is attached, or was until recently (`is_leaving`).
 
     `node` is this node's name. `nodes` are the attached nodes, `node_count` is their number; both include this node.
     `view` holds the entries. `own` queues this node's own events for gossip, `relayed` those of other nodes, which
-    are relayed only if `is_in_sync` is set. `notify` is called with each change for the watchers.
+    are queued only if `is_in_sync` is set. `notify` is called with each change of an entry.
     """
 
     id: str
@@ -91,16 +91,16 @@ class NetworkTables:
         self.node_count = 0
 
     def others(self) -> list[str]:
-        """Return the other attached nodes, in order of attachment.
+        """Return the names of the other attached nodes, in order of attachment.
 
-        The caller must neither change nor keep the list, because it is the object that this class updates.
+        The caller must not change the list or store it: it is the list that this object itself updates.
         """
         if self._others is None:
             self._others = [name for name in self.nodes if name != self.node]
         return self._others
 
     def put(self, version: EntryVersion, residual_s: float = REAP_ENTRY_S) -> None:
-        """Store a version. If it is deleted, it is remembered for `residual_s` seconds."""
+        """Store a version. If it is deleted, it is removed after `residual_s` seconds."""
         number = version.slot.number
         if version.is_deleted:
             self._tombstones[number] = self.clock.now_ns + round(residual_s * NS_PER_S)
@@ -109,7 +109,7 @@ class NetworkTables:
         self.view.set(version)
 
     def is_current(self, version: EntryVersion) -> bool:
-        """Return True if exactly this version is stored. Most gossip is redundant in this way."""
+        """Return True if exactly this version is stored, so that its event is redundant. Most gossip is."""
         return self.view.has(version)
 
     def drop(self, number: int) -> None:
@@ -118,20 +118,20 @@ class NetworkTables:
         self.view.discard(number)
 
     def residual_s(self, number: int) -> int:
-        """Return for how many more whole seconds, at least 1, a deleted entry is to be remembered.
+        """Return the number of whole seconds, at least 1, after which a deleted entry will be removed.
 
-        `number` is its slot number.
+        `number` is the entry's slot number.
         """
         return max(1, (self._tombstones[number] - self.clock.now_ns) // NS_PER_S)
 
     def residuals(self) -> Mapping[int, int]:
-        """Return, by slot number, for how many more whole seconds each deleted entry is to be remembered."""
+        """Return the number of whole seconds after which each deleted entry will be removed, by slot number."""
         return {number: self.residual_s(number) for number in self._tombstones}
 
     def apply(self, event: TableEvent, *, is_bulk: bool) -> bool:
-        """Apply an event if it is new. Return True if this node is to relay it.
+        """Apply an event if it is new. Return True if this node is to gossip it further.
 
-        `is_bulk`: the event was part of a bulk sync.
+        `is_bulk` is True if the event was part of a bulk sync.
         """
         version = event.version
         if self.is_leaving or version.owner not in self.nodes:
@@ -160,24 +160,27 @@ class NetworkTables:
         self.notify(WatchEvent(self.id, table, key, operation, before, value, message_value))
 
     def notify_deleted(self, version: EntryVersion) -> None:
-        """Notify the watchers that an entry was deleted, in cases without a gossip message for that entry."""
+        """Notify the subscribers that the entry of `version` is deleted, unless `version` itself is deleted.
+
+        For deletions that are not caused by a gossip message about that entry.
+        """
         if not version.is_deleted:
             table, key = version.slot.key
             self.notify(WatchEvent(self.id, table, key, TableOperation.DELETE, version.value, None, version.value))
 
     def owned_by(self, owner: str) -> list[EntryVersion]:
-        """Return this node's versions of the entries that `owner` created."""
+        """Return this node's versions of the entries whose owner is the node `owner`."""
         versions = (self.view.at(number) for number in self.view.pool.owned_by(owner))
         return [version for version in versions if version is not None and version.owner == owner]
 
     def delete_entries_of(self, owner: str) -> None:
-        """Delete every entry of a node that is gone, without tombstones."""
+        """Delete every entry of the node `owner`, which has left the cluster or failed, without tombstones."""
         for version in self.owned_by(owner):
             self.drop(version.slot.number)
             self.notify_deleted(version)
 
     def mark_deleted(self, owner: str) -> None:
-        """Delete every entry of a node that left the network, with tombstones (26.1, 28.5)."""
+        """Delete every entry of the node `owner`, which has left the network, with tombstones (26.1, 28.5)."""
         for version in self.owned_by(owner):
             if not version.is_deleted:
                 self.put(self.tombstone_of(version, version.ltime))
@@ -204,7 +207,7 @@ class NetworkTables:
         return min(moments, default=None)
 
     def reap(self) -> None:
-        """Remove the deleted entries that will have been remembered long enough at the next check."""
+        """Remove the deleted entries whose time will be over before the next call, about `REAP_PERIOD_S` later."""
         horizon_ns = self.clock.now_ns + round((REAP_PERIOD_S + 1) * NS_PER_S)
         for number in [number for number, until_ns in self._tombstones.items() if until_ns <= horizon_ns]:
             self.drop(number)

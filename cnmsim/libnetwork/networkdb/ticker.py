@@ -9,10 +9,10 @@ from cnmsim.kernel.clock import NS_PER_S, Clock, Timer
 
 
 class Ticker:
-    """Calls `job` at the next tick after one or several calls of `arm`.
+    """Calls `job` once at the next tick after `arm` was called, however often `arm` was called.
 
-    Ticks are `interval_s` seconds apart, the first at a random time. Their times do not depend on when `arm` is
-    called.
+    Ticks are `interval_s` seconds apart, the first at a random time. The times of the ticks do not depend on when
+    `arm` is called.
     """
 
     __slots__ = ("_clock", "_interval_ns", "_job", "_phase_ns", "_timer")
@@ -25,7 +25,7 @@ class Ticker:
         self._timer: Timer | None = None
 
     def arm(self) -> None:
-        """Call the job once, at the next tick. Do nothing if that is planned already."""
+        """Call the job once, at the next tick. Do nothing if that call is planned already."""
         if self._timer is not None:
             return
         now_ns, interval_ns = self._clock.now_ns, self._interval_ns

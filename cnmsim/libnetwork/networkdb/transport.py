@@ -36,9 +36,9 @@ SocketAddress = tuple[Address, int]
 
 @define
 class Keyring:
-    """The keys of one node: it decrypts gossip with any of them, and encrypts with the first.
+    """The gossip keys of one node. The node encrypts with the first key, and can decrypt with any of them.
 
-    Without keys it does not encrypt.
+    If there are no keys, gossip is not encrypted.
     """
 
     keys: list[bytes] = field(factory=list)
@@ -87,7 +87,8 @@ class Stream:
     async def recv(self, timeout_s: float = TCP_TIMEOUT_S) -> Any:
         """Receive a message.
 
-        Raises `OSError`: `TimeoutError` after `timeout_s` seconds, EBADMSG if the message cannot be decrypted.
+        Raises `TimeoutError` if nothing arrives for `timeout_s` seconds, or another `OSError` if the connection is
+        closed or the message cannot be decrypted (EBADMSG).
         """
         header = await self._read(_HEADER, timeout_s)
         return self._transport.open(await self._read(int.from_bytes(header[1:]), timeout_s))
@@ -111,7 +112,8 @@ class Transport:
     """The gossip sockets of one node.
 
     `on_packet` is called with each received message and its sender's address. `on_stream` is run for each accepted
-    connection. `is_known` returns True if a message contains nothing new.
+    connection. `is_known` returns True if a message contains nothing new for this node. `bind` and `port` are the
+    address and port that the sockets bind.
     """
 
     process: Process
@@ -144,14 +146,14 @@ class Transport:
         self._datagrams = OpaqueDatagrams(self._udp, self._receive_content, self._is_redundant)
 
     def seal(self, message: Any, length: int, *, lifetime_s: int) -> bytes:
-        """Store a message in the lab's payload store. Return `length` opaque bytes, which stand for it in a packet.
+        """Store a message in the lab's payload store. Return the `length` opaque bytes that represent it in a packet.
 
-        The message stays in the store for `lifetime_s` seconds.
+        The message stays in the store for `lifetime_s` seconds of virtual time.
         """
         return self._payloads.encrypt((self.keyring.primary, message), length, lifetime_s=lifetime_s)
 
     def open(self, payload: bytes) -> Any:
-        """Return the message that the opaque bytes `payload` stand for.
+        """Return the message that the opaque bytes `payload` represent.
 
         Raises `OSError` (EBADMSG) for unknown bytes, or if the key of the message is not installed on this node.
         """
@@ -169,9 +171,10 @@ class Transport:
         self._datagrams.send(self._payloads.payload(content, message.size + ENCRYPTION_OVERHEAD - 1, _VERSION), to)
 
     def gossip(self, messages: Iterable[tuple[Any, SocketAddress]]) -> None:
-        """Send messages in datagrams. One that cannot leave this host is dropped, as others carry the same content.
+        """Send messages in datagrams, each to one address. A datagram that cannot leave this host is dropped.
 
-        Messages that are redundant for their receivers are sent first, and delivered before anything else happens.
+        Messages that are redundant for their receivers are sent first and delivered at once. Other nodes send the
+        same content, so that a lost datagram does no harm.
         """
         key, datagrams = self.keyring.primary, self._datagrams
         news: list[tuple[OpaquePayload, SocketAddress]] = []
@@ -190,7 +193,10 @@ class Transport:
                 continue
 
     async def dial(self, to: SocketAddress, timeout_s: float = TCP_TIMEOUT_S) -> Stream:
-        """Connect to a node over TCP. Raises `OSError`."""
+        """Connect to a node over TCP.
+
+        Raises `OSError` if it refuses, or does not respond within `timeout_s` seconds.
+        """
         socket = self.process.tcp(6 if len(to[0]) == 16 else 4)
         try:
             await socket.connect(to, timeout_s)

@@ -24,7 +24,7 @@ class _Watcher:
 
 @define(eq=False)
 class Watchers:
-    """The watchers of one node's database."""
+    """The subscriptions to tables of one node's database."""
 
     clock: Clock
     _watchers: list[_Watcher] = field(factory=list, init=False)
@@ -47,9 +47,9 @@ class Watchers:
         return end
 
     def notify(self, event: WatchEvent) -> None:
-        """Schedule the delivery of a change to its watchers.
+        """Schedule a call of each subscribed callback with the change `event`, at this instant of virtual time.
 
-        Watchers that unsubscribe before the delivery do not get it.
+        A callback that unsubscribes before its call is not called.
         """
         key = event.table, event.network
         watchers = self._found.get(key)

@@ -22,7 +22,7 @@ _OK = 200
 
 
 class PluginFault(SystemFault):
-    """Error: a plugin responded with an HTTP status other than 200. `plugin_status` is that status."""
+    """Error: a plugin responded with the HTTP status `plugin_status`, which is not 200."""
 
     def __init__(self, message: str, plugin_status: int = 500) -> None:
         super().__init__(message)
@@ -39,7 +39,10 @@ _ERROR_RESPONSE = Struct("plugins.responseErr", (Str("Err"),))
 
 @define
 class PluginClient:
-    """A client of one plugin. While it waits for a response, `executor` runs the calls that other threads submit."""
+    """A client of one plugin. While it waits for a response, `executor` runs the calls that other threads submit.
+
+    `policy` decides about retries and timeouts. The engine's log lines are appended to `log`.
+    """
 
     address: PluginAddress
     policy: PluginPolicy
@@ -86,7 +89,7 @@ class PluginClient:
 
 
 def _reason(content: bytes) -> str:
-    """Return the `Err` field of a plugin's error response, or the whole text if there is none."""
+    """Return the field `Err` of a plugin's error response, or the whole text if it has no such field."""
     try:
         reason: str = unmarshal(content, _ERROR_RESPONSE)["Err"]
     except GoJsonError:

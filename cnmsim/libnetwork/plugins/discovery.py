@@ -46,8 +46,9 @@ class PluginAddress:
 def find_plugin(name: str, folders: Sequence[Path]) -> PluginAddress | None:
     """Find a plugin by name. Return its address, or `None` if there is none.
 
-    A socket in any folder has precedence; then each folder is searched for a `.spec` and a `.json` file. Each may be
-    in the folder itself or in a subfolder with the plugin's name. Raises `SystemFault` for an invalid file.
+    First all folders are searched for a socket, then each folder for a `.spec` file and for a `.json` file. A file
+    may be in the folder itself or in a subfolder with the plugin's name. Raises `SystemFault` if the file found is
+    invalid.
     """
     for path in _candidates(folders, name, ".sock"):
         if _is_socket(path):

@@ -23,7 +23,7 @@ _CHUNK = 1 << 16
 
 
 class ExchangeError(Exception):
-    """Error: the exchange failed. If `is_sent` is set, the plugin may have read the request."""
+    """Error: the exchange failed. `is_sent` is True if the plugin may have read the request."""
 
     def __init__(self, message: str, *, is_sent: bool) -> None:
         super().__init__(message)
@@ -75,9 +75,9 @@ class Exchange:
             connection.close()
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
-        """Read the response's body, at most one byte more than the limit.
+        """Read the response's body, at most one byte more than the policy's limit, so that an excess is detected.
 
-        If the connection ends early, the part that has arrived is returned.
+        If the connection ends early, return the part that has arrived.
         """
         content = bytearray()
         while len(content) <= self.policy.reply_limit:

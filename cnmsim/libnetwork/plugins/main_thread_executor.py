@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class _WorkItem(Generic[T]):
-    """A call that one thread submits to another."""
+    """A call that another thread submits to the thread of the lab."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
@@ -42,7 +42,7 @@ class _WorkItem(Generic[T]):
             self._done.set()
 
     def cancel(self) -> bool:
-        """Cancel the call. Return `False` if it has begun already."""
+        """Cancel the call. Return `False` if the call has begun already, and so is not cancelled."""
         return self._begun.acquire(blocking=False)
 
     def result(self, timeout_s: float | None = None) -> T:
@@ -58,7 +58,7 @@ class _WorkItem(Generic[T]):
 
 
 class MainThreadExecutor:
-    """The executor for the thread of one lab."""
+    """Runs submitted calls on one lab's thread."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[_WorkItem[Any] | None] = queue.SimpleQueue()
@@ -66,19 +66,24 @@ class MainThreadExecutor:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the lab's thread is in `run_until_done`, so that it runs submitted calls."""
+        """Whether the lab's thread is in `run_until_done`. Only then are submitted calls run."""
         return self._waits > 0
 
     def submit(self, call: Callable[[], T]) -> _WorkItem[T]:
-        """Submit a call from another thread. It is run on the lab's thread while that waits for a plugin."""
+        """Submit a call from another thread.
+
+        The call is run on the lab's thread while that thread is in `run_until_done`.
+        """
         item = _WorkItem(call)
         self._queue.put(item)
         return item
 
     def run_until_done(self, work: Callable[[], T]) -> T:
-        """Run `work` in a new thread. Until it is done, run submitted calls in this one. Return the result of `work`.
+        """Run `work` in a new thread, and return its result.
 
-        `work` takes real time and must not touch the lab. Raises what `work` raised.
+        Meanwhile run the calls of `submit` in the present thread.
+
+        `work` takes real time and must not touch the lab. Raises the exception that `work` raises.
         """
         outcome = _WorkItem(work)
 

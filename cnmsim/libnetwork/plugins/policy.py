@@ -14,17 +14,17 @@ from attrs import field, frozen
 
 
 class WaitClock(Protocol):
-    """A clock that can be waited on."""
+    """The interface of a clock that can be read and on which a thread can wait."""
 
     def now(self) -> float:
         """Return the time in seconds."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds."""
+        """Block the thread for this number of seconds."""
 
 
 class RealTime:
-    """The machine's own clock."""
+    """The real clock of the machine on which cnmsim runs."""
 
     @staticmethod
     def now() -> float:
@@ -33,19 +33,19 @@ class RealTime:
 
     @staticmethod
     def sleep(seconds: float) -> None:
-        """Wait for so many seconds."""
+        """Block the thread for this number of seconds."""
         time.sleep(seconds)
 
 
 @frozen
 class PluginPolicy:
-    """When a failed plugin call is retried, and when it is given up.
+    """How often a failed plugin call is retried, and how long the engine waits for a response.
 
     After a failure to find or to call a plugin, the engine waits 1, 2, 4, 8, … (at most 30) seconds and retries. It
-    gives up when a wait would end `give_up_s` seconds or more after the first attempt; 0 disables retries. Docker's
-    value 30 makes five attempts in 15 seconds. `timeout_s` limits the wait for each response; Docker has no limit
-    (`None`), which here would block the whole lab. `reply_limit` is the largest response in bytes. `time` is the
-    clock to wait on; tests use their own.
+    gives up when a wait would end `give_up_s` seconds or more after the first attempt; 0 disables retries. With
+    Docker's value 30 there are five attempts within 15 seconds. `timeout_s` limits the wait for each response. `None`
+    means no limit, as in Docker, but then a plugin could block the whole lab. `reply_limit` is the largest response
+    in bytes. `time` is the clock to wait on; tests use their own.
     """
 
     give_up_s: float = 30.0
@@ -54,7 +54,10 @@ class PluginPolicy:
     time: WaitClock = field(factory=RealTime)
 
     def pauses(self) -> Iterator[float]:
-        """Yield the seconds to wait before each retry, until it is time to give up (moby `backoff` and `abort`)."""
+        """Yield the seconds to wait before each retry.
+
+        The iterator ends when no more retry is due (moby `backoff`, `abort`).
+        """
         started = self.time.now()
         pause = 1.0
         while pause + self.time.now() - started < self.give_up_s:
@@ -62,9 +65,8 @@ class PluginPolicy:
             pause = min(2 * pause, 30.0)
 
     def pause(self, seconds: float, run: Callable[[Callable[[], None]], None]) -> None:
-        """Wait for some seconds on the policy's clock.
+        """Wait for `seconds` on the policy's clock.
 
-        The waiting is done by `run`: its argument is a function that blocks so long, which it calls, e.g. in a
-        thread.
+        `run` is called with a function that blocks for this time; it calls that function, in a thread if it likes.
         """
         run(lambda: self.time.sleep(seconds))

@@ -1,4 +1,4 @@
-"""The plugin store: finds plugins by name, activates each once, and passes it to the handlers of what it implements.
+"""The plugin store: finds plugins by name, activates each once, and passes it to the registered handlers.
 
 Source: moby `pkg/plugins/plugins.go`, `daemon/pkg/plugin/store.go` (docker-v29.7.2).
 """
@@ -25,9 +25,10 @@ Handler = Callable[[str, PluginClient], None]
 
 @define
 class PluginStore:
-    """The plugins in `folders`, each of which is found and activated on first use.
+    """The plugins in `folders`. Each plugin is found and activated on first use.
 
-    While a plugin is called, `executor` runs the calls that other threads submit. `log` gets the engine's log lines.
+    While a plugin is called, `executor` runs the calls that other threads submit. The engine's log lines are appended
+    to `log`.
     """
 
     folders: Sequence[Path] = ()
@@ -39,7 +40,12 @@ class PluginStore:
     _implements: dict[str, list[str]] = field(factory=dict, init=False)
 
     def handle(self, kind: str, handler: Handler) -> None:
-        """Register `handler`: it is called with name and client of each activated plugin that implements `kind`."""
+        """Register `handler`.
+
+        It is called with the name and the client of each activated plugin that implements `kind`.
+
+        `kind` is an interface of the plugin protocol, e.g. "NetworkDriver".
+        """
         self._handlers.setdefault(kind, []).append(handler)
 
     def names(self) -> list[str]:

@@ -13,7 +13,7 @@ __all__ = ["DEFAULT_VERSION", "PROFILES", "Profile", "profile"]
 
 
 def _release(name: str) -> Profile:
-    """Return the profile of the release that is named `name` ("v28" or "v29") in `per_release`."""
+    """Return the profile of the release "v28" or "v29": these are the parameters of `per_release`."""
     return Profile(**{each.name: each.metadata[name] for each in fields(Profile) if each.metadata})
 
 

@@ -1,8 +1,8 @@
 """The behaviours in which engine releases differ, one attribute each.
 
-An attribute is named by the behaviour that it switches, so that `if profile.has_gateway_priority` reads as a claim.
-Messages that changed are whole texts with `{}` fields. An attribute without `per_release` is the same
-in all releases.
+An attribute is named after the behaviour that it turns on, so that `if profile.has_gateway_priority` is a readable
+condition. Messages that changed are whole texts with `{}` fields. An attribute without `per_release` is the same in
+all releases.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _T = TypeVar("_T")
 
 
 def per_release(*, v26: _T, v28: _T | None = None, v29: _T | None = None) -> _T:
-    """Return an attribute whose value is `v26` in 26.1.5, `v28` in 28.5.2 and `v29` in 29.7.2.
+    """Return an attrs field of `Profile` with the value `v26` in 26.1.5, `v28` in 28.5.2 and `v29` in 29.7.2.
 
-    `v28` and `v29` are given only if the value changed in that release.
+    `None` for `v28` or `v29` means that the value is that of the release before.
     """
     v28 = v26 if v28 is None else v28
     return field(default=v26, metadata={"v28": v28, "v29": v28 if v29 is None else v29})
@@ -27,7 +27,7 @@ def per_release(*, v26: _T, v28: _T | None = None, v29: _T | None = None) -> _T:
 
 @frozen(kw_only=True)
 class BodyStructs:
-    """The names of the Go structs into which request bodies are decoded. Error messages contain them."""
+    """The names of the Go structs into which the daemon decodes request bodies, as its error messages print them."""
 
     container_create: str = "container.CreateRequest"
     network_create: str = "network.CreateRequest"
@@ -41,7 +41,7 @@ class BodyStructs:
 
 @frozen(kw_only=True)
 class Profile:
-    """The behaviour of one engine release."""
+    """The behaviour of one engine release: an attribute for each difference between releases."""
 
     # ---- release
     version: str = per_release(v26="26.1.5", v28="28.5.2", v29="29.7.2")

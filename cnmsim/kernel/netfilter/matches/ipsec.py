@@ -57,7 +57,7 @@ def _program(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
 
 
 def program_of(match: Extension) -> list[bpf.Instruction]:
-    """Return the instructions of a bpf match."""
+    """Return the instructions of the program in a bpf match."""
     return [bpf.Instruction(*map(int, part.split())) for part in match.settings[0].value.split(",")[1:]]
 
 

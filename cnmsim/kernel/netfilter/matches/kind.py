@@ -32,10 +32,9 @@ Compile = Callable[[Extension, int, "PacketFilter"], Test]
 class MatchKind:
     """One match extension, such as `tcp` or `conntrack`.
 
-    `compile` returns the test for one use of the match. `describe` returns its text in `iptables -L`, with numbers if
-    its second argument is True, else with names; `has_no_leading_space` means that no space precedes the text.
-    `depends` declares what the outcome of the test depends on, either for all uses or by option name ("": for every
-    use).
+    `compile` returns the test for one use of the match. `describe` returns the text of one use in `iptables -L`, with
+    numbers if its second argument is True, else with names; `has_no_leading_space` means that no space precedes the
+    text. `depends` declares the dependency of the test, either for all uses or by option name ("" means every use).
     """
 
     name: str
@@ -50,9 +49,9 @@ class MatchKind:
     has_no_leading_space: bool = False
 
     def dependency(self, match: Extension) -> Dependency:
-        """Return what the outcome of `match`, one use of this kind, depends on.
+        """Return the dependency of `match`, which is one use of this extension.
 
-        It is `Dependency.FLOW` only if `depends` declares this for every option used.
+        The result is `Dependency.FLOW` only if `depends` declares this for every option that is used.
         """
         if isinstance(self.depends, Dependency):
             return self.depends
@@ -112,7 +111,7 @@ def always(packet: Packet) -> bool:
 
 
 def settings_listing(match: Extension, is_numeric: bool) -> str:
-    """Return the settings of a match in the form in which `iptables -L` prints most matches.
+    """Return the settings of a match in the form in which `iptables -L` prints most matches, e.g. `rateest 5`.
 
     Each setting is printed as the option's name and its values, with an exclamation mark before it if it is inverted.
     """

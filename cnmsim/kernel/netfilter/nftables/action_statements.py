@@ -36,9 +36,10 @@ _SIZES = {"bytes": 1, "kbytes": 1024, "mbytes": 1024 * 1024}
 
 @frozen(eq=False)
 class Limit(Statement):
-    """Match packets up to a rate, or with `is_over` only those above it.
+    """Match packets up to a rate; if `is_over` is True, only packets above the rate.
 
-    The rate is `rate` packets per `unit` (such as `second`), or bytes if `size_unit` (such as `kbytes`) is set.
+    The rate is `rate` packets per `unit` (such as `second`). If `size_unit` (such as `kbytes`) is not "", it is
+    `rate` kbytes per `unit`. `burst` packets, or units of `burst_unit`, may exceed the rate.
     """
 
     rate: int
@@ -110,9 +111,10 @@ class Log(Statement):
 
 @frozen(eq=False)
 class SetMark(Statement):
-    """Set the mark of the packet or of its connection; `target` is that mark.
+    """Set the mark of the packet or of its connection; `target` is the field to set.
 
-    The new mark is `value`; if that is None, it is the field `source`, ANDed with `keep` and ORed with `extra`.
+    The new mark is `value`. If that is None, the new mark is the field `source`, ANDed with `keep` and ORed with
+    `extra`.
     """
 
     target: Key
@@ -198,7 +200,7 @@ ICMPX = {"port-unreachable": ("icmp-port-unreachable", "icmp6-port-unreachable")
 class Reject(Statement):
     """Drop the packet and notify its sender. `how` is `tcp reset`, `icmp CODE`, `icmpv6 CODE` or `icmpx CODE`.
 
-    `is_default`: nft lists the statement as a plain `reject`, which means the same as `how`.
+    `is_default` is True if nft lists the statement as a plain `reject`, because `how` is the default.
     """
 
     how: str
@@ -238,7 +240,7 @@ class Nat(Statement):
     """Translate addresses: dnat, snat, masquerade or redirect.
 
     The new address and port are the constants `address` and `ports`, or are looked up in the map `lookup` by the
-    fields `keys`. `names_family`: the listing includes the family, as in `inet` tables (`dnat ip to …`).
+    fields `keys`. `names_family` is True if the listing includes the family, as in `inet` tables (`dnat ip to …`).
     """
 
     kind: str
@@ -314,8 +316,8 @@ class Nat(Statement):
 def _range_text(family: int, address: Span | None, ports: Span | None) -> str:
     """Return an address range and a port range as one text, such as `10.0.0.1-10.0.0.9:80-90`.
 
-    Either range may be None. nft lists translations in this form, and the targets DNAT and SNAT of iptables accept
-    it.
+    A range that is None is omitted. nft lists translations in this form, and the targets DNAT and SNAT of iptables
+    accept it. `family` is 4 or 6.
     """
     size = 16 if family == 6 else 4
     text = ""

@@ -16,7 +16,10 @@ _NAT_HOOKS = frozenset({Hook.PREROUTING, Hook.INPUT, Hook.OUTPUT, Hook.POSTROUTI
 
 @define
 class ChainBlock:
-    """A parsed chain block. `rules` are the positions of its rules in the input, which are parsed later."""
+    """The parsed declaration of a chain. `rules` are the positions of its rules in the input, which are parsed later.
+
+    `base` is None for a regular chain. `base_location` is the location of the `type … hook …` line, for errors.
+    """
 
     name: Token
     base: BaseChainSpec | None = None
@@ -28,13 +31,13 @@ class ChainBlock:
 
 @define(eq=False)
 class ChainCommands:
-    """nft's commands on chains. `rules` parses and adds the rules in the chains' blocks."""
+    """The nft commands on chains. `rules` parses and adds the rules in a chain's `{ … }` block."""
 
     session: Session
     rules: RuleCommands
 
     def add(self, verb: str) -> None:
-        """Run `add chain` or `create chain` (`verb`). Raises `NftError`."""
+        """Run `add chain` or `create chain` (`verb` is the first word). Raises `NftError` if the command fails."""
         cursor = self.session.cursor
         table = self.session.table(self.session.family())
         name = cursor.word()
@@ -113,7 +116,11 @@ class ChainCommands:
         return value
 
     def make(self, table: Table, block: ChainBlock) -> Chain:
-        """Create the chain that a block describes, or return the chain if it exists already. Raises `NftError`."""
+        """Create the chain that `block` declares, or update and return the chain if it exists already.
+
+        Raises `NftError` if the existing chain has another type, hook or priority, or if the kernel refuses the new
+        one.
+        """
         name, base, policy, comment = block.name, block.base, block.policy, block.comment
         chain = table.chains.get(name.text)
         if chain is not None:
@@ -133,7 +140,10 @@ class ChainCommands:
         return chain
 
     def rename(self, verb: str) -> None:
-        """Run `rename chain`. Raises `NftError`. `verb` is always `rename`."""
+        """Run `rename chain`.
+
+        `verb` is not used. Raises `NftError` if the chain does not exist or the new name is in use.
+        """
         cursor = self.session.cursor
         cursor.expect("chain")
         table = self.session.table(self.session.family())
@@ -153,7 +163,7 @@ class ChainCommands:
         self.session.record_undo(undo)
 
     def delete(self) -> None:
-        """Run `delete chain`. Raises `NftError`."""
+        """Run `delete chain`. Raises `NftError` if the chain does not exist or a jump refers to it."""
         table = self.session.table(self.session.family())
         location = self.session.cursor.location
         chain = self.session.chain(table)

@@ -38,13 +38,17 @@ class Transaction:
         self.chains = ChainCommands(session, self.rules)
 
     def all(self) -> str:
-        """Run all commands and return what nft prints. Raises `NftError`, with nothing changed."""
+        """Run all commands and return what nft prints.
+
+        Raises `NftError` if a command fails; then nothing is changed.
+        """
         return self._transaction(self._commands)
 
     def rewrite(self, table: tuple[str, str], chains: Mapping[str, Sequence[str]], after: str) -> None:
         """Run all commands, then append rules to chains of `table`, then run the commands in `after`.
 
-        `chains` contains the rules, one a line, by the name of the chain. Raises `NftError`, with nothing changed.
+        `table` is a family and a name. `chains` contains the text of each rule, by the name of the chain. Raises
+        `NftError` if a command or rule is invalid; then nothing is changed.
         """
 
         def work() -> None:

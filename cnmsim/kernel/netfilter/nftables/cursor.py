@@ -19,8 +19,8 @@ SEPARATORS = frozenset({"\n", ";"})
 class Cursor:
     """Reads the tokens of an input in order.
 
-    `at` is the index of the next token. `defines` contains the tokens that each variable (`define NAME = …`) stands
-    for.
+    `at` is the index of the next token. `defines` maps the name of a variable (`define NAME = …`) to the tokens of
+    its value.
     """
 
     _tokens: list[Token]
@@ -34,9 +34,9 @@ class Cursor:
 
     @property
     def token(self) -> Token:
-        """The next token. A variable is replaced by the tokens that it stands for.
+        """The next token. A variable is replaced by the tokens of its value.
 
-        Raises `NftError` for an undefined variable.
+        Raises `NftError` if the variable is not defined.
         """
         token = self._tokens[self.at]
         while token.kind == "word" and token.text.startswith("$"):
@@ -50,7 +50,10 @@ class Cursor:
 
     @property
     def text(self) -> str:
-        """The text of the next token; "" if that is a quoted string, so that it is not confused with a keyword."""
+        """The text of the next token.
+
+        "" if it is a quoted string, so that the string is not confused with a keyword.
+        """
         token = self.token
         return token.text if token.kind != "string" else ""
 
@@ -82,7 +85,7 @@ class Cursor:
         return token
 
     def peek(self, ahead: int) -> str:
-        """Return the text of the token `ahead` positions after the next one, "" if that is a quoted string."""
+        """Return the text of the token `ahead` positions after the next one, "" if it is a quoted string."""
         at = min(self.at + ahead, len(self._tokens) - 1)
         token = self._tokens[at]
         return token.text if token.kind != "string" else ""
@@ -118,7 +121,7 @@ class Cursor:
             self.at += 1
 
     def number(self) -> int:
-        """Consume a number and return it. Raises `NftError` if the next token is none."""
+        """Consume a number and return it. Raises `NftError` if the next token is not a number."""
         token = self.token
         try:
             value = parse_c_number(token.text)

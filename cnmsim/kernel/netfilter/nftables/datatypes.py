@@ -1,4 +1,4 @@
-"""Data types of the values that rules compare and sets hold, with their text forms (datatype.c of nftables).
+"""The data types of nft: of values that rules compare, and of set elements, with their text forms (datatype.c).
 
 Every value is a number: an address, a port, an interface name padded to 16 bytes. So every set element, prefix, range
 and wildcard is a span of numbers.
@@ -41,10 +41,10 @@ class Span:
 
 @frozen(eq=False)
 class Datatype:
-    """A data type, with the width `bits`. `names` are the names of some of its values.
+    """A data type. `bits` is the width of its values. `names` maps the names of some values to the values.
 
-    `write` returns the text of a value. With `is_flags`, a value is a bit set. `order` returns the sort key of a
-    value; nft lists `per_line` elements on a line. `title` is the type's name in errors, `unknown` the error for an
+    `write` returns the text of a value. If `is_flags` is True, a value is a bit set. `order` returns the sort key of
+    a value; nft lists `per_line` elements on a line. `title` is the type's name in errors, `unknown` the error for an
     invalid value.
     """
 
@@ -61,7 +61,7 @@ class Datatype:
     def read(self, text: str, location: Location) -> Span:
         """Parse a value, prefix, wildcard or range into the span of its values.
 
-        Raises `NftError`; `location` is the location of `text` in the input.
+        Raises `NftError` if the text is invalid; `location` is the location of `text` in the input.
         """
         value = self._value(text)
         if value is not None:
@@ -158,7 +158,7 @@ class InterfaceNameType(Datatype):
 
 
 def name_value(name: str) -> int:
-    """Return the number that stands for an interface name: the name, padded to 16 bytes."""
+    """Return the number that represents an interface name: the name, padded to 16 bytes."""
     return int.from_bytes(name.encode().ljust(_NAME_BYTES, b"\0"))
 
 

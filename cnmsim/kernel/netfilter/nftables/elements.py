@@ -25,7 +25,10 @@ class Jump:
 
 @frozen
 class Value:
-    """The data of a map element: one value, or several such as `10.0.0.1 . 80`; `types` are their types."""
+    """The data of a map element: one number, or several for data such as `10.0.0.1 . 80`.
+
+    `types` are the data types of `parts`.
+    """
 
     parts: tuple[int, ...]
     types: tuple[Datatype, ...]
@@ -42,7 +45,7 @@ Data = None | str | Jump | Value
 
 @define(eq=False)
 class Elements:
-    """The elements of a set or map. `types` are the data types of the fields of a key."""
+    """The elements of a set or map. `types` are the data types of the fields of which a key consists."""
 
     types: tuple[Datatype, ...]
     _items: dict[ElementKey, Data] = field(factory=dict)
@@ -97,7 +100,7 @@ class Elements:
         return False, None
 
     def merge_overlaps(self) -> None:
-        """Merge overlapping spans, as nft does in anonymous sets and with auto-merge.
+        """Merge overlapping spans, as nft does in anonymous sets and in sets with auto-merge.
 
         Maps, and sets with keys of several fields, are left unchanged.
         """
@@ -116,7 +119,7 @@ class Elements:
             self.add((span,))
 
     def overlapping(self, key: ElementKey) -> bool:
-        """Return True if another element contains a value that `key` also contains."""
+        """Return True if another element's key overlaps `key` in every field."""
         return any(
             other != key
             and len(other) == len(key)

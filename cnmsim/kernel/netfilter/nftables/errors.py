@@ -25,10 +25,10 @@ class Location:
 
 
 class NftError(Exception):
-    """A command failed; nothing changed.
+    """Error: a command failed; nothing changed.
 
-    `location` is the part of the input that nft underlines with carets (None: no part), `secondary` one that it
-    underlines with tildes.
+    `location` is the part of the input that nft underlines with carets, or None. `secondary` is a part that it
+    underlines with tildes, or None.
     """
 
     def __init__(self, message: str, location: Location | None = None, secondary: Location | None = None) -> None:
@@ -60,7 +60,7 @@ class NftError(Exception):
 
 
 class NoTableError(NftError):
-    """A command names a table that does not exist."""
+    """Error: a command names a table that does not exist."""
 
 
 class InternalError(NftError):

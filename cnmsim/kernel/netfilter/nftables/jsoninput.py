@@ -139,9 +139,10 @@ def _type(types: Json) -> str:
 
 
 def _value_type(of: str, types: Json) -> str:
-    """Return the type of a map's values as nft's language names it.
+    """Return the type of a map's data in nft's language.
 
-    `of` is `type` or `typeof`; for `typeof` an expression of that type is returned.
+    `of` is `type` or `typeof`, as in the JSON document. For `typeof` the result is an expression of that type, e.g.
+    `ip saddr`.
     """
     if of == "type" or types == "verdict":
         return _type(types)

@@ -25,7 +25,7 @@ Json = Any
 
 
 def one_or_list(values: list[Json]) -> Json:
-    """Return the item of a list that has only one; otherwise return the list."""
+    """Return the only item of a list with one item; otherwise return the list itself."""
     return values[0] if len(values) == 1 else values
 
 

@@ -19,10 +19,10 @@ _MAX_RAW_BITS = 128
 
 @define(eq=False)
 class KeyParser:
-    """Parses the fields of one rule. `family` is that of its table: `ip`, `ip6` or `inet`.
+    """Parses the fields of one rule. `family` is the family of its table: `ip`, `ip6` or `inet`.
 
-    `network` and `protocol` are what the part of the rule parsed so far implies about the packet: its IP version (4,
-    6) and its transport protocol, 0 if nothing is implied. `protocol` -1 means one of several.
+    `network` and `protocol` are the IP version (4, 6) and the transport protocol of the packets that the rule parsed
+    so far can match. 0 means any; `protocol` -1 means one of several.
     """
 
     cursor: Cursor
@@ -31,7 +31,10 @@ class KeyParser:
     protocol: int = 0
 
     def key(self) -> Key | None:
-        """Consume the longest field that the next tokens form, such as `tcp dport`. Return None if they form none."""
+        """Consume the longest field that the next tokens form, such as `tcp dport`.
+
+        Return None, and consume nothing, if they form no field.
+        """
         cursor = self.cursor
         if cursor.text in _RAW_BASES and cursor.peek(1) == ",":
             return self._raw()
@@ -82,14 +85,17 @@ class KeyParser:
             )  # fmt: skip
 
     def _infer_from_presence(self, key: Key) -> None:
-        """Record the protocols that a rule implies by using the field `key`."""
+        """Set `protocol` and `network` to those that a packet must have to contain the field `key`."""
         if key.protocol:
             self.protocol = key.protocol
         if key.family and key.is_payload:
             self.network = key.family
 
     def concatenation(self, first: Key) -> tuple[Key, ...]:
-        """Consume the rest of a concatenation `first . second . …` and return all its fields. Raises `NftError`."""
+        """Consume the rest of a concatenation `first . second . …` and return all its fields.
+
+        Raises `NftError` if a dot is not followed by a field.
+        """
         keys = [first]
         while self.cursor.accept("."):
             key = self.key()
@@ -101,9 +107,9 @@ class KeyParser:
         return tuple(keys)
 
     def infer_from_value(self, key: Key, operator: str, operand: Operand) -> None:
-        """Record the protocols that a rule implies by comparing the field `key` with `operand`.
+        """Set `protocol` or `network` if comparing `key` with `operand` restricts the packet to one of them.
 
-        `operator` is as in `Match`.
+        For example, `meta l4proto tcp` restricts it to TCP. `operator` is as in `Match`.
         """
         if operator or not isinstance(operand, Span) or not operand.is_single:
             if key.text == "meta l4proto" and isinstance(operand, Elements):

@@ -26,9 +26,9 @@ Read = Callable[[Packet], int | None]
 class Key:
     """A field that a rule can read; `text` is its canonical syntax, such as `tcp dport`.
 
-    `reader_for` returns the function that reads the field, for a namespace. `protocol` and `family` are those that
-    the packet must have (0: any). `offset` is the position of a payload field in its header, in bytes, and -1 for any
-    other field; nft merges comparisons of adjacent fields.
+    `reader_for(namespace)` returns the function that reads the field of a packet in a namespace. `protocol` and
+    `family` are those that the packet must have (0: any). `offset` is the position of a payload field in its header,
+    in bytes; it is -1 for any other field. nft merges comparisons of adjacent fields.
     """
 
     text: str
@@ -57,7 +57,7 @@ class Key:
     def reader(self, namespace: NetworkNamespace) -> Read:
         """Return the function that reads the field from packets of a namespace.
 
-        It returns None for packets of another protocol or family.
+        The function returns None for packets of another protocol or family.
         """
         read = self.reader_for(namespace)
         protocol, family = self.protocol, self.family
@@ -179,7 +179,7 @@ def _address_type_on(which: str, device_of: Callable[[Packet], Device | None]) -
 
 
 def _reverse_path_reader(namespace: NetworkNamespace) -> Read:
-    """Return a function that returns 1 if the route to a packet's source uses its input device, else 0.
+    """Return a function that returns 1 if the route to a packet's source leaves by its input device, else 0.
 
     This is the field `fib saddr . iif oif`.
     """

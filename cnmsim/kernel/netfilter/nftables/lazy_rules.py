@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @frozen(eq=False)
 class ParsedRule:
-    """A rule parsed from one line of text. `counters` are the indexes of the counters among its statements."""
+    """A rule parsed from one line of text. `counters` are the indexes of the counters among its statements.
+
+    `translates` and `needs_conntrack` are copied from the rule.
+    """
 
     rule: Rule
     translates: bool
@@ -29,12 +32,12 @@ class ParsedRule:
 
     @classmethod
     def of(cls, rule: Rule) -> ParsedRule:
-        """Return the parsed rule for a rule, which is copied."""
+        """Create a parsed rule from `rule`, of which it stores a copy."""
         counters = tuple(at for at, statement in enumerate(rule.statements) if isinstance(statement, Counter))
         return cls(rule.copy(), rule.translates, rule.needs_conntrack, counters)
 
     def copy(self) -> Rule:
-        """Return the rule, with counters of its own at the same values. Other statements are shared."""
+        """Return a new rule equal to this one. Its counters are separate objects with the same values."""
         rule = self.rule
         if not self.counters:
             return rule
@@ -46,9 +49,10 @@ class ParsedRule:
 
 @frozen(eq=False)
 class LazyRules:
-    """The rules of a chain as parsed lines, from which `rules` creates the rules themselves.
+    """The rules of a chain that are created later, by `rules`, from the parsed lines `lines`.
 
-    `handle` is the last handle that the table allocated before these rules.
+    `handle` is the last handle that the table allocated before these rules. `translates` and `needs_conntrack` are
+    True if that is so for one of the rules.
     """
 
     lines: Sequence[ParsedRule]
@@ -57,7 +61,7 @@ class LazyRules:
     needs_conntrack: bool
 
     def rules(self) -> Iterator[tuple[Rule, int]]:
-        """Create the rules: yield each with its handle.
+        """Yield a new rule for each line, with its handle.
 
         The anonymous sets of a rule have the handles just before the rule's own.
         """

@@ -29,7 +29,7 @@ class ListCommands:
     def list(self, verb: str) -> None:
         """Run `list` or `reset` (`verb`) at the cursor, and append the text that nft prints to the session's output.
 
-        Raises `NftError`.
+        Raises `NftError` if the command is invalid or names an object that does not exist.
         """
         cursor = self.session.cursor
         if verb == "reset" or cursor.ends_statement():

@@ -27,7 +27,7 @@ class NfTables(Ruleset):
     def of(cls, netfilter: Netfilter) -> NfTables:
         """Return the nft tables of a namespace's packet filter.
 
-        They are created and registered with it on first use.
+        On first use the `NfTables` object is created and registered with the packet filter.
         """
         for source in netfilter.rule_set_sources:
             if isinstance(source, cls):
@@ -40,7 +40,8 @@ class NfTables(Ruleset):
         """Run all commands of `source` as one transaction and return what nft prints.
 
         `options` control listings; with the option `as_json`, `source` may be JSON too. `warn` is called with the
-        warnings, which nft writes to stderr although the commands succeed. Raises `NftError`, with nothing changed.
+        warnings, which nft writes to stderr although the commands succeed. Raises `NftError` if a command fails; then
+        nothing is changed.
         """
         commands = _commands_in_json(source) if options.as_json else None
         session = Session(self, Cursor.over(source if commands is None else commands), options)
@@ -62,11 +63,11 @@ class NfTables(Ruleset):
     ) -> None:
         """Run the commands of `before`, then append rules to chains of `table`, then run the commands of `after`.
 
-        `table` is a family and a name; `chains` contains the rules, one a line, by the name of the chain. Raises
-        `NftError`, with nothing changed.
+        `table` is a family and a name; `chains` contains the text of each rule, by the name of the chain. Raises
+        `NftError` if a command or rule is invalid; then nothing is changed.
 
-        The result is the same as of one run of nft with all this as input, but each distinct line is parsed only
-        once.
+        The result is the same as that of one run of nft with these commands and rules as input, but each distinct
+        rule text is parsed only once.
         """
         session = Session(self, Cursor.over(before))
         try:

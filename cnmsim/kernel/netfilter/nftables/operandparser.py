@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Sets(Protocol):
-    """What the parser needs from a table: its named sets and maps."""
+    """The interface through which the parser finds the named sets and maps of a table."""
 
     def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
         """Return the data types of the set or map `name`, or None if there is none of that name.
@@ -32,7 +32,7 @@ class Sets(Protocol):
 
 @define(eq=False)
 class OperandParser:
-    """Parses operands of comparisons; names in them refer to the table's sets and the namespace's devices."""
+    """Parses the operands of comparisons. `sets` finds the table's sets by name, `namespace` the devices."""
 
     cursor: Cursor
     sets: Sets
@@ -74,9 +74,9 @@ class OperandParser:
         return Span(device.index, device.index), ((device.index, name),)
 
     def operand(self, keys: tuple[Key, ...]) -> Operand:
-        """Parse what the fields `keys` are compared with: a value, prefix or range, a set in braces, or `@name`.
+        """Parse the operand of the fields `keys`: a value, prefix or range, a set in braces, or `@name`.
 
-        Raises `NftError`.
+        Raises `NftError` if the input is invalid for the data types of the fields.
         """
         cursor = self.cursor
         kinds = tuple(key.type for key in keys)
@@ -130,7 +130,7 @@ class OperandParser:
         """Parse the map of a lookup, `{ key : data, … }` or `@name`, and return its elements or its name.
 
         `keys` are the fields that are looked up. `values` are the data types of the map's data, () for verdicts.
-        Raises `NftError`.
+        Raises `NftError` if the input is invalid.
         """
         kinds = tuple(key.type for key in keys)
         if self.cursor.text.startswith("@"):

@@ -26,7 +26,7 @@ class RuleCommands:
     session: Session
 
     def add(self, verb: str) -> None:
-        """Run `add rule` or `insert rule` (`verb`). Raises `NftError`."""
+        """Run `add rule` or `insert rule` (`verb` is the first word). Raises `NftError` if the command fails."""
         cursor = self.session.cursor
         begin = cursor.before(2)
         table = self.session.table(self.session.family())
@@ -52,7 +52,7 @@ class RuleCommands:
         self._insert(table, chain, rule, at, whole, parser.jumps)
 
     def append(self, table: Table, chain: Chain, lines: Sequence[str]) -> None:
-        """Append rules to a chain; each of `lines` is one rule. Raises `NftError`."""
+        """Append rules to a chain; each of `lines` is one rule. Raises `NftError` if a rule is invalid."""
         cache = _KNOWN_LINES.setdefault((table.family, chain.base), {})
         if len(cache) > _MAX_LINES:
             cache.clear()
@@ -67,7 +67,10 @@ class RuleCommands:
             self.add_in_block(table, chain)
 
     def _remember(self, table: Table, chain: Chain, line: str, cache: dict[str, ParsedRule]) -> None:
-        """Parse the rule `line` unless it is in the cache, and cache it if it means the same in every table."""
+        """Parse the rule `line`. Store it in `cache` if its text means the same in every table.
+
+        Raises `NftError` if the rule is invalid.
+        """
         cursor = self.session.cursor = Cursor.over(line)
         parser = self.session.parser(table)
         rule = parser.rule()
@@ -78,7 +81,10 @@ class RuleCommands:
             cache[line] = ParsedRule.of(rule)
 
     def add_in_block(self, table: Table, chain: Chain) -> None:
-        """Append the rule at the cursor, in the block of a chain, to that chain. Raises `NftError`."""
+        """Append the rule at the cursor, which is inside a chain's block, to the chain.
+
+        Raises `NftError` if it is invalid.
+        """
         cursor = self.session.cursor
         begin = cursor.location
         parser = self.session.parser(table)
@@ -106,10 +112,11 @@ class RuleCommands:
     def _check_rule(
         self, table: Table, chain: Chain, rule: Rule, location: Location, jumps: Mapping[str, Location]
     ) -> None:
-        """Raise the kernel's error for a rule that the kernel does not accept in a chain.
+        """Raise `NftError` if the kernel does not accept the rule in `chain`.
 
-        The rule jumps to a chain that is missing or is a base chain, or it translates in a chain that does not allow
-        that. `location` is that of the rule, `jumps` maps the chains to which it jumps to their locations.
+        Reasons are a jump to a chain that does not exist or is a base chain, and address translation in a chain that
+        does not allow it. `location` is the location of the rule; `jumps` maps the chains to which it jumps to their
+        locations.
         """
         for statement in rule.statements:
             for name in statement.chains():
@@ -128,7 +135,10 @@ class RuleCommands:
         return at
 
     def replace(self, verb: str) -> None:
-        """Run `replace rule`. Raises `NftError`."""
+        """Run `replace rule`.
+
+        Raises `NftError` if the rule does not exist or the new one is invalid. `verb` is not used.
+        """
         cursor = self.session.cursor
         begin = cursor.last_location
         cursor.expect("rule")
@@ -146,7 +156,7 @@ class RuleCommands:
         self.session.record_undo(lambda: chain.rules.insert(at, entry))
 
     def delete(self) -> None:
-        """Run `delete rule`. Raises `NftError`."""
+        """Run `delete rule`. Raises `NftError` if the rule does not exist."""
         table = self.session.table(self.session.family())
         chain = self.session.chain(table)
         self._remove(chain, self._handle_of(chain))

@@ -73,7 +73,7 @@ class RuleParser:
         self.operands = OperandParser(self.cursor, self.sets, self.namespace, self.jumps)
 
     def rule(self) -> Rule:
-        """Parse the rule at the cursor up to its end, and return it. Raises `NftError`."""
+        """Parse the rule at the cursor up to its end, and return it. Raises `NftError` if the rule is invalid."""
         comment = ""
         while not self.cursor.ends_statement():
             if self.cursor.text == "comment":

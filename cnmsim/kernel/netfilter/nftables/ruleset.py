@@ -38,9 +38,11 @@ class Ruleset:
         return sorted(tables, key=lambda table: table.order)
 
     def delete_iptables_tables(self, family: int, *names: str) -> Callable[[], None]:
-        """Delete the tables `names` of iptables, or without names all tables of the family.
+        """Delete the tables `names` of iptables (`family` 4) or ip6tables (6).
 
-        Return a function that restores them.
+        Without names, all tables of the family.
+
+        Return a function that restores the deleted tables.
         """
         return self._netfilter.iptables(family).delete_tables(*names)
 
@@ -50,7 +52,10 @@ class Ruleset:
         return self._handles
 
     def handle_state(self) -> tuple[int, dict[tuple[str, str], int]]:
-        """Return the last handle allocated to a table, and for each table the last one allocated to its objects."""
+        """Return the last handle allocated to a table, and for each table the last handle allocated in it.
+
+        A table is identified by (family, name).
+        """
         return self._handles, {key: table.last_handle for key, table in self.tables.items()}
 
     def restore_handles(self, handle_state: tuple[int, dict[tuple[str, str], int]]) -> None:

@@ -56,7 +56,10 @@ class Session:
         self.record_undo(undo)
 
     def family(self) -> str:
-        """If the next word is the name of a family, consume and return it; otherwise return `ip`."""
+        """If the next word is the name of a family, consume and return it.
+
+        Otherwise return `ip` and consume nothing.
+        """
         # A table may be named like a family; then no name follows it.
         return self.cursor.take().text if self.cursor.text in FAMILIES else "ip"
 
@@ -75,7 +78,7 @@ class Session:
     def chain(self, table: Table, *, lookup: bool = False) -> Chain:
         """Consume the name of a chain and return the chain. Raises `NftError` if it does not exist.
 
-        With `lookup`, the error has the text of nft itself, otherwise that of the kernel.
+        If `lookup` is True, the error has the text of nft itself, otherwise that of the kernel.
         """
         token = self.cursor.word()
         chain = table.chains.get(token.text)
@@ -88,7 +91,7 @@ class Session:
         return RuleParser(self.cursor, table.family, table, self.ruleset.namespace)
 
     def words(self) -> list[str]:
-        """Consume words separated by commas and return them. Raises `NftError`."""
+        """Consume words separated by commas and return them. Raises `NftError` if the next token is not a word."""
         words = [self.cursor.word().text]
         while self.cursor.accept(","):
             words.append(self.cursor.word().text)
@@ -97,8 +100,8 @@ class Session:
     def check_loops(self, table: Table, rule: Rule | None, location: Location) -> None:
         """Raise `NftError` at `location` if the jumps between the table's chains form a loop (nft_chain_validate).
 
-        `rule` is the rule that was added, None if a map element was added. A rule without jumps cannot have closed a
-        loop and is not checked.
+        `rule` is the rule that was added, None if a map element was added. A rule that contains no jump is not
+        checked.
         """
         leads = rule is None or any(name for part in rule.statements for name in (*part.chains(), *part.set_names()))
         if leads and table.has_loop():
@@ -115,8 +118,8 @@ class Session:
     def find_set(self, table: Table, *, kind: str = "set", lookup: bool = False) -> Set:
         """Consume the name of a set or map and return it. Raises `NftError` if it does not exist.
 
-        With `kind` `map`, it must be a map. With `lookup`, the error has the text of nft itself, otherwise that of
-        the kernel.
+        If `kind` is `map`, a set of that name is not accepted. If `lookup` is True, the error has the text of nft
+        itself, otherwise that of the kernel.
         """
         token = self.cursor.word()
         set_ = table.sets.get(token.text)

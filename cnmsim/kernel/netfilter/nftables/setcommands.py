@@ -24,17 +24,18 @@ class SetCommands:
     session: Session
 
     def add_set(self, verb: str) -> None:
-        """Run `add set` or `create set`. Raises `NftError`."""
+        """Run `add set` or `create set` (`verb` is the first word). Raises `NftError` if the command fails."""
         self.make(self.session.table(self.session.family()), verb, is_map=False)
 
     def add_map(self, verb: str) -> None:
-        """Run `add map` or `create map`. Raises `NftError`."""
+        """Run `add map` or `create map` (`verb` is the first word). Raises `NftError` if the command fails."""
         self.make(self.session.table(self.session.family()), verb, is_map=True)
 
     def make(self, table: Table, verb: str, *, is_map: bool) -> None:
         """Parse the name and block of a set or map and create it, or extend the existing one of that name and type.
 
-        `verb` is `add` or `create`; with `create` it must not exist. Raises `NftError`.
+        `verb` is `add` or `create`. Raises `NftError` if the declaration is invalid, if the existing set has another
+        type, or if `verb` is `create` and a set of that name exists.
         """
         cursor = self.session.cursor
         name = cursor.word()
@@ -138,7 +139,10 @@ class SetCommands:
             raise NftError("syntax error, unexpected string", word.location)
 
     def add_elements(self, verb: str) -> None:
-        """Run `add element` or `create element`. Raises `NftError`."""
+        """Run `add element` or `create element` (`verb` is the first word).
+
+        Raises `NftError` if the command fails.
+        """
         table = self.session.table(self.session.family())
         set_ = self.session.find_set(table, lookup=True)
         self._elements_into(table, set_, verb)
@@ -194,7 +198,7 @@ class SetCommands:
             self.session.check_loops(table, None, listed[0][2] if listed else cursor_location)
 
     def delete(self) -> None:
-        """Run `delete set` or `delete map`. Raises `NftError`."""
+        """Run `delete set` or `delete map`. Raises `NftError` if it does not exist or a rule uses it."""
         table = self.session.table(self.session.family())
         location = self.session.cursor.location
         set_ = self.session.find_set(table)
@@ -203,7 +207,7 @@ class SetCommands:
         self.session.remove_keys(table.sets, set_.name)
 
     def delete_elements(self) -> None:
-        """Run `delete element`. Raises `NftError`."""
+        """Run `delete element`. Raises `NftError` if an element does not exist."""
         table = self.session.table(self.session.family())
         set_ = self.session.find_set(table, lookup=True)
         elements = set_.elements

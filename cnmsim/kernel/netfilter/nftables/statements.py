@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Break(Enum):
-    """The outcome that ends the rule without a verdict, as of a comparison that fails (NFT_BREAK)."""
+    """The outcome that ends a rule without a verdict, e.g. of a comparison that is false (NFT_BREAK)."""
 
     BREAK = "break"
 
@@ -42,14 +42,17 @@ VERDICTS: dict[str, Verdict | Break] = {
 
 @frozen
 class CompileContext:
-    """What statements need for their compilation: the packet filter, and the named sets of the table."""
+    """The argument with which statements are compiled.
+
+    `netfilter` is the packet filter, `find_set` returns the elements of the table's set or map of a name.
+    """
 
     netfilter: PacketFilter
     find_set: Callable[[str], Elements]
 
 
 class Statement(ABC):
-    """A statement of an nft rule, such as a comparison, a counter or a verdict."""
+    """A statement of an nft rule, such as a comparison, a counter or a verdict. The base class of all statements."""
 
     __slots__ = ()
     needs_conntrack = False
@@ -68,7 +71,10 @@ class Statement(ABC):
         """Return the function that applies this statement to a packet and returns its outcome (`Outcome`)."""
 
     def chains(self) -> Iterator[str]:
-        """Yield the names of the chains to which the statement may jump, except those in named maps."""
+        """Yield the names of the chains to which the statement may jump, except those in named maps.
+
+        The base class, for statements without jumps, yields none.
+        """
         yield from ()
 
     def set_names(self) -> Iterator[str]:
@@ -150,9 +156,10 @@ class FieldStatement(Statement):
 
 @frozen(eq=False)
 class Match(FieldStatement):
-    """A comparison of the fields `keys` with an operand, after ANDing with `mask` if there is one.
+    """A comparison of the fields `keys` with an operand, after ANDing with `mask` unless it is None.
 
-    `operator` "" means that they are equal or, for bit sets, that a bit of the operand is set.
+    `operator` is written as in nft, e.g. `!=`. "" tests for equality, or for bit sets whether a bit of the operand is
+    set. `index_names` are pairs of interface index and name, for listings.
     """
 
     keys: tuple[Key, ...]
@@ -233,7 +240,7 @@ class Match(FieldStatement):
 
 
 def verdict_of(data: Data) -> Verdict | Jump | Break:
-    """Return the outcome for a verdict, which is a name such as `accept`, or a jump."""
+    """Return the outcome for `data`, a verdict such as `accept`, or a jump, which is returned unchanged."""
     if isinstance(data, Jump):
         return data
     assert isinstance(data, str)
@@ -336,7 +343,7 @@ class Rule:
     def is_context_free(self) -> bool:
         """Whether the rule's text means the same in every table of a family.
 
-        This is so if it names no chain and no set, and compares no interface index.
+        This is so if it contains no name of a chain or set, and no interface index.
         """
         for statement in self.statements:
             if any(statement.chains()) or any(statement.set_names()):

@@ -34,9 +34,10 @@ _NAMED_PRIORITY_DISTANCE = 10
 
 @define(eq=False)
 class RuleEntry:
-    """A rule of a chain. `compiled` is a pair for each statement: the function that applies it, and the statement.
+    """A rule of a chain, with its handle.
 
-    `compiled` is None until a packet first reaches the rule.
+    `compiled` contains a pair for each statement: the function that applies the statement, and the statement. It is
+    None until a packet first reaches the rule.
     """
 
     rule: Rule
@@ -113,7 +114,7 @@ class Chain:
         )
 
     def set_lazy_rules(self, lines: Sequence[ParsedRule], table: Table) -> Callable[[], None]:
-        """Set the rules of an empty chain of `table` to parsed rules, which are created on first access.
+        """Set the rules of an empty chain of `table` to the parsed rules `lines`. They are created on first access.
 
         Return a function that undoes this.
         """
@@ -163,8 +164,8 @@ class Chain:
 class Set:
     """A named set or map.
 
-    `key_text` is the type of its keys as written in the command. `values` are the data types of a map's data: () for
-    verdicts, and None for a set.
+    `key_text` is the type of its keys as written in the command, `value_text` that of a map's data. `values` are the
+    data types of a map's data: () for verdicts, and None for a set.
     """
 
     name: str

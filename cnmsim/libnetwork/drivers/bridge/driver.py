@@ -106,7 +106,9 @@ class BridgeDriver:
 
     @property
     def hairpin(self) -> bool:
-        """True if the daemon runs without the userland proxy. NAT then also handles connections from the host itself.
+        """True if the daemon runs without the userland proxy.
+
+        NAT then also handles connections from the host itself.
         """
         return not self.config.userland_proxy
 

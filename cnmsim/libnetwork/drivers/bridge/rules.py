@@ -273,8 +273,7 @@ def _forward_chain_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) 
 
 
 def endpoint_program(profile: Profile, facts: NetworkFacts, address: Address) -> list[RuleOp]:
-    """Return the operations for rules that drop packets to the container address `address` if they come from another
-    host.
+    """Return the operations for rules that drop packets from other hosts to the container address `address`.
 
     The list is empty in releases without such rules, for internal networks, if the rules are disabled (`no_raw` or
     `allow_direct_routing`), and in gateway modes other than `nat`.

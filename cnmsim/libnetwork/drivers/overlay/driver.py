@@ -216,8 +216,9 @@ class OverlayDriver:
             self._peers[network.id].program_all()
 
     def _program_encryption_rules(self, network: OverlayNetwork, vni: int) -> None:
-        """Install the rules that drop cleartext packets of an encrypted network; delete them if the network is not
-        encrypted.
+        """Install the rules that drop cleartext packets of an encrypted network.
+
+        Delete them if the network is not encrypted.
 
         Raises `SystemFault` if a rule cannot be installed.
         """

@@ -83,16 +83,18 @@ class IptablesEncryptionRules:
 
 @define(eq=False)
 class NftablesEncryptionRules:
-    """The nftables rules: one table per host, whose rules match the VNIs in a set. It is created with the first
-    network.
+    """The nftables rules: one table per host, whose rules match the VNIs in a set.
+
+    It is created with the first network.
     """
 
     namespace: NetworkNamespace
     _table: DaemonTable | None = field(default=None, init=False)
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Add a VNI to the set of encrypted networks. Delete iptables rules of the VNI that an earlier daemon has
-        left.
+        """Add a VNI to the set of encrypted networks.
+
+        Delete iptables rules of the VNI that an earlier daemon has left.
 
         `port` is the UDP port of the tunnels, `family` their address family, 4 or 6. Raises `SystemFault` if nft
         fails.

@@ -195,8 +195,9 @@ class PeersByAddress(PeerDatabase):
     _counts: dict[tuple[Address, Mac], int] = field(factory=dict, init=False)
 
     def add(self, peer: Peer) -> None:
-        """Add a peer. Its entries are written to the kernel, unless those of another peer with the same address are
-        there.
+        """Add a peer.
+
+        Its entries are written to the kernel, unless those of another peer with the same address are there.
         """
         self._peers.add((peer.address, peer.length), peer)
         try:
