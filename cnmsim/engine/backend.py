@@ -12,7 +12,7 @@ from cnmsim.engine.networks.networks import Networks
 
 @define(eq=False)
 class Backend:
-    """The state of one daemon, with the operations on its networks and containers, and on their attachments."""
+    """The state of one daemon, with the operations on its networks, its containers and their endpoints."""
 
     context: EngineContext = field(repr=False)
     networks: Networks = field(init=False, repr=False)

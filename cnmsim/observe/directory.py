@@ -122,11 +122,13 @@ class Directory:
         return ({item.name for item in self.locations} - generated | {item.service for item in self.locations}) - {""}
 
     def similar(self, text: str, besides: Location | None = None) -> tuple[str, str]:
-        """Return (name, image): the name that an unknown name probably means, and the image if that is the reason.
+        """Return (name, image).
 
-        A container whose image has exactly the unknown name comes first (`db` for `postgres`), then the closest name
-        or alias (with the image ""), then a container whose image's name starts like the unknown name. Return
-        ("", "") if nothing is similar. `besides` is a location to leave out.
+        The name that an unknown name `text` probably means, and the image that suggests it, or "".
+
+        These are tried in order: a container whose image is called `text` (`db` for `postgres`), the name or alias
+        closest to `text` (the image is then ""), and a container whose image's name starts like `text`. Return ("",
+        "") if nothing is similar. `besides` is a location to leave out.
         """
         import difflib
 

@@ -35,7 +35,7 @@ from cnmsim.observe.trace.tracer import (
 
 @frozen
 class Explanation(Displayable):
-    """The answer to "does SOURCE reach DESTINATION by SERVICE?".
+    """The answer to the question whether `source` reaches `destination` by `service`, such as `tcp/80` or `icmp`.
 
     `trace` is the trace of the probe. If the name was not found, `by_address` is a second trace, of a probe to the
     address instead; otherwise it is `None`. `facts` are sentences about the configuration of source and destination.
@@ -116,7 +116,7 @@ class Explanation(Displayable):
         return "\n".join(self.parts())
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values."""
+        """Return the explanation as a JSON-compatible dict, with its traces."""
         trace = self.trace.to_json()
         return {
             "source": self.source, "destination": self.destination, "service": self.service,
@@ -191,7 +191,7 @@ def explain(
 
 
 def repeat(lab: LabView, question: Question) -> Explanation:
-    """Run the probe of a question again in `lab`, which may be a fork, and return the new explanation.
+    """Run the probe that `question` describes again in `lab`, which may be a fork, and return the new explanation.
 
     Raises the same errors as `explain`.
     """
@@ -242,9 +242,9 @@ def _certainty(listener: Listener) -> str:
 
 
 def _name_facts(source: Location, walk: Trace) -> tuple[str, ...]:
-    """Return one text for each line of the source's resolv.conf that says where the line comes from.
+    """Return one sentence for each line of the source's resolv.conf that says where the line comes from.
 
-    If the probe of the trace found the name, or the source is a host, the result is empty.
+    `walk` is the trace of the probe. The result is empty if the probe found the name, or if the source is a host.
     """
     is_of_interest = source.is_container and walk.verdict is Verdict.NAME_NOT_FOUND
     return resolv_conf_facts(source.files) if is_of_interest else ()

@@ -16,10 +16,10 @@ from cnmsim.observe.trace.tracer import LabView, directory_of
 
 @frozen
 class _Plan:
-    """The contents of a diagram.
+    """The contents of a diagram. Nodes are referred to by their id, such as `s0`.
 
-    `hosts` has the nodes of each host, `segments` the nodes outside hosts, `edges` the lines with their labels, and
-    `tunnels` those of overlay networks between hosts.
+    `hosts` has (id, label, kind) for each node in a host, `segments` (id, label) for each node outside hosts. `edges`
+    has (id, other id, label) for each line, and `tunnels` the same for overlay networks between hosts.
     """
 
     hosts: dict[str, list[tuple[str, str, str]]]

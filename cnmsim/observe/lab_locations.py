@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def host_location(host: Any, engine: Any, networks: Mapping[str, Any], controller: Controller | None) -> Location:
-    """Return the location of a host.
+    """Return the location of a host. `engine` is its Docker engine, or `None`.
 
-    `networks` maps the names of its engine's networks to their inspect results. `controller` is the host's libnetwork
-    instance; its bridges are used if there is no engine.
+    `networks` maps the names of the engine's networks to their inspect results. If there is no engine, bridges are
+    taken from `controller`, the host's libnetwork instance.
     """
     machine = host.machine
     bridges = {_bridge_name(attrs): name for name, attrs in networks.items() if attrs.get("Driver") == "bridge"}

@@ -166,7 +166,11 @@ class Location:
 
     @property
     def lasting_name(self) -> str:
-        """A name by which the location is found in other labs of the same files; for a task it is without the id."""
+        """A name that also identifies the location in another lab built from the same files.
+
+        A task's id differs between such labs. For a task, the name is therefore that of the replica, such as
+        `shop_web.2`.
+        """
         return self.replica_names[0] if self.task else self.label
 
     def spawn(self, program: Program, argv: list[str]) -> Process:
@@ -216,9 +220,9 @@ class Location:
     def provenance(self, protocol: str, port: int) -> Provenance:
         """Return how certain it is whether a program listens on `port` by `protocol`.
 
-        If a socket listens there, the result is the provenance of that socket. If none does, it is `UNKNOWN` if the
-        location runs a program of which not all ports are known, `ASSUMED` if it runs a program whose ports are
-        assumed, and `RECORDED` otherwise.
+        If a socket listens there, return the provenance of this socket. Otherwise, return `UNKNOWN` if a program of
+        the location is not simulated and may listen on any port, `ASSUMED` if the ports of such a program are assumed
+        to be known, and `RECORDED` if all programs are simulated.
         """
         for listener in self.listening_on(protocol, port):
             return listener.provenance
@@ -228,11 +232,11 @@ class Location:
         return Provenance.ASSUMED if stand_ins else Provenance.RECORDED
 
     def is_open_to(self, protocol: str, port: int) -> bool:
-        """Return True if no socket is bound to the port, but in reality a program may listen on it.
+        """Return True if no simulated socket is bound to the port, but in reality a program may listen on it.
 
-        That is so if a program runs in the location of which not all ports are known. On a host, only programs of
-        which no port is known count. Return False if the container publishes another of its ports under this number:
-        the user then probably confused the two.
+        This is possible if the location runs a program that is not simulated and of which not all ports are known; on
+        a host, only programs of which no port is known count. Return False if the container publishes another of its
+        ports as this host port: the user then probably confused the two ports.
         """
         if self.listening_on(protocol, port):
             return False

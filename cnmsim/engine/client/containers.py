@@ -195,7 +195,10 @@ class Container(Model, Place):
     # --- docker-py
 
     def start(self) -> None:
-        """Start the container, and run its first process until that waits for something. Raises an `EngineError`."""
+        """Start the container. The first process has run as far as it can without waiting when the call returns.
+
+        Raises an `EngineError` if the engine cannot start it, such as for a published port that is in use.
+        """
         engine = self._engine
         needs_attachment = bool(engine.networking.unattached(self.record))
         engine.complete(engine.rest.containers.start(self.id))
@@ -233,13 +236,17 @@ class Container(Model, Place):
         self._engine.rest.containers.rename(self.id, {"name": name})
 
     def update(self, *, restart_policy: Mapping[str, Any]) -> dict[str, Any]:
-        """Replace the container's restart policy, such as `{"Name": "always"}`. Return the engine's warnings."""
+        """Replace the container's restart policy by one such as `{"Name": "always"}`.
+
+        Return the engine's reply, a dict with its warnings under `Warnings`.
+        """
         return self._engine.rest.containers.update(self.id, {"RestartPolicy": restart_policy})
 
     def remove(self, *, v: bool = False, link: bool = False, force: bool = False) -> None:
-        """Remove the container; with `force` a running one is killed first.
+        """Remove the container. Raises `Conflict` if it runs, unless `force` is given: then it is killed first.
 
-        `v` removes its anonymous volumes, too. With `link`, the engine removes a legacy link instead of a container.
+        `v` also removes the container's anonymous volumes. With `link`, the engine removes a legacy link (created by
+        `docker run --link`) instead of the container.
         """
         self._engine.rest.containers.remove(self.id, query_of(v=v, link=link, force=force))
 
@@ -271,8 +278,10 @@ class Container(Model, Place):
     ) -> bytes | Stream[bytes]:
         """Return the container's log as bytes; with `stream`, return an iterator over its lines.
 
-        `follow`, which is the default with `stream`, includes later output: reading it lets virtual time pass until
-        the container stops. `since` and `until` select lines by their time, `tail` the last lines.
+        `stdout` and `stderr` select the streams. `tail` is the number of lines to return, counted from the end of the
+        log, or "all". Lines before `since` or after `until` are left out; both are points in time, in seconds since
+        1970 if they are numbers. `follow`, which is the default with `stream`, includes later output: reading it
+        advances virtual time until the container stops.
         """
         query = query_of(
             stdout=stdout, stderr=stderr, timestamps=timestamps, tail=tail, since=since, until=until,
@@ -298,11 +307,13 @@ class Container(Model, Place):
         workdir: str = "",
         stream: bool = False,
     ) -> ExecResult:
-        """Run a command in the container, and let virtual time pass until it ends; with `detach` return at once.
+        """Run a command in the container and return its exit status and output, as bytes.
 
-        `stdin` may be the bytes that the command reads. With `demux` the output is the pair (stdout, stderr). With
-        `stream` the exit status is `None` and the output is an iterator over what the command prints; reading from it
-        lets time pass. Raises `Conflict` if the container does not run.
+        Virtual time advances until the command ends. With `detach`, the call returns at once, with exit status `None`
+        and no output. With `stream`, the exit status is `None` and the output is an iterator over what the command
+        prints; reading from it advances virtual time. With `demux`, the output is a pair (stdout, stderr) instead of
+        both streams together. `stdin` can be the bytes that the command reads as its standard input. Raises
+        `Conflict` if the container does not run.
         """
         rest = self._engine.rest.execs
         env = (
@@ -348,8 +359,9 @@ class Container(Model, Place):
     def stats(self, *, decode: bool | None = None, stream: bool | None = None) -> dict[str, Any] | Iterator[Any]:
         """Return one set of statistics as a dict, as `docker stats --no-stream` shows them.
 
-        With `stream`, or if `decode` is given, return an iterator instead. It yields one set for every second of
-        virtual time until the container stops: a dict if `decode` is True, else a line of JSON in bytes.
+        With `stream`, return an iterator instead, which yields one set for every second of virtual time until the
+        container stops. A set is a dict if `decode` is True, else a line of JSON in bytes. If `stream` is not given,
+        any value of `decode` selects the iterator.
         """
         container = self._engine.rest.containers
         if not (decode is not None if stream is None else stream):
@@ -357,7 +369,11 @@ class Container(Model, Place):
         return statistics(self._engine, self.id, decode=bool(decode))
 
     def diff(self) -> list[dict[str, Any]] | None:
-        """Return the files that differ from the image, as `{"Path": …, "Kind": …}`; `None` if there are none."""
+        """Return the files that differ from the image, or `None` if there are none.
+
+        An entry is a dict such as `{"Path": "/etc/hosts", "Kind": 0}`, with the kind 0 for changed, 1 for added and 2
+        for deleted files.
+        """
         return self._engine.rest.containers.changes(self.id)
 
     def get_archive(self, path: str) -> tuple[bytes, dict[str, Any]]:
@@ -415,10 +431,11 @@ class ContainerCollection:
     ) -> Container | bytes:
         """Create and start a container. Return the `Container` with `detach`, else its output once it has exited.
 
-        `options` are docker-py's keyword arguments, and the additional ones of `create_body`. Raises `ContainerError`
-        if the command exits with a status other than 0, and an `EngineError` if the creation or the start fails.
-        Without `detach`, raises `TimeoutError` if nothing in the lab will end the container, which then goes on
-        running.
+        `options` are docker-py's keyword arguments of the same method, and `ip`, `ip6`, `aliases`, `gw_priority` and
+        `expose`. `remove` removes the container after its exit. Raises `ContainerError` if the command exits with a
+        status other than 0, and an `EngineError` if the creation or the start fails. Without `detach`, raises
+        `TimeoutError` if the container still runs and no event in the lab is left that could end it; the container is
+        not stopped.
         """
         if detach and remove:
             options["auto_remove"] = True
@@ -448,7 +465,8 @@ class ContainerCollection:
     def create(self, image: str | Image, command: str | list[str] | None = None, **options: Any) -> Container:
         """Create a container without starting it. A missing image is pulled first.
 
-        `options` are the keyword arguments of `run`. Raises an `EngineError`, and `TypeError` for an unknown option.
+        `options` are the keyword arguments of `run`. Raises an `EngineError` if the engine refuses the request, and
+        `TypeError` for an unknown option.
         """
         reference = image if isinstance(image, str) else image.id
         body = create_body(reference, command, options)
@@ -478,12 +496,19 @@ class ContainerCollection:
         filters: Mapping[str, Any] | None = None,
         limit: int = -1,
     ) -> list[Container]:
-        """Return the running containers; with `all`, also those that do not run. `limit` -1 means no limit."""
+        """Return the running containers; with `all`, also those that do not run.
+
+        `filters` are those of `docker ps --filter`, such as `{"label": "tier=web"}`. `limit` -1 means no limit.
+        """
         query = query_of(all=all, limit=limit if limit > 0 else None, filters=filters_of(filters))
         return [Container(self._engine, summary["Id"]) for summary in self._engine.rest.containers.list(query)]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove the containers that do not run and pass the filters. Return the API's report on what was removed."""
+        """Remove the containers that do not run and, if `filters` is given, match it.
+
+        `filters` are those of `docker container prune`, such as `{"label": "tier=web"}`. Return a dict with the ids
+        of the removed containers under `ContainersDeleted`.
+        """
         return self._engine.rest.containers.prune(query_of(filters=filters_of(filters)))
 
     def __getitem__(self, name: str) -> Container:

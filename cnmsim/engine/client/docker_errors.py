@@ -1,9 +1,9 @@
 """Errors that a program can catch under docker-py's names, such as `except docker.errors.NotFound`.
 
-An `except` clause compares classes, so the error's class must also derive from docker-py's class. It gets that base
-only when the error leaves a call of the client: docker-py's `APIError` is an `OSError`, and code inside the
-simulation would mistake it for an error of a kernel. This module uses docker-py's classes if the program has imported
-them, and never imports docker-py itself.
+For this, an error's class must be a subclass of docker-py's class. cnmsim's own error classes are not, because
+docker-py's `APIError` is an `OSError`, and code inside the simulation would mistake it for an error of a simulated
+kernel. Therefore an error is replaced by an instance of such a subclass when it leaves a method of the client. This
+module uses docker-py's classes if the program has imported them, and never imports docker-py itself.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Image(Model):
 
     @property
     def short_id(self) -> str:
-        """The image's id with its digest cut to twelve digits."""
+        """The image's id shortened to twelve digits, such as `sha256:1d34ffeaf190`."""
         return self.id[:19]
 
     @property
@@ -65,7 +65,10 @@ class ImageCollection:
         return Image(self._engine, self._engine.image_store.get(name).id)
 
     def list(self, name: str | None = None, *, filters: Mapping[str, Any] | None = None) -> list[Image]:
-        """Return the images that pass the filters, those of the repository `name` if it is given."""
+        """Return the engine's images, or with `name` those of this repository, such as `nginx`.
+
+        `filters` are those of `docker images --filter`, such as `{"dangling": True}`.
+        """
         query_filters = dict(filters_of(filters) or {})
         if name:
             query_filters["reference"] = [name]
@@ -86,5 +89,9 @@ class ImageCollection:
         self._engine.rest.images.remove(image, query_of(force=force))
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove the untagged images that pass the filters. Return the API's report on what was removed."""
+        """Remove the untagged images that no container uses, or with `{"dangling": False}` tagged ones too.
+
+        Other items of `filters`, such as `{"label": "tier=web"}`, restrict the selection. Return a dict with the
+        removed names and ids under `ImagesDeleted`.
+        """
         return self._engine.rest.images.prune(query_of(filters=filters_of(filters)))

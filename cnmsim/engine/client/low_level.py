@@ -30,7 +30,7 @@ class LowLevelClient:
 
     @property
     def base_url(self) -> str:
-        """The address that docker-py's client has when it uses a Unix socket."""
+        """The constant `http+docker://localhost`, which docker-py's client shows when it uses a Unix socket."""
         return "http+docker://localhost"
 
     @property
@@ -87,7 +87,8 @@ class LowLevelClient:
     ) -> list[dict[str, Any]]:
         """Return the networks as `docker network ls` lists them.
 
-        With `names` or `ids`, return only networks that have one of them.
+        `names` and `ids` have the effect of the filters `name` and `id`. `filters` are those of `docker network ls
+        --filter`, such as `{"driver": "overlay"}`.
         """
         wanted = dict(filters or {}) | ({"name": names} if names else {}) | ({"id": ids} if ids else {})
         return self._engine.rest.networks.list(query_of(filters=filters_of(wanted)))
@@ -123,7 +124,11 @@ class LowLevelClient:
 
 
 def _id(resource: Resource) -> str:
-    """Return the id or name to put into a request: a text itself, else the id of the object or of the API's dict."""
+    """Return the id or name that identifies an object in a request.
+
+    This is `resource` itself if it is a string, the id of a docker-py object, or the entry `Id` or `ID` of a dict
+    that the API returned.
+    """
     if isinstance(resource, Model):
         return resource.id
     if isinstance(resource, Mapping):

@@ -39,7 +39,8 @@ class Network(Model):
     def cnm(self) -> cnm.Network:
         """The libnetwork object of this network.
 
-        Raises `NotFound` if this node has no copy of the (swarm) network.
+        Raises `NotFound` if the node of the engine has no such object: a node has one for a swarm network only while
+        the network is used there.
         """
         network = self._engine.controller.network_by_id(self.id)
         if network is None:
@@ -67,7 +68,8 @@ class Network(Model):
     ) -> None:
         """Connect a container, given as an object, name or id. The options are those of `docker network connect`.
 
-        Raises an `EngineError`.
+        `links` are other containers and their aliases, as a mapping, as pairs, or as strings such as `db:database`.
+        Raises an `EngineError` if the engine refuses the connection, such as for an address that is in use.
         """
         pairs = links.items() if isinstance(links, Mapping) else links or ()
         addresses = {"IPv4Address": ipv4_address, "IPv6Address": ipv6_address, "LinkLocalIPs": link_local_ips}
@@ -83,14 +85,15 @@ class Network(Model):
         self._engine.complete(self._engine.rest.networks.connect(self.id, body))
 
     def disconnect(self, container: str | Container, *, force: bool = False) -> None:
-        """Disconnect a container, given as an object, name or id. Raises an `EngineError`.
+        """Disconnect a container, given as an object, name or id.
 
-        `force` removes the network from the container's settings even if the network no longer exists.
+        `force` removes the network from the container's settings even if the network no longer exists. Raises an
+        `EngineError`, for example if the container is not connected.
         """
         self._engine.rest.networks.disconnect(self.id, {"Container": _id_of(container), "Force": force})
 
     def remove(self) -> None:
-        """Remove the network. Raises an `EngineError`."""
+        """Remove the network. Raises an `EngineError`, for example if containers are connected to it."""
         self._engine.complete(self._engine.rest.networks.remove(self.id))
 
 
@@ -122,10 +125,11 @@ class NetworkCollection:
         ip_range: str = "",
         check_duplicate: bool = True,  # noqa: ARG002 - engines always check
     ) -> Network:
-        """Create a network, and return it. Raises an `EngineError`.
+        """Create a network, and return it. Raises an `EngineError` if the engine refuses the request.
 
-        `subnet`, `gateway` and `ip_range` are a short form that is used without `ipam`; `subnet` may be
-        several subnets. `check_duplicate` has no effect, as engines always check.
+        The options are those of `docker network create`. `ipam` is the API's object, such as `{"Config": [{"Subnet":
+        "10.1.0.0/16"}]}`. Without it, `subnet` (one subnet or several), `gateway` and `ip_range` can be given
+        instead; the latter two apply to the first subnet. `check_duplicate` has no effect, as engines always check.
         """
         if subnet is not None and ipam is None:
             subnets = [subnet] if isinstance(subnet, str) else list(subnet)
@@ -160,9 +164,10 @@ class NetworkCollection:
         *,
         filters: Mapping[str, Any] | None = None,
     ) -> list[Network]:
-        """Return the networks that pass the filters.
+        """Return the engine's networks.
 
-        With `names` or `ids`, return only networks that have one of them.
+        `names` and `ids` have the effect of the filters `name` and `id`. `filters` are those of `docker network ls
+        --filter`, such as `{"driver": "overlay"}`.
         """
         query_filters = dict(filters_of(filters) or {})
         if names:
@@ -173,9 +178,10 @@ class NetworkCollection:
         return [Network(self._engine, summary["Id"]) for summary in summaries]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove the networks without containers that pass the filters.
+        """Remove the networks that no container uses and, if `filters` is given, that match it.
 
-        Return the API's report on what was removed.
+        `filters` are those of `docker network prune`, such as `{"label": "tier=web"}`. Return a dict with the names
+        of the removed networks under `NetworksDeleted`.
         """
         return self._engine.complete(self._engine.rest.networks.prune(query_of(filters=filters_of(filters))))
 

@@ -42,8 +42,9 @@ _ENDPOINT = {"aliases": "Aliases", "gw_priority": "GwPriority"}
 def create_body(image: str, command: str | list[str] | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body of `POST /containers/create` for an image, a command and docker-py's keyword arguments.
 
-    Additional options configure the endpoint on `network`: `ip`, `ip6`, `aliases` and `gw_priority`; `expose` exposes
-    ports. Raises `TypeError` for an unknown option.
+    Besides docker-py's, `options` may contain `ip`, `ip6`, `aliases` and `gw_priority`, which configure the endpoint
+    on the network given as `network`, and `expose`, a list of ports to expose. Raises `TypeError` for an unknown
+    option.
     """
     body: dict[str, Any] = {"Image": image, "HostConfig": {}, "Labels": {}}
     host: dict[str, Any] = body["HostConfig"]
@@ -67,9 +68,9 @@ def create_body(image: str, command: str | list[str] | None, options: Mapping[st
 
 
 def _size(key: str, value: int | str) -> int:
-    """Convert a size such as `64m`, or a number, to bytes. `key` is the option's name, for the error.
+    """Convert a size such as `64m`, or a number, to bytes.
 
-    Raises `InvalidParameter`.
+    Raises `InvalidParameter` for any other text; `key`, the option's name, appears in its message.
     """
     if not isinstance(value, str) or value == "-1":
         return int(value)

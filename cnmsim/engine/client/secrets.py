@@ -76,7 +76,10 @@ K = TypeVar("K", bound=SecretOrConfig)
 @raises_docker_errors
 @define
 class SecretOrConfigCollection(ABC, Generic[K]):
-    """Base class of `SecretCollection` and `ConfigCollection`, for the swarm that the engine manages."""
+    """Base class of `SecretCollection` and `ConfigCollection`.
+
+    The secrets or configs of the swarm an engine manages.
+    """
 
     _engine: Session = field(repr=False)
 
@@ -95,9 +98,10 @@ class SecretOrConfigCollection(ABC, Generic[K]):
         *,
         templating: Mapping[str, Any] | None = None,
     ) -> K:
-        """Create a secret or config with the content `data`, and return it. Raises an `EngineError`.
+        """Create a secret or config with the content `data`, and return it.
 
         With `templating`, such as `{"Name": "golang"}`, the content is a template that is expanded for each task.
+        Raises an `EngineError` if the swarm refuses it, such as for a name that is in use.
         """
         content = b64encode(data.encode() if isinstance(data, str) else data).decode()
         body: dict[str, Any] = {"Name": name, "Data": content, "Labels": dict(labels or {})}
@@ -109,7 +113,7 @@ class SecretOrConfigCollection(ABC, Generic[K]):
         return self._named(self._engine.complete(self._api.inspect(id_))["ID"])
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[K]:
-        """Return the secrets or configs that pass the filters."""
+        """Return the secrets or configs; with `filters`, such as `{"name": "db"}`, those that match."""
         views = self._engine.complete(self._api.list(query_of(filters=filters_of(filters))))
         return [self._named(view["ID"]) for view in views]
 

@@ -59,7 +59,10 @@ class Service(Model):
 
     @property
     def version(self) -> int:
-        """The version index of the service's present state. An update must state the version that it is based on."""
+        """The version number of the service, which changes with every update of it.
+
+        A request to update the service must contain this number. If it is out of date, the update is refused.
+        """
         return int(self.attrs["Version"]["Index"])
 
     def tasks(self, filters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -77,10 +80,12 @@ class Service(Model):
         since: int = 0,
         tail: int | str = "all",
     ) -> Iterator[bytes]:
-        """Return the lines that the service's tasks have logged so far. Waiting for later lines is not simulated.
+        """Return an iterator over the lines that the service's tasks have logged so far.
 
-        Select at least one of `stdout` and `stderr`. `since` is in seconds since 1970; `tail` selects the last lines
-        of each task. Raises an `EngineError`, also if neither stream is selected.
+        It does not wait for later lines.
+
+        At least one of `stdout` and `stderr` must be True, else an `EngineError` is raised. `since` is in seconds
+        since 1970. `tail` is the number of lines to return of each task, counted from the end of its log, or "all".
         """
         rest = self._engine.rest.service_logs
         query = query_of(
@@ -95,9 +100,9 @@ class Service(Model):
         return iter(lines)
 
     def scale(self, replicas: int) -> bool:
-        """Set the number of tasks, and return True.
+        """Set the number of tasks of a replicated service or job, and return True.
 
-        Raises an `EngineError`, and `ValueError` for a service whose mode is not replicated.
+        Raises `ValueError` for a service with another mode, and an `EngineError` if the swarm refuses the update.
         """
         mode = self.attrs["Spec"]["Mode"]
         if "Replicated" in mode:
@@ -109,7 +114,12 @@ class Service(Model):
         return self._update({"Mode": new_mode})
 
     def update(self, **options: Any) -> bool:
-        """Change the given options, which are those of `create`, and return True. Raises an `EngineError`."""
+        """Change the given options of the service, and return True.
+
+        `options` are those of `ServiceCollection.create`.
+
+        Raises an `EngineError` if the swarm refuses the new spec.
+        """
         spec = self.attrs["Spec"]
         changes = _spec(spec, options)
         return self._update(changes)
@@ -120,7 +130,7 @@ class Service(Model):
         return self._update({"TaskTemplate": {**template, "ForceUpdate": template.get("ForceUpdate", 0) + 1}})
 
     def rollback(self) -> bool:
-        """Restore the service's previous spec, and return True. Raises an `EngineError`."""
+        """Restore the service's previous spec, and return True. Raises an `EngineError` if there is none."""
         attrs = self.attrs
         query = query_of(version=attrs["Version"]["Index"], rollback="previous")
         self._engine.complete(self._engine.rest.services.update(self.id, attrs["Spec"], query))
@@ -133,7 +143,7 @@ class Service(Model):
         return True
 
     def remove(self) -> bool:
-        """Remove the service, and return True. Raises an `EngineError`."""
+        """Remove the service, and return True. Raises an `EngineError`, for example if it was already removed."""
         self._engine.complete(self._engine.rest.services.remove(self.id))
         return True
 
@@ -146,15 +156,17 @@ class ServiceCollection:
     _engine: Session = field(repr=False)
 
     def create(self, image: str, command: str | Sequence[str] | None = None, **options: Any) -> Service:
-        """Create a service.
+        """Create a service, and return it.
 
-        `options` are docker-py's: `name`, `args`, `replicas` or `mode` ("global", "replicated", or the API's object),
-        `networks` (names), `ports` (`{published: target}`, `{published: (target, protocol, mode)}`), `endpoint_mode`,
-        `env` (list or mapping), `hostname`, `constraints`, `preferences`, `labels`, `container_labels`, `hosts`,
-        `healthcheck`, `update_config`, `rollback_config`, `restart_policy`, `resources`, `mounts`, `secrets` and
-        `configs` (names, or the API's references), `stop_grace_period` in nanoseconds, and the other fields of the
-        API's ContainerSpec under docker-py's names. Mappings are the API's objects. Raises an `EngineError`, and
-        `TypeError` for an unknown option.
+        `options` are docker-py's keyword arguments. `mode` is "global", "replicated" or the API's object. `networks`
+        are names. `ports` is a mapping such as `{8080: 80}` or `{8080: (80, "tcp", "host")}`, with the published port
+        as key. `env` is a list or a mapping. `secrets` and `configs` are names, or the API's references.
+        `stop_grace_period` is in nanoseconds. `endpoint_mode`, `replicas`, `args`, `hostname`, `constraints`,
+        `preferences`, `labels`, `container_labels`, `hosts`, `mounts` and the other fields of the API's ContainerSpec
+        have docker-py's names. `healthcheck`, `update_config`, `rollback_config`, `restart_policy` and `resources`
+        are the API's objects.
+
+        Raises `TypeError` for an unknown option, and an `EngineError` if the swarm refuses the spec.
         """
         options = {**options, "image": image}
         if command is not None:
@@ -187,7 +199,7 @@ class ServiceCollection:
         return Service(self._engine, view["ID"])
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Service]:
-        """Return the services that pass the filters."""
+        """Return the services of the swarm; with `filters`, such as `{"name": "web"}`, those that match."""
         views = self._engine.complete(self._engine.rest.services.list(query_of(filters=filters_of(filters))))
         return [Service(self._engine, view["ID"]) for view in views]
 

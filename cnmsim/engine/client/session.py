@@ -1,4 +1,7 @@
-"""What docker-py's objects need of an engine: its API, its parts, and the clock that blocking calls advance."""
+"""The access to an engine that docker-py's objects need.
+
+Its API, its parts, and the clock that blocking calls advance.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ _PARTS = frozenset({
 
 
 class Session:
-    """Access to one engine. `backend` holds the engine's parts; most other attributes are shorthands for one part."""
+    """Access to one engine.
+
+    `backend` is the engine's state. Most other attributes are shorthands for a part of it, such as `image_store`.
+    """
 
     def __init__(self, backend: Backend, get_cluster: GetCluster) -> None:
         context = backend.context

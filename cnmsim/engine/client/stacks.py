@@ -1,7 +1,8 @@
 """Stacks: `docker stack deploy`, `ls`, `ps`, `services` and `rm`, as in `engine.stacks.deploy("shop", "stack.yml")`.
 
-docker-py has no stacks. These go through `Engine.rest` as the docker command does (docker/cli `cli/command/stack`,
-v29.7.2). Stack files are parsed elsewhere, into a `StackDescription`.
+docker-py has no methods for stacks. The methods here call `Engine.rest` as the docker command does (docker/cli
+`cli/command/stack`, v29.7.2). They do not parse stack files: `StackCollection.reader` does, and returns a
+`StackDescription`.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ StackFiles = str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str,
 
 @frozen
 class StackDescription:
-    """A parsed stack: the API's request bodies of its services, networks, secrets and configs, by name.
+    """The content of a parsed stack file: the API's request bodies of the stack's objects.
 
-    Services refer to secrets and configs by name. `external_networks` are networks that must exist already. `notices`
-    are messages about parts of the files that were ignored.
+    `services` and `networks` are mappings from names to bodies. Services refer to secrets and configs by name.
+    `external_networks` are the names of networks that must exist already. `notices` are messages about parts of the
+    files that were ignored.
 
     `located_error` creates the error for an object that the engine refused. Its arguments are the kind ("service",
     "network", "secret" or "config"), the name, the whole message, and the engine's message.
@@ -75,7 +77,10 @@ class Stack:
         return [Service(self._engine, view["ID"]) for view in self._services()]
 
     def service(self, name: str) -> Service:
-        """Return one service, by its name in the file or in the swarm. Raises `NotFound`."""
+        """Return the stack's service with this name. Raises `NotFound` if the stack has none.
+
+        The name is that in the file, such as `web`, or that in the swarm, such as `shop_web`.
+        """
         for view in self._services():
             if view["Spec"]["Name"] in {name, f"{self.name}_{name}"}:
                 return Service(self._engine, view["ID"])
@@ -86,15 +91,15 @@ class Stack:
         return self._engine.complete(self._engine.rest.tasks.list(self._filter))
 
     def networks(self) -> list[Network]:
-        """Return the networks."""
+        """Return the stack's networks."""
         return NetworkCollection(self._engine).list(filters={"label": f"{LABEL}={self.name}"})
 
     def secrets(self) -> list[Secret]:
-        """Return the secrets."""
+        """Return the stack's secrets."""
         return SecretCollection(self._engine).list(filters={"label": f"{LABEL}={self.name}"})
 
     def configs(self) -> list[Config]:
-        """Return the configs."""
+        """Return the stack's configs."""
         return ConfigCollection(self._engine).list(filters={"label": f"{LABEL}={self.name}"})
 
     def _services(self) -> list[dict[str, Any]]:
@@ -145,15 +150,16 @@ class StackCollection:
     ) -> Stack:
         """Create a stack from its files, or update it to match them.
 
-        `files` are paths, or content as a multi-line text or a mapping; later ones are merged into earlier ones.
-        `env` are the variables for `${…}`. Relative paths in files start from the folder of the first file, those in
-        content from `folder`. Services whose spec did not change are not updated. `prune` removes services that are
-        in the stack but not in the files. `resolve_image` is "always", "changed" or "never": with the latter two a
-        service keeps its present image while the image in the file is unchanged. Tasks start in the background:
+        An element of `files` is the path of a file, or the content of one as a multi-line string or as a mapping;
+        later elements are merged into earlier ones. `env` are the variables for `${…}`. Relative paths in a file
+        start from the folder of the first file; in content that is given directly, from `folder`. Services whose spec
+        did not change are not updated. `prune` removes services that are in the stack but not in the files.
+        `resolve_image` is "always", "changed" or "never". With "changed" and "never", a service whose image is the
+        same in the files as before keeps the image that it has in the swarm. Tasks start in the background:
         `lab.settle()` waits for them.
 
-        Raises `FileError` for an error in a file, before anything is created, and for an object that the engine
-        refuses; in the latter case objects that were already created remain, as with the docker command. Raises
+        Raises `FileError` for an error in a file, before anything is created. If the engine refuses an object, raises
+        `FileError`, too, but the objects that were created before it remain, as with the docker command. Raises
         `Unavailable` on an engine that is not a manager.
         """
         if not name.strip(" \t\n\r\"'"):
@@ -301,10 +307,10 @@ class _Deployment:
             raise self._refused("service", name, f"failed to {doing} service {name}", error) from error
 
     def _kept(self, spec: Body, present: Body) -> Body:
-        """Return `spec` with values taken over from `present`, the spec that the service has in the swarm.
+        """Return the new spec of a service with values taken over from `present`, its spec in the swarm.
 
-        These are the count of forced updates and, unless `resolve_image` is "always", the present image if the image
-        in the file is unchanged.
+        The count of forced updates is taken over always. The image is taken over if the files contain the same image
+        as at the last deployment, unless `resolve_image` is "always".
         """
         template = spec["TaskTemplate"]
         container = dict(template["ContainerSpec"])

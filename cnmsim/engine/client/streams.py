@@ -25,9 +25,10 @@ def _nothing() -> None:
 class Stream(Iterator[T], Generic[T]):
     """An iterator over items that appear while virtual time passes, like docker-py's `CancellableStream`.
 
-    `next` returns the oldest unread item; if there is none, it lets virtual time pass until an item appears. The
-    stream ends when `is_over` returns True, on `close`, and when no work is scheduled in the lab. `end` is called at
-    that point; the creator of the stream sets it to a function that releases resources.
+    `next` returns the oldest unread item; if there is none, it advances virtual time until there is one. The stream
+    ends when the function `is_over` returns True, when `close` is called, or when no event is left in the lab that
+    could produce an item. It then calls `end`, which the creator of the stream sets to a function that releases
+    resources.
     """
 
     def __init__(self, clock: Clock, is_over: Callable[[], bool]) -> None:
@@ -102,8 +103,8 @@ def exec_output(
     """Start the exec with the id `identity`, and return an iterator over what it prints.
 
     `wanted` are the names of the streams to return ("stdout", "stderr"). `tty` is True if the exec has a terminal.
-    `stdin` is as in `type_input`. With `demux` each item is a pair (stdout, stderr), of which one is `None`, else
-    bytes.
+    `stdin` is as in `type_input`. An item is the bytes of one write; with `demux` it is the pair (bytes, `None`) for
+    standard output and (`None`, bytes) for standard error.
     """
     ended: list[bool] = []
     output: Stream[Any] = Stream(engine.clock, lambda: bool(ended))

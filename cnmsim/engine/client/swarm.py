@@ -45,7 +45,10 @@ class Swarm:
 
     @property
     def version(self) -> int:
-        """The version index of the swarm's present settings. An update must state the version that it is based on."""
+        """The version number of the swarm, which changes with every update of its settings.
+
+        A request to update the swarm must contain this number. If it is out of date, the update is refused.
+        """
         return int(self.attrs["Version"]["Index"])
 
     @property
@@ -81,9 +84,9 @@ class Swarm:
         force_new_cluster: bool = False,
         labels: Mapping[str, str] | None = None,
     ) -> Swarm:
-        """Create a swarm whose first manager is this node. Raises an `EngineError`.
+        """Create a swarm whose first manager is this node. The options are those of `docker swarm init`.
 
-        The options are those of `docker swarm init`.
+        Raises an `EngineError`, such as `Unavailable` if the node is in a swarm already.
         """
         spec: dict[str, Any] = {"Labels": dict(labels or {})}
         if task_history_retention_limit is not None:
@@ -118,9 +121,8 @@ class Swarm:
     ) -> bool:
         """Join the swarm whose manager is at `remote_addrs` (`ADDRESS:PORT`), and return True.
 
-        Raises an `EngineError`.
-
-        The token determines whether this node becomes a worker or a manager.
+        The token determines whether this node becomes a worker or a manager. Raises an `EngineError`, such as
+        `Unavailable` if the node is in a swarm already or cannot reach the manager.
         """
         body = {
             "ListenAddr": listen_addr,
@@ -134,14 +136,17 @@ class Swarm:
         return True
 
     def leave(self, *, force: bool = False) -> bool:
-        """Leave the swarm, and return True; a manager needs `force`. Raises `Unavailable`."""
+        """Leave the swarm, and return True.
+
+        Raises `Unavailable` if this node is in no swarm, or if it is a manager and `force` is not set.
+        """
         self._engine.complete(self._engine.rest.swarm.leave(query_of(force=force)))
         return True
 
     def get_unlock_key(self) -> dict[str, str]:
-        """Return `{"UnlockKey": …}`, the key with which restarted managers are unlocked; "" if autolock is off.
+        """Return the key with which restarted managers are unlocked, as `{"UnlockKey": …}`.
 
-        Raises `Unavailable`.
+        The key is "" if autolock is off. Raises `Unavailable` if this node is not a manager.
         """
         return self._engine.complete(self._engine.rest.swarm.unlock_key())
 
@@ -166,7 +171,8 @@ class Swarm:
     ) -> bool:
         """Change settings of the swarm, rotate join tokens or rotate the unlock key. Return True.
 
-        `spec` are keys of the API's SwarmSpec. Raises an `EngineError`.
+        The keyword arguments `spec` replace keys of the API's SwarmSpec, such as `Raft={"SnapshotInterval": 100}`.
+        Raises an `EngineError` if the new settings are invalid, or if this node is not a manager.
         """
         attrs = self.attrs
         query = query_of(
@@ -194,7 +200,10 @@ class Node(Model):
 
     @property
     def version(self) -> int:
-        """The version index of the node's present state. An update must state the version that it is based on."""
+        """The version number of the node, which changes with every update of it.
+
+        A request to update the node must contain this number. If it is out of date, the update is refused.
+        """
         return int(self.attrs["Version"]["Index"])
 
     @property
@@ -219,7 +228,10 @@ class Node(Model):
         return True
 
     def remove(self, *, force: bool = False) -> bool:
-        """Remove the node from the swarm; with `force` even if it is ready. Raises an `EngineError`."""
+        """Remove the node from the swarm.
+
+        Raises an `EngineError` if the node is still ready, unless `force` is set; a manager must be demoted first.
+        """
         self._engine.complete(self._engine.rest.nodes.remove(self.id, query_of(force=force)))
         return True
 
@@ -232,11 +244,14 @@ class NodeCollection:
     _engine: Session = field(repr=False)
 
     def get(self, node_id: str) -> Node:
-        """Return a node by name or id; `self` is this node. Raises `NotFound`."""
+        """Return the node with this name or id. The name "self" means the engine's own node.
+
+        Raises `NotFound` if there is no such node.
+        """
         view = self._engine.complete(self._engine.rest.nodes.inspect(node_id))
         return Node(self._engine, view["ID"])
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Node]:
-        """Return the nodes that pass the filters."""
+        """Return the nodes of the swarm; with `filters`, such as `{"role": "manager"}`, those that match."""
         views = self._engine.complete(self._engine.rest.nodes.list(query_of(filters=filters_of(filters))))
         return [Node(self._engine, view["ID"]) for view in views]

@@ -33,7 +33,10 @@ class Volume(Model):
         return self._engine.rest.volumes.inspect(self.id)
 
     def remove(self, *, force: bool = False) -> None:
-        """Remove the volume. With `force` it is no error if the volume does not exist. Raises an `EngineError`."""
+        """Remove the volume. Raises `Conflict` if a container uses it.
+
+        Raises `NotFound` if the volume no longer exists, unless `force` is set.
+        """
         self._engine.rest.volumes.remove(self.id, query_of(force=force))
 
 
@@ -61,10 +64,14 @@ class VolumeCollection:
         return Volume(self._engine, self._engine.volume_store.get(name).name)
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Volume]:
-        """Return the volumes that pass the filters."""
+        """Return the volumes; with `filters`, such as `{"driver": "local"}`, those that match."""
         answer = self._engine.rest.volumes.list(query_of(filters=filters_of(filters)))
         return [Volume(self._engine, view["Name"]) for view in answer["Volumes"]]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove unused volumes that pass the filters. Return the API's report on what was removed."""
+        """Remove the anonymous volumes that no container uses; with `{"all": True}` in `filters`, named volumes too.
+
+        Other filters, such as `{"label": "tier=web"}`, restrict the selection. Return a dict with the names of the
+        removed volumes under `VolumesDeleted`.
+        """
         return self._engine.rest.volumes.prune(query_of(filters=filters_of(filters)))

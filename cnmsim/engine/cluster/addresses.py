@@ -29,7 +29,11 @@ _DATA_PATH = "data path address must be a non-zero IP address or network interfa
 
 @frozen
 class Addresses:
-    """The addresses of a swarm node, without ports: those that the user configured, and those that were detected."""
+    """The addresses of a swarm node as text, without ports: those that the user configured, or that were detected.
+
+    `local` is the address to which gossip is bound, `advertise` the one that other nodes are told, and `data_path`
+    the address of the tunnels of overlay networks.
+    """
 
     local: str
     advertise: str
@@ -55,9 +59,10 @@ def _split(text: str) -> HostPort | None:
 
 
 def listen_address(namespace: NetworkNamespace, text: str) -> HostPort:
-    """Parse `ADDRESS:PORT`, where the address may be an interface's name, into the address to listen on.
+    """Parse the listen address of a swarm node, `ADDRESS:PORT`.
 
-    Raises `InvalidParameter`.
+    The name of an interface in place of the address denotes this interface's address. Raises `InvalidParameter` if
+    `text` cannot be parsed, or contains no address or interface of the machine.
     """
     host_port = _split(text)
     if host_port is None:
@@ -68,10 +73,11 @@ def listen_address(namespace: NetworkNamespace, text: str) -> HostPort:
 def advertise_address(
     namespace: NetworkNamespace, text: str, port: str, docker_subnets: Iterable[Prefix], default: str = ""
 ) -> HostPort:
-    """Return the address to advertise: `text` if given, else the daemon's `default`, else the machine's only address.
+    """Return the address and port that the node tells other nodes.
 
-    `port` is used if the text has none. Addresses in `docker_subnets` do not count as the machine's. Raises
-    `InvalidParameter`.
+    The address is `text` if given, else the daemon's `default`, else the machine's only address. The first two can be
+    the name of an interface. `port` is used if `text` contains none. Addresses in `docker_subnets` are not counted as
+    the machine's. Raises `InvalidParameter` for an unknown interface, or if the machine has not exactly one address.
     """
     if text:
         host_port = _split(text) or HostPort(text, port)
@@ -84,7 +90,7 @@ def advertise_address(
 def remote_address(text: str) -> tuple[Address, int]:
     """Parse the `ADDRESS:PORT` of the manager to join. Host names are not resolved.
 
-    Raises `SystemFault` with the message of Go's `net.Dial`.
+    Raises `SystemFault`, with the message of Go's `net.Dial`, for a host name or an invalid port.
     """
     host_port = _split(text)
     host, port = (host_port.host, host_port.port) if host_port is not None else (text, "")
@@ -100,7 +106,8 @@ def remote_address(text: str) -> tuple[Address, int]:
 def data_path_address(namespace: NetworkNamespace, text: str) -> str:
     """Return the address of this node's tunnels from `text`, an address or an interface's name.
 
-    "" is returned unchanged, and means the advertise address. Raises `InvalidParameter`.
+    If `text` is "", return "", which stands for the advertise address. Raises `InvalidParameter` if `text` is neither
+    an address nor the name of an interface.
     """
     return _identified(namespace, text, _DATA_PATH) if text else ""
 
@@ -108,10 +115,10 @@ def data_path_address(namespace: NetworkNamespace, text: str) -> str:
 def local_address(
     namespace: NetworkNamespace, listen: HostPort, advertise: HostPort, docker_subnets: Iterable[Prefix]
 ) -> str:
-    """Return the address to which gossip is bound. Raises `InvalidParameter` if it cannot be determined.
+    """Return the address to which gossip is bound: the listen address, unless this is a wildcard such as `0.0.0.0`.
 
-    This is the listen address unless that is a wildcard, then the advertise address if the machine has it, then the
-    machine's only address.
+    Then return the advertise address if the machine has it, else the machine's only address outside `docker_subnets`.
+    Raises `InvalidParameter` if there is not exactly one.
     """
     if any(parse_ip(listen.host)):
         return listen.host
@@ -211,9 +218,10 @@ def _of_interface(device: Device, name: str) -> Address:
 
 
 def check_address_pools(pools: Sequence[str], subnet_size: int) -> None:
-    """Check that each pool, a prefix as text, can be divided into subnets with the prefix length `subnet_size`.
+    """Check that the address pools of a swarm can be divided into subnets with the prefix length `subnet_size`.
 
-    Raises `SystemFault`.
+    A pool is a prefix such as `10.0.0.0/8`. Raises `SystemFault` for a malformed pool, a pool that is smaller than
+    the subnets, or a `subnet_size` that is too large; 0 selects the default.
     """
     if not pools:
         return
@@ -230,7 +238,10 @@ def check_address_pools(pools: Sequence[str], subnet_size: int) -> None:
 
 
 def data_path_port(number: int) -> int:
-    """Return the UDP port that the tunnels use; 0 selects the default. Raises `SystemFault`."""
+    """Return the UDP port that the tunnels use; 0 selects the default.
+
+    Raises `SystemFault` if the number is outside the range that Docker permits.
+    """
     if number == 0:
         return _DEFAULT_DATA_PATH_PORT
     if not _FIRST_PORT <= number <= _LAST_PORT:

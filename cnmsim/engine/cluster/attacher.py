@@ -36,9 +36,10 @@ class _Attachment:
 
 @define(eq=False)
 class Attachers:
-    """The attachments of one engine's containers to swarm networks, by network (name or id) and container id.
+    """The attachments of one engine's containers to swarm networks.
 
-    `ask` calls a method of a manager.
+    `ask` is a function that calls a method of a manager. The key of an attachment consists of the network's name or
+    id, as in the request, and of the container's id.
     """
 
     context: EngineContext = field(repr=False)
@@ -48,8 +49,8 @@ class Attachers:
     async def attach(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
         """Ask a manager to allocate a container's addresses on the network `target`, and wait for them.
 
-        `addresses` are the requested ones. Return the endpoint's settings, with which the caller then connects the
-        container. Raises `SystemFault`.
+        `addresses` are the requested addresses. Return the settings of the endpoint that the caller must now create.
+        Raises `SystemFault` if the manager refuses, or does not allocate the addresses in time.
         """
         key, clock = (target, container_id), self.context.clock
         known = self._known.get(key)
@@ -80,7 +81,10 @@ class Attachers:
             self.context.controller.log.append(f"Failed remove network attachment {task_id}: {error.message}")
 
     def detach(self, target: str, container_id: str) -> None:
-        """Ask a manager to release the attachment of a container to the network `target`, if there is one."""
+        """End a container's attachment to the network `target`, if there is one.
+
+        The coroutine `left` then asks a manager to release the attachment.
+        """
         attachment = self._known.pop((target, container_id), None)
         if attachment is not None and not attachment.detached.is_done:
             attachment.detached.set_result(None)
@@ -99,7 +103,7 @@ class Attachers:
     async def left(self, names: tuple[str, ...], container_id: str, task_id: str) -> None:
         """Wait until a container leaves a network, then ask a manager to release the attachment `task_id`.
 
-        `names` are the network's name and id, of which the container may have used either to attach.
+        `names` are the name and the id of the network, because the request to attach may have used either.
         """
         known = next(
             (self._known[(name, container_id)] for name in names if (name, container_id) in self._known), None
@@ -111,7 +115,10 @@ class Attachers:
 
 @define(eq=False)
 class AttachmentController:
-    """The controller of an attachment's task: performs the agent's steps for it on this node."""
+    """Executes the task of one attachment.
+
+    The agent calls `prepare`, `start`, `wait` and `shutdown` in this order.
+    """
 
     networks: ManagedNetworks = field(repr=False)
     attachers: Attachers = field(repr=False)
@@ -129,13 +136,16 @@ class AttachmentController:
         return self.task.networks[0]
 
     async def prepare(self) -> None:
-        """Create this node's copy of the network. Raises an `EngineError`."""
+        """Create this node's copy of the network. Raises an `EngineError` if that fails."""
         network = self._attachment.network
         await self.networks.wait_for_addresses((network,))
         await self.networks.make(network)
 
     async def start(self) -> None:
-        """Pass the allocated addresses to the container. Raises `SystemFault`."""
+        """Pass the allocated addresses to the call of `Attachers.attach` that waits for them.
+
+        Raises `SystemFault` if the task has no network, or if no call waits for this container and network.
+        """
         network = self._attachment.network
         error = None
         for name in (network.name, network.id):

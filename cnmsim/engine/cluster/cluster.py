@@ -71,7 +71,10 @@ def _fault_of(spec: ClusterSpec) -> str:
 
 @define(eq=False)
 class Cluster:
-    """One engine's membership in a swarm; libnetwork's cluster provider. `node` is `None` outside of a swarm."""
+    """One engine's membership in a swarm. `node` is its swarm node, `None` outside of a swarm.
+
+    libnetwork uses this object as its cluster provider, that is, as its source of the node's addresses and keys.
+    """
 
     backend: Backend = field(repr=False)
     node: SwarmNode | None = None
@@ -125,10 +128,12 @@ class Cluster:
         availability: Availability = Availability.ACTIVE,
         force_new_cluster: bool = False,
     ) -> str:
-        """Create a swarm whose only manager is this node. Return the node's id. Raises an `EngineError`.
+        """Create a swarm whose only manager is this node. Return the node's id.
 
-        With `force_new_cluster`, a manager that is already in a swarm creates the new swarm from its copy of that
-        swarm's state, as the only manager.
+        `pools` are the address pools of the swarm's networks as prefixes; `None` means the default pools. With
+        `force_new_cluster`, a manager that is already in a swarm creates the new swarm from its copy of the old
+        swarm's state. Raises an `EngineError`, such as `Unavailable` if the node is in a swarm and
+        `force_new_cluster` is not set.
         """
         if self.node is not None:
             if not force_new_cluster:
@@ -188,9 +193,10 @@ class Cluster:
         data_path: str = "",
         availability: Availability = Availability.ACTIVE,
     ) -> None:
-        """Join the swarm of the manager at the first of `remotes`.
+        """Join a swarm through the manager at the first address in `remotes`, such as `192.168.0.2:2377`.
 
-        Raises an `EngineError`; `Unavailable` after 20 seconds.
+        Raises `Unavailable` if the node is in a swarm already, or if the manager does not respond within 20 seconds,
+        and another `EngineError` for an invalid address or token.
         """
         self.refuse_second()
         root = self.backend.context.machine.root
@@ -399,7 +405,10 @@ class Cluster:
         return self.node.manager_node if self.node is not None and not self.node.obstacle else None
 
     def manager(self) -> ManagerNode:
-        """Return the node's manager. Raises `Unavailable` with the daemon's text if this node is not a manager."""
+        """Return the node's manager.
+
+        Raises `Unavailable`, with the text that the daemon prints in this case, if this node is not a manager.
+        """
         if self.obstacle:
             raise Unavailable(self.obstacle)
         manager_node = self.manager_node
@@ -411,9 +420,9 @@ class Cluster:
 
     @property
     def obstacle(self) -> str:
-        """The daemon's error text if the node cannot use its state on disk, else "".
+        """The daemon's error text if the node cannot use the state that it has saved on disk, else "".
 
-        The state may be locked, or its certificate may have expired.
+        The reason is that the state is locked (autolock), or that the node's certificate has expired.
         """
         return _OBSTACLES.get(self.node.obstacle, "") if self.node is not None else ""
 
@@ -421,7 +430,7 @@ class Cluster:
         """Unlock a manager that restarted with autolock, and wait until its node is ready.
 
         Raises `Conflict` if it is not locked, `InvalidParameter` for a malformed key, `Unauthorized` for a wrong one,
-        or `Unavailable`.
+        and `Unavailable` if this node is not a manager.
         """
         node = self.node
         if node is None or node.obstacle != "locked":
@@ -444,8 +453,9 @@ class Cluster:
     async def attach_network(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
         """Ask a manager to allocate addresses for a container on a network of the swarm, and wait for them.
 
-        `target` is the network's name or id; `addresses` are the requested ones. Return the endpoint's settings, with
-        which the caller then connects the container. Raises `SystemFault`.
+        `target` is the network's name or id; `addresses` are the requested addresses. Return the settings of the
+        endpoint that the caller must now create. Raises `SystemFault` if the manager refuses, or allocates nothing in
+        time.
         """
         return await self.executor.attachers.attach(target, container_id, addresses)
 
@@ -456,7 +466,7 @@ class Cluster:
     async def ask(self, method: str, argument: Any) -> Any:
         """Call `method` at one of the swarm's managers, for example "resource.attach". Return its result.
 
-        Raises an `EngineError`.
+        Raises an `EngineError` if this node is in no swarm, or if the call fails.
         """
         if self.node is None:
             raise SystemFault("invalid cluster node while attaching to network")
@@ -465,12 +475,13 @@ class Cluster:
     def subscribe_logs(self, request: LogRequest, on_message: Callable[[LogMessage], None]) -> Stream:
         """Subscribe to the logs of services or tasks: call `on_message` with each line that `request` selects.
 
-        Return the stream from a manager, which carries the lines. Raises `Unavailable`.
+        Return the stream on which a manager sends the lines; closing it ends the subscription. Raises `Unavailable`
+        if this node is not a manager.
         """
         return self.manager().client().stream("logs.subscribe", request, on_message)
 
     def store(self) -> Store:
-        """Return this manager's store of the swarm's objects. Raises `Unavailable`."""
+        """Return this manager's store of the swarm's objects. Raises `Unavailable` if this node is not a manager."""
         return self.manager().store
 
 

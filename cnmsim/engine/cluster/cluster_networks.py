@@ -27,7 +27,7 @@ _IN_USE = re.compile(r"network [0-9a-z]+ is in use by (service|task)")
 
 @define
 class ClusterNetworks:
-    """The networks of the swarm on a manager. On other engines there are none."""
+    """The networks of the swarm, for an engine that is a manager; for other engines the list of networks is empty."""
 
     context: EngineContext
     get_cluster: GetCluster
@@ -90,7 +90,8 @@ class ClusterNetworks:
     async def create(self, options: Mapping[str, Any]) -> str:
         """Create a network of the swarm from the decoded body of `POST /networks/create`. Return its id.
 
-        Raises an `EngineError`.
+        Raises `Forbidden` for the name of a predefined network, and another `EngineError` if the manager refuses the
+        spec.
         """
         name = options["Name"]
         if name in {"bridge", "host", "none", "default"}:
@@ -101,7 +102,7 @@ class ClusterNetworks:
         return str(network.id)
 
     async def remove(self, network_id: str) -> None:
-        """Remove a network. Raises an `EngineError`."""
+        """Remove a network. Raises an `EngineError`, for example if a service uses the network."""
         await self.get_cluster().control("remove_network", network_id)
 
     async def prune(self, filters: Filters) -> list[str]:

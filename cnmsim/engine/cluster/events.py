@@ -30,7 +30,10 @@ class ClusterEvents:
     _watch: Watch | None = field(default=None, init=False, repr=False)
 
     def follow(self, store: Store | None) -> None:
-        """Log the later changes of `store`, and no longer those of an earlier store; `None` stops logging."""
+        """Log every further change of the objects in `store`. Stop logging the changes of the store given before.
+
+        With `None`, only stop logging.
+        """
         if store is self._store:
             return
         if self._watch is not None:

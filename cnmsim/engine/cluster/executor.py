@@ -71,7 +71,10 @@ class EngineExecutor:
         )
 
     def has_plugin(self, name: str, kind: str) -> bool:
-        """Return True if the engine finds a plugin `name` that implements `kind`; it is activated then."""
+        """Return True if the engine finds a plugin called `name` that implements `kind`, such as "VolumeDriver".
+
+        The search activates the plugin.
+        """
         try:
             self.backend.context.controller.plugins.require(name, kind)
         except EngineError:

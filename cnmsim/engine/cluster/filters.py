@@ -25,7 +25,10 @@ def _common(filters: Filters) -> ObjectFilters:
 
 
 def node_filters(filters: Filters) -> ObjectFilters:
-    """Convert the filters of `docker node ls` to those of the store. Raises `InvalidParameter` or `SystemFault`."""
+    """Convert the filters of `docker node ls` to those of the store.
+
+    Raises `InvalidParameter` for an unknown filter, and `SystemFault` for an invalid role or membership.
+    """
     filters.validate(("name", "id", "label", "role", "membership", "node.label"))
     roles, memberships = [], []
     for role in filter(None, filters.get("role")):
@@ -47,7 +50,10 @@ def node_filters(filters: Filters) -> ObjectFilters:
 
 
 def service_filters(filters: Filters) -> ObjectFilters:
-    """Convert the filters of `docker service ls` to those of the store, except `mode`. Raises `InvalidParameter`."""
+    """Convert the filters of `docker service ls`, except `mode`, to those of the store.
+
+    Raises `InvalidParameter` for an unknown filter.
+    """
     filters.validate(("name", "id", "label", "mode", "runtime"))
     return evolve(_common(filters), runtimes=tuple(filters.get("runtime")) or ("container",))
 
@@ -78,12 +84,18 @@ TASK_FILTERS = ("name", "id", "label", "service", "node", "desired-state", "_up-
 
 
 def secret_filters(filters: Filters) -> ObjectFilters:
-    """Convert the filters of `docker secret ls` to those of the store. Raises `InvalidParameter`."""
+    """Convert the filters of `docker secret ls` to those of the store.
+
+    Raises `InvalidParameter` for an unknown filter.
+    """
     filters.validate(("names", "name", "id", "label"))
     return evolve(_common(filters), names=tuple(filters.get("names")))
 
 
 def config_filters(filters: Filters) -> ObjectFilters:
-    """Convert the filters of `docker config ls` to those of the store. Raises `InvalidParameter`."""
+    """Convert the filters of `docker config ls` to those of the store.
+
+    Raises `InvalidParameter` for an unknown filter.
+    """
     filters.validate(("name", "id", "label"))
     return _common(filters)

@@ -22,7 +22,7 @@ _TWO_MANAGERS = (
 
 
 def _fault(node: SwarmNode | None) -> str:
-    """Return the text of the error with which a node failed to start or ended, else "".
+    """Return the text of the error that prevented the start of a node or ended it; "" if there is none.
 
     Errors that do not end a node, such as the loss of its managers, are only logged.
     """

@@ -49,7 +49,7 @@ class ManagedNetworks:
     async def wait_for_addresses(self, networks: tuple[SwarmNetwork, ...]) -> None:
         """Wait until this node has an address on each overlay network in `networks`.
 
-        Raises `SystemFault` if that takes too long.
+        Raises `SystemFault` if a manager does not allocate the addresses in time.
         """
         needed = [network.id for network in networks if driver_name(network) == _OVERLAY]
         try:
@@ -64,9 +64,10 @@ class ManagedNetworks:
         return self.backend.context.controller.network_by_id(network_id)
 
     async def make(self, network: SwarmNetwork) -> None:
-        """Create this node's copy of a network, and wait for its tables from the other nodes.
+        """Create this node's copy of a network, and wait for the network's entries from the other nodes.
 
-        If the copy exists already, return at once, even if its tables have not arrived yet. Raises an `EngineError`.
+        The entries are the endpoints and services that NetworkDB distributes. If the copy exists already, return at
+        once without waiting. Raises an `EngineError` if the network cannot be created.
         """
         if is_predefined(network) or self.local(network.id) is not None:
             return
@@ -76,7 +77,7 @@ class ManagedNetworks:
             await agent.wait_until_synced(made)
 
     def create(self, network: SwarmNetwork) -> None:
-        """Create this node's copy of a network, if there is none. Raises an `EngineError`."""
+        """Create this node's copy of a network, if there is none. Raises an `EngineError` if that fails."""
         if is_predefined(network) or self.local(network.id) is not None:
             return
         stale = next(
@@ -108,9 +109,9 @@ class ManagedNetworks:
     # --- ingress
 
     def set_up_ingress(self, network: SwarmNetwork, address: str) -> None:
-        """Join this node to the routing mesh, with its own `address` on the ingress network.
+        """Join this node to the routing mesh, with its own `address` on the ingress network, such as `10.0.0.2/24`.
 
-        Raises an `EngineError`.
+        Raises an `EngineError` if the ingress network cannot be created here.
         """
         if self._ingress == (network.id, address) and self.local(network.id) is not None:
             return

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def version_of(query: Query, kind: str) -> int:
-    """Return the query parameter `version`: the version of the object that an update is based on.
+    """Return the query parameter `version`, which states the version of the object that an update is based on.
 
-    `kind` names the object in the error. Raises `InvalidParameter`.
+    Raises `InvalidParameter` if it is missing or not a number; `kind`, such as "service", names the object in the
+    text.
     """
     text = str(query.get("version", ""))
     try:
@@ -26,7 +27,10 @@ def version_of(query: Query, kind: str) -> int:
 
 
 def availability_of(word: str) -> Availability:
-    """Convert a word such as "drain" to a node's availability; "" means active. Raises `SystemFault`."""
+    """Convert a word such as "drain" to a node's availability; "" means active.
+
+    Raises `SystemFault` for an unknown word.
+    """
     from cnmsim.swarm.objects import Availability
 
     try:

@@ -67,10 +67,10 @@ def _grants(spec: ContainerSpec) -> Iterator[_Grant]:
 
 
 def _by_target(grants: list[_Grant], kind: str, given: Mapping[str, Secret | Config]) -> dict[str, bytes]:
-    """Return the content of the task's secrets, or configs, by the name of the file that each is written to.
+    """Return the content of the task's secrets, or of its configs, by the name of the file that receives it.
 
-    `kind` is "secret" or "config". Templates refer to the objects by these names. Those that `given` lacks are left
-    out.
+    `kind` is "secret" or "config". Templates refer to the objects by the names of these files. Objects that are not
+    in `given` are left out.
     """
     return {
         grant.file.name: given[grant.id].spec.data for grant in grants if grant.kind == kind and grant.id in given

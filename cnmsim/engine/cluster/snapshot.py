@@ -30,7 +30,7 @@ class MemberDisk:
 
 
 def raft_logs_of(engines: Iterable[Engine]) -> RaftLogs:
-    """Return the object that holds the Raft logs of these daemons' nodes, which all nodes of a lab share."""
+    """Return the object that holds the Raft logs of these daemons' nodes. All nodes of a lab use the same object."""
     nodes = [engine.cluster.node for engine in engines]
     return collect_raft_logs(node for node in nodes if node is not None)
 
@@ -47,10 +47,13 @@ def save_member(engine: Engine, raft_logs: RaftLogs) -> MemberDisk | None:
 
 
 def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> None:
-    """Restore the swarm node of a daemon whose containers were restored before.
+    """Restore the swarm node of a daemon from its saved state.
 
-    The node is not started; its `resume` does that. `stores` are the saved stores of managers. Raises an
-    `EngineError` if the daemon may no longer be in a swarm, `ValueError` for state that cannot have been saved.
+    The daemon's containers must have been restored before.
+
+    The node is not started; `SwarmNode.resume` does that. `stores` are the saved stores of managers. Raises an
+    `EngineError` if the daemon's configuration does not allow swarm mode, and `ValueError` if the saved state is
+    invalid.
     """
     engine.cluster.refuse_incompatible()
     known = disk.addresses

@@ -60,7 +60,10 @@ def _config(task: Task, spec: ContainerSpec) -> dict[str, Any]:
 
 
 def check_mounts(spec: ContainerSpec) -> None:
-    """Validate the mounts of a task. Raises `SystemFault` (moby `executor/container/validate.go`)."""
+    """Validate the mounts of a task (moby `executor/container/validate.go`).
+
+    Raises `SystemFault` for a source or target that the mount's type does not permit, such as a relative target.
+    """
     for mount in spec.mounts:
         kind, source, target = mount.get("Type"), mount.get("Source") or "", mount.get("Target") or ""
         if not target.startswith("/") and kind != "npipe":
@@ -76,7 +79,10 @@ def check_mounts(spec: ContainerSpec) -> None:
 
 
 def image_name(image: str) -> str:
-    """Return the familiar form of an image's name, with the tag `latest` if it has neither tag nor digest."""
+    """Return the short form of an image's name, with the tag `latest` if it has neither tag nor digest.
+
+    For example, `docker.io/library/nginx` becomes `nginx:latest`.
+    """
     familiar = image.removeprefix("docker.io/").removeprefix("library/")
     last = familiar.rpartition("/")[2]
     return familiar if ":" in last or "@" in last or not familiar else f"{familiar}:latest"
@@ -193,7 +199,7 @@ def endpoint_settings(attachment: NetworkAttachment) -> dict[str, Any]:
 
 
 def service_bindings(task: Task) -> dict[str, ServiceBinding]:
-    """Return what each endpoint of a task publishes to service discovery (VIP, aliases, ports), by network id."""
+    """Return the service discovery data of each endpoint of a task: VIP, aliases and ports, by network id."""
     endpoint = task.endpoint
     virtual_ips = (
         {virtual_ip.network_id: virtual_ip.addr for virtual_ip in endpoint.virtual_ips}

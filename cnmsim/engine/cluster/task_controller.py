@@ -44,9 +44,9 @@ class ContainerController:
     # --- start
 
     async def prepare(self) -> None:
-        """Wait for this node's addresses, then create the task's networks and its container.
+        """Wait for this node's addresses, then create the task's networks, volumes and container.
 
-        Raises an `EngineError`.
+        Raises an `EngineError` if one of them cannot be created, or if a manager allocates no addresses in time.
         """
         context, networks = self.backend.context, tuple(attachment.network for attachment in self.task.networks)
         await self.networks.wait_for_addresses(networks)
@@ -167,11 +167,10 @@ class ContainerController:
     # --- end
 
     async def wait(self) -> None:
-        """Wait until the container exits; shut it down if it becomes unhealthy.
+        """Wait until the container exits. If it becomes unhealthy, shut it down, and do not wait any longer.
 
-        Raises `ExitError` for a status other than 0.
-
-        The task ends with the first exit, even if somebody restarts the container by hand.
+        The task ends with the first exit, even if somebody restarts the container by hand. Raises `ExitError` for an
+        exit status other than 0.
         """
         container = self._present()
         ended = container.when("not-running")

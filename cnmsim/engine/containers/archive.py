@@ -31,7 +31,7 @@ def _locate(container: Container, path: str) -> tuple[str, Inode]:
     """Return the canonical path and the inode of a path in a container.
 
     If the path's last component is a symbolic link, it is followed only if the path ends in `/` or `/.`. Raises
-    `NotFound` or `SystemFault`.
+    `NotFound` for a missing file, and `SystemFault` for any other error on the way, such as a loop of symbolic links.
     """
     clean = canonical(path)
     files = container.files
@@ -59,9 +59,9 @@ def _go_mode(inode: Inode) -> int:
 
 
 def path_stat(container: Container, path: str) -> dict[str, Any]:
-    """Return the description of a file that a response header of `HEAD /containers/{id}/archive` contains.
+    """Return a file's name, size, mode, time and link target, as `HEAD /containers/{id}/archive` does in a header.
 
-    Raises `NotFound` or `SystemFault`.
+    Raises `NotFound` if the file does not exist, and `SystemFault` if the path cannot be resolved.
     """
     clean, inode = _locate(container, path)
     return {
@@ -74,7 +74,10 @@ def path_stat(container: Container, path: str) -> dict[str, Any]:
 
 
 def read_archive(container: Container, path: str) -> bytes:
-    """Return a file, or a directory with everything in it, as a tar archive. Raises `NotFound` or `SystemFault`."""
+    """Return a file, or a directory with everything in it, as a tar archive.
+
+    Raises `NotFound` if it does not exist, and `SystemFault` if the path cannot be resolved.
+    """
     clean, inode = _locate(container, path)
     buffer = io.BytesIO()
     name = "." if path.endswith("/.") else posixpath.basename(clean) or "/"
@@ -84,7 +87,10 @@ def read_archive(container: Container, path: str) -> bytes:
 
 
 def export_archive(container: Container) -> bytes:
-    """Return the files of a container's own file system as a tar archive: of a mounted one only the mount point."""
+    """Return the container's own files as a tar archive, as `docker export` prints it.
+
+    Mounted file systems, such as volumes and `/proc`, are left out except for the mount point itself.
+    """
     buffer = io.BytesIO()
     mounted = frozenset(("/dev", "/proc", "/sys", *_ENGINE_FILES, *(mount.destination for mount in container.mounts)))
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -102,7 +108,10 @@ def _put(
     name: str,
     mounted: frozenset[str] = frozenset(),
 ) -> None:
-    """Add a file or a directory with everything in it to an archive, without the content of `mounted` paths."""
+    """Add a file, or a directory with everything in it, to an archive under the name `name`.
+
+    Of the paths in `mounted`, only the file or directory itself is added, without content.
+    """
     entry = tarfile.TarInfo(name)
     entry.mtime, entry.mode = inode.mtime_ns // NS_PER_S, inode.mode
     entry.uid, entry.gid = inode.uid, inode.gid
@@ -125,7 +134,8 @@ def _put(
 def write_archive(container: Container, path: str, content: bytes) -> None:
     """Unpack a tar archive into a directory of a container.
 
-    Raises `NotFound`, `InvalidParameter` or `SystemFault`.
+    Raises `NotFound` if the directory does not exist, `InvalidParameter` if it is no directory or the archive is
+    malformed, and `SystemFault` if the path cannot be resolved or a file cannot be written.
     """
     files = container.files
     try:

@@ -73,8 +73,8 @@ class EndpointSettings:
     def from_body(cls, body: Mapping[str, Any], *, is_typed: bool = False) -> EndpointSettings:
         """Create the settings from an entry of EndpointsConfig that `schemas.ENDPOINT_SETTINGS` has decoded.
 
-        With `is_typed`, as in releases whose API has typed fields, the MAC address is converted to lower case with
-        colons.
+        `is_typed` is True for releases whose API parses MAC addresses: they convert them to lower case with colons.
+        Other releases keep the text of the request.
         """
         mac_address = canonical_mac(body["MacAddress"]) if is_typed else body["MacAddress"]
         return cls(
@@ -262,7 +262,9 @@ class Container:
 
     @property
     def listed(self) -> tuple[dict[str, EndpointSettings], PortMap]:
-        """The networks and ports that `docker ps` shows: those of the last checkpoint (`container.CheckpointTo`).
+        """The networks and ports that `docker ps` shows.
+
+        Those that the daemon has saved last (`container.CheckpointTo`).
 
         They are the present ones, unless `keep_checkpoint` was called.
         """
@@ -292,15 +294,18 @@ class Container:
         return bool(self.config["Tty"])
 
     def change(self, change: Change) -> None:
-        """Move the container to the state that follows the event `change`. Raises `SystemFault` if none does."""
+        """Change the container's state as the event `change` requires.
+
+        Raises `SystemFault` if the event is invalid in it.
+        """
         self.state = after(self.state, change)
         self.checkpoint = None
 
     def when(self, condition: str) -> Future[int]:
-        """Return a future that is done with the exit code when `condition` holds.
+        """Return a future whose result is the exit code; it is done when `condition` holds.
 
-        `condition` is "not-running", "next-exit" or "removed". For "not-running" the future is done at once if the
-        container does not run; an exit after which the container is restarted completes it, too
+        `condition` is "not-running", "next-exit" or "removed". For "not-running", the future is done at once if the
+        container does not run. An exit after which the container is restarted also counts as "not-running"
         (State.SetRestarting).
         """
         future: Future[int] = Future(self.clock)

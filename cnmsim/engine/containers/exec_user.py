@@ -46,9 +46,9 @@ def find_user(spec: str, files: FileSystem) -> Credentials:
 
 
 def with_groups(user: Credentials, names: Sequence[str], files: FileSystem) -> Credentials:
-    """Return `user` with the supplementary groups `names` added, which are names or numbers (`--group-add`).
+    """Return `user` with further supplementary groups, as `--group-add` requests.
 
-    Raises `SystemFault` for a name without an entry in /etc/group.
+    An item of `names` is a group's name or number. Raises `SystemFault` for a name without an entry in /etc/group.
     """
     added: list[int] = []
     for name in names:

@@ -37,7 +37,11 @@ _NOT_STARTED = 126
 
 
 def create_exec(context: EngineContext, container: Container, config: dict[str, Any]) -> Exec:
-    """Create an exec. `config` is a decoded create body. Raises `Conflict` or `InvalidParameter`."""
+    """Create an exec from `config`, the decoded body of `POST /containers/{id}/exec`.
+
+    Raises `InvalidParameter` if the body contains no command, and `Conflict` if the container is not running normally
+    (see `check_active`).
+    """
     if not config["Cmd"]:
         raise InvalidParameter("No exec command specified")
     check_active(container)
@@ -69,7 +73,10 @@ def check_active(container: Container) -> None:
 
 
 def find_exec(context: EngineContext, identity: str) -> Exec:
-    """Return an exec by its id. Raises `NotFound`."""
+    """Return the exec with this id.
+
+    Raises `NotFound` if there is none, or if it was dropped some time after its end.
+    """
     execution = context.execs.get(identity)
     if execution is None:
         raise NotFound(f"No such exec instance: {identity}")

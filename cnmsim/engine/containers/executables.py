@@ -27,9 +27,9 @@ class CommandIsDirectoryError(CommandNotExecutableError):
 
 
 def runtime_text(cause: Exception, suffix: str) -> str:
-    """Return the daemon's error text for `cause`, one of the errors above.
+    """Return the daemon's error text for `cause`, one of this module's exceptions.
 
-    `suffix` is the text that containerd appends.
+    `suffix` is appended: the text that containerd adds to an error of runc.
     """
     return f"{cause}{suffix}{': permission denied' if isinstance(cause, CommandIsDirectoryError) else ''}"
 
@@ -39,8 +39,9 @@ def find_program(
 ) -> tuple[Program, list[str]]:
     """Return the simulated program that a command line runs, and the arguments to start it with.
 
-    The program is searched in the PATH of `env`. A script is run by the interpreter in its `#!` line. Raises
-    `CommandNotFoundError` or `CommandNotExecutableError`.
+    A name without a slash is searched in the PATH of `env`. A script is run by the interpreter in its `#!` line.
+    Raises `CommandNotFoundError` if there is no such file or program, and `CommandNotExecutableError` or
+    `CommandIsDirectoryError` if the file cannot be executed.
     """
     name = argv[0]
     folders = (env.get("PATH") or _DEFAULT_PATH).split(":")
@@ -98,7 +99,10 @@ _STANDARD_FOLDERS = frozenset(
 
 
 def check_directory(directory: str, files: FileSystem) -> None:
-    """Check that the working directory `directory` exists. Raises `CommandNotExecutableError`."""
+    """Check that the working directory `directory` exists in a container. Raises `CommandNotExecutableError` if not.
+
+    "" and directories below a standard one, such as /usr or /var, are assumed to exist.
+    """
     is_standard = posixpath.normpath(directory).strip("/").split("/")[0] in _STANDARD_FOLDERS
     if directory and not is_standard and not files.is_dir(directory):
         raise CommandNotExecutableError(

@@ -19,8 +19,9 @@ class Health:
     """The result of a container's health checks so far.
 
     `status` is "starting", "healthy" or "unhealthy"; `results` are the last checks as the API prints them.
-    `failing_streak` is the number of failed checks since the last passed one. `watchers` are called once, at the next
-    change of `status`. `stop_monitor` is the function that ends the checks.
+    `failing_streak` is the number of failed checks since the last passed one. `undecided` is the reason why the
+    simulation cannot run the check's command, or "". The functions in `watchers` are called once, at the next change
+    of `status`. `stop_monitor` is the function that ends the checks.
     """
 
     stop_monitor: Callable[[], None] = field(repr=False)

@@ -110,10 +110,10 @@ class HealthMonitor:
         execution.streams.ended.add_done_callback(done)
 
     def _assume(self, began_ns: int, why: str) -> None:
-        """Record a result for a check that the simulation cannot decide, for the reason `why`.
+        """Record a result for a check whose command the simulation cannot run, for the reason `why`.
 
-        `began_ns` is the virtual time at which the check began. The check counts as passed, or as failed if the lab
-        is strict.
+        The result is "passed", or "failed" in a lab with the option `--strict`. `began_ns` is the virtual time at
+        which the check began.
         """
         is_strict = self._context.images.catalogue.is_strict
         self.health.undecided = why

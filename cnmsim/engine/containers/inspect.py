@@ -167,7 +167,7 @@ def _network_settings(context: EngineContext, container: Container, api: ApiVers
 def _shown_aliases(container: Container, name: str, settings: EndpointSettings, api: ApiVersion) -> list[str] | None:
     """Return the aliases that inspect shows for the network `name`; `None` if there are none.
 
-    For clients before API 1.45 they include the short id and the host name on user-defined networks.
+    Clients before API 1.45 are also shown the container's short id and host name, except on a predefined network.
     """
     if api.at_least("1.45") or name in {"bridge", "host", "none", "default"}:
         return settings.aliases
@@ -175,9 +175,9 @@ def _shown_aliases(container: Container, name: str, settings: EndpointSettings, 
 
 
 def endpoint_view(context: EngineContext, settings: EndpointSettings, aliases: list[str] | None) -> dict[str, Any]:
-    """Return one entry of NetworkSettings.Networks, with the fields of the engine's release in their order.
+    """Return one entry of NetworkSettings.Networks, with exactly the fields that the engine's release prints.
 
-    `aliases` are the names to print, `None` for none.
+    `aliases` are the container's aliases to print; `None` prints `null`.
     """
     fields: dict[str, Any] = {
         "IPAMConfig": settings.ipam_config,

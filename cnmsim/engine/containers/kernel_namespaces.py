@@ -18,7 +18,10 @@ _JOIN = "container:"
 
 
 def check_modes(host_config: dict[str, Any]) -> None:
-    """Validate the PID, IPC and UTS modes. Raises `InvalidParameter`."""
+    """Validate the PID, IPC and UTS modes of a HostConfig, such as `host`.
+
+    Raises `InvalidParameter` for an unknown mode.
+    """
     for key, title, modes in (
         ("IpcMode", "IPC", _IPC_MODES), ("PidMode", "PID", ("", "host")), ("UTSMode", "UTS", ("", "host")),
     ):  # fmt: skip
@@ -44,9 +47,10 @@ def resolve_joined(context: EngineContext, host_config: dict[str, Any]) -> None:
 
 
 def check_ipc(context: EngineContext, container: Container) -> None:
-    """Check that the container whose IPC namespace is to be joined runs and shares it. Raises `SystemFault`.
+    """Check that a container can join the IPC namespace of the other container that `--ipc container:NAME` names.
 
-    A container that joins none passes.
+    Raises `SystemFault` if the other container does not run, or if its IPC mode is not `shareable` or `host`. Any
+    other IPC mode passes the check.
     """
     mode = container.host_config["IpcMode"]
     if mode.startswith(_JOIN):

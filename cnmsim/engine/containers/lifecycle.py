@@ -61,7 +61,8 @@ class Lifecycle:
     def start(self, container: Container) -> bool:
         """Start a container. Return False if it runs already, else True.
 
-        Raises an `EngineError`, whose text the container's state records.
+        Raises `Conflict` if it is paused. If the start fails, raises an `EngineError`, and stores its text in the
+        container's state, where `docker inspect` prints it.
         """
         if container.state is ContainerState.PAUSED:
             raise Conflict("cannot start a paused container, try unpause instead")
@@ -231,9 +232,10 @@ class Lifecycle:
         start_monitor(context, container)
 
     def open_streams(self, container: Container) -> StandardStreams:
-        """Return the streams of a container's current process; without one, those of the process that starts next.
+        """Return the standard streams of a container's process.
 
-        Clients can therefore attach before the start.
+        If the container does not run, they are the streams of the process that starts next, so that clients can
+        attach before the start.
         """
         if container.streams is None or container.streams.ended.is_done:
             config = container.config
@@ -381,10 +383,8 @@ class Lifecycle:
     async def stop(self, container: Container, *, signal: str = "", timeout_s: int | None = None) -> bool:
         """Stop a container: send its stop signal, or `signal`, then SIGKILL after the timeout.
 
-        Return False if it does not run.
-
-        `timeout_s` replaces the container's own timeout; a negative one waits without limit. Raises
-        `InvalidParameter` for an unknown signal.
+        Return True, or False if the container does not run. `timeout_s` replaces the container's own timeout; a
+        negative one waits without limit. Raises `InvalidParameter` for an unknown signal.
         """
         if not container.is_running:
             return False
@@ -412,7 +412,7 @@ class Lifecycle:
         self.context.log_container(container, "restart")
 
     def pause(self, container: Container) -> None:
-        """Freeze all processes of a container. Raises `Conflict`."""
+        """Freeze all processes of a container. Raises `Conflict` if it does not run or is paused already."""
         container.require_running()
         if container.state is ContainerState.PAUSED:
             raise Conflict(f"Container {container.id} is already paused")
@@ -422,7 +422,7 @@ class Lifecycle:
         self.context.log_container(container, "pause")
 
     def unpause(self, container: Container) -> None:
-        """Resume the processes of a paused container. Raises `SystemFault`."""
+        """Resume the processes of a paused container. Raises `SystemFault` if it is not paused."""
         if container.state is not ContainerState.PAUSED:
             raise SystemFault(f"Container {container.id} is not paused")
         container.change(Change.UNPAUSE)

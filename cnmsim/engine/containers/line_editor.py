@@ -1,7 +1,7 @@
 """Line editing at a terminal: cursor keys, deletion, and a history of earlier lines.
 
-The process receives a line when it is finished (termios(3), canonical mode). The keys are those of busybox
-(`libbb/lineedit.c`), which a shell in a container has.
+The process receives a line only after the user has pressed Return (termios(3), canonical mode). The keys are those of
+busybox (`libbb/lineedit.c`), whose shell many images contain.
 """
 
 from __future__ import annotations
@@ -51,9 +51,8 @@ class LineEditor:
     def key(self, byte: int) -> tuple[bytes, bytes | None]:
         """Process one byte of a key press.
 
-        Return the text to write to the terminal, and the line if it is now finished.
-
-        While the line is unfinished, the second item is `None`.
+        Return the text to write to the terminal, and the line that the key has finished, or `None` if it did not
+        finish one.
         """
         if self._sequence is not None:
             return self._escaped(byte), None

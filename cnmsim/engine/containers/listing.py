@@ -27,10 +27,11 @@ _HEALTH = ("none", "starting", "healthy", "unhealthy")
 
 
 def list_containers(context: EngineContext, filters: Filters, *, everything: bool, limit: int) -> list[Container]:
-    """Return the running containers that pass the filters, newest first. Raises `InvalidParameter` or `NotFound`.
+    """Return the running containers that pass the filters, newest first.
 
     With `everything`, a filter `status` or a positive `limit`, include containers that do not run. A positive `limit`
-    is the largest number to return.
+    is the largest number to return. Raises `InvalidParameter` for an unknown filter or value, `SystemFault` for a
+    malformed port, and `NotFound` if the filter `before` or `since` names a missing container.
     """
     filters.validate(_ACCEPTED)
     _check_values(context, filters)
@@ -139,9 +140,10 @@ def _port_filter(profile: Profile, key: str, value: str) -> set[str]:
 
 
 def prune_containers(context: EngineContext, lifecycle: Lifecycle, filters: Filters) -> dict[str, Any]:
-    """Remove all containers that do not run and pass the filters. Return the API's report on what was removed.
+    """Remove all containers that do not run and pass the filters.
 
-    Raises `InvalidParameter`.
+    Return a dict with their ids under `ContainersDeleted` and the number of freed bytes under `SpaceReclaimed`.
+    Raises `InvalidParameter` for an unknown filter or value.
     """
     filters.validate(("label", "label!", "until"))
     until = filters.until(context.clock.unix_ns, context.profile.invalid_until_text)

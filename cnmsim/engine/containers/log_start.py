@@ -22,7 +22,7 @@ _DEFAULT_DRIVER = "json-file"
 def complete_log_config(context: EngineContext, log_config: dict[str, Any]) -> None:
     """Fill in the daemon's default logging driver and options, in place, and validate the result.
 
-    Raises `InvalidParameter`.
+    Raises `InvalidParameter` for an unknown driver, or an option that the driver does not permit.
     """
     config = context.config
     log_config["Type"] = log_config["Type"] or config.log_driver or _DEFAULT_DRIVER
@@ -35,7 +35,10 @@ def complete_log_config(context: EngineContext, log_config: dict[str, Any]) -> N
 
 
 def start_logging(context: EngineContext, container: Container) -> None:
-    """Open a container's log for a start. Raises an `EngineError` with the daemon's text."""
+    """Open a container's log when the container starts.
+
+    Raises an `EngineError`, with the daemon's text, if that fails.
+    """
     try:
         open_log(context, container)
     except SystemFault as error:

@@ -82,7 +82,10 @@ class ContainerLog:
         self.storage.restore(lines)
 
     def take(self, stream: str, data: bytes) -> None:
-        """Append output of "stdout" or "stderr". A line is logged when its newline arrives, or every 16 KiB of it."""
+        """Append output of the stream "stdout" or "stderr", and log each line that is complete.
+
+        A line is complete when its newline has arrived. A line longer than 16 KiB is logged in parts of this size.
+        """
         data = self._partial.pop(stream, b"") + data
         start = 0
         while True:
@@ -149,8 +152,9 @@ class ContainerLog:
     ) -> list[LogLine]:
         """Return the log's lines of the selected streams and times.
 
-        `since_ns` and `until_ns` are in nanoseconds since 1970. `tail` takes that many last lines before the other
-        selections are applied, as in Docker, so that fewer may remain; `None` or a negative number takes all.
+        First, the last `tail` lines are selected (`None` or a negative number: all lines). Of these, the lines from
+        `since_ns` to `until_ns`, in nanoseconds since 1970, are returned. As in Docker, they can therefore be fewer
+        than `tail`.
         """
         lines = self.lines
         if tail is not None and tail >= 0:

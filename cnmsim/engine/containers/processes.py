@@ -31,10 +31,10 @@ def spawn_process(
     on_exit: Callable[[Process], None],
     pid_namespace: PidNamespace | None = None,
 ) -> Process:
-    """Start a process of a container on `streams`, with the container's files and host name.
+    """Start a process of a container with the standard streams `streams`, the container's files and its host name.
 
-    Ctrl-C at a terminal interrupts it. `on_exit` is called when it has ended. Without `pid_namespace` it is the first
-    process of a new PID namespace.
+    Ctrl-C at the streams' terminal interrupts the process. `on_exit` is called when the process has ended. If
+    `pid_namespace` is `None`, the process is the first one of a new PID namespace.
     """
     process = context.machine.spawn(
         program,

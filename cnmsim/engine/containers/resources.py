@@ -33,9 +33,9 @@ _NO_LIMIT_TEXT = (
 
 
 def check_resources(values: dict[str, Any], *, is_update: bool = False) -> list[str]:
-    """Validate the resource limits of a HostConfig, or of an update if `is_update`. Return warnings.
+    """Validate the resource limits of a HostConfig, or of an update if `is_update`. Return the texts of warnings.
 
-    Raises `InvalidParameter`.
+    Raises `InvalidParameter` for a limit that is out of range, or that conflicts with another.
     """
     warnings = _check_memory(values, is_update=is_update)
     if values["NanoCpus"] > 0:
@@ -77,9 +77,10 @@ def _check_memory(values: dict[str, Any], *, is_update: bool) -> list[str]:
 
 
 def _check_set(text: str, name: str, title: str, count: int) -> None:
-    """Check that a list such as `0-2,4` names only existing CPUs or memory nodes. Raises `InvalidParameter`.
+    """Check a list of CPUs or memory nodes such as `0-2,4`: each number must be less than `count`.
 
-    `count` is the number of those that exist; `name` and `title` name the option in the error text.
+    `name` and `title` describe the option and its objects in the error text, such as "cpuset cpus" and "CPUs". Raises
+    `InvalidParameter` if the list is malformed or contains a larger number.
     """
     requested: set[int] = set()
     for part in text.split(",") if text else ():
@@ -95,7 +96,7 @@ def _check_set(text: str, name: str, title: str, count: int) -> None:
 def check_isolation(host_config: dict[str, Any]) -> None:
     """Validate isolation technology, security options, cgroup namespace and runtime of a HostConfig.
 
-    Raises `InvalidParameter`.
+    Raises `InvalidParameter` for a value that an engine on Linux does not accept.
     """
     isolation, runtime = host_config["Isolation"].lower(), host_config.get("Runtime") or "runc"
     if isolation not in {"", "default"}:
@@ -126,10 +127,10 @@ def _check_security(option: str) -> None:
 
 
 def derive_limits(host_config: dict[str, Any]) -> None:
-    """Fill in limits that depend on others, in place.
+    """Fill in limits of a HostConfig that depend on others, in place.
 
-    Without a limit for memory and swap together, it is twice that of memory. "Unlimited" is stored as `None`: a
-    PidsLimit of 0 or less, and a MemorySwappiness of -1.
+    If only memory is limited, the limit of memory and swap together (MemorySwap) becomes twice that of memory. A
+    PidsLimit of 0 or less and a MemorySwappiness of -1 become `None`, which means "unlimited".
     """
     if host_config["Memory"] > 0 and not host_config["MemorySwap"]:
         host_config["MemorySwap"] = 2 * host_config["Memory"]

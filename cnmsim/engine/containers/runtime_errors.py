@@ -1,6 +1,7 @@
-"""What runc refuses at the start of a container: commands, sysctls and devices, in the words of the daemon.
+"""The checks that runc makes at the start of a container: commands, sysctls and devices.
 
-Source: moby `daemon/start.go`, `libcontainerd/remote/client.go` (v26.1.5), runc `libcontainer/container_linux.go`.
+If one fails, the error has the text that the daemon makes of runc's. Source: moby `daemon/start.go`,
+`libcontainerd/remote/client.go` (v26.1.5), runc `libcontainer/container_linux.go`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _SEPARATE_KERNEL_SYSCTLS = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.sh
 
 
 class StartError(Exception):
-    """A failed start after which the container gets the exit code that this error carries."""
+    """A failed start of a container: `error` is the error for the client, `exit_code` the container's exit code."""
 
     def __init__(self, error: EngineError, exit_code: int) -> None:
         super().__init__(error.message)
@@ -47,7 +48,10 @@ def as_runtime_error(profile: Profile, error: EngineError) -> EngineError:
 
 
 def set_key(profile: Profile, sandbox: Sandbox) -> None:
-    """Set up the interfaces of a sandbox. Raises an `EngineError` with runc's text."""
+    """Set up the interfaces of a sandbox in its container's network namespace.
+
+    If that fails, raises an `EngineError` with the text that the daemon reports then.
+    """
     try:
         sandbox.set_key()
     except EngineError as error:
@@ -61,9 +65,9 @@ def set_key(profile: Profile, sandbox: Sandbox) -> None:
 
 
 def require_devices(profile: Profile, container: Container, sandbox: Sandbox | None) -> None:
-    """Check that the interface in the name of each of the container's sysctls exists. Raises `SystemFault`.
+    """Check that the interface in the name of each of the container's sysctls exists in its `sandbox`.
 
-    Called once all interfaces of `sandbox` are set up.
+    This is called once all interfaces are set up. Raises `SystemFault`, with the text of runc, if one is missing.
     """
     if sandbox is None or sandbox.osl is None:
         return
@@ -75,7 +79,10 @@ def require_devices(profile: Profile, container: Container, sandbox: Sandbox | N
 
 
 def check_sysctls(profile: Profile, container: Container) -> None:
-    """Check that a container may set its sysctls. Raises `StartError`."""
+    """Check that a container may set its sysctls.
+
+    Raises `StartError` for a sysctl that has no separate value in a container's namespaces, such as `vm.swappiness`.
+    """
     for name in container.host_config.get("Sysctls") or {}:
         if not name.startswith(_SEPARATE_KERNEL_SYSCTLS):
             cause = f'sysctl "{name}" is not in a separate kernel namespace'
@@ -87,7 +94,7 @@ def check_sysctls(profile: Profile, container: Container) -> None:
 
 
 def check_limits(profile: Profile, container: Container) -> None:
-    """Check the resource limits as runc does. Raises `StartError`."""
+    """Check the resource limits as runc does. Raises `StartError` if one cannot be set."""
     cause = wrong_limit(container)
     if cause:
         raise StartError(SystemFault(f"{_FAILED}{cause}{profile.runtime_error_suffix}"), UNKNOWN)
@@ -96,7 +103,10 @@ def check_limits(profile: Profile, container: Container) -> None:
 def find_command(
     context: EngineContext, container: Container, argv: list[str], env: Mapping[str, str]
 ) -> tuple[Program, list[str]]:
-    """Return the program that a container's command line `argv` runs, and its arguments. Raises `StartError`."""
+    """Return the program that a container's command line `argv` runs, and its arguments.
+
+    Raises `StartError` if the program does not exist or cannot be executed.
+    """
     try:
         return choose_program(context, container, argv, env)
     except (CommandNotFoundError, CommandNotExecutableError) as cause:

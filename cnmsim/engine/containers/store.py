@@ -103,7 +103,7 @@ class ContainerStore:
         """Return the container with this id, name, link name or unique id prefix.
 
         If `web` has a legacy link to a container with the alias `db`, then `web/db` is a link name of that container.
-        Raises `NotFound` or `InvalidParameter`.
+        Raises `NotFound` if there is none, and `InvalidParameter` for an ambiguous prefix.
         """
         container = self._get(term)
         self._note(container)
@@ -148,9 +148,7 @@ class ContainerStore:
     def unlink(self, name: str) -> Container:
         """Remove the legacy link whose link name is `name`, such as `web/db`.
 
-        Return the container that had the link (`web`).
-
-        Raises `SystemFault` if `name` is a container's own name.
+        Return the container that had the link (`web`). Raises `SystemFault` if `name` is a container's own name.
         """
         parent, _, alias = name.removeprefix("/").rpartition("/")
         if not parent:

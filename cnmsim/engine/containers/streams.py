@@ -1,7 +1,7 @@
 """The standard streams of a container's process or of an exec, with the clients that read and write them.
 
-A terminal has one output stream and turns newlines into CR LF. It echoes input, and passes it on by line
-(`line_editor`).
+If the process has a terminal, there is one output stream, in which each newline becomes CR LF. Input is echoed, and
+the process receives it line by line (see `line_editor`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ class TerminalInput(Pipe):
         self._ends.clear()
 
     async def read(self, n: int = 65536, timeout_s: float | None = None) -> bytes:
-        """Return up to `n` bytes, waiting for the first; b"" at an end of file. Raises `TimeoutError`."""
+        """Return up to `n` bytes; if there is no input, wait for some. Return b"" at an end of file.
+
+        Raises `TimeoutError` if no input arrives within `timeout_s` virtual seconds.
+        """
         if not self._buffer and not self._ends:
             self._waiting += 1
             try:

@@ -38,8 +38,8 @@ _MEMORY_STATS = (
 def process_table(container: Container, arguments: str) -> dict[str, Any]:
     """Return the process list of a container, as `ps` with the options `arguments` prints it.
 
-    Supported are `-ef`, `aux`, and the columns of `-o`. Raises `Conflict` if the container does not run,
-    `SystemFault` for an unknown column, and if the process id is not among the columns.
+    The options can be `-ef`, `aux`, or `-o` with a list of columns; "" means `-ef`. Raises `Conflict` if the
+    container does not run, and `SystemFault` for an unknown column or a list without the column of the process id.
     """
     container.require_running()
     try:
@@ -78,8 +78,8 @@ def _cpu(context: EngineContext, container: Container, before_ns: int) -> dict[s
 def statistics(context: EngineContext, container: Container, *, has_previous: bool = True) -> dict[str, Any]:
     """Return one set of statistics of a container, in the format of `GET /containers/{id}/stats`.
 
-    With `has_previous`, it includes the counters of one second ago, else these are empty. For a container that does
-    not run, all counters are empty.
+    `has_previous` adds the counters of one second ago, from which a client computes rates; without it they are empty.
+    All counters are empty for a container that does not run.
     """
     if not container.is_running:
         return {

@@ -28,7 +28,10 @@ HOST_NETWORK_LINKS = (
 
 
 def check_network_mode(profile: Profile, config: dict[str, Any], host_config: dict[str, Any]) -> None:
-    """Check that no option of the container conflicts with its network mode. Raises `InvalidParameter`."""
+    """Check that no option of the container conflicts with its network mode. Raises `InvalidParameter` if one does.
+
+    For example, a container with the network mode `host` cannot have legacy links.
+    """
     mode = host_config["NetworkMode"]
     if mode == "container" or mode.startswith("container:"):
         _check_container_mode(profile, mode, config, host_config)
@@ -88,7 +91,10 @@ def _check_health(health: dict[str, Any] | None) -> None:
 
 
 def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str]:
-    """Validate a HostConfig by the rules of the release `profile`. Return warnings. Raises `InvalidParameter`."""
+    """Validate a HostConfig by the rules of the release `profile`. Return the texts of warnings.
+
+    Raises `InvalidParameter` for the first invalid value.
+    """
     policy = host_config["RestartPolicy"]
     if host_config["AutoRemove"] and policy["Name"] not in {"", "no"}:
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
@@ -118,7 +124,10 @@ def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str
 
 
 def check_restart_policy(policy: dict[str, Any]) -> None:
-    """Validate a restart policy. Raises `InvalidParameter`."""
+    """Validate a restart policy such as `{"Name": "on-failure", "MaximumRetryCount": 3}`.
+
+    Raises `InvalidParameter` for an unknown name, or for a retry count with another policy than `on-failure`.
+    """
     name, retries = policy["Name"], policy["MaximumRetryCount"]
     if name and name not in _POLICIES:
         raise InvalidParameter(
@@ -149,9 +158,9 @@ def _check_extra_host(entry: str) -> None:
 
 
 def check_mac_address(profile: Profile, address: str, *, prefix: str = "") -> None:
-    """Check the syntax of a configured MAC address; "" is valid. Raises `InvalidParameter`.
+    """Check the syntax of a configured MAC address; "" is valid. Raises `InvalidParameter` for an invalid address.
 
-    `prefix` precedes the error in releases in which a MAC address is a plain string.
+    `prefix` is put before the error text, but only in releases whose API treats a MAC address as a plain string.
     """
     if not address:
         return
@@ -167,9 +176,9 @@ def check_mac_address(profile: Profile, address: str, *, prefix: str = "") -> No
 
 
 def check_endpoint_addresses(profile: Profile, ipam_config: Mapping[str, Any] | None) -> None:
-    """Check the addresses in an endpoint's IPAMConfig, in releases whose API decodes them as addresses.
+    """Check the addresses in an endpoint's IPAMConfig. Raises `InvalidParameter` for a malformed one.
 
-    In other releases they are plain strings, and this check passes. Raises `InvalidParameter`.
+    Only releases whose API parses these addresses do so; for others, nothing is checked here.
     """
     if profile.ipam_config_is_typed and ipam_config:
         for text in (*map(ipam_config.get, ("IPv4Address", "IPv6Address")), *(ipam_config.get("LinkLocalIPs") or ())):
@@ -180,7 +189,7 @@ def check_endpoint_addresses(profile: Profile, ipam_config: Mapping[str, Any] | 
 def parse_link(text: str) -> tuple[str, str]:
     """Parse the argument of `--link`, `name:alias` or `name`, into name and alias.
 
-    Raises `ValueError` with Docker's text.
+    Raises `ValueError`, with Docker's text, if it is empty or has more than two parts.
     """
     if not text:
         raise ValueError("empty string specified for links")

@@ -1,8 +1,9 @@
-"""Which objects of a daemon have changed since they were last saved.
+"""Find the objects of a daemon that have changed since they were last saved.
 
-Candidates are collected while the daemon works: containers that were looked up or whose attributes were set, and the
-subjects of events. Only candidates are converted to plain data again, so that the cost of saving does not depend on
-the number of objects. The caller compares the data with what it has saved.
+While the daemon works, it records the objects that may have changed: containers that were looked up or whose
+attributes were set, and the objects that its events name. Only these are converted to plain data when the state is
+saved, so that the cost of saving does not depend on the number of all objects. The caller compares the data with the
+data that it saved before.
 """
 
 from __future__ import annotations
@@ -88,9 +89,10 @@ class EngineChanges:
         return bool(self._containers or self.engine.event_log.unsaved)
 
     def sweep(self) -> None:
-        """Mark as possibly changed all containers with new log lines, and a few others, in turn.
+        """Mark as possibly changed all containers with new log lines, and a few other containers.
 
-        The others are checked because programs can change a container's files without an event.
+        The others are different ones at each call. They are checked because programs can change a container's files
+        without an event.
         """
         store = self.engine.store
         for container in store:
@@ -102,10 +104,11 @@ class EngineChanges:
         self._next_swept = start + _SWEPT
 
     def collect(self, *, is_complete: bool) -> tuple[list[Change], list[NewLines], Settle]:
-        """Return the objects that may have changed, new lines of logs, and a function that ends this round of saving.
+        """Return the objects that may have changed, the new lines of logs, and a function.
 
-        Call the function before the next `collect`: with True if the changes were saved, else with False, so that the
-        next call returns them again. With `is_complete` all objects are returned.
+        The caller must call the function before the next `collect`: with True if it has saved the changes, else with
+        False; the next call then returns them again. With `is_complete`, return all objects, not only the changed
+        ones.
         """
         engine, saved = self.engine, self._saved
         events, engine.event_log.unsaved = engine.event_log.unsaved or [], []
@@ -148,9 +151,9 @@ class EngineChanges:
         return changes, [lines for lines, _ in logs.values()], settle
 
     def _candidates(self, events: list[LoggedEvent]) -> tuple[Ids, Ids, Ids, set[str]]:
-        """Return the ids of containers, networks and volumes that may have changed, and of those containers' images.
+        """Return the ids of the containers, networks and volumes that may have changed.
 
-        `events` are the events since the last call.
+        The fourth item has the ids of these containers' images. `events` are the events since the last call.
         """
         containers: Ids = dict(self._containers)
         networks: Ids = {}
@@ -206,5 +209,5 @@ class EngineChanges:
 
 
 def _all(present: Iterable[str], saved: Ids) -> Ids:
-    """Return the ids of all objects that exist, in order of creation, then of those that were only saved."""
+    """Return the ids `present` of the objects that exist, followed by those in `saved` that no longer exist."""
     return {**dict.fromkeys(present), **saved}

@@ -1,9 +1,9 @@
 """Power loss of an engine's host, and the restart of the engine when power is back.
 
-Nothing is announced: containers die (the daemon later records exit code 255), and the swarm node falls silent. After
-the restart containers are started according to their restart policies, those with `--rm` are removed, and the swarm
-node reconnects to its managers under its old identity; its tasks have failed. Source: moby `daemon/daemon.go`
-(`restore`), `daemon/monitor.go`.
+No other machine is notified of the loss: containers die (the daemon later records exit code 255), and the swarm node
+sends nothing more. After the restart containers are started according to their restart policies, those with `--rm`
+are removed, and the swarm node reconnects to its managers under its old identity; its tasks have failed. Source: moby
+`daemon/daemon.go` (`restore`), `daemon/monitor.go`.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ class CrashState:
 
 
 def lose_power(engine: Engine) -> CrashState:
-    """Stop the engine with everything that runs on it. Return what the restart needs.
+    """Stop the engine with everything that runs on it. Return the state that `regain_power` needs for the restart.
 
-    The caller must have taken the host's links down, because nothing that is sent from now on may arrive.
+    The caller must have taken the host's links down before, so that no other machine receives a message about the
+    end.
     """
     halt_node(engine)
     starting = to_start(engine)
@@ -75,10 +76,7 @@ def halt_node(engine: Engine) -> None:
 
 
 def leave_networks(engine: Engine) -> Cluster | None:
-    """Remove the networks of a swarm node that was stopped.
-
-    Return the engine's cluster; `None` outside of a swarm.
-    """
+    """Stop the swarm node, if there is one, without a message to other nodes."""
     cluster = engine.cluster if engine.controller.cluster is not None else None
     if cluster is not None:
         cluster.executor.networks.forget()
@@ -120,12 +118,11 @@ def regain_power(engine: Engine, crash_state: CrashState) -> None:
 
 
 def start_containers(engine: Engine, containers: Iterable[Container]) -> None:
-    """Start containers in the given order.
+    """Start containers in the given order, except that some must wait for the swarm.
 
-    A failure is recorded in the container's state and does not stop the others.
-
-    Containers that need a network of the swarm, and containers that share the namespace of one that does, start once
-    the node has a session with a manager (moby `cmd/dockerd`, RestartSwarmContainers).
+    Those are the containers that need a network of the swarm, or share the namespace of one that does: they start
+    once the node has a session with a manager (moby `cmd/dockerd`, RestartSwarmContainers). A failure is recorded in
+    the container's state and does not stop the others.
     """
     later: dict[str, Container] = {}
     for container in containers:

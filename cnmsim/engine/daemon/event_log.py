@@ -55,7 +55,11 @@ class LoggedEvent:
 
 @define
 class EventLog:
-    """The events of one engine. `past` holds the last ones, oldest first."""
+    """The events of one engine.
+
+    `past` holds the last events, oldest first. `unsaved` holds those since a state file was last written, or is
+    `None` if the lab has no state file.
+    """
 
     clock: Clock
     past: deque[LoggedEvent] = field(factory=lambda: deque(maxlen=_REMEMBERED), init=False)

@@ -33,9 +33,10 @@ def _saved(inode: Inode) -> list[Any]:
 
 
 def save_tree(tree: Directory) -> Data:
-    """Return everything in a directory as JSON types: by path, the kind, mode, owner, time and content of each file.
+    """Return all files in a directory as JSON types: a mapping from path to a list that describes the file.
 
-    Directories precede what is in them.
+    The list contains kind, mode, owner, group, time and, unless the file is a directory, content or link target. A
+    directory precedes the files in it.
     """
     return {path: _saved(inode) for path, inode in _storable(tree.walk())}
 
@@ -91,7 +92,11 @@ def _storable(inodes: Iterable[tuple[str, Inode]]) -> Iterable[tuple[str, Inode]
 
 
 def save_changes(layer: LayeredDirectory) -> tuple[Data, list[str]]:
-    """Return the files of `layer` that differ from the lower one, as `save_tree` does, and the removed paths."""
+    """Return the differences of `layer` from the directory below it, the image's.
+
+    The first item holds the added and changed files, in the format of `save_tree`, the second the paths of removed
+    files.
+    """
     changes = tuple(layer.changes())
     present = ((path, inode) for path, inode, _ in changes if inode is not None)
     saved = {path: _saved(inode) for path, inode in _storable(present)}
@@ -106,9 +111,9 @@ def _is_saved_inode(entry: Any) -> bool:
 
 
 def restore_tree(files: FileSystem, data: Data, removed: Iterable[str] = ()) -> None:
-    """Restore what `save_tree` or `save_changes` returned: remove paths, then create or replace what was saved.
+    """Restore the files that `save_tree` or `save_changes` returned: remove paths, then create or replace files.
 
-    Raises `ValueError` for data of another form.
+    Raises `ValueError`, and changes nothing, if `data` is not in the format of `save_tree`.
     """
     for path, entry in data.items():
         if not _is_saved_inode(entry):

@@ -35,7 +35,7 @@ class SavedImage:
     def read(cls, data: Mapping[str, Any]) -> SavedImage:
         """Create the object from JSON types: the fields of the image, and `present`.
 
-        Raises `ValueError`, naming the field.
+        Raises `ValueError`, whose text names the field, if a value has the wrong type.
         """
         image = {key: value for key, value in data.items() if key != "present"}
         return read_saved(cls, {"image": image, "present": data["present"]})
@@ -79,11 +79,12 @@ class SavedNetwork:
 
 @define
 class SavedContainer:
-    """A saved container. `config` and `host_config` are the API's objects.
+    """A saved container. `config` and `host_config` are the API's objects, `image` is the id of the image.
 
     `ran` is True if the container is to be started when the state is restored. `log` has (time in ns, stream, text)
-    for each line. `layer` holds the files that differ from the image, as `save_tree` returns them, `removed` the
-    paths that were removed. `files` is the container's layer in state files before version 3.
+    for each line. `layer` holds the files that differ from the image, in the format of `save_tree`, and `removed` the
+    paths of its files that the container has removed. `files` is used only in state files of versions 1 and 2,
+    instead of `layer`.
     """
 
     id: str
@@ -115,7 +116,10 @@ class SavedContainer:
 
 
 def read_saved(kind: type[_T], data: Mapping[str, Any]) -> _T:
-    """Convert JSON types to an object of the class `kind`. Raises `ValueError`, naming the field."""
+    """Convert JSON types to an object of the class `kind`.
+
+    Raises `ValueError`, whose text names the field, if a value has the wrong type.
+    """
     value: _T = from_plain(kind, data)
     return value
 

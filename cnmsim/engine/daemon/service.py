@@ -39,7 +39,10 @@ def log_started(context: EngineContext) -> None:
 
 
 def check_log_options(machine: Machine, config: DaemonConfig) -> None:
-    """Check the options of the default logging driver. Raises `InvalidParameter` with the daemon's text."""
+    """Check the options of the default logging driver in the daemon's configuration.
+
+    Raises `InvalidParameter`, with the text with which dockerd ends, for an option that the driver does not permit.
+    """
     if not config.log_opts:
         return
     try:

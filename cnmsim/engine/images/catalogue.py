@@ -1,6 +1,6 @@
-"""What images run: the command, the ports it listens on, and the image's configuration.
+"""The catalogue of well-known images: the program that an image runs, the ports on which it listens, and so on.
 
-`catalogue.toml` holds the well-known images. A program that is not simulated is replaced by a stand-in (see
+`catalogue.toml` holds the entries. A program that is not simulated is replaced by a stand-in (see
 `cnmsim.engine.standins`). All images have the same small file system.
 """
 
@@ -27,7 +27,8 @@ _ALPINE_RELEASE = 'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.22.1\nPRETTY_NAM
 class ImageMeaning:
     """The configuration of an image, the programs it contains, and the ports on which they listen.
 
-    `command` is the Cmd; `exposed` are ports such as `5432/tcp`. `size` is in bytes.
+    `command` is the Cmd; `exposed` are ports such as `5432/tcp`. `size` is in bytes. `accounts` and `groups` map
+    names of users and groups to their numbers; `files` are pairs of path and content.
     """
 
     command: tuple[str, ...] = ("sh",)
@@ -117,10 +118,10 @@ def _document(name: str) -> dict[str, Any]:
 
 @cache
 def _index() -> tuple[dict[str, str], dict[str, str], dict[str, list[str]]]:
-    """Return three indexes of the catalogue's entries.
+    """Return three indexes of the catalogue, whose values are keys of its entries.
 
-    The first maps repositories to entries, the second the last part of repositories (`b` of `a/b`) to entries, the
-    third an entry to the keys that have a tag pattern, such as `name:1.*`.
+    The first maps repositories such as `a/b` to keys. The second maps the last part of a repository, such as `b`, to
+    a key. The third maps a repository to the keys that contain a tag pattern, such as `name:1.*`.
     """
     exact: dict[str, str] = {}
     last: dict[str, str] = {}
@@ -193,12 +194,12 @@ def _port_texts(ports: Iterable[int | str]) -> tuple[str, ...]:
 
 @define(repr=False)
 class ImageCatalogue:
-    """Maps image names to their configuration, and lists the images that an engine has initially (`present`).
+    """The configuration of images by name, and the images that an engine has initially (`present`).
 
-    An engine can pull any name unless `is_offline`. `meanings` are images that the user added. The program of an
-    image that is neither in `meanings` nor in the catalogue is unknown, and a stand-in takes its place. `hints` is
-    what users and other services state about services. With `is_strict`, a health check that the simulation cannot
-    decide fails.
+    An engine can pull any name unless `is_offline`. `meanings` are images that the user added. An image that is
+    neither in `meanings` nor in the catalogue runs a stand-in in place of its unknown program. `hints` has the ports
+    of services that the user or other services have stated. With `is_strict`, a health check fails if the simulation
+    cannot run its command; otherwise it counts as passed.
     """
 
     meanings: dict[str, ImageMeaning] = field(factory=dict)
@@ -221,10 +222,9 @@ class ImageCatalogue:
     def add(self, repository: str, meaning: ImageMeaning | None = None, *, listens: Iterable[int | str] = ()) -> None:
         """Add an image's configuration. It applies to the tag in `repository`, if there is one, else to all tags.
 
-        Containers that are created from now on have it, even of images that engines have already.
-
-        `listens` are the ports on which the image's program listens, such as `[8000, "53/udp"]`; by default those in
-        `meaning.exposed`. Without `meaning`, the rest of the configuration is the catalogue's. Raises
+        It is used for containers that are created from now on, even if an engine has the image already. `listens` are
+        the ports on which the image's program listens, such as `[8000, "53/udp"]`; by default those in
+        `meaning.exposed`. Without `meaning`, the rest of the configuration is that of the catalogue. Raises
         `InvalidParameter` for an invalid port.
         """
         try:
@@ -243,7 +243,8 @@ class ImageCatalogue:
     def meaning(self, repository: str, tag: str = "latest") -> ImageMeaning:
         """Return the configuration of an image.
 
-        An added one, else the catalogue's, else one for an unknown program.
+        The first of these is returned: one that `add` has added, the catalogue's, or one for a program that is not
+        known.
         """
         own = self.added(repository, tag)
         if own is not None:

@@ -60,7 +60,10 @@ class Reference:
 
     @classmethod
     def parse(cls, name: str) -> Reference:
-        """Parse a reference such as `nginx:1.27`. Raises `InvalidParameter` with Docker's text."""
+        """Parse a reference such as `nginx:1.27`.
+
+        Raises `InvalidParameter`, with Docker's text, if it is malformed.
+        """
         short = name
         for prefix in ("docker.io/", "index.docker.io/"):
             short = short.removeprefix(prefix)
@@ -254,13 +257,16 @@ class ImageStore:
         raise NotFound(f"No such image: {name}")
 
     def _configure(self) -> None:
-        """Set the configuration of images that `ImageCatalogue.add` has added since the engine has them."""
+        """Update the images for which `ImageCatalogue.add` has added a configuration after they were pulled."""
         for image in self._images.values() if self.catalogue.meanings else ():
             for name in image.tags:
                 image.meaning = self.catalogue.added(*name.rsplit(":", 1)) or image.meaning
 
     def list(self, filters: Filters | None = None) -> list[Image]:
-        """Return the images that pass the filters of `docker images`, newest first. Raises `InvalidParameter`."""
+        """Return the images that pass the filters of `docker images`, newest first.
+
+        Raises `InvalidParameter` for an unknown filter or value.
+        """
         accepted = filters or Filters()
         accepted.validate(("dangling", "label", "before", "since", "reference", "until"))
         self._configure()
@@ -290,7 +296,10 @@ class ImageStore:
         return iter(_progress(reference, image, is_new=present is not image))
 
     def tag(self, name: str, repository: str, tag: str) -> None:
-        """Add the name `repository:tag` to the image `name`. Raises `NotFound` or `InvalidParameter`."""
+        """Add the name `repository:tag` to the image `name`, and remove it from any other image.
+
+        Raises `NotFound` if there is no image `name`, and `InvalidParameter` if the new name is malformed.
+        """
         image = self.get(name)
         reference = Reference.parse(f"{repository}:{tag}" if tag else repository)
         for other in self._images.values():
@@ -300,12 +309,11 @@ class ImageStore:
         self.events.log("image", "tag", image.id, {"name": str(reference)})
 
     def remove(self, name: str, users: Users, *, force: bool = False) -> Removals:
-        """Remove a tag of an image, and the image itself with its last tag.
+        """Remove a tag of an image, or the image itself if `name` is its last tag or an id.
 
-        Return the API's report on what was removed.
-
-        `users` are (id, is running) of the containers of the image. Raises `NotFound`, or `Conflict` if a container
-        uses the image; `force` ignores containers that do not run.
+        Return the API's report: a list of dicts with the key `Untagged` or `Deleted`. `users` has the pair (id, is
+        running) for each container of the image. Raises `NotFound` if there is no such image, and `Conflict` if a
+        container uses it; `force` ignores containers that do not run.
         """
         image = self.get(name)
         report = []
@@ -347,10 +355,11 @@ class ImageStore:
         return {"Untagged": name}
 
     def prune(self, used: set[str], filters: Filters | None, invalid_until_text: str) -> dict[str, Any]:
-        """Remove unused images: only untagged ones, or all with the filter `dangling=false`. Return the API's report.
+        """Remove unused images: only untagged ones, or all with the filter `dangling=false`.
 
-        `used` are the ids of images that containers use. Raises `InvalidParameter`; `invalid_until_text` is its
-        message for a filter `until` that is no time.
+        `used` are the ids of images that containers use. Return a dict with the removed names and ids under
+        `ImagesDeleted` and the number of freed bytes under `SpaceReclaimed`. Raises `InvalidParameter` for an invalid
+        filter; `invalid_until_text` is its text for a filter `until` that is no time.
         """
         accepted = filters or Filters()
         accepted.validate(("dangling", "label", "label!", "until"))

@@ -88,7 +88,10 @@ class Platform:
         raise _invalid(f"{quote(text)}: cannot parse platform specifier")
 
     def runs(self, other: Platform) -> bool:
-        """Return True if an image for `other` can run where this platform was requested (`platforms.Only`)."""
+        """Return True if an image that was built for `other` can run on this platform (`platforms.Only`).
+
+        For example, an image for `linux/arm/v6` can run on `linux/arm/v7`.
+        """
         if (self.system, self.architecture) != (other.system, other.architecture):
             return False
         defaults = {"arm": "v7", "arm64": "v8", "amd64": "v1"}

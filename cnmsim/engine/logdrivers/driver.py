@@ -31,8 +31,9 @@ class Sender(Protocol):
 class LogDriver:
     """The logging driver of one container, set up according to its options.
 
-    `storage` stores messages, `sender` sends them; each is `None` if the driver does not do so. `details` is what
-    `docker logs --details` prints before each line.
+    `storage` stores messages, `sender` sends them; each is `None` if the driver does not do so. `details` is the text
+    that `docker logs --details` prints before each line. `file` is the path of the log file in the container's
+    directory on the host, "" for none.
     """
 
     storage: LogStorage | None = None

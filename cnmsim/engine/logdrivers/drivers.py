@@ -1,4 +1,4 @@
-"""Logging drivers: what each keeps of a container's output, and where it sends it.
+"""Logging drivers: the messages of a container that each of them stores, and the server to which it sends them.
 
 Source: moby `container/container.go` (`StartLogger`), `daemon/logger`.
 """
@@ -246,7 +246,10 @@ def _splunk(_context: EngineContext, _container: Container, options: Mapping[str
 
 
 def _awslogs(_context: EngineContext, _container: Container, options: Mapping[str, str]) -> LogDriver:
-    """Raise `ValueError` with dockerd's text for a machine without Amazon's metadata service and credentials."""
+    """Raise `ValueError`: the driver `awslogs` cannot start, because a simulated host is not a machine of Amazon's.
+
+    The text is that of dockerd on a host without Amazon's metadata service and credentials.
+    """
     metadata = "http://169.254.169.254/latest"
     end = "dial tcp 169.254.169.254:80: i/o timeout"
     tries = "exceeded maximum number of attempts, 3, request send failed"
@@ -263,7 +266,10 @@ def _awslogs(_context: EngineContext, _container: Container, options: Mapping[st
 
 
 def _gcplogs(_context: EngineContext, _container: Container, options: Mapping[str, str]) -> LogDriver:
-    """Raise `ValueError` with dockerd's text for a machine without Google's metadata service and credentials."""
+    """Raise `ValueError`: the driver `gcplogs` cannot start, because a simulated host is not a machine of Google's.
+
+    The text is that of dockerd on a host without Google's metadata service and credentials.
+    """
     if not options.get("gcp-project"):
         raise ValueError(
             "No project was specified and couldn't read project from the metadata server. Please specify a project"

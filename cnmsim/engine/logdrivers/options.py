@@ -113,9 +113,10 @@ def _check_common(options: Mapping[str, str]) -> None:
 
 
 def syslog_address(text: str, exists: Callable[[str], bool]) -> tuple[str, str]:
-    """Parse the option `syslog-address` into protocol and address; ("", "") means the host's own syslog.
+    """Parse the option `syslog-address`, such as `udp://10.0.0.9:514`, into protocol and address.
 
-    `exists` returns True if a path exists on the host. Raises `ValueError`.
+    ("", "") means the host's own syslog. `exists` returns True if a path exists on the host. Raises `ValueError` for
+    an unknown protocol, or a Unix socket that does not exist.
     """
     if not text:
         return "", ""
@@ -134,7 +135,10 @@ def _has_port(host: str) -> bool:
 
 
 def facility_number(text: str) -> int:
-    """Convert a syslog facility, given by name (`daemon`) or number, to its number. Raises `ValueError`."""
+    """Convert a syslog facility, given by name (`daemon`) or number, to its number; "" means `daemon`.
+
+    Raises `ValueError` for an unknown name or a number above 23.
+    """
     if not text:
         return FACILITIES.index("daemon")
     if text in FACILITIES:
@@ -155,7 +159,10 @@ def _check_syslog(options: Mapping[str, str], exists: Callable[[str], bool]) -> 
 
 
 def gelf_address(text: str) -> tuple[str, str]:
-    """Parse the option `gelf-address` into protocol and address. Raises `ValueError`."""
+    """Parse the option `gelf-address`, such as `udp://10.0.0.9:12201`, into protocol and address.
+
+    Raises `ValueError` if it is empty, or if the protocol or the port is missing or invalid.
+    """
     if not text:
         raise ValueError("gelf-address is a required parameter")
     url = urlsplit(text)

@@ -136,7 +136,10 @@ class UdpSender:
         return True
 
     def _datagrams(self, data: bytes) -> list[bytes]:
-        """Return the datagrams for an encoded message: one of GELF with more than 1420 bytes is split into chunks."""
+        """Return the datagrams for an encoded message. A GELF message of more than 1420 bytes is split into chunks.
+
+        Raises `ValueError` if it would need too many chunks.
+        """
         if len(data) <= _CHUNK or isinstance(self.formatter, SyslogFormat):
             return [data]
         parts = [data[at : at + _CHUNK - _CHUNK_HEAD] for at in range(0, len(data), _CHUNK - _CHUNK_HEAD)]

@@ -108,9 +108,9 @@ class LogStorage:
         return _compressed(data, self.last_time_ns(age)) if age and self.compresses else data
 
     def last_time_ns(self, age: int) -> int:
-        """Return the time of the last message in the file that has been rotated `age` times.
+        """Return the time of the last message in the file that has been rotated `age` times; 0 if the file is empty.
 
-        0 if the file is empty.
+        The time is in nanoseconds since 1970.
         """
         lines = self._of_file(age)
         return lines[-1].time_ns if lines else 0

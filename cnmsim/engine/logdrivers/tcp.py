@@ -52,7 +52,7 @@ class TcpSender:
     _is_ending: bool = field(default=False, init=False)
 
     async def open(self) -> None:
-        """Connect to the server, unless `is_lazy`. Raises `ConnectionError` with the daemon's text."""
+        """Connect to the server, unless `is_lazy`. Raises `ConnectionError`, with the text `error`, if that fails."""
         if self.is_lazy or self._socket is not None:
             return
         try:

@@ -1,8 +1,7 @@
-"""Attach containers to networks: what dockerd does between a container's settings and libnetwork.
+"""Attach containers to networks: convert a container's settings to calls of libnetwork, as dockerd does.
 
 Source: moby `daemon/{container_operations,container_operations_unix,network}.go` (v26.1.5, v28.5.2, docker-v29.7.2).
-Where the engine iterates over networks in random order (a Go map), they are taken in the order in which they were
-added.
+The engine iterates over some networks in random order (a Go map); here, the order is that in which they were added.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Networking:
             return None
 
     def validate(self, network: Network | None, name: str, settings: EndpointSettings) -> None:
-        """Check a container's settings on the network `name`. Raises `InvalidParameter`.
+        """Check a container's settings on the network `name`. Raises `InvalidParameter` for the first invalid one.
 
         `network` is `None` if the network does not exist yet; addresses are then not compared with its subnets.
         """
@@ -114,7 +113,8 @@ class Networking:
         """Create the sandbox of a container that starts. It is not connected to networks yet.
 
         Return `None` if the container shares the sandbox of another one, or has its network disabled. Raises an
-        `EngineError` with the daemon's text.
+        `EngineError`, with the daemon's text, if the container whose sandbox it shares does not run, or if libnetwork
+        fails.
         """
         if container.config.get("NetworkDisabled"):
             return None
@@ -131,7 +131,7 @@ class Networking:
     def allocate(self, container: Container, sandbox: Sandbox) -> None:
         """Connect a container that starts to all its networks, in its sandbox.
 
-        Raises an `EngineError`, after which the caller must call `release`.
+        Raises an `EngineError` if one of the connections fails; the caller must then call `release`.
         """
         # The engine iterates over a Go map here; a small map mostly yields its entries in the order of insertion.
         names = list(container.networks)
@@ -164,7 +164,7 @@ class Networking:
     async def attach(self, container: Container) -> None:
         """Ask a manager for the addresses that a container needs before it starts, and wait for them.
 
-        Raises an `EngineError`.
+        Raises an `EngineError` if the manager refuses, or does not allocate the addresses in time.
         """
         for name in self.unattached(container):
             await self._attach(container, name, container.networks[name])
@@ -172,7 +172,8 @@ class Networking:
     async def attach_to(self, container: Container, term: str, settings: EndpointSettings) -> None:
         """Ask a manager for the address of a running container on the network `term` (name or id), and wait for it.
 
-        Do nothing if the network needs no manager. The container is not connected yet. Raises an `EngineError`.
+        Do nothing if the network needs no manager. The container is not connected yet. Raises `Conflict` if the
+        container is on the network already, and another `EngineError` if the manager allocates no address.
         """
         if not container.is_running or container.is_managed or self.context.controller.cluster is None:
             return
@@ -258,7 +259,8 @@ class Networking:
     def connect(self, container: Container, term: str, settings: EndpointSettings | None = None) -> None:
         """Connect a container to the network `term` (name or id), as `docker network connect` does.
 
-        Raises an `EngineError`; the container's networks are then unchanged.
+        If the container does not run, only its settings are changed. Raises an `EngineError` if it cannot be
+        connected, such as for an address that is in use.
         """
         settings = settings or EndpointSettings()
         if not container.is_running:
@@ -352,11 +354,9 @@ class Networking:
 
     @staticmethod
     def _enable_service(container: Container, sandbox: Sandbox) -> None:
-        """Publish a container's service records to the swarm.
+        """Publish a container's service records to the swarm. Raises `SystemFault` if that fails.
 
-        Not called for a task, which does so once it is healthy.
-
-        Raises `SystemFault`.
+        This is not called for the container of a task, whose records are published once it is healthy.
         """
         try:
             sandbox.enable_service()
@@ -366,9 +366,9 @@ class Networking:
             ) from None
 
     def _require_info(self, endpoint: Endpoint) -> None:
-        """Query a driver's information on an endpoint, because 26.1 fails without it. Raises `SystemFault`.
+        """Ask the network driver for its information on an endpoint, as 26.1 does.
 
-        In later releases, do nothing.
+        Raises `SystemFault` if the driver reports an error. In later releases, which do not ask, do nothing.
         """
         if self.context.profile.plugin_must_return_endpoint_info:
             try:
@@ -387,7 +387,7 @@ class Networking:
         """Disconnect a container from the network `term` (name or id), as `docker network disconnect` does.
 
         `force` removes a network that no longer exists from the settings of a running container. Raises an
-        `EngineError` with the daemon's text.
+        `EngineError`, with the daemon's text, if the container is not connected or the network does not exist.
         """
         network = self._find_or_none(term)
         if not container.is_running or (network is None and force):

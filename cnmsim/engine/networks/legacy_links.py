@@ -23,7 +23,10 @@ SandboxOf = Callable[[Container], Sandbox | None]
 
 
 def check_links(store: ContainerStore, container: Container) -> None:
-    """Check that the containers that `container` links to run and are on the default bridge. Raises `SystemFault`."""
+    """Check that all containers to which `container` has legacy links run and are on the default bridge.
+
+    Raises `SystemFault` if one does not. A container that is not on the default bridge itself passes.
+    """
     if DEFAULT_NETWORK not in container.networks:
         return
     for alias, child in store.children(container).items():
@@ -34,10 +37,10 @@ def check_links(store: ContainerStore, container: Container) -> None:
 
 
 def hosts_entries(store: ContainerStore, container: Container, *, checks_networks: bool) -> list[tuple[str, str]]:
-    """Return the lines of /etc/hosts, as (names, address), for the containers that `container` links to.
+    """Return the lines of /etc/hosts, as (names, address), for the containers to which `container` has legacy links.
 
-    A linked container that is not on the default bridge raises `SystemFault` with `checks_networks`, else it is left
-    out.
+    A linked container that is not on the default bridge is left out; with `checks_networks`, `SystemFault` is raised
+    instead.
     """
     entries: list[tuple[str, str]] = []
     if DEFAULT_NETWORK not in container.networks:

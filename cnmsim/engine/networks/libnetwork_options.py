@@ -25,8 +25,8 @@ _SYSCTLS = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileg
 def sandbox_options(context: EngineContext, container: Container, default_bridge: Network | None) -> SandboxOptions:
     """Return the options of a container's sandbox.
 
-    `default_bridge` is the network `bridge`, or `None` if there is none. Raises an `EngineError` with the daemon's
-    text.
+    `default_bridge` is the network `bridge`, or `None` if there is none. Raises an `EngineError`, with the daemon's
+    text, for an invalid port, or for a link or extra host that has no address.
     """
     host, config = container.host_config, context.config
     exposed, published = requested_ports(context.profile, host, container.config.get("ExposedPorts") or {})
@@ -54,7 +54,10 @@ def sandbox_options(context: EngineContext, container: Container, default_bridge
 def endpoint_options(
     profile: Profile, container: Container, sandbox: Sandbox, network: Network, settings: EndpointSettings
 ) -> EndpointOptions:
-    """Return the options of the endpoint on `network` of a container with these settings."""
+    """Return the options of a container's endpoint on `network`.
+
+    `settings` are the container's settings on this network.
+    """
     ipv4, ipv6 = settings.static_address(4), settings.static_address(6)
     link_local = (settings.ipam_config or {}).get("LinkLocalIPs") or ()
     host = container.host_config

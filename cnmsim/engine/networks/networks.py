@@ -46,7 +46,7 @@ class Networks:
     def create(self, body: dict[str, Any], api: ApiVersion) -> Network:
         """Create a network from the decoded body of `POST /networks/create`.
 
-        Raises an `EngineError`; nothing is created then.
+        Raises an `EngineError` if the body is invalid or the driver fails; no network is created then.
         """
         context, name = self.context, body["Name"]
         if name in PREDEFINED:
@@ -102,8 +102,8 @@ class Networks:
     def find(self, term: str, *, for_removal: bool = False) -> Network:
         """Return the network with this id, name or unique id prefix.
 
-        `for_removal` selects the behaviour of `DELETE /networks/{id}`. Raises `NotFound` or `InvalidParameter`, with
-        the API's text.
+        Raises `NotFound` if there is none, and `InvalidParameter` if several match. With `for_removal`, the latter
+        has the text of `DELETE /networks/{id}`, and "" is a prefix of all ids.
         """
         networks = self.context.controller.networks
         for kind, matches in (
@@ -120,7 +120,10 @@ class Networks:
         raise NotFound(f"network {term} not found")
 
     def list(self, filters: Filters | None = None) -> list[Network]:
-        """Return the networks that pass the filters of `docker network ls`. Raises `InvalidParameter`."""
+        """Return the networks that pass the filters of `docker network ls`.
+
+        Raises `InvalidParameter` for an unknown filter or value.
+        """
         accepted = filters or Filters()
         accepted.validate(("dangling", "driver", "id", "label", "name", "scope", "type"))
         return [network for network in self.context.controller.networks if self._matches(network, accepted)]
@@ -160,7 +163,11 @@ class Networks:
         self.log(network, "destroy")
 
     def prune(self, filters: Filters | None = None) -> dict[str, Any]:
-        """Remove the user-defined networks without endpoints that pass the filters. Return the API's report."""
+        """Remove the user-defined networks without endpoints that pass the filters.
+
+        Return a dict with their names under `NetworksDeleted`. Raises `InvalidParameter` for an unknown filter or
+        value.
+        """
         accepted = filters or Filters()
         accepted.validate(("label", "label!", "until"))
         until = accepted.until(self.context.clock.unix_ns, self.context.profile.invalid_until_text)
@@ -287,9 +294,9 @@ class Networks:
 
 
 def wants_dangling_networks(filters: Filters) -> bool:
-    """Parse the filter `dangling`.
+    """Return the value of the filter `dangling`: True selects unused user-defined networks, False all other networks.
 
-    True selects unused user-defined networks, False the others. Raises `InvalidParameter`.
+    Raises `InvalidParameter` for another value, or for several.
     """
     values = filters.get("dangling")
     if len(values) > 1:

@@ -108,7 +108,7 @@ class ContainerApi:
     lifecycle: Lifecycle
 
     def find(self, id_: str) -> Container:
-        """Return a container. Raises `NotFound` or `InvalidParameter`."""
+        """Return a container. Raises `NotFound` if there is none, and `InvalidParameter` for an ambiguous prefix."""
         return self.context.containers.get(id_)
 
     def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
@@ -350,7 +350,8 @@ class ContainerApi:
 def log_moment(query: Query, key: str, profile: Profile) -> int | None:
     """Parse the parameter `key` ("since" or "until") of a request for logs into nanoseconds since 1970.
 
-    Return `None` if the parameter is absent or 0. Raises an `EngineError` with the text of the release `profile`.
+    Return `None` if the parameter is absent or 0. Raises an `EngineError`, with the text of the release `profile`,
+    for a value that is no time.
     """
     text = str(query.get(key, ""))
     return parse_unix_time(text, key, profile, profile.log_time_prefix) if text and text != "0" else None

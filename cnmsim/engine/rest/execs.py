@@ -31,14 +31,19 @@ class ExecApi:
         return {"Id": create_exec(self.context, self.context.containers.get(id_), config).id}
 
     def read_start(self, body: Any) -> dict[str, Any]:
-        """Decode the body of a request to start an exec (POST /exec/{id}/start). Raises `InvalidParameter`."""
+        """Decode the body of a request to start an exec (POST /exec/{id}/start).
+
+        Raises `InvalidParameter` if it is invalid.
+        """
         return bodies.read_exec_start(self.context.profile, body)
 
     def start(self, id_: str, body: Mapping[str, Any], on_output: Listener | None = None) -> Exec:
         """Start an exec (POST /exec/{id}/start). `on_output(stream, data)` is called with all its output.
 
-        Unless it is detached, an error of the start is passed to `on_output`: in Docker, the connection is a stream
-        by then. Write input to `Exec.streams`; the future `Exec.streams.ended` is done when the exec has ended.
+        Write input to `Exec.streams`; the future `Exec.streams.ended` is done when the exec has ended. Raises an
+        `EngineError` for an invalid request. If the command cannot be started, the error is raised only with
+        `Detach`; otherwise its text is passed to `on_output`, as in Docker, where the connection already carries the
+        output.
         """
         options = self.read_start(body)
         execution = find_exec(self.context, id_)

@@ -76,12 +76,12 @@ class NetworkApi:
     def _find(
         self, term: str, scope: str = "", *, for_removal: bool = False, prefers_cluster: bool = False
     ) -> Network | ClusterNetwork:
-        """Return the network with this id, name or unique id prefix, of this engine or of the swarm.
+        """Return the network of this engine or of the swarm that has this id, name or unique id prefix.
 
-        If this engine has a copy of a network of the swarm, return the copy. `scope`, unless "", restricts the search
-        to networks with this scope. `for_removal` selects the behaviour of DELETE. With `prefers_cluster`, a network
-        of the swarm takes precedence if it matches by id, or by name with the scope "swarm". Raises `NotFound` or
-        `InvalidParameter`.
+        For a network of the swarm of which this engine has a copy, return the copy. `scope`, unless "", restricts the
+        search to networks with this scope, such as "local". `for_removal` is as in `Networks.find`. With
+        `prefers_cluster`, a network of the swarm takes precedence if it matches by id, or by name with the scope
+        "swarm". Raises `NotFound` if there is none, and `InvalidParameter` if several match.
         """
         store = self.networks
         of_cluster = self._cluster.all()

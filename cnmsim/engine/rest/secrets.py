@@ -53,7 +53,10 @@ class SecretOrConfigApi:
         return {"ID": (await self._control("create", spec)).id}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
-        """Change the spec of a secret or config (POST /secrets/{id}/update)."""
+        """Change the spec of a secret or config (POST /secrets/{id}/update).
+
+        The query parameter `version` must be the object's present version.
+        """
         spec = self.spec_from_api(read(self.struct, body))
         version = version_of(query, self.kind)
         await self._control("update", (await self._control("find", id_)).id, version, spec)

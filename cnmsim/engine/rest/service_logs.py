@@ -28,7 +28,7 @@ _LABEL = "com.docker.swarm"
 class ServiceLogReading:
     """A request for the logs of a service or a task.
 
-    If it has a terminal (`is_raw`), stdout and stderr are one stream.
+    `is_raw` is True if the processes of the service or task have a terminal: stdout and stderr are then one stream.
     """
 
     request: LogRequest
@@ -60,13 +60,19 @@ class ServiceLogs:
     cluster: Cluster
 
     async def of_service(self, id_: str, query: Query) -> ServiceLogReading:
-        """Return the request for the logs of a service (GET /services/{id}/logs). Raises an `EngineError`."""
+        """Return the request for the logs of a service (GET /services/{id}/logs).
+
+        Raises an `EngineError` if there is no such service, or if the query is invalid.
+        """
         options = self._options(query)
         service = await self.cluster.control("find_service", id_)
         return self._reading(LogRequest((service.id,), (), options), service.spec.task, query)
 
     async def of_task(self, id_: str, query: Query) -> ServiceLogReading:
-        """Return the request for the log of a task (GET /tasks/{id}/logs). Raises an `EngineError`."""
+        """Return the request for the log of a task (GET /tasks/{id}/logs).
+
+        Raises an `EngineError` if there is no such task, or if the query is invalid.
+        """
         options = self._options(query)
         task = await self.cluster.control("find_task", id_)
         return self._reading(LogRequest((), (task.id,), options), task.spec, query)

@@ -69,7 +69,10 @@ class ServiceApi:
         return {"ID": service.id, "Warnings": None}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> dict[str, Any]:
-        """Change the spec of a service, and return warnings (POST /services/{id}/update)."""
+        """Change the spec of a service, and return a dict with warnings (POST /services/{id}/update).
+
+        The query parameter `version` must be the service's present version.
+        """
         cluster = self.cluster
         fields = read(SERVICE_SPEC, body)
         version = version_of(query, "service")

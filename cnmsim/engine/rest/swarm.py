@@ -80,7 +80,11 @@ class SwarmApi:
         return swarm_to_api(await self.cluster.control("get_cluster"))
 
     async def update(self, body: Mapping[str, Any], query: Query) -> None:
-        """Change settings of the swarm, or rotate its tokens or key (POST /swarm/update)."""
+        """Change settings of the swarm, or rotate its tokens or key (POST /swarm/update).
+
+        The query parameter `version` must be the swarm's present version; others, such as `rotateWorkerToken`, select
+        what to rotate.
+        """
         fields = read(CLUSTER_SPEC, body)
         spec = cluster_spec_from_api(fields)
         _check_name(fields)
@@ -124,7 +128,10 @@ def _with_port(address: str) -> str:
 
 @define
 class NodeApi:
-    """Operations on the nodes of a swarm. `id_` is an id, a name, a unique id prefix, or `self`."""
+    """Operations on the nodes of a swarm.
+
+    `id_` is an id, a name or a unique id prefix; `self` means the engine's own node.
+    """
 
     cluster: Cluster
 
@@ -138,7 +145,10 @@ class NodeApi:
         return node_to_api(await self.cluster.control("find_node", id_))
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
-        """Change the spec of a node (POST /nodes/{id}/update)."""
+        """Change the spec of a node (POST /nodes/{id}/update).
+
+        The query parameter `version` must be the node's present version.
+        """
         fields = read(NODE_SPEC, body)
         version = version_of(query, "node")
         cluster = self.cluster

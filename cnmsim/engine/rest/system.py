@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @define
 class EventReading:
-    """The answer to a request for events: the past events, and until when later ones are to be sent.
+    """The answer to a request for events: the past events, and how long later events are to be sent.
 
-    `until_ns` is in nanoseconds since 1970; `None` means without end. `filters` select the later events, see
-    `EventLog.subscribe`.
+    `until_ns` is the time at which the sending ends, in nanoseconds since 1970; `None` means never. `filters` select
+    the later events, see `EventLog.subscribe`.
     """
 
     past: list[LoggedEvent]
@@ -104,7 +104,7 @@ class SystemApi:
         return parse_unix_time(text, key, profile, profile.event_time_prefix) if text else None
 
     def events(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> EventReading:
-        """Return the past events, and what is needed to follow later ones (GET /events)."""
+        """Return the past events, with the filters and the end of the request for later events (GET /events)."""
         since, until = self._event_time(query, "since"), self._event_time(query, "until")
         if since is not None and until is not None and until < since:
             raise InvalidParameter(f"`since` time ({query['since']}) cannot be after `until` time ({query['until']})")

@@ -60,9 +60,9 @@ class VolumeApi:
 
     @contextmanager
     def _asking_swarm(self, name: str) -> Iterator[None]:
-        """Context manager: on a manager, replace the text of a `NotFound` for the volume `name`.
+        """Context manager that changes the text of a `NotFound` for the volume `name` if this engine is a manager.
 
-        A manager also searches the swarm's cluster volumes, so its text is another.
+        A manager also searches the swarm's cluster volumes, and names these in its text.
         """
         try:
             yield
@@ -77,6 +77,9 @@ class VolumeApi:
             self.context.volumes.remove(name, force=bool_value(query, "force"))
 
     def prune(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
-        """Remove unused volumes (POST /volumes/prune). Before API version 1.42 it removes named volumes, too."""
+        """Remove unused anonymous volumes (POST /volumes/prune).
+
+        Before API version 1.42, remove unused named volumes, too.
+        """
         includes_named = api is not None and not api.at_least("1.42")
         return self.context.volumes.prune(Filters.parse(query.get("filters")), includes_named=includes_named)

@@ -50,10 +50,11 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
 
 @frozen
 class ServerProgram:
-    """A server that the module knows, with its default port.
+    """A server program that is listed in this module's table, with its default port.
 
     `port_options` and `address_options` are the options that set the port and the address. `is_on_loopback` is True
-    if it listens on loopback by default.
+    if the program listens on loopback by default. `takes_argument` is True if its first argument that is no option is
+    `[ADDRESS:]PORT`.
     """
 
     port: int
@@ -111,6 +112,7 @@ class CommandPort:
     """A port that a program listens on according to its command line.
 
     `evidence` is the text from which the port was read. `address` is the address that the program binds, "" for all.
+    `is_default` is True if the command line names no port, so that this is the program's default.
     """
 
     number: int

@@ -15,8 +15,8 @@ class ServiceHints:
 
     A key is the name of a container, of a Compose or swarm service, or `PROJECT/SERVICE`. `stated` has the ports that
     the user stated, `referenced` the ports that other services name. `completing` are services whose program must
-    end, because another service waits for that. `configured` are services whose server has a configuration file of
-    the user.
+    end, because another service starts only after its end. `configured` are services whose server has a configuration
+    file of the user.
     """
 
     stated: dict[str, tuple[KnownPort, ...]] = field(factory=dict)
@@ -35,7 +35,7 @@ class ServiceHints:
     def stated_for(self, names: Iterable[str]) -> tuple[KnownPort, ...] | None:
         """Return the ports that the user stated, for the first of the names that has a statement.
 
-        `None` if none has.
+        `None` if no name has one.
         """
         return next((self.stated[name] for name in names if name in self.stated), None)
 

@@ -56,7 +56,10 @@ class KnownPort:
 
 
 def parse_listener(value: int | str) -> tuple[int, str]:
-    """Parse a port as users state it, such as `8000` or `53/udp`, into number and protocol. Raises `ValueError`."""
+    """Parse a port as users state it, such as `8000` or `53/udp`, into number and protocol.
+
+    Raises `ValueError` for a number that is no port, or another protocol than `tcp` and `udp`.
+    """
     number, slash, protocol = str(value).partition("/")
     protocol = protocol.lower() if slash else "tcp"
     if not is_number(number) or not 0 < int(number) < 65536:

@@ -55,7 +55,8 @@ def is_valid_mode(mode: str) -> bool:
 def parse_bind(text: str) -> Bind:
     """Parse an entry `SOURCE:DESTINATION[:MODE]` or `DESTINATION`.
 
-    Raises `InvalidParameter` with the engine's text.
+    Raises `InvalidParameter`, with the engine's text, for a malformed entry, an unknown mode, or a mode that the kind
+    of source does not permit.
     """
     parts = text.split(":")
     if len(parts) > 3 or not parts[0]:
@@ -92,10 +93,11 @@ def _target_fault(target: str) -> str:
 
 
 def check_spec(spec: dict[str, Any], has_source: Callable[[str], bool], *, has_image_mounts: bool) -> None:
-    """Check an entry of `HostConfig.Mounts`. Raises `InvalidParameter` with the engine's text.
+    """Check an entry of `HostConfig.Mounts`.
 
     `has_source` returns True if a path of the host exists. `has_image_mounts` is True if the release has the type
-    `image`.
+    `image`. Raises `InvalidParameter`, with the engine's text, for an unknown type, a field that the type does not
+    permit, or a missing host path.
     """
     kind, target = spec.get("Type") or "", spec.get("Target") or ""
     fault = _target_fault(target)

@@ -52,7 +52,7 @@ class TmpfsOptions:
 
 
 def parse_tmpfs(text: str) -> TmpfsOptions:
-    """Parse options such as `size=64m,mode=700,ro`. Raises `InvalidParameter` with the engine's text."""
+    """Parse options such as `size=64m,mode=700,ro`. Raises `InvalidParameter` for an unknown option."""
     values: dict[str, str] = {}
     for word in filter(None, text.split(",")):
         name, is_pair, value = word.partition("=")
@@ -77,9 +77,10 @@ def parse_tmpfs(text: str) -> TmpfsOptions:
 
 
 def prepare(context: EngineContext, container: Container) -> None:
-    """Create a container's working directory and mount points, and copy the image's files there into empty volumes.
+    """Create a container's working directory and the mount points of its volumes.
 
-    Raises an `EngineError`.
+    The files that the image has at a mount point are copied into the volume if it is empty. Raises an `EngineError`
+    if the working directory cannot be created, or if a mount point is a file.
     """
     files = container.files
     working = container.config["WorkingDir"]
@@ -146,11 +147,10 @@ def volume_root(context: EngineContext, mount: Mount) -> Directory:
 
 
 def mount_image(context: EngineContext, mount: Mount) -> None:
-    """Mount an image's files on the host, at `mount.source`.
+    """Mount an image's files on the host at `mount.source`, unless they are mounted there already.
 
-    The container's mount of type `image` is bound from there.
-
-    Raises `SystemFault` if the image was removed and its files are not mounted yet.
+    The host directory is then mounted into the container, like that of a bind mount. Raises `SystemFault` if the
+    image was removed before its files were mounted.
     """
     host = context.machine.files
     if any(each.path == mount.source for each in host.mounts()):
@@ -172,7 +172,10 @@ def unmount_images(context: EngineContext, container: Container) -> None:
 
 
 def mount_all(context: EngineContext, container: Container) -> None:
-    """Mount all mounts of a container into its files, outer directories first. Raises an `EngineError`."""
+    """Mount all mounts of a container into its files, outer directories first.
+
+    Raises an `EngineError` if a mount fails, for example because its source does not exist.
+    """
     files = container.files
     files.is_read_only = False
     for path, text in (container.host_config.get("Tmpfs") or {}).items():

@@ -22,9 +22,9 @@ _OPTIONS = {"VolumeOptions": "volume", "BindOptions": "bind", "TmpfsOptions": "t
 
 
 def check_mount_options(profile: Profile, host_config: dict[str, Any], api: ApiVersion) -> None:
-    """Check the options of a create body's mounts by the rules of the client's API version.
+    """Check that the client's API version permits the options of a create body's mounts.
 
-    Options that the version ignores are removed. Raises `InvalidParameter`.
+    Options that the version ignores are removed. Raises `InvalidParameter` for an option that it does not permit.
 
     Source: moby `daemon/server/router/container/container_routes.go` (`postContainersCreate`).
     """
@@ -44,7 +44,10 @@ def check_mount_options(profile: Profile, host_config: dict[str, Any], api: ApiV
 
 
 def check_mounts(context: EngineContext, host_config: dict[str, Any]) -> None:
-    """Check the mounts of a create body, and create nothing. Raises `InvalidParameter`."""
+    """Check the mounts of a create body, and create nothing.
+
+    Raises `InvalidParameter` for the first invalid mount.
+    """
     for text in host_config["Binds"] or ():
         parse_bind(text)
     for spec in host_config.get("Mounts") or ():
@@ -59,7 +62,8 @@ def mounts_of(
 ) -> list[Mount]:
     """Create the volumes that a create body mounts, and return all its mounts.
 
-    Raises `InvalidParameter` or `NotFound`.
+    Raises `InvalidParameter` for two mounts at the same path, an invalid volume, or a missing container in
+    `VolumesFrom`, and `NotFound` for an unknown volume driver.
     """
     mounts: dict[str, Mount] = {}
     for term in host_config["VolumesFrom"] or ():

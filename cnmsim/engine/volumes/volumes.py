@@ -83,8 +83,8 @@ class VolumeStore:
     ) -> Volume:
         """Create a volume, and return it; if a volume with this name exists, return that one unchanged.
 
-        "" stands for a random name: the volume is then anonymous. Raises `InvalidParameter`, `NotFound` or
-        `Conflict`.
+        "" stands for a random name: the volume is then anonymous. Raises `InvalidParameter` for an invalid name or
+        option, and `NotFound` for a driver other than `local`.
         """
         if driver not in {"", "local"}:
             raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
@@ -134,7 +134,10 @@ class VolumeStore:
         return self._volumes.get(name)
 
     def list(self, filters: Filters | None = None) -> list[Volume]:
-        """Return the volumes that pass the filters of `docker volume ls`. Raises `InvalidParameter`."""
+        """Return the volumes that pass the filters of `docker volume ls`.
+
+        Raises `InvalidParameter` for an unknown filter or value.
+        """
         accepted = filters or Filters()
         accepted.validate(("dangling", "name", "driver", "label"))
         volumes = [
@@ -150,7 +153,10 @@ class VolumeStore:
         return volumes
 
     def remove(self, name: str, *, force: bool = False) -> None:
-        """Remove an unused volume. Raises `Conflict` for a volume in use, and `NotFound` unless `force`."""
+        """Remove an unused volume. Raises `Conflict` if a container uses it.
+
+        Raises `NotFound` if there is no such volume; with `force`, does nothing in this case.
+        """
         if force and name not in self._volumes:
             return
         volume = self.get(name)
@@ -164,9 +170,10 @@ class VolumeStore:
         self.events.log("volume", "destroy", name, {"driver": "local"})
 
     def prune(self, filters: Filters | None = None, *, includes_named: bool = False) -> dict[str, Any]:
-        """Remove unused volumes that pass the filters and have no driver options. Return the API's report.
+        """Remove the unused volumes that pass the filters and have no driver options.
 
-        Only anonymous volumes are removed, unless `includes_named` or the filter `all` includes named ones.
+        Only anonymous volumes are removed, unless `includes_named` or the filter `all` includes named ones. Return a
+        dict with the names of the removed volumes under `VolumesDeleted` and the freed bytes under `SpaceReclaimed`.
         """
         accepted = filters or Filters()
         accepted.validate(("label", "label!", "all"))

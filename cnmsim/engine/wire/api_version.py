@@ -29,7 +29,10 @@ class ApiVersion:
 
     @classmethod
     def parse(cls, text: str) -> ApiVersion:
-        """Parse `1.45` or `v1.45`. Missing numbers are 0 (moby `versions.compare`). Raises `InvalidParameter`."""
+        """Parse a version such as `1.45` or `v1.45`. Missing numbers are 0 (moby `versions.compare`).
+
+        Raises `InvalidParameter` for any other text.
+        """
         text = text.removeprefix("v")
         if not _SYNTAX.fullmatch(text):
             raise InvalidParameter(f"invalid API version: {text}")

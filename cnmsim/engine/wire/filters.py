@@ -29,7 +29,8 @@ class Filters:
     def parse(cls, raw: str | Mapping[str, Any] | None) -> Filters:
         """Parse the JSON text of the query parameter `filters`, or an object of the same form.
 
-        Both formats are accepted: `{"label": ["a"]}` and `{"label": {"a": true}}`. Raises `InvalidParameter`.
+        Both formats are accepted: `{"label": ["a"]}` and `{"label": {"a": true}}`. Raises `InvalidParameter` for any
+        other.
         """
         if raw is None or raw == "":
             return cls()
@@ -96,8 +97,8 @@ class Filters:
     def until(self, now_ns: int, invalid_text: str) -> int | None:
         """Return the time of a prune's filter `until`, in nanoseconds since 1970; `None` without this filter.
 
-        A duration means that long before `now_ns`. Raises `InvalidParameter`, with `invalid_text` for a value that is
-        neither a time nor a duration.
+        The value is a time, or a duration such as `24h`, which is subtracted from `now_ns`. Raises `InvalidParameter`
+        for another value, with the message `invalid_text`, and if there are several values.
         """
         values = self.get("until")
         if len(values) > 1:

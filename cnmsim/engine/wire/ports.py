@@ -19,7 +19,7 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def parse_port(text: str) -> TransportPort:
-    """Parse `80/tcp` or `80` into port and protocol. Raises `InvalidParameter`."""
+    """Parse `80/tcp` or `80` into port and protocol. Raises `InvalidParameter` for a number that is no port."""
     number, _, protocol = text.partition("/")
     if not is_number(number) or int(number) > 65535:
         raise _invalid_port(number)
@@ -34,7 +34,7 @@ def format_port(port: TransportPort) -> str:
 def parse_host_range(text: str) -> tuple[int, int]:
     """Parse the host port of a binding, `8080`, `8080-8090` or "", into the first and last port. "" becomes (0, 0).
 
-    Raises `InvalidParameter`.
+    Raises `InvalidParameter` for another text, and for a range whose end is less than its start.
     """
     if not text:
         return 0, 0
@@ -49,7 +49,10 @@ def parse_host_range(text: str) -> tuple[int, int]:
 
 
 def check_port_keys(profile: Profile, keys: Iterable[str]) -> None:
-    """Check that each key, such as `80/tcp`, is a valid port. Raises `InvalidParameter` with the release's text."""
+    """Check that each key, such as `80/tcp`, is a valid port.
+
+    Raises `InvalidParameter`, with the text of the release, for the first invalid key.
+    """
     for key in keys:
         number = key.partition("/")[0]
         is_decimal = is_number(number)
@@ -59,9 +62,9 @@ def check_port_keys(profile: Profile, keys: Iterable[str]) -> None:
 
 
 def check_bindings(profile: Profile, bindings: Mapping[str, Any] | None) -> None:
-    """Check the ports and host ports of PortBindings. Raises `InvalidParameter`.
+    """Check the ports and host ports of PortBindings. Raises `InvalidParameter` for the first invalid one.
 
-    Releases whose API has typed fields also check protocols and host addresses.
+    For releases whose API parses protocols and host addresses, check these, too.
     """
     is_typed = profile.ipam_config_is_typed
     check_port_keys(profile, bindings or ())
@@ -80,7 +83,10 @@ def _invalid_port(text: str) -> InvalidParameter:
 
 
 def check_address(text: str) -> None:
-    """Check that a text is an IP address for the API's decoder (Go `netip.ParseAddr`). Raises `InvalidParameter`."""
+    """Check that a text is an IP address that Go's `netip.ParseAddr` accepts, as the API's decoder does.
+
+    Raises `InvalidParameter` if it is not.
+    """
     if fault := addr_error(text):
         raise InvalidParameter(f"invalid JSON: {fault}")
 
@@ -90,9 +96,9 @@ def requested_ports(
 ) -> tuple[list[TransportPort], list[PortBinding]]:
     """Return the ports that a container exposes, and the port bindings that it requests.
 
-    `exposed` are the ports of the configuration. Published ports are exposed, too, except in releases that publish
-    exposed ports only. With `PublishAllPorts`, an exposed port without bindings gets an ephemeral host port. Raises
-    `InvalidParameter`.
+    `exposed` are the ports in the container's Config. Published ports count as exposed, except in releases that
+    publish only ports in `exposed`. With `PublishAllPorts`, an exposed port without bindings gets an ephemeral host
+    port. Raises `InvalidParameter` for an invalid port.
     """
     bindings: dict[str, Any] = host_config["PortBindings"] or {}
     entries = dict.fromkeys(exposed)

@@ -38,8 +38,8 @@ def strict_bool(query: Query, key: str, *, with_cause: bool = False) -> bool:
 def int_value(query: Query, key: str, *, is_checked: bool = True) -> int | None:
     """Return an integer parameter, `None` if it is absent or empty.
 
-    Raises an error for a text that is no integer: `InvalidParameter` if `is_checked`, i.e. the engine validates the
-    parameter, else `SystemFault`.
+    Raises `InvalidParameter` for a text that is no integer; if `is_checked` is False, because the engine does not
+    validate the parameter, raises `SystemFault` instead.
     """
     text = str(query.get(key, ""))
     try:

@@ -338,7 +338,7 @@ def _container_create(name: str, *, is_slim: bool) -> Struct:
 def read_container_create(profile: Profile, body: Any) -> tuple[Any, Any, Any]:
     """Decode the body of `POST /containers/create`. Return Config, HostConfig and EndpointsConfig.
 
-    Config is `None` for a body without any of its fields. Raises `InvalidParameter`.
+    Config is `None` if the body has none of its fields. Raises `InvalidParameter` for an invalid body.
     """
     is_slim = profile.inspect_is_slim
     fields = read(_container_create(profile.body_structs.container_create, is_slim=is_slim), body)
@@ -349,7 +349,10 @@ def read_container_create(profile: Profile, body: Any) -> tuple[Any, Any, Any]:
 
 
 def read_network_create(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /networks/create` as the release `profile` does. Raises `InvalidParameter`."""
+    """Decode the body of `POST /networks/create` as the release `profile` does.
+
+    Raises `InvalidParameter` for an invalid body.
+    """
     inner = profile.body_structs.network_create_embeds
     options: tuple[Field, ...] = _NETWORK_OPTIONS
     if profile.ipam_config_is_typed:
@@ -360,30 +363,42 @@ def read_network_create(profile: Profile, body: Any) -> dict[str, Any]:
 
 
 def read_network_connect(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /networks/{id}/connect` as the release `profile` does. Raises `InvalidParameter`."""
+    """Decode the body of `POST /networks/{id}/connect` as the release `profile` does.
+
+    Raises `InvalidParameter` for an invalid body.
+    """
     return read(evolve(_NETWORK_CONNECT, name=profile.body_structs.network_connect), body)
 
 
 def read_network_disconnect(profile: Profile, body: Any) -> dict[str, Any]:
     """Decode the body of `POST /networks/{id}/disconnect` as the release `profile` does.
 
-    Raises `InvalidParameter`.
+    Raises `InvalidParameter` for an invalid body.
     """
     return read(evolve(_NETWORK_DISCONNECT, name=profile.body_structs.network_disconnect), body)
 
 
 def read_exec_create(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /containers/{id}/exec` as the release `profile` does. Raises `InvalidParameter`."""
+    """Decode the body of `POST /containers/{id}/exec` as the release `profile` does.
+
+    Raises `InvalidParameter` for an invalid body.
+    """
     return read(evolve(_EXEC_CREATE, name=profile.body_structs.exec_create), body)
 
 
 def read_exec_start(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /exec/{id}/start` as the release `profile` does. Raises `InvalidParameter`."""
+    """Decode the body of `POST /exec/{id}/start` as the release `profile` does.
+
+    Raises `InvalidParameter` for an invalid body.
+    """
     return read(evolve(_EXEC_START, name=profile.body_structs.exec_start), body)
 
 
 def read(struct: Struct, body: Any) -> dict[str, Any]:
-    """Decode a parsed JSON body according to the schema `struct`. Raises `InvalidParameter`."""
+    """Decode a parsed JSON body according to the schema `struct`.
+
+    Raises `InvalidParameter` if a field has another type.
+    """
     try:
         fields: dict[str, Any] = convert(struct, body, Place())
     except GoJsonError as error:

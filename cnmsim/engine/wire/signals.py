@@ -14,7 +14,7 @@ SIGNALS: dict[str, int] = {
 
 
 def parse_signal(text: str) -> int:
-    """Convert `SIGTERM`, `term` or `15` to a signal number. Raises `InvalidParameter`."""
+    """Convert `SIGTERM`, `term` or `15` to a signal number. Raises `InvalidParameter` for an unknown signal."""
     if is_number(text):
         number = int(text)
         if 0 < number <= 64:

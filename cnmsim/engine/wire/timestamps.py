@@ -44,7 +44,7 @@ def human_duration(seconds: float) -> str:
 
 
 def parse_duration_ns(text: str) -> int:
-    """Parse a Go duration such as `1m30s` into nanoseconds. Raises `ValueError`."""
+    """Parse a Go duration such as `1m30s` into nanoseconds. Raises `ValueError` for any other text."""
     parts = _DURATION.findall(text)
     if not parts or text.lstrip("-") != "".join(number + unit for number, unit in parts):
         raise ValueError(f'time: invalid duration "{text}"')
@@ -78,11 +78,11 @@ def parse_unix_time(text: str, key: str, profile: Profile, prefix: str) -> int:
 
 
 def parse_timestamp(text: str, now_ns: int, invalid_text: str = "") -> int:
-    """Parse a `since` or `until` value into nanoseconds since 1970.
+    """Parse the value of a parameter `since` or `until` into nanoseconds since 1970.
 
-    The text may be a Unix time with or without a fraction, an RFC 3339 time or date, or a Go duration, which means
-    that long before `now_ns`. Raises `InvalidParameter`; `invalid_text`, if given, is the message for a text without
-    hyphens.
+    The text is a Unix time with or without a fraction, an RFC 3339 time or date, or a Go duration such as `10m`,
+    which is subtracted from `now_ns`. Raises `InvalidParameter` for any other text. Its message is `invalid_text`, if
+    given, unless the text contains a hyphen.
     """
     if re.fullmatch(r"-?[0-9]+(\.[0-9]*)?", text):
         seconds, _, fraction = text.partition(".")

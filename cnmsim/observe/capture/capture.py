@@ -178,7 +178,10 @@ class Capture(Displayable):
         return to_pcapng(self.points, frames, names=self.names(), comment=comment, epoch_s=self.epoch_s)
 
     def save(self, path: str | Path, trace: Trace | None = None) -> Path:
-        """Write a pcapng file to `path` and return that path. `trace` is used as in `to_bytes`. Raises `OSError`."""
+        """Write a pcapng file to `path` and return that path. `trace` is used as in `to_bytes`.
+
+        Raises `OSError` if the file cannot be written.
+        """
         path = Path(path)
         path.write_bytes(self.to_bytes(trace))
         return path
@@ -203,9 +206,9 @@ def compiled_filter(expression: str) -> Predicate:
 def commented(frames: Sequence[CapturedFrame], trace: Trace) -> list[CapturedFrame]:
     """Return copies of the frames with packet comments from a trace.
 
-    A drop is noted on the last frame, captured before the drop, that carries the dropped packet: the comment says
-    where and why it was dropped. The trace's verdict is noted on the last frame that carries the packet on which the
-    verdict is based.
+    Where the trace has a drop, the last frame that carried the packet before the drop gets a comment: where and why
+    it was dropped. The last frame that carries the packet on which the trace's verdict is based gets a comment with
+    the verdict.
     """
     walks = [summarize(frame.data, is_frame=True).walk for frame in frames]
     comments: dict[int, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Whether captured packets were delivered or dropped, and where: recorded while a capture runs."""
+"""Record, while a capture runs, whether each packet was delivered or dropped, and where."""
 
 from __future__ import annotations
 

@@ -21,10 +21,12 @@ from cnmsim.underlay.nameserver import is_public_name
 
 
 def path_open(context: DiagnosisContext, hop: Hop, server: Location, endpoint: str) -> Finding | None:
-    """Return the finding "path open" for a refusal, if it is not known whether the server listens on the port.
+    """Return a finding with the verdict "path open".
 
-    The packet reached `server`, whose program is not simulated, at `endpoint` (address and port); `hop` is where it
-    was refused. Return `None` if it is known that the server does not listen there.
+    The probe reached the server, but nobody knows if its program listens.
+
+    `server` runs a program that is not simulated, at `endpoint` (address and port). In the simulation, the packet was
+    refused at `hop`. Return `None` if it is known that the program does not listen on that port.
     """
     protocol, port = context.target.protocol, hop.destination_port
     if not server.is_open_to(protocol, port):
@@ -66,8 +68,8 @@ def assumptions_of(context: DiagnosisContext, finding: Finding) -> tuple[Assumpt
 def is_assumed_public(context: DiagnosisContext, server: Location) -> bool:
     """Return True if `server` answered in place of the public machine that the probe's destination names.
 
-    That is so if the destination is an address other than the server's own addresses, or a public name other than the
-    server's own names.
+    In a lab, a host can represent the internet. This is so if the destination is an address that `server` does not
+    have, or a public name that is not one of the server's own names.
     """
     address = context.outcome.address
     if address is not None and address not in server.addresses:

@@ -62,7 +62,7 @@ def diagnose(context: DiagnosisContext) -> Finding:
 
 
 def _by_hosts_file(context: DiagnosisContext, finding: Finding) -> Finding:
-    """Return the finding with /etc/hosts as its cause, if that file maps a container's name to a wrong address.
+    """If the source's /etc/hosts maps a container's name to a wrong address, return a finding with this as its cause.
 
     Otherwise return `finding` unchanged.
     """

@@ -69,7 +69,7 @@ def publish_as(target: Location, port: int, host_port: int, protocol: str, host:
 
 
 def join_a_network(source: Location) -> Change:
-    """Return the change that attaches `source`, a container without a network, to one.
+    """Return the change that attaches the container `source`, which has no network, to a network.
 
     A container in network mode `none` cannot be connected to a network, so it is recreated.
     """
@@ -117,10 +117,10 @@ def leave_internal_network(context: DiagnosisContext, container: Location | None
 
 
 def share_network(asker: Location, target: Location) -> Change:
-    """Return the change that connects one of two containers, `asker` and `target`, to a network of the other.
+    """Return the change that puts two containers, `asker` and `target`, on a common network.
 
-    If possible, `asker` joins a user-defined network of `target`, else the reverse. If neither is on one, the change
-    names no network: the user chooses one.
+    If `target` is on a user-defined network, `asker` joins it, else `target` joins one of `asker`. If neither
+    container is on a user-defined network, the change names no network: the user chooses one.
     """
     for one, other in ((target, asker), (asker, target)):
         for item in one.attachments:

@@ -94,10 +94,12 @@ class DiagnosisContext:
 
     @cached_property
     def delivery(self) -> Hop | None:
-        """The last hop at which the request was delivered to a socket (or, for a ping, to the kernel).
+        """The last hop at which the request was delivered to a socket (for a ping: to the kernel).
 
-        It is `None` if the request was not delivered. If docker-proxy relayed the request as a second one, it is the
-        delivery of the second, to the container.
+        `None` if there is none.
+
+        If docker-proxy relayed the request, this is the hop at which the proxy's request was delivered to the
+        container.
         """
         deliveries = [
             hop

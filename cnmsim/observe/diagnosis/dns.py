@@ -87,7 +87,7 @@ def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
 def _upstream(context: DiagnosisContext) -> Cause | None:
     """Return the cause that describes the embedded resolver's own query to an upstream server.
 
-    `None` if the trace does not show what happened to that query.
+    Return `None` if the trace does not show what happened to that query.
     """
     if context.lookup_drops:
         hop = context.lookup_drops[-1]

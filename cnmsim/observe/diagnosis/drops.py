@@ -174,7 +174,10 @@ def _neighbour_failed(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def _hiding_network(context: DiagnosisContext, hop: Hop) -> str:
-    """Return the Docker network on whose bridge the ARP request was sent; "" if it was sent on another device."""
+    """Return the Docker network on whose bridge the machine of the hop sent ARP requests.
+
+    "" if it is no such bridge.
+    """
     here = (
         item
         for location in context.directory.locations

@@ -162,7 +162,7 @@ def _vni_taken(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagn
     """Diagnose an overlay network whose VNI another VXLAN device of the host already uses; `None` if none does.
 
     When a worker fails to attach a container for that reason, the manager reports only a timeout. The cause is
-    therefore read from the lab, and `match` (of the message) and `asked` are not used.
+    therefore read from the lab. `match`, the match of the error message, and `asked` are not used.
     """
     del match, asked
     for device in stale_vxlan_devices(snapshot.directory.locations, snapshot.directory.swarms):

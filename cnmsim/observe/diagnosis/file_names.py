@@ -20,9 +20,10 @@ _STACK = "com.docker.stack.namespace"
 def names_of(directory: Directory) -> dict[str, str]:
     """Return a mapping from the engine's names to the names in the file of a Compose project or stack.
 
-    They are the names of containers, networks and, for a stack, services and tasks. If a service has several
-    containers, their numbers are kept (`web-2`, or `web.2` in a stack). Not in the mapping are: names that the file
-    itself states (`container_name`), and short names that two projects share or that a host has.
+    It contains the names of containers, networks and, for a stack, services and tasks. If a service has several
+    containers, their numbers are kept (`web-2`, or `web.2` in a stack). It does not contain names that the file
+    itself states (`container_name`), nor names whose short form is also that of another project's object or of a
+    host.
     """
     running = [item for item in directory.locations if item.project and item.service]
     own: list[Location | StoppedContainer] = [

@@ -236,7 +236,7 @@ def mode_isolates(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 def address_conflicts(context: DiagnosisContext) -> list[Remark]:
     """Return a remark for each address that two machines claim.
 
-    Addresses that neither occur in the trace nor are the destination are ignored.
+    An address counts only if it occurs in the trace or is that of the probe's destination.
     """
     claims: dict[Address, tuple[Mac, Mac]] = {}
     for machine in {location.machine.name: location.machine for location in context.directory.locations}.values():

@@ -271,7 +271,9 @@ def _device(context: DiagnosisContext, hop: Hop) -> Device | None:
 
 
 def mtu_remarks(context: DiagnosisContext) -> list[Remark]:
-    """Return a remark, in a list, if the MTU on the tunnel's path is too small for full packets of the network."""
+    """Return a remark, in a list, if the MTU on the tunnel's path is too small for the overlay network's full
+    packets.
+    """
     entrance = next(
         (hop for hop in context.attempt if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]), None
     )

@@ -72,9 +72,9 @@ def refused(context: DiagnosisContext, verdict: Verdict) -> Finding:
 
 
 def _path_open(context: DiagnosisContext, hop: Hop, server: Location) -> Finding | None:
-    """Return the finding "path open" if it is not known whether the refusing server listens on the port.
+    """Return a finding with the verdict "path open" if it is not known if the server listens on the port.
 
-    Return `None` if the cause of the refusal is known.
+    `hop` is where the server refused the packet. Return `None` if the cause of the refusal is known.
     """
     connected = context.outcome.address
     if context.source is server and connected is not None and is_loopback(connected):

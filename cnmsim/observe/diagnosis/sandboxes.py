@@ -1,4 +1,7 @@
-"""Adapt changes that concern sandboxes without a container: make them by libnetwork, not docker commands."""
+"""Adapt changes that concern sandboxes without a container.
+
+Such changes are calls of libnetwork, not docker commands.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from cnmsim.observe.fixes.changes import Change, ConnectNetwork, CreateNetwork, 
 
 
 def for_sandboxes(changes: tuple[Change, ...], directory: Directory) -> tuple[Change, ...]:
-    """Return the changes, with those of a sandbox that belongs to no container replaced by libnetwork calls.
+    """Return `changes`, with each change of a sandbox that belongs to no container replaced by a call of libnetwork.
 
     Changes of such a sandbox that only an engine can make, such as publishing a port, are left out.
     """

@@ -208,7 +208,7 @@ def _not_a_member(context: DiagnosisContext, host: Location) -> Diagnosis | None
 def no_destination(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
     """Diagnose a swarm's load balancer that has no real server (task) for a service.
 
-    `None` if the packet was not dropped at a load balancer of a swarm.
+    Return `None` if the packet was not dropped at a load balancer of a swarm.
     """
     if not is_balancer(hop.place):
         return None
@@ -259,8 +259,8 @@ def _service_of(context: DiagnosisContext, hop: Hop) -> Service | None:
 def service_remarks(context: DiagnosisContext) -> list[Remark]:
     """Return remarks on load balancing by IPVS.
 
-    The first is made if the destination is a service's virtual IP; a further one for each new connection that IPVS
-    sent to the task of an earlier connection.
+    There is one remark if the destination is a service's virtual IP, and one for each new connection that IPVS sent
+    to the task of an earlier connection instead of balancing it.
     """
     swarm, address = swarm_of(context), context.outcome.address
     reused = [_reused(context, hop) for hop in context.attempt if hop.decision.endswith("vs.conn_reuse_mode = 0")]

@@ -53,10 +53,10 @@ def _mtu_of(sender: Location, net: Net) -> int:
 
 
 def _peers(snapshot: LabSnapshot, net: Net) -> Iterator[tuple[Address, Address, str]]:
-    """Yield destinations of test packets from a network: (address, outer address, name of the peer).
+    """Yield destinations of test packets from a network: (address, outer address, name of the machine or container).
 
-    A peer is a machine or a container. The outer address is where the host sends the packet: for an
-    overlay network the peer's node, else the same address.
+    The outer address is the destination of the packets that leave the host. For an overlay network this is the
+    address of the destination's node; otherwise it is the destination's own address.
     """
     machines = {host.name: host for host in snapshot.hosts if host is not net.host}
     if net.driver == "bridge":

@@ -66,7 +66,7 @@ def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def bridge_filter(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks with icc=false that has no effect, because bridged packets bypass the packet filter."""
+    """Find networks on which the option icc=false has no effect, because bridged packets bypass the packet filter."""
     key = "net.bridge.bridge-nf-call-iptables"
     for net in snapshot.networks:
         if net.driver != "bridge" or net.options.get(_ICC, "true") not in _FALSE:
@@ -139,9 +139,10 @@ def _way(snapshot: LabSnapshot, host: Location, goal: Address) -> Iterator[tuple
 
 
 def _outside(snapshot: LabSnapshot, net: Net) -> list[Address]:
-    """Return the addresses of the hosts to which packets of a network are sent when they leave its host.
+    """Return addresses outside the host to which its packets of the network `net` are sent.
 
-    For an overlay network these are the other nodes of the swarm, otherwise it is an address outside the lab.
+    For an overlay network, these are the addresses of the swarm's other nodes. For other networks, it is one address
+    outside the lab.
     """
     if net.driver != "overlay":
         return [_SOMEWHERE]

@@ -146,8 +146,8 @@ def _fault(
 def _may_serve_itself(container: Location, port: int, reference: _Reference, *, is_check: bool) -> bool:
     """Return True if a text that names `localhost` may really mean the container itself.
 
-    That is so if the container listens on `port`, or if it is unknown whether it does. The second does not apply if
-    the scheme in `reference` is that of a server other than a web server, such as `redis`. `is_check` is True if the
+    That is so if the container listens on `port`, or if it is unknown whether it does. The latter is disregarded if
+    the scheme in `reference` is that of a server that is no web server, such as `redis`. `is_check` is True if the
     text is the container's health check: ports that are known only from health checks then do not count as listening.
     """
     own = container.listening_on("tcp", port)

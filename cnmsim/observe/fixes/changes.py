@@ -2,8 +2,7 @@
 
 A change refers to hosts, containers, networks and services by name, so that it can be applied to a lab and to every
 fork of it. `fixes.apply` applies changes, `fixes.commands` renders them as commands, and `diagnosis.sentences` as
-phrases. Each of these selects a function by the type of the change, and so can another renderer (e.g. one that edits
-a Compose file).
+phrases. Each of these modules selects a function by the type of the change. Further renderers can do the same.
 """
 
 from __future__ import annotations
@@ -219,7 +218,8 @@ class ScaleService(Change):
 class UpdateService(Change):
     """Change an option of a service, e.g. `--network-add` or `--endpoint-mode`; `host` is a manager.
 
-    The option `--publish-add` may follow a `--publish-rm PORT` of the published port that it replaces.
+    To replace a published port, `option` is `--publish-rm PORT --publish-add`, and `value` belongs to
+    `--publish-add`.
     """
 
     host: str
@@ -492,7 +492,7 @@ class Manual(Change):
 def steps_of(change: Change) -> tuple[Change, ...]:
     """Return the single changes that a change consists of, in order.
 
-    For `Steps` these are the changes inside, also of nested `Steps`; any other change is returned alone.
+    A `Steps` is resolved into its changes, including those of nested `Steps`. Any other change is returned alone.
     """
     return (
         tuple(step for each in change.changes for step in steps_of(each)) if isinstance(change, Steps) else (change,)

@@ -72,8 +72,8 @@ class FileEdit:
 
 
 def text_of(raw: bytes) -> str:
-    """Decode `raw`, the content of a file, as UTF-8 without a byte order mark, and with line ends CR LF made LF.
+    """Decode `raw`, the content of a file, as UTF-8. A byte order mark is removed, and CR LF becomes LF.
 
-    Raises `UnicodeError`.
+    Raises `UnicodeError` if the content is not UTF-8.
     """
     return raw.decode("utf-8-sig").replace("\r\n", "\n")

@@ -66,9 +66,9 @@ class Fix(Displayable):
     def edits(self) -> tuple[FileEdit, ...]:
         """The fix as edits of the Compose or lab file that the lab was read from, one for each file.
 
-        Empty if the lab was not read from a file, or if the fix cannot be made in the file. On the first access each
-        edit is tried: a lab is read from the edited file and probed. Edits after which the probe still fails are left
-        out.
+        There are none if the lab was not read from a file, or if the fix cannot be made in the file. On the first
+        access each edit is tried: a lab is read from the edited file and probed. Edits after which the probe still
+        fails are left out.
         """
         render = getattr(self._lab, "edits_of", None)
         if not self._edits:

@@ -23,8 +23,8 @@ class LinkResult:
     `name` is `"a:eth0 → lan"` for the cable from an interface to a segment, or `"lan → a:eth0"` for the other
     direction; for a container's veth pair it is `"web:eth0 →"` or `"→ web:eth0"`. `frames` and `bytes` count all
     traffic that crossed the link, not only the flows'. `dropped` counts the frames that were lost on it, by reason.
-    `bandwidth_bps` is `None` if it is not limited. `queue_max_bytes` is the greatest length that the queue reached,
-    and `queue_max_s` the time that it then took to drain. `throughput_bps` and `queue_bytes` are sampled at
+    `bandwidth_bps` is `None` for a link without a limit. `queue_max_bytes` is the greatest length that the queue
+    reached, and `queue_max_s` the time that it then took to drain. `throughput_bps` and `queue_bytes` are sampled at
     `times_s`.
     """
 
@@ -88,9 +88,9 @@ class _Watched:
     def queue_bytes(self, now_ns: int) -> int:
         """Return the number of bytes that are queued or being transmitted on the link at `now_ns`.
 
-        The figure is computed from the time until which the cable is reserved. A segment reserves the outgoing cable
-        as soon as a frame enters, possibly long before the frame gets there, so the result is limited to the longest
-        wait so far.
+        The number is estimated from the time until which the cable is reserved for frames. Because a segment reserves
+        the outgoing cable when a frame enters the segment, possibly long before the frame reaches the cable, the
+        estimate is limited to the longest queue so far.
         """
         lane, bandwidth_bps = self.lane, self.bandwidth_bps
         if lane is None or bandwidth_bps is None:

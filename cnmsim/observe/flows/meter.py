@@ -88,11 +88,11 @@ class _Stream:
 
 
 class PacketObserver:
-    """Observes the packets of one message, for labs in which tunnels encrypt.
+    """Records the drops of the packets of one message, for labs in which tunnels encrypt.
 
-    In such a lab the flow's tag in a dropped packet cannot be read. The observer is therefore set as `Clock.context`
-    while the message is sent, so that every event that the message causes is reported to it. The cost: no packet can
-    take a fast path.
+    In such a lab the tag that identifies the message cannot be read from a dropped packet. Therefore, while the
+    message is sent, the sender sets this object as `Clock.context`: every event that the message causes is then
+    reported to it. The disadvantage is that no packet can take a fast path.
     """
 
     __slots__ = ("_record", "_sequence")
@@ -108,7 +108,10 @@ class PacketObserver:
 
 
 class Meter:
-    """Measures all flows that run on one clock; each has a number. It is `Clock.meter` while there are any flows."""
+    """Measures all flows that run on one clock. Each flow has a number, by which its messages refer to it.
+
+    The meter is stored as `Clock.meter` while it measures any flow.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -167,9 +170,9 @@ class Meter:
         return self.received(leading_tag(data), socket)
 
     def received(self, content: tuple[int, int], socket: Socket) -> bool:
-        """Record a datagram that `socket` received, given by `content`, its pair (flow, sequence number).
+        """Record a datagram that `socket` received, and return True. `content` is its pair (flow, sequence number).
 
-        Return False if the flow is not measured.
+        Return False, without recording it, if the flow is not measured.
         """
         record = self._records.get(content[0])
         if record is None:
@@ -180,8 +183,8 @@ class Meter:
     def received_stream(self, connection: TcpConnection) -> bool:
         """Read the data that a connection received and record it, if the connection belongs to a measured flow.
 
-        Return False if it does not belong to one, or if the peer has closed it: the caller must then notify the
-        program.
+        Return True if that was done. Return False if the connection belongs to no measured flow, or if the peer has
+        closed it: the caller must then notify the program that uses the connection.
         """
         stream = self._streams.get(connection)
         if stream is None:

@@ -364,7 +364,8 @@ class FlowReport(Displayable, Sequence[FlowResult]):
     def plot(self, axes: Any = None) -> Any:
         """Draw throughput, latency and queues over time with matplotlib, and return the figure.
 
-        `axes` are three matplotlib axes to draw on instead. Raises `ImportError` if matplotlib is not installed.
+        `axes` are three matplotlib axes to draw on instead of those of a new figure. Raises `ImportError` if
+        matplotlib is not installed.
         """
         return import_module("cnmsim.observe.flows.plot").plot(self, axes)
 

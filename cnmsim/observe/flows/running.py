@@ -168,9 +168,10 @@ class RunningFlows:
 
 
 def start_flows(lab: LabWithSegments, flows: Iterable[Flow]) -> RunningFlows:
-    """Start flows now, on virtual time.
+    """Start flows now, on virtual time, and return an object to wait for their results.
 
-    Raises `InvalidParameter`, `NotFound` or `Conflict` before any flow is started.
+    Raises `InvalidParameter` for an item that is no `Flow` or has an invalid source or destination, and `NotFound` or
+    `Conflict` for an unknown or ambiguous source. In these cases no flow is started.
     """
     wanted = list(flows)
     for flow in wanted:
@@ -240,8 +241,8 @@ def _destinations(
 def _task_port(service: Any, target: Target, address: Address, swarm: Any) -> int:
     """Return the port on which the tasks of `service` receive packets for the target.
 
-    If the target is a port that the service publishes in `swarm`, it is that port's target port. If `address` is the
-    service's virtual IP, it is the target's own port.
+    If the target is a port that the service publishes in `swarm`, return the target port of the published port. If
+    `address` is the service's virtual IP, return the port of `target`.
     """
     from cnmsim.observe.swarm_view import ports_of
 

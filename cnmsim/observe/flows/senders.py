@@ -135,7 +135,7 @@ class Sender:
 
 
 class _DatagramStream:
-    """Sends the datagrams of a flow one by one, driven by timers, which are faster than a task."""
+    """Sends the datagrams of a flow one by one. Timers call it, because that is faster than a task that sleeps."""
 
     __slots__ = (
         "_clock", "_count", "_due_ns", "_end_ns", "_interval_ns", "_is_encrypted", "_number", "_opaque", "_over",

@@ -128,7 +128,11 @@ def _source(layer: Packet, namespace: NetworkNamespace, device: Device, family: 
 
 
 def _sender_mac(packet: Packet, namespace: NetworkNamespace, device: Device) -> Mac:
-    """Return the MAC address that a frame from the packet's source address would have when `device` receives it."""
+    """Return the MAC address that a received frame with this packet would have as its source.
+
+    It is that of the packet's source address or of the gateway towards it, if the neighbour table of `namespace` has
+    one. Otherwise it is the MAC address of the other end of a veth device, or of an unknown station.
+    """
     for layer in layers_of(packet):
         source = layer.fields.get("src" if type(layer).__name__ in {"IP", "IPv6"} else "psrc")
         if source is None or type(layer).__name__ not in {"IP", "IPv6", "ARP"}:
@@ -146,9 +150,10 @@ def _sender_mac(packet: Packet, namespace: NetworkNamespace, device: Device) -> 
 
 
 def _target_mac(layer: Packet, namespace: NetworkNamespace, device: Device) -> Mac:
-    """Return the MAC address to which an Ethernet header `layer` with its payload has to be sent on `device`.
+    """Return the destination MAC address for an Ethernet header `layer` with its payload on `device`.
 
-    It is that of the next hop, which is resolved if necessary; the broadcast address if nobody answers.
+    It belongs to the next hop, whose address is resolved if necessary. If the next hop does not answer, return the
+    broadcast address.
     """
     payload = layer.payload
     if type(payload).__name__ == "ARP":

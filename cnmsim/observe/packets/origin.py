@@ -29,9 +29,9 @@ class Origin:
     def of(cls, place: object, device: str = "") -> Origin:
         """Return the origin for a host, container, sandbox, location or interface.
 
-        `device` is the name of the device to use; with "" the route selects one. Raises `InvalidParameter` for
-        another object, `NotFound` for an unknown device, `Unavailable` for a place without network namespace or
-        power.
+        `device` is the name of the device to use; with "" the route selects one. Raises `InvalidParameter` for an
+        object of another type, `NotFound` for an unknown device, and `Unavailable` if `place` is powered off or has
+        no network namespace.
         """
         if isinstance(place, Interface):
             namespace = place.device.namespace
@@ -59,9 +59,10 @@ class Origin:
     def device_towards(self, destination: Address | None, *, is_routed: bool = False) -> Device:
         """Return the device on which to send a frame to `destination`.
 
-        `destination` is `None` for a frame that is not to an IP address. With `is_routed`, the kernel will route the
-        packet, so the loopback device is returned if there is no route. Raises `InvalidParameter` if no route selects
-        a device and there are several, `Unavailable` if there is no device.
+        `destination` is `None` for a frame that is not to an IP address. If no route selects a device, return the
+        only device besides loopback. If there are several, return the loopback device with `is_routed` (the kernel
+        then reports that there is no route), else raise `InvalidParameter`. Raises `Unavailable` if there is no
+        device besides loopback.
         """
         if self.device is not None:
             return self.device

@@ -54,7 +54,7 @@ def _timed(
     """Yield (time, frame, is inbound) for each frame; inbound means that the device receives the frame.
 
     Times are in nanoseconds since the first frame, divided by `speed`. `rewrite` changes a frame's addresses.
-    `direction` ("in" or "out") overrides the recorded one; without either it is "in".
+    `direction` ("in" or "out") replaces the direction recorded in the file. If neither exists, "in" is assumed.
     """
     start_ns = frames[0].offset_ns if frames else 0
     for frame in frames:

@@ -164,8 +164,8 @@ class Batch:
     def _emit(self, data: bytes, is_frame: bool, output: Callable[[], None], device: Device) -> Walk:
         """Send the packet `data` by calling `output`, and return its `Walk`.
 
-        `is_frame` is True if `data` is an Ethernet frame, False for an IP packet. `device` is the one used, for the
-        trace.
+        `is_frame` is True if `data` is an Ethernet frame, False for an IP packet. `device` is the device that sends
+        or receives the packet; it is named in the trace. Raises `InvalidParameter` if the packet is too long.
         """
         if len(data) > MAX_PACKET:
             raise InvalidParameter(f"the frame has {len(data):,} bytes; an IP packet has at most {MAX_PACKET:,}")

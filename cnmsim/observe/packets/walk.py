@@ -56,10 +56,10 @@ class Walk(Trace):
 
     @property
     def received(self) -> list[Packet]:
-        """All packets that the sending location received because of the packet, as scapy packets, oldest first.
+        """The packets that the sending host or container received as a consequence of the sent one, oldest first.
 
-        Like `sent`, they begin with an Ethernet header if the packet sent was a frame, else with an IP header. `time`
-        is Unix time, and `sniffed_on` the device on which they were received.
+        They are scapy packets. Like `sent`, they begin with an Ethernet header if a frame was sent, else with an IP
+        header. Their attribute `time` is Unix time, and `sniffed_on` is the device on which they were received.
         """
         packets = []
         for frame in self.frames:
@@ -73,7 +73,7 @@ class Walk(Trace):
 
     @property
     def answers(self) -> list[Packet]:
-        """The packets of `received` that answer the packet according to scapy (`Packet.answers`)."""
+        """The packets in `received` that scapy regards as answers to the sent packet (`Packet.answers`)."""
         sent = self.sent
         return [packet for packet in self.received if _answers(packet, sent)]
 
@@ -84,7 +84,7 @@ class Walk(Trace):
 
     @property
     def own_hops(self) -> tuple[Hop, ...]:
-        """The hops of the packet itself, without those of other packets that it caused."""
+        """The hops of the sent packet itself, without those of other packets that it caused."""
         hops = self.hops
         if len(hops) <= self.sent_after:
             return ()
@@ -93,9 +93,9 @@ class Walk(Trace):
 
     @property
     def drop(self) -> Hop | None:
-        """The hop at which the packet was dropped.
+        """The hop at which the packet was dropped; `None` if it was not dropped.
 
-        `None` if it was not dropped, or if a flooded copy was delivered.
+        It is `None`, too, if one copy of a flooded packet was dropped and another one was delivered.
         """
         if any(hop.step is Step.DELIVERED for hop in self.own_hops):
             return None
@@ -130,7 +130,7 @@ class Walk(Trace):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the packet was passed on, i.e. does not wait for the resolution of a neighbour's address."""
+        """Whether the packet does not wait for the resolution of a neighbour's address."""
         own = self.own_hops
         return bool(own) and own[-1].step is not Step.NEIGHBOUR
 
@@ -155,7 +155,10 @@ class Walk(Trace):
 
     @property
     def deciding_hop(self) -> Hop | None:
-        """The hop that decided the verdict: that of the finding or else that of the drop; `None` without either."""
+        """The hop that decided the verdict: the hop of the finding, or else the hop of the drop.
+
+        `None` if there is neither.
+        """
         return super().deciding_hop or self.drop
 
     def conclusion_lines(self) -> list[str]:

@@ -1,10 +1,11 @@
 """Equivalence classes of locations, which let `lab.reachability` derive many results from one probe.
 
-Two containers are in one class if their network attachments, their own tables, and all rules, routes and sysctls of
-their host that can affect their packets are the same, apart from the containers' own names and addresses. Two pairs
-(source, target) have the same *signature* if they, too, are the same in this way: the rules of their networks, in
-traversal order, are equal once bridge names, subnets and addresses are replaced by placeholders (`<bridge 0>`,
-`<own 0 of 16>`). One real probe gives the result for all pairs with the same signature.
+Two containers are in one class if their network attachments and the tables in their own network namespaces are the
+same, and all rules, routes and sysctls of their host that can affect their packets are, too, apart from the
+containers' own names and addresses. Two pairs (source, target) have the same *signature* if the rules that affect
+them are the same in this way: the rules of their networks, in traversal order, are equal once bridge names, subnets
+and addresses are replaced by placeholders (`<bridge 0>`, `<own 0 of 16>`). One real probe gives the result for all
+pairs with the same signature.
 
 A location forms a class by itself if its tables cannot be compared in this way: they contain a rule that counts,
 limits or looks up a set; its gateway is another container; its address is a duplicate; or its network is not a
@@ -242,8 +243,8 @@ def _own_names(tables: HostTables, ports: list[_Port]) -> dict[str, str]:
     """Return a mapping from a container's names and addresses to placeholders like `<bridge 0>`.
 
     The names are those of the bridges in `ports`; the addresses are the container's own IP and MAC addresses, and the
-    subnets and gateways of its networks. Rules of containers that differ only in these compare equal once `renamed`
-    has replaced them.
+    subnets and gateways of its networks. If two containers differ only in these, their rules are equal after
+    `renamed` has replaced them by the placeholders.
     """
     own: dict[str, str] = {}
     for number, (device, _, bridge) in enumerate(ports):

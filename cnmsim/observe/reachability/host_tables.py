@@ -62,8 +62,8 @@ class HostTables:
     """A host's rules and routes for one protocol and port, grouped by the networks and containers they affect.
 
     `generic` are the rules that affect all networks, `exact` the rules for the address of one container. `prefixes`
-    are the prefixes in rules that are not a network's subnet. `alone` are the addresses of containers that cannot be
-    compared with others. If `is_opaque`, no container of the host can be compared with others.
+    are those prefixes in rules that are not the subnet of a network. `alone` are the addresses of containers that
+    cannot be compared with others. If `is_opaque`, no container of the host can be compared with others.
     """
 
     nets: dict[str, Net]
@@ -135,10 +135,10 @@ class _Reader:
         self.special: set[str] = set()
 
     def read_chain(self, place: Chain, rules: Iterable[Rule]) -> None:
-        """Read the rules of the chain `place` into the tables, with their positions.
+        """Read the rules of the chain `place` into the tables, each with its position in the chain.
 
-        A rule for the address of a single container does not count as a position: it gets the position between those
-        of the rules around it.
+        Positions are counted without the rules for the address of a single container. Such a rule gets a position
+        between that of the rule before it and that of the rule after it.
         """
         tables = self._tables
         number = 0

@@ -1,4 +1,4 @@
-"""Classes of sources and targets, by what determines the outcome of looking up the target's name.
+"""Classes of sources and of targets: a lookup of the target's name has the same outcome for all members of a class.
 
 The outcome depends on the source's resolv.conf and hosts file, on the networks that source and target share, and on
 other containers that have the same name on these networks.
@@ -40,8 +40,8 @@ class NameClasses:
     def of_target(self, target: Location) -> Hashable:
         """Return the class of a target, as a hashable key.
 
-        The key consists of the target's networks, of those networks on which another container has the same name, and
-        of whether the target is a container.
+        It consists of the target's networks, of the subset of these networks on which another container has the same
+        name, and of a bool that is True if the target is a container.
         """
         if id(target) not in self._targets:
             others = [holder for holder in self._holders.get(target.name, ()) if holder is not target]

@@ -222,9 +222,9 @@ def _plain_indexes(events: Sequence[Event], summaries: Sequence[PacketSummary], 
 
 
 def _is_telling(event: Event) -> bool:
-    """Return True if the short view shows an event of neighbour resolution.
+    """Return True if the short view shows `event`, an event of neighbour resolution.
 
-    It shows notes, and answers by a VXLAN device itself.
+    It shows two kinds of such events: notes, and answers that a VXLAN device sends itself.
     """
     return event.step is Step.NOTE or (event.step is Step.NEIGHBOUR and event.is_frame and bool(event.decision))
 

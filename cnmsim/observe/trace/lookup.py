@@ -144,9 +144,9 @@ def _text_of(files: FileSystem, path: str) -> str:
 
 
 async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
-    """Look up `name` by the files and name servers of `process`, as a program there would: DNS queries are sent.
+    """Look up `name` with the hosts file, resolv.conf and network of `process`, as its C library would.
 
-    `family` is the IP version, 4 or 6; 0 tries IPv4 first, then IPv6.
+    DNS queries are sent, which takes virtual time. `family` is the IP version, 4 or 6; 0 tries IPv4 first, then IPv6.
     """
     families = (4, 6) if family == 0 else (family,)
     known = addresses_in_hosts(_text_of(process.files, HOSTS_FILE), name)

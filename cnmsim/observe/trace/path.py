@@ -177,9 +177,9 @@ def _endpoint(hop: Hop) -> str:
 
 
 def _merged(collected: Sequence[_Collected]) -> Iterator[Station]:
-    """Convert collected places to stations: the bridge of a network becomes a station of its own.
+    """Convert the collected places to stations.
 
-    The station of a bridge is named after the network.
+    The bridge of a network becomes a station that is named after the network.
     """
     for item in collected:
         is_bridge_only = bool(item.networks) and not item.changes

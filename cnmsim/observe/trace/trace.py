@@ -136,7 +136,7 @@ class Trace(Displayable):
         """Return (label, text) for the best fix: its sentence and the lines of the file that it changes.
 
         The label is `fix` if the fix was tried on a fork of the lab, else `advice (not tried)`. If no fix works, the
-        text is what only a person can do, such as starting a program; "" if there is no advice either.
+        text is advice for the user, such as to start a program, or "" if there is none.
         """
         finding = self.finding
         if finding is None or not finding.changes:
@@ -342,7 +342,7 @@ class Trace(Displayable):
         return Path(views().save_walk(self, path))
 
     def widget(self) -> Any:
-        """Return the HTML page that `save_html` writes as a notebook widget.
+        """Return a notebook widget that shows the HTML page of `save_html`.
 
         Raises `ImportError` if the extra `cnmsim[notebook]` is not installed.
         """

@@ -58,10 +58,9 @@ def directory_of(lab: LabView) -> Directory:
 def location_of(directory: Directory, what: object) -> Location:
     """Return the location for a name, a host, a container, a sandbox, an endpoint or a location.
 
-    For an endpoint it is the location of the sandbox that the endpoint has joined.
-
-    Raises `NotFound` if there is none, `Conflict` if a name matches several, `Unavailable` for a sandbox without
-    namespace and for an endpoint outside any sandbox, `InvalidParameter` for any other object and for an object of
+    For an endpoint, this is the location of the sandbox that the endpoint has joined. Raises `NotFound` if there is
+    no such location, and `Conflict` if a name matches several. Raises `Unavailable` for a sandbox without namespace,
+    and for an endpoint outside any sandbox. Raises `InvalidParameter` for any other object, and for an object of
     another lab.
     """
     if isinstance(what, Location):
@@ -91,7 +90,7 @@ def location_of(directory: Directory, what: object) -> Location:
 def _require_own(directory: Directory, what: object, machine: Machine | None) -> None:
     """Raise `InvalidParameter` if `what` does not belong to the lab of `directory`.
 
-    `machine` is the machine of `what`; `None`, if it has none, is accepted.
+    `machine` is the machine on which `what` is. If it is `None`, nothing is checked.
     """
     if machine is not None and all(location.machine is not machine for location in directory.locations):
         raise InvalidParameter(f"{what!r} belongs to another lab")
@@ -137,8 +136,8 @@ def parse_destination(
     """Parse a destination, and return (target, address).
 
     The address is `None` if the probe must look up the target's name: names of containers and services are looked up
-    by the source's own resolver, as programs do. For the name of a host, or `host:container`, the address is that
-    location's.
+    by the source's own resolver, as programs do. The name of a host, or `host:container`, is not looked up: the
+    address is that of the location with this name.
 
     The name of a swarm task may be written without its id (`service.1`). `protocol` and `family` are as in `trace`.
     Raises `InvalidParameter` if the text is not a destination.
@@ -227,11 +226,11 @@ def trace(
     """Trace a probe from `source` to `destination`.
 
     `source` is a name, a host, a container, a sandbox or an endpoint. `destination` is `db:5432`, `web:53/udp`,
-    `db:http`, `("db", 5432)`, a URL, a name, or one of these objects; its port may be given as `port`. Without a port
-    it is pinged. If the destination is a name, the source looks it up; if it is an object, its address is used.
-    `protocol` applies to a destination without one; `timeout_s` limits the wait for an answer, in virtual seconds;
-    `family` (4 or 6) is the IP version to use, 0 for either. Raises `NotFound` or `Conflict` for an unknown or
-    ambiguous source, `InvalidParameter` for an invalid destination.
+    `db:http`, `("db", 5432)`, a URL, a name, or an object of the kinds that `source` can be. Its port may be given as
+    `port`; without any port, the destination is pinged. If the destination is a name, the source looks it up; if it
+    is an object, its address is used. `protocol` applies to a destination without one; `timeout_s` limits the wait
+    for an answer, in virtual seconds; `family` (4 or 6) is the IP version to use, 0 for either. Raises `NotFound` or
+    `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid destination.
     """
     from cnmsim.observe.explain import repeat  # explain imports this module
 

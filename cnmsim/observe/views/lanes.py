@@ -53,9 +53,9 @@ def lane(points: Sequence[Point], offset: float = OFFSET) -> tuple[Point, ...]:
 
 
 def arrows(points: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """Return the position and direction of each arrow head on a polyline.
+    """Return the position and direction of each arrow head to draw on a polyline.
 
-    Each piece of the polyline has at least one, and a long piece has several; pieces that are too short have none.
+    A piece of the polyline gets one arrow head, or several if it is long. Very short pieces get none.
     """
     heads = []
     for (ax, ay), (bx, by) in itertools.pairwise(points):

@@ -24,7 +24,7 @@ class Box:
     """A rectangle to draw, with its upper left corner at `x` and `y`.
 
     `kind` selects its style, such as "nic" or "container". `lines` are its texts, each with the number of the network
-    to which it belongs (-1: none).
+    to which it belongs (-1: none). `inset` is the distance between the left side and the texts.
     """
 
     kind: str

@@ -78,8 +78,8 @@ class MachineBox:
     def place(self, x: float, edge: float, *, level: float | None = None) -> None:
         """Place the machine with its left side at `x` and its NICs at height `edge`.
 
-        `level` is the height of the top of the machine's frame, if the frame must be higher than its content to be
-        aligned with its neighbour; `None` if it need not.
+        `level` is the height at which the top of the machine's frame is drawn, such as that of a taller machine
+        beside it; `None` means directly above the content.
         """
         scene = self.scene
         kind, sign = ("hanging", 1) if self.is_hanging else ("machine", -1)

@@ -175,8 +175,8 @@ def banner(word: str, text: str, colour: str, *more: tuple[str, str]) -> str:
 def framed(svg: str, standalone: str = "", title: str = "") -> str:
     """Wrap an inline SVG so that it inherits the page's text colour and scrolls sideways if needed.
 
-    `standalone` is the same picture as an SVG file, for GitHub: it removes inline SVG and styles from notebooks.
-    Elsewhere that second picture is hidden; `title` is its text alternative.
+    GitHub removes inline SVG and styles from notebooks. `standalone` is the same picture as an SVG file, which is
+    shown only there; `title` is its text alternative.
     """
     image = ""
     if standalone:

@@ -47,7 +47,7 @@ class Picture:
         return render(self.layout, self.title, self._ways(), self._badges(), self._legend(), standalone=standalone)
 
     def save(self, path: str | Path) -> Path:
-        """Write the SVG to the file `path` and return the path. Raises `OSError`."""
+        """Write the SVG to the file `path` and return the path. Raises `OSError` if the file cannot be written."""
         path = Path(path)
         path.write_text(self.svg(), encoding="utf-8")
         return path

@@ -76,8 +76,8 @@ class Track:
 class _Walker:
     """Finds the nodes of hops in a layout, and paths between nodes.
 
-    `hosts` maps each packet's number to the machine where its last hop was; `last_host` is that of the last hop of
-    any packet. `known` holds the paths found so far.
+    `hosts` maps each packet's number to the machine where its last hop was. `last_host` is the machine of the last
+    hop, whatever its packet. `known` holds the paths found so far.
     """
 
     layout: Layout
@@ -118,7 +118,7 @@ class _Walker:
         return place
 
     def onto(self, one: Key, bar: Key) -> Key:
-        """Return the first node on the bar of a network that is reached on the path from node `one` to that bar.
+        """Return the first node on the path from the node `one` to the bar of a network that lies on the bar.
 
         Return the bar's own node if there is no path.
         """

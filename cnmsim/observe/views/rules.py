@@ -1,7 +1,7 @@
 """Tables of a host or container, as text and HTML: packet filter rules with counters, routes, name lookups.
 
-With a trace, these mark the rules that decided about its packets, the jumps that led to those rules, and the chains
-that its packets traversed.
+If a trace is given, the listing marks the rules that decided about its packets, the jumps that led to those rules,
+and the chains that its packets traversed.
 """
 
 from __future__ import annotations

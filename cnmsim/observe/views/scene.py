@@ -34,7 +34,8 @@ Key = tuple[str, str, str]
 class Plug:
     """An interface of a sandbox. `bus` is the network to which it is attached; `None` for the host's own stack.
 
-    `key` is its node in the picture, `addresses` its addresses as text.
+    `key` is its node in the picture, `addresses` its addresses as text. `far` is the host's end of the veth pair,
+    `None` if the interface is no veth.
     """
 
     key: Key
@@ -65,8 +66,8 @@ class Bus:
     """A network on one host: a bridge, or the parent interface that child interfaces (macvlan, ipvlan) share.
 
     `key` is its node in the picture, `detail` the second line of its label. `tunnel` is the VXLAN device of an
-    overlay network and `vni` its VNI. `parent` is the parent interface. `is_routed` is True if the host has an
-    address on the network.
+    overlay network and `vni` its VNI. `parent` is the parent interface of a macvlan or ipvlan network. `is_routed` is
+    True if the host has an address on the network.
     """
 
     key: Key
@@ -123,7 +124,10 @@ class Scene:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The names of the networks in order of appearance. Their positions select colours, the same on all hosts."""
+        """The names of the networks in order of appearance.
+
+        A network's position in the tuple selects its colour. A network that exists on several hosts has one colour.
+        """
         return tuple(dict.fromkeys(bus.name for machine in self.machines for bus in machine.buses))
 
 

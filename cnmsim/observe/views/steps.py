@@ -98,7 +98,7 @@ def walk_html(trace: Trace) -> str:
 def save_walk(trace: Trace, path: str | Path) -> Path:
     """Write an HTML page that shows a trace step by step to the file `path`. Return the path.
 
-    Raises `OSError`, or `InvalidParameter` if the trace belongs to no lab.
+    Raises `OSError` if the file cannot be written, and `InvalidParameter` if the trace belongs to no lab.
     """
     path = Path(path)
     path.write_text(walk_html(trace), encoding="utf-8")

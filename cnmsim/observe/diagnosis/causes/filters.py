@@ -33,7 +33,10 @@ class NoSharedNetwork(Cause):
 
 @frozen
 class OtherNetworkAddress(Cause):
-    """The packet was sent to an address that the container has on a network to which the source is not attached."""
+    """The packet was sent to an address that the container has on a network without the probe's source.
+
+    `source` is not attached to that network.
+    """
 
     address: str
     container: str

@@ -23,10 +23,10 @@ class NeighbourSilent(Cause):
 
 @frozen
 class AddressHidden(Cause):
-    """A packet was dropped because the subnet of a Docker network contains the address of another machine, `owner`.
+    """A packet to another machine, `owner`, was dropped because the subnet of a Docker network contains its address.
 
-    The machine `place` has a route to that Docker network, `network`, so it searched for the address there and not on
-    the link of its owner.
+    The machine `place` has a route to the Docker network `network`. It therefore sent the ARP request for the address
+    to this network, where `owner` does not receive it.
     """
 
     place: str

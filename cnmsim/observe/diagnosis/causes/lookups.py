@@ -48,7 +48,7 @@ class NameServerSilent(Cause):
 
 @frozen
 class QueryDropped(Cause):
-    """The DNS query of the source, or the answer to that query, was dropped."""
+    """The DNS query of the probe's source, or the answer to that query, was dropped."""
 
     source: str
     servers: tuple[str, ...]
@@ -57,7 +57,7 @@ class QueryDropped(Cause):
 
 @frozen
 class NameServerUnusable(Cause):
-    """The source could not query its name server because its socket returned an error."""
+    """The probe's source could not query its name server because its socket returned an error."""
 
     source: str
     servers: tuple[str, ...]
@@ -108,7 +108,7 @@ class NoNetwork(Cause):
 
 @frozen
 class NoDockerNetwork(Cause):
-    """The name was not found because the source uses no Docker network, and so has no embedded resolver."""
+    """The name was not found because the probe's source uses no Docker network, and so has no embedded resolver."""
 
     source: str
 
@@ -125,7 +125,10 @@ class SameNameOnOtherHost(Cause):
 
 @frozen
 class NotByThatName(Cause):
-    """The name was not found: the container exists, but does not have that name on any network of the source."""
+    """The name was not found.
+
+    The container exists, but does not have that name on any network of the probe's source.
+    """
 
     container: str
     source: str
@@ -133,7 +136,7 @@ class NotByThatName(Cause):
 
 @frozen
 class OtherAddressInHostsFile(Cause):
-    """The probe failed because the source's /etc/hosts maps the name to an address that is not the container's.
+    """The probe failed because its source's /etc/hosts maps the name to an address that is not the container's.
 
     `address` is the address in the file, `owner_address` that of the container `owner`. `cause` is why the probe to
     `address` failed.

@@ -1,4 +1,7 @@
-"""Causes and assumptions about programs that are not simulated, so that their listening ports are not known."""
+"""Causes and assumptions about programs that are not simulated.
+
+Cnmsim does not know all ports on which they listen.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ class InternetAssumed(Assumption):
 
 @frozen
 class StateListener(Remark):
-    """A hint for the user: if `service` does listen on `port`, an option or the Compose file can state it."""
+    """A hint for the user: if `service` listens on `port`, tell cnmsim so with `--listen` or in the Compose file."""
 
     service: str
     port: str

@@ -30,7 +30,8 @@ class NothingListens(Cause):
 class ListensOnLoopback(Cause):
     """The server refused the packet because its program listens on that port only on the loopback address.
 
-    `endpoint` is the address and port that the probe used, `listener` those on which the program listens.
+    `endpoint` is the address and port that the probe used, `listener` the address and port on which the program
+    listens.
     """
 
     server: str

@@ -69,7 +69,10 @@ class LookupQueries(Remark):
 
 @frozen
 class ProxyClosed(Remark):
-    """docker-proxy accepted the client's connection, then closed it because the container refused the proxy's own."""
+    """docker-proxy accepted the client's connection, but its own connection to the container was refused.
+
+    It therefore closed the client's connection.
+    """
 
     host: str
     server: str

@@ -47,7 +47,7 @@ class NotAttached(Cause):
 
 @frozen
 class ContainerNetworkUnknown(Cause):
-    """The source has no route to a container's address, because only the container's own host has one."""
+    """The probe's source has no route to a container's address, because only the container's own host has one."""
 
     source: str
     address: str
@@ -106,7 +106,7 @@ class RoutingLoop(Cause):
 
 @frozen
 class LinkDown(Cause):
-    """The source has no route to the destination because an interface is down, which removed its routes."""
+    """The probe's source has no route to the destination because an interface is down, which removed its routes."""
 
     device: str
     source: str
@@ -114,14 +114,14 @@ class LinkDown(Cause):
 
 @frozen
 class NoAddress(Cause):
-    """The source is a host without any address, so it cannot send the packet."""
+    """The probe's source is a host without any address, so it cannot send the packet."""
 
     source: str
 
 
 @frozen
 class NarrowMask(Cause):
-    """The source has no route to a machine on the same link, because the source's netmask is too narrow.
+    """The probe's source has no route to a machine on the same link, because its netmask is too narrow.
 
     `subnet` is the source's subnet and `own` its address with prefix length. `neighbour` is the other machine, with
     `address` in `neighbour_subnet`.

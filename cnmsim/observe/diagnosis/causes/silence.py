@@ -9,7 +9,7 @@ from cnmsim.observe.diagnosis.causes.base import Cause
 
 @frozen
 class DroppedWithError(Cause):
-    """The packet was dropped for `cause`, and the machine `reporter` sent the source an ICMP error about it."""
+    """The packet was dropped for `cause`, and the machine `reporter` sent the source of the probe an ICMP error."""
 
     cause: Cause
     reporter: str
@@ -18,7 +18,7 @@ class DroppedWithError(Cause):
 
 @frozen
 class IcmpErrorReceived(Cause):
-    """The source received an ICMP error from `reporter`, and the trace has no drop that explains it."""
+    """The probe's source received an ICMP error from `reporter`, and the trace has no drop that explains it."""
 
     reporter: str
     packet: str
@@ -26,7 +26,7 @@ class IcmpErrorReceived(Cause):
 
 @frozen
 class StackError(Cause):
-    """The network stack of the source returned an error to the program that made the probe."""
+    """The network stack of the probe's source returned an error to the program that made the probe."""
 
     source: str
     error: str
@@ -54,7 +54,7 @@ class NothingAnswered(Cause):
 
 @frozen
 class OtherMachinesAddress(Cause):
-    """Another machine on the source's network has the target's address and answered in its place."""
+    """Another machine on the network of the probe's source has the target's address and answered in its place."""
 
     source: str
     address: str
