@@ -271,8 +271,9 @@ def _device(context: DiagnosisContext, hop: Hop) -> Device | None:
 
 
 def mtu_remarks(context: DiagnosisContext) -> list[Remark]:
-    """Return a remark, in a list, if the MTU on the tunnel's path is too small for the overlay network's full
-    packets.
+    """Return a remark, in a list, if the MTU on the tunnel's path is too small for the overlay network.
+
+    Too small means that full packets of the network, with the headers of the tunnel, exceed it.
     """
     entrance = next(
         (hop for hop in context.attempt if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]), None
