@@ -479,7 +479,7 @@ class ContainerCollection:
     def get(self, container_id: str) -> Container:
         """Return the container with this name, id or unique id prefix.
 
-        Raises `NotFound`; its text suggests the container whose name is closest.
+        Raises `NotFound` if there is none; the error's text suggests the container with the most similar name.
         """
         try:
             return Container(self._engine, self._engine.store.get(container_id).id)

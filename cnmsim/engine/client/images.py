@@ -61,7 +61,7 @@ class ImageCollection:
     _engine: Session = field(repr=False)
 
     def get(self, name: str) -> Image:
-        """Return the image with this name, id or unique id prefix. Raises `NotFound`."""
+        """Return the image with this name, id or unique id prefix. Raises `NotFound` if there is none."""
         return Image(self._engine, self._engine.image_store.get(name).id)
 
     def list(self, name: str | None = None, *, filters: Mapping[str, Any] | None = None) -> list[Image]:

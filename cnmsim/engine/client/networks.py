@@ -154,7 +154,7 @@ class NetworkCollection:
         return Network(self._engine, self._engine.complete(self._engine.rest.networks.create(body))["Id"])
 
     def get(self, network_id: str) -> Network:
-        """Return a network by name, id or unique id prefix. Raises `NotFound`."""
+        """Return a network by name, id or unique id prefix. Raises `NotFound` if there is none."""
         return Network(self._engine, self._engine.rest.networks.inspect(network_id)["Id"])
 
     def list(

@@ -125,7 +125,7 @@ class SecretCollection(SecretOrConfigCollection[Secret]):
     __slots__ = ()
 
     def get(self, secret_id: str) -> Secret:
-        """Return a secret by name or id. Raises `NotFound`."""
+        """Return a secret by name or id. Raises `NotFound` if there is none."""
         return self._find(secret_id)
 
     def _named(self, id_: str) -> Secret:
@@ -139,7 +139,7 @@ class ConfigCollection(SecretOrConfigCollection[Config]):
     __slots__ = ()
 
     def get(self, config_id: str) -> Config:
-        """Return a config by name or id. Raises `NotFound`."""
+        """Return a config by name or id. Raises `NotFound` if there is none."""
         return self._find(config_id)
 
     def _named(self, id_: str) -> Config:

@@ -194,7 +194,7 @@ class ServiceCollection:
         }
 
     def get(self, service_id: str) -> Service:
-        """Return a service by name or id. Raises `NotFound`."""
+        """Return a service by name or id. Raises `NotFound` if there is none."""
         view = self._engine.complete(self._engine.rest.services.inspect(service_id))
         return Service(self._engine, view["ID"])
 

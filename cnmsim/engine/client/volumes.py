@@ -60,7 +60,7 @@ class VolumeCollection:
         return Volume(self._engine, self._engine.rest.volumes.create(body)["Name"])
 
     def get(self, name: str) -> Volume:
-        """Return the volume with this name. Raises `NotFound`."""
+        """Return the volume with this name. Raises `NotFound` if there is none."""
         return Volume(self._engine, self._engine.volume_store.get(name).name)
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Volume]:

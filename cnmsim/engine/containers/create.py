@@ -67,8 +67,8 @@ def create_container(
 ) -> tuple[Container, list[str]]:
     """Create a container from the decoded body of `POST /containers/create`. Return it and a list of warnings.
 
-    `platform` is the requested platform of the image, such as `linux/arm64`; "" accepts any. Raises an `EngineError`
-    with the daemon's text; nothing is created then.
+    `platform` is the requested platform of the image, such as `linux/arm64`; "" accepts any. Raises an `EngineError`,
+    with the daemon's text, if the body is invalid or the image is missing; nothing is created then.
     """
     profile = context.profile
     config, host_config, endpoints = read_container_create(profile, body)

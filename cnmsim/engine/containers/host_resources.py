@@ -68,7 +68,7 @@ def _host_devices(container: Container, machine: Machine) -> list[tuple[str, Ino
 
 
 def check_devices(container: Container, machine: Machine) -> None:
-    """Check that the paths of `--device` exist on the host. Raises `SystemFault`."""
+    """Check that the paths of `--device` exist on the host. Raises `SystemFault` if one does not."""
     _host_devices(container, machine)
 
 

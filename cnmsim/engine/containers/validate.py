@@ -67,7 +67,10 @@ def _check_container_mode(profile: Profile, mode: str, config: dict[str, Any], h
 
 
 def check_config(profile: Profile, config: dict[str, Any]) -> None:
-    """Validate a container's Config by the rules of the release `profile`. Raises `InvalidParameter`."""
+    """Validate a container's Config by the rules of the release `profile`.
+
+    Raises `InvalidParameter` for an invalid field.
+    """
     if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
         raise InvalidParameter(
             f"the working directory '{config['WorkingDir']}' is invalid, it needs to be an absolute path"

@@ -54,7 +54,8 @@ class Platform:
         """Parse `OS[(VERSION)][/ARCHITECTURE[/VARIANT]]`, or an architecture alone, such as `linux/arm64` or `arm64`.
 
         `patterns` are the release's regular expressions for the first part and for each other part. Raises
-        `InvalidParameter` with the engine's text.
+        `InvalidParameter`, with the engine's text, if a part does not match, or if a single part is neither a known
+        system nor an architecture.
         """
         system_pattern, pattern = patterns
         if "*" in text:

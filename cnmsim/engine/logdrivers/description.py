@@ -68,7 +68,8 @@ def _functions() -> dict[str, Function]:
 def log_tag(container: Container, hostname: str, default: str) -> str:
     """Return the tag of a container's messages: the expanded template of the option `tag`, or else of `default`.
 
-    `hostname` is the host's name. Raises `ValueError` with text/template's message.
+    `hostname` is the host's name. Raises `ValueError`, with the message of Go's text/template, if the template is
+    invalid.
     """
     template = _options(container).get("tag") or default
     if not template:

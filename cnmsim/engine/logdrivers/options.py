@@ -66,9 +66,10 @@ FACILITIES = (
 
 
 def check_log_config(driver: str, options: Mapping[str, str], exists: Callable[[str], bool]) -> None:
-    """Check the name and the options of a logging driver. Raises `InvalidParameter` with the daemon's text.
+    """Check the name and the options of a logging driver.
 
-    `exists` is a function that returns True if a path exists on the host.
+    `exists` is a function that returns True if a path exists on the host. Raises `InvalidParameter`, with the
+    daemon's text, for an unknown driver, or an option or value that the driver does not permit.
     """
     if driver == "none":
         return

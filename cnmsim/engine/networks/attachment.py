@@ -229,9 +229,9 @@ class Networking:
         return target
 
     def sandbox_of(self, container: Container) -> Sandbox | None:
-        """Return a container's sandbox, or that of the container whose namespace it shares.
+        """Return a container's sandbox, or `None` if there is none.
 
-        `None` if there is none.
+        For a container that shares the namespace of another one, return the sandbox of the other one.
         """
         seen: set[str] = set()
         while container.joined_container and container.id not in seen:

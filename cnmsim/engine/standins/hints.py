@@ -33,9 +33,9 @@ class ServiceHints:
         self.stated[name] = tuple(KnownPort(*port, PortSource.USER, evidence) for port in dict.fromkeys(ports))
 
     def stated_for(self, names: Iterable[str]) -> tuple[KnownPort, ...] | None:
-        """Return the ports that the user stated, for the first of the names that has a statement.
+        """Return the ports that the user stated for a service. `names` are the keys under which they may be recorded.
 
-        `None` if no name has one.
+        The first key with a statement is used. Return `None` if no key has one.
         """
         return next((self.stated[name] for name in names if name in self.stated), None)
 

@@ -124,7 +124,7 @@ class VolumeStore:
         return sum(inode.size for _, inode in self.make_directory(volume).walk() if isinstance(inode, File))
 
     def get(self, name: str) -> Volume:
-        """Return the volume with this name. Raises `NotFound`."""
+        """Return the volume with this name. Raises `NotFound` if there is none."""
         if name not in self._volumes:
             raise NotFound(f"{' '.join(filter(None, ('get', name)))}: no such volume")
         return self._volumes[name]
@@ -199,7 +199,11 @@ class VolumeStore:
 
 
 def _check_options(name: str, options: Mapping[str, str]) -> None:
-    """Check the driver options of a new volume. Raises `InvalidParameter` with the local driver's text."""
+    """Check the driver options of a new volume.
+
+    Raises `InvalidParameter`, with the local driver's text, for an unknown option, or if the option `device` is
+    missing.
+    """
     for option in options:
         if option not in _OPTIONS:
             raise InvalidParameter(f'create {name}: invalid option: "{option}"')

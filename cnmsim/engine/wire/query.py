@@ -49,7 +49,10 @@ def int_value(query: Query, key: str, *, is_checked: bool = True) -> int | None:
 
 
 def check_terminal_size(query: Query, text: str) -> None:
-    """Check the terminal size in the parameters `h` and `w`. Raises `InvalidParameter` with the message `text`."""
+    """Check that the parameters `h` and `w`, a terminal's size, are numbers.
+
+    Raises `InvalidParameter` with the message `text` if not.
+    """
     for key, side in (("h", "height"), ("w", "width")):
         value = str(query.get(key, ""))
         try:

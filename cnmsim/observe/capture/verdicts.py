@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 
 def delivery_text(hop: Hop) -> str:
-    """Return where the packet of a delivery hop was delivered: `web eth0, a new connection (httpd …)`."""
+    """Return where a packet was delivered, given the hop of its delivery: `web eth0, a new connection (httpd …)`."""
     return f"{hop.where}, {hop.what}" + (f" ({hop.decision})" if hop.decision else "")
 
 
 def drop_text(hop: Hop) -> str:
-    """Return where and why the packet of a drop hop was dropped, with the rule or table entry that decided it."""
+    """Return where and why a packet was dropped, given the hop of the drop.
+
+    The text contains the rule or table entry that decided.
+    """
     reason = hop.reason.value if hop.reason is not None else hop.what
     detail = hop.what if reason in hop.what else f"{hop.what}: {reason}" if hop.what else reason
     return f"dropped at {hop.where}: {detail}" + (f" ({hop.decision})" if hop.decision else "")

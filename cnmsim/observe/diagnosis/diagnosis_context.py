@@ -71,7 +71,7 @@ class DiagnosisContext:
 
     @property
     def address_text(self) -> str:
-        """The address that the probe connected to, as text. If the name was not resolved, it is the target's name."""
+        """The address that the probe connected to, as text; the target's name if it was not resolved."""
         return format_ip(self.outcome.address) if self.outcome.address else self.target.host
 
     @property
@@ -94,12 +94,10 @@ class DiagnosisContext:
 
     @cached_property
     def delivery(self) -> Hop | None:
-        """The last hop at which the request was delivered to a socket (for a ping: to the kernel).
+        """The last hop at which the request was delivered to a socket or, for a ping, to the kernel.
 
-        `None` if there is none.
-
-        If docker-proxy relayed the request, this is the hop at which the proxy's request was delivered to the
-        container.
+        If docker-proxy relayed the request, this is the hop at which the proxy's own request was delivered to the
+        container. The value is `None` if there is no such hop.
         """
         deliveries = [
             hop

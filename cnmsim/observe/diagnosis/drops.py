@@ -176,7 +176,7 @@ def _neighbour_failed(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 def _hiding_network(context: DiagnosisContext, hop: Hop) -> str:
     """Return the Docker network on whose bridge the machine of the hop sent ARP requests.
 
-    "" if it is no such bridge.
+    Return "" if the device of the hop is not the bridge of a Docker network.
     """
     here = (
         item

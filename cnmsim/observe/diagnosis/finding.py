@@ -45,7 +45,7 @@ class Finding:
 
     @property
     def tasks(self) -> str:
-        """The alternatives that cnmsim can neither make nor try, as a sentence; "" if there are none."""
+        """Those of the suggested changes that only a person can make, as a sentence; "" if there are none."""
         return advice([change for change in self.changes if not change.is_applicable], self.names)
 
     @property

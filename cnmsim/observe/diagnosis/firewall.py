@@ -227,9 +227,10 @@ def _other_rule_set(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def _without_rule(hop: Hop, rule: RuleDecision, location: Location | None) -> Change | None:
-    """Return the change that undoes a rule or policy of iptables-legacy, or of nft tables that Docker does not write.
+    """Return the change that deletes a rule, or sets a policy to accept, in tables that Docker does not write.
 
-    Return `None` if the rule no longer exists, or if `location`, where the rule is, is `None`.
+    These are the tables of iptables-legacy, and nft tables other than Docker's. Return `None` if the rule no longer
+    exists, or if `location`, the host or container that has the rule, is `None`.
     """
     if location is None:
         return None

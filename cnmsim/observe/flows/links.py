@@ -75,7 +75,7 @@ class _Watched:
 
     @property
     def lane(self) -> Lane | None:
-        """The cable's transmit direction with its queue and drops. `None` for a veth pair: it has no queue."""
+        """The cable's transmit direction, with its queue and drops, or `None` for a veth pair, which has no queue."""
         if self.attachment is None:
             return None
         return self.attachment.up if self.is_up else self.attachment.down

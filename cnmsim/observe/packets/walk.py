@@ -155,9 +155,9 @@ class Walk(Trace):
 
     @property
     def deciding_hop(self) -> Hop | None:
-        """The hop that decided the verdict: the hop of the finding, or else the hop of the drop.
+        """The hop of the finding, which decided the verdict, or else the hop of the drop.
 
-        `None` if there is neither.
+        It is `None` if there is neither.
         """
         return super().deciding_hop or self.drop
 

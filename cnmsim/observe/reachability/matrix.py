@@ -195,7 +195,7 @@ def _probe(directory: Directory, source: Location, service: Service, timeout_s: 
 def _has_come_to(walk: Trace, source: Location, target: Location) -> bool:
     """Return True if the probe reached `target` itself, and not another container with the same address.
 
-    Containers on different hosts may have the same addresses.
+    `walk` is the trace of the probe. Containers on different hosts may have the same addresses.
     """
     places = {event.place for event in walk.events}
     is_far = target.is_container and source.host != target.host

@@ -9,7 +9,7 @@ from cnmsim.observe.diagnosis.causes.base import Cause, Drop
 
 @frozen
 class Filtered(Cause):
-    """A packet filter dropped or rejected the packet.
+    """A packet filter dropped or rejected a packet of the probe.
 
     `purpose` is what the deciding rule is for, `None` if unknown.
     """
@@ -20,7 +20,7 @@ class Filtered(Cause):
 
 @frozen
 class NoSharedNetwork(Cause):
-    """A rule that isolates Docker networks from each other dropped the packet: two containers share no network.
+    """A rule that isolates Docker networks from each other dropped a packet: two containers share no network.
 
     `networks` are those of the container `source`, `other_networks` those of the container `other`.
     """
@@ -33,7 +33,7 @@ class NoSharedNetwork(Cause):
 
 @frozen
 class OtherNetworkAddress(Cause):
-    """The packet was sent to an address that the container has on a network without the probe's source.
+    """A packet was sent to an address that the container has on a network without the probe's source.
 
     `source` is not attached to that network.
     """
@@ -45,7 +45,7 @@ class OtherNetworkAddress(Cause):
 
 @frozen
 class InternalNetwork(Cause):
-    """The packet was dropped because it would enter or leave an internal network.
+    """A packet was dropped because it would enter or leave an internal network.
 
     `stranger` is the container at the other end, which is not attached to that network; "" if there is none.
     """
@@ -56,7 +56,7 @@ class InternalNetwork(Cause):
 
 @frozen
 class IccDisabled(Cause):
-    """The packet between two containers was dropped because the network is configured with `icc=false`."""
+    """A packet between two containers was dropped because the network is configured with `icc=false`."""
 
     network: str
 
@@ -70,14 +70,14 @@ class LoopbackOnly(Cause):
 
 @frozen
 class ProtectsHost(Cause):
-    """The packet was dropped by a firewall of the host `place`, in a chain for packets to the host itself."""
+    """A packet was dropped by a firewall of the host `place`, in a chain for packets to the host itself."""
 
     place: str
 
 
 @frozen
 class OtherRuleSet(Cause):
-    """The packet was dropped by a rule in tables that Docker does not write and that `iptables -S` does not list.
+    """A packet was dropped by a rule in tables that Docker does not write and that `iptables -S` does not list.
 
     `is_legacy` is True for tables of iptables-legacy, False for native nftables tables.
     """

@@ -22,7 +22,7 @@ class ServiceUnknown(Cause):
 
 @frozen
 class PortMissingInMesh(Cause):
-    """A node refused the packet because its routing mesh does not have the published port of a service.
+    """A node refused the probe because its routing mesh does not have the published port of a service.
 
     The tasks of the service run on the other `nodes`, which announce the port by gossip.
     """

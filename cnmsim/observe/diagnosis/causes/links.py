@@ -109,7 +109,7 @@ class IpvlanWithoutArp(Cause):
 
 @frozen
 class IpvlanRouteMissing(Cause):
-    """A router dropped the packet because it has no route to the subnet of a routed ipvlan network.
+    """A router dropped a packet because it has no route to the subnet of a routed ipvlan network.
 
     The network is on `host`, in the ipvlan mode `mode` (`l3` or `l3s`). `is_reply` is True if the packet was a reply.
     """

@@ -125,10 +125,7 @@ class SameNameOnOtherHost(Cause):
 
 @frozen
 class NotByThatName(Cause):
-    """The name was not found.
-
-    The container exists, but does not have that name on any network of the probe's source.
-    """
+    """The name was not found: the container exists, but has another name on the networks of the probe's source."""
 
     container: str
     source: str

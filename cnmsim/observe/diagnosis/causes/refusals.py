@@ -16,7 +16,7 @@ class Refused(Cause):
 
 @frozen
 class NothingListens(Cause):
-    """The server refused the packet because no program listens on the port.
+    """The server refused the probe because no program listens on the port.
 
     With `has_no_port`, no program of the server listens on any port at all.
     """
@@ -28,7 +28,7 @@ class NothingListens(Cause):
 
 @frozen
 class ListensOnLoopback(Cause):
-    """The server refused the packet because its program listens on that port only on the loopback address.
+    """The server refused the probe because its program listens on that port only on the loopback address.
 
     `endpoint` is the address and port that the probe used, `listener` the address and port on which the program
     listens.
@@ -41,7 +41,7 @@ class ListensOnLoopback(Cause):
 
 @frozen
 class ListensElsewhere(Cause):
-    """The server refused the packet: programs listen on that port, but only at the addresses in `listeners`."""
+    """The server refused the probe: programs listen on that port, but only at the addresses in `listeners`."""
 
     server: str
     endpoint: str
@@ -50,7 +50,7 @@ class ListensElsewhere(Cause):
 
 @frozen
 class ListensByOtherProtocol(Cause):
-    """The server refused the packet because a program listens on that port only with the other transport protocol.
+    """The server refused the probe because a program listens on that port only with the other transport protocol.
 
     `protocol` is the one that the probe used, `other` the one that the program uses: `tcp` or `udp`.
     """
@@ -64,7 +64,7 @@ class ListensByOtherProtocol(Cause):
 
 @frozen
 class ListensOnOtherPorts(Cause):
-    """The server refused the packet because its programs listen only on other ports, given in `listeners`."""
+    """The server refused the probe because its programs listen only on other ports, given in `listeners`."""
 
     server: str
     endpoint: str
@@ -95,7 +95,7 @@ class LocalhostIsThisMachine(Cause):
 
 @frozen
 class PublishedOnLoopback(Cause):
-    """The host refused the packet because the port is published on the loopback address of the host only."""
+    """The host refused the probe because the port is published on the loopback address of the host only."""
 
     endpoint: str
     port: int
@@ -105,7 +105,7 @@ class PublishedOnLoopback(Cause):
 
 @frozen
 class PublishedOnInternalNetworks(Cause):
-    """The host refused the packet: `container` requests to publish the port, but all its networks are internal.
+    """The host refused the probe: `container` requests to publish the port, but all its networks are internal.
 
     Docker publishes no ports on internal networks. `networks` are the container's networks.
     """
@@ -117,7 +117,7 @@ class PublishedOnInternalNetworks(Cause):
 
 @frozen
 class PublishedForOtherFamily(Cause):
-    """The host refused the packet because the port is published only on addresses of the other IP version.
+    """The host refused the probe because the port is published only on addresses of the other IP version.
 
     `family` (4 or 6) is the IP version that the probe used.
     """
@@ -132,7 +132,7 @@ class PublishedForOtherFamily(Cause):
 
 @frozen
 class PublishedAsOtherPort(Cause):
-    """The host refused the packet because the container's port is published as a different host port, `host_port`."""
+    """The host refused the probe because the container's port is published as a different host port, `host_port`."""
 
     host: str
     endpoint: str
@@ -143,7 +143,7 @@ class PublishedAsOtherPort(Cause):
 
 @frozen
 class PublisherNotRunning(Cause):
-    """The host refused the packet because the container that publishes the port is not running."""
+    """The host refused the probe because the container that publishes the port is not running."""
 
     host: str
     endpoint: str
@@ -153,7 +153,7 @@ class PublisherNotRunning(Cause):
 
 @frozen
 class ListenerNotPublished(Cause):
-    """The host refused the packet: one of its containers listens on that port but does not publish it."""
+    """The host refused the probe: one of its containers listens on that port but does not publish it."""
 
     host: str
     endpoint: str
@@ -162,7 +162,7 @@ class ListenerNotPublished(Cause):
 
 @frozen
 class OtherPortsPublished(Cause):
-    """The host refused the packet because nothing is published on that port.
+    """The host refused the probe because nothing is published on that port.
 
     `published` lists the ports that are published on the host, each with the name of its container.
     """

@@ -9,7 +9,7 @@ from cnmsim.observe.diagnosis.causes.base import Cause, Drop
 
 @frozen
 class NoRoute(Cause):
-    """A machine dropped the packet because it has no route to the destination."""
+    """A machine dropped a packet because it has no route to the destination of the packet."""
 
     place: str
     address: str
@@ -26,7 +26,7 @@ class NoIpv6Route(Cause):
 
 @frozen
 class ReplyHasNoRoute(Cause):
-    """A router dropped the reply because it has no route back to the container's address.
+    """A router dropped a reply of the destination because it has no route back to the container's address.
 
     The request had left the container's `host` without masquerading, so with the container's own source address.
     """
@@ -95,7 +95,7 @@ class ForwardingOff(Cause):
 
 @frozen
 class RoutingLoop(Cause):
-    """Machines forwarded the packet to each other in a loop until its TTL ran out on the machine `place`.
+    """Machines forwarded a packet to each other in a loop until its TTL ran out on the machine `place`.
 
     `routes` are pairs of a machine and the route by which it forwarded the packet.
     """
@@ -114,7 +114,7 @@ class LinkDown(Cause):
 
 @frozen
 class NoAddress(Cause):
-    """The probe's source is a host without any address, so it cannot send the packet."""
+    """The probe's source is a host without any address, so it cannot send any packet."""
 
     source: str
 

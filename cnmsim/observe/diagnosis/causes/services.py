@@ -31,7 +31,7 @@ class ServiceHasNoNetwork(Cause):
 
 @frozen
 class NoSharedServiceNetwork(Cause):
-    """The source container cannot reach the service because they share no network.
+    """The container `source` cannot reach the service `service` because they share no network.
 
     `closed` is a network of the service that the source cannot join, because only tasks of services may (it is not
     attachable); "" if there is no such network.
@@ -58,7 +58,7 @@ class TaskStatus(Enum):
 
 @frozen
 class NoRunningTask(Cause):
-    """The destination is a swarm service that has no running task.
+    """The destination of the probe is a swarm service that has no running task.
 
     `detail` depends on `status`: the error of the task, the networks without a free address, or the node that is
     down. `state` is the state of the task. `stale` is the VXLAN device that prevents the task from starting; it is
@@ -74,7 +74,7 @@ class NoRunningTask(Cause):
 
 @frozen
 class PortOfService(Cause):
-    """The host refused the packet because the service that publishes the port has no running task.
+    """The host refused the probe because the service that publishes the port has no running task.
 
     `reason` is the cause for which no task runs.
     """
@@ -87,7 +87,7 @@ class PortOfService(Cause):
 
 @frozen
 class PublishedOnNodesOfTasks(Cause):
-    """The host refused the packet because it runs no task of the service, which publishes the port in mode `host`.
+    """The host refused the probe because it runs no task of the service, which publishes the port in mode `host`.
 
     In that mode the port is open only on the nodes that run a task of the service, given in `nodes`.
     """
@@ -100,7 +100,7 @@ class PublishedOnNodesOfTasks(Cause):
 
 @frozen
 class NoRoutingMesh(Cause):
-    """The node refused the packet because it has no routing mesh, so it publishes no ports of swarm services.
+    """The node refused the probe because it has no routing mesh, so it publishes no ports of swarm services.
 
     The mesh needs the bridge driver's iptables chains, which do not exist with `firewall-backend: nftables`.
     """
@@ -111,7 +111,7 @@ class NoRoutingMesh(Cause):
 
 @frozen
 class NotInSwarm(Cause):
-    """The host refused the packet because it is not a member of the swarm whose service publishes the port."""
+    """The host refused the probe because it is not a member of the swarm whose service publishes the port."""
 
     host: str
     service: str

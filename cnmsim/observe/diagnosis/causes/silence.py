@@ -9,7 +9,7 @@ from cnmsim.observe.diagnosis.causes.base import Cause
 
 @frozen
 class DroppedWithError(Cause):
-    """The packet was dropped for `cause`, and the machine `reporter` sent the source of the probe an ICMP error."""
+    """A packet was dropped for `cause`, and the machine `reporter` sent the source of the probe an ICMP error."""
 
     cause: Cause
     reporter: str
@@ -34,7 +34,7 @@ class StackError(Cause):
 
 @frozen
 class ReceivedWithoutReply(Cause):
-    """The request was delivered on `place`, but no reply was sent."""
+    """The request of the probe was delivered on `place`, but no reply was sent."""
 
     place: str
 

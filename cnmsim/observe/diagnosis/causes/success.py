@@ -28,7 +28,7 @@ class DatagramReceived(Cause):
 
 @frozen
 class ByProxy(Cause):
-    """docker-proxy on `host` relayed the connection: it opened a second one to the container."""
+    """docker-proxy on `host` relayed the connection of the probe: it opened a second one to the container."""
 
     host: str
 
@@ -51,13 +51,13 @@ class SourceRewritten(Cause):
 
 @frozen
 class SharedNetwork(Cause):
-    """Source and destination are attached to the same Docker network."""
+    """Source and destination of the probe are attached to the same Docker network."""
 
     network: str
 
 
 @frozen
 class OwnHost(Cause):
-    """The destination is the host on which the source container runs."""
+    """The destination of the probe is the host on which its source, a container, runs."""
 
     container: str
