@@ -220,9 +220,9 @@ class Location:
     def provenance(self, protocol: str, port: int) -> Provenance:
         """Return how certain it is whether a program listens on `port` by `protocol`.
 
-        If a socket listens there, return the provenance of this socket. Otherwise, return `UNKNOWN` if a program of
-        the location is not simulated and may listen on any port, `ASSUMED` if the ports of such a program are assumed
-        to be known, and `RECORDED` if all programs are simulated.
+        If a socket listens there, return the provenance of this socket. Otherwise, return `UNKNOWN` if `is_open_to`
+        is True for the port, `ASSUMED` if the location runs another program that is not simulated, and `RECORDED` if
+        it runs only simulated programs.
         """
         for listener in self.listening_on(protocol, port):
             return listener.provenance

@@ -115,10 +115,7 @@ class Attachers:
 
 @define(eq=False)
 class AttachmentController:
-    """Executes the task of one attachment.
-
-    The agent calls `prepare`, `start`, `wait` and `shutdown` in this order.
-    """
+    """Executes the task of one attachment: the agent calls its methods, such as `prepare` and `start`."""
 
     networks: ManagedNetworks = field(repr=False)
     attachers: Attachers = field(repr=False)

@@ -71,7 +71,7 @@ class EngineExecutor:
         )
 
     def has_plugin(self, name: str, kind: str) -> bool:
-        """Return True if the engine finds a plugin called `name` that implements `kind`, such as "VolumeDriver".
+        """Return True if the engine finds a plugin called `name` that implements `kind`, such as "NetworkDriver".
 
         The search activates the plugin.
         """

@@ -104,9 +104,10 @@ class ContainerController:
         write_files(self._present().files, self.spec, self.task, self.dependencies)
 
     async def start(self) -> None:
-        """Start the container, and publish its service records; with a health check, only once it is healthy.
+        """Start the container, and publish its service records.
 
-        Raises an `EngineError`, or `ExitError` if the container exits before it is healthy.
+        If the container has a health check, wait until it is healthy before the records are published. Raises an
+        `EngineError` if the start fails, and `ExitError` if the container exits with an error before it is healthy.
         """
         container = self._present()
         if container.state is ContainerState.CREATED:

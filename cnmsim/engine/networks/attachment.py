@@ -83,7 +83,8 @@ class Networking:
     def _update_network_config(self, container: Container, network: Network, settings: EndpointSettings) -> None:
         """Add a network to a container's settings (`updateNetworkConfig`).
 
-        Raises `InvalidParameter` if the container's other networks exclude this one, such as `host`.
+        Raises `InvalidParameter` if the network cannot be combined with the container's other networks: `host` and
+        `none` must be the only network of a container.
         """
         self._set_dns_names(container, network, settings)
         if not container.is_host_network and network.driver_name == "host":

@@ -21,12 +21,10 @@ from cnmsim.underlay.nameserver import is_public_name
 
 
 def path_open(context: DiagnosisContext, hop: Hop, server: Location, endpoint: str) -> Finding | None:
-    """Return a finding with the verdict "path open".
+    """Return a finding with the verdict "path open", for a probe that reached a program that is not simulated.
 
-    The probe reached the server, but nobody knows if its program listens.
-
-    `server` runs a program that is not simulated, at `endpoint` (address and port). In the simulation, the packet was
-    refused at `hop`. Return `None` if it is known that the program does not listen on that port.
+    The program runs at `server`, and the probe was sent to `endpoint` (address and port). In the simulation it was
+    refused at `hop`, but in reality the program may listen there. Return `None` if it is known that it does not.
     """
     protocol, port = context.target.protocol, hop.destination_port
     if not server.is_open_to(protocol, port):
