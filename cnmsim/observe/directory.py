@@ -122,9 +122,7 @@ class Directory:
         return ({item.name for item in self.locations} - generated | {item.service for item in self.locations}) - {""}
 
     def similar(self, text: str, besides: Location | None = None) -> tuple[str, str]:
-        """Return (name, image).
-
-        The name that an unknown name `text` probably means, and the image that suggests it, or "".
+        """Return (name, image) of the location that an unknown name `text` probably means.
 
         These are tried in order: a container whose image is called `text` (`db` for `postgres`), the name or alias
         closest to `text` (the image is then ""), and a container whose image's name starts like `text`. Return ("",

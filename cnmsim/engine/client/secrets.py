@@ -76,10 +76,7 @@ K = TypeVar("K", bound=SecretOrConfig)
 @raises_docker_errors
 @define
 class SecretOrConfigCollection(ABC, Generic[K]):
-    """Base class of `SecretCollection` and `ConfigCollection`.
-
-    The secrets or configs of the swarm an engine manages.
-    """
+    """Base class of `SecretCollection` and `ConfigCollection`, for the swarm of an engine."""
 
     _engine: Session = field(repr=False)
 

@@ -1,7 +1,4 @@
-"""The access to an engine that docker-py's objects need.
-
-Its API, its parts, and the clock that blocking calls advance.
-"""
+"""Access to an engine for docker-py's objects: to its API, its parts and the clock of the lab."""
 
 from __future__ import annotations
 

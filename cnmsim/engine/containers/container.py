@@ -262,9 +262,7 @@ class Container:
 
     @property
     def listed(self) -> tuple[dict[str, EndpointSettings], PortMap]:
-        """The networks and ports that `docker ps` shows.
-
-        Those that the daemon has saved last (`container.CheckpointTo`).
+        """The networks and ports that the daemon has saved last (`container.CheckpointTo`): `docker ps` shows them.
 
         They are the present ones, unless `keep_checkpoint` was called.
         """

@@ -153,7 +153,7 @@ def can_decide(context: EngineContext, container: Container, argv: list[str]) ->
 def container_programs(context: EngineContext, container: Container) -> Mapping[str, Program]:
     """Return the programs of a container by name.
 
-    The simulated ones, and stand-ins for others that the image lists.
+    These are the simulated programs, and stand-ins for others that the image lists.
     """
     meaning = container.image.meaning
     if not meaning.programs and not meaning.is_closed:

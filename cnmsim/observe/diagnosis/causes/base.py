@@ -27,7 +27,7 @@ class Remark:
 class Assumption:
     """Base of all assumptions.
 
-    Facts that a verdict takes for granted because the simulation cannot determine them.
+    An assumption is a fact that a verdict takes for granted because the simulation cannot determine it.
     """
 
     __slots__ = ()

@@ -33,10 +33,7 @@ class NoSharedNetwork(Cause):
 
 @frozen
 class OtherNetworkAddress(Cause):
-    """A packet was sent to an address that the container has on a network without the probe's source.
-
-    `source` is not attached to that network.
-    """
+    """A packet was sent to an address of the container on a network to which `source` is not attached."""
 
     address: str
     container: str

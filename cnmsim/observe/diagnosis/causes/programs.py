@@ -1,7 +1,4 @@
-"""Causes and assumptions about programs that are not simulated.
-
-Cnmsim does not know all ports on which they listen.
-"""
+"""Causes and assumptions about programs that are not simulated and whose ports are therefore not all known."""
 
 from __future__ import annotations
 
