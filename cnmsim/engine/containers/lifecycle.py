@@ -74,9 +74,10 @@ class Lifecycle:
         return True
 
     async def attach_and_start(self, container: Container) -> bool:
-        """Start a container as `start` does, after a manager has allocated its addresses on networks of the swarm.
+        """Start a container as `start` does, after waiting for what the start needs.
 
-        It also waits until a logging driver that uses TCP is connected.
+        These are the addresses that a manager allocates on networks of the swarm, and the connection of a logging
+        driver that uses TCP.
         """
         if container.state is not ContainerState.PAUSED and not container.is_running:
             try:

@@ -18,7 +18,7 @@ _LONG_STRING = 0xDA
 
 @define(eq=False)
 class FluentdFormat:
-    """Encodes messages for the driver `fluentd`: an array of tag, time, record and no options.
+    """Encodes messages for the driver `fluentd`: each is an array of tag, time, record and empty options.
 
     With `is_precise` (fluentd-sub-second-precision) the time is an EventTime of seconds and nanoseconds.
     """

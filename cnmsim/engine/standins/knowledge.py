@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class PortKnowledge:
     """The ports on which a container's program listens, as far as they are known.
 
-    If `is_complete`, the program is assumed to listen on no other ports; else other ports may be open or not.
+    If `is_complete`, the program is assumed to listen on no other ports; else it may listen on others, too.
     """
 
     ports: tuple[KnownPort, ...] = ()

@@ -176,8 +176,8 @@ class NetworkSetting(Enum):
 class RecreateNetwork(Change):
     """Recreate a network of a host with one setting changed, and connect its containers again.
 
-    `value` is `KEY=VALUE` for a driver option, an address for other settings, or "" to leave the value open. If no
-    subnet is given, Docker chooses one.
+    `value` is `KEY=VALUE` for a driver option, and an address for other settings. It is "" if the user, or for a
+    subnet Docker, has to choose the value.
     """
 
     host: str

@@ -336,9 +336,9 @@ class FlowReport(Displayable, Sequence[FlowResult]):
     def to_frame(self, what: str = "flows") -> Any:
         """Return the results as a pandas data frame.
 
-        `what` selects the rows: `"flows"` or `"links"` has a row for each, `"packets"` a row for each message, and
-        `"throughput"` a row for each interval with a column for each flow. Raises `ImportError` if pandas is not
-        installed, `InvalidParameter` for another `what`.
+        `what` selects the rows: `"flows"` has a row for each flow, `"links"` for each link, `"packets"` for each
+        message, and `"throughput"` for each interval, with a column for each flow. Raises `ImportError` if pandas is
+        not installed, and `InvalidParameter` for another `what`.
         """
         if what not in _FRAMES:
             raise InvalidParameter(f"unknown frame {what!r}: {', '.join(_FRAMES)}")

@@ -45,10 +45,10 @@ class Ending(Enum):
 
 @frozen
 class Outcome:
-    """What the probe's program saw: how the probe ended, the address it used, the error's number and text.
+    """What the probe's program saw: how the probe ended, the address it used, the number and text of an error.
 
-    `elapsed_ns` is the time from its start to its end. `lookup` is the name lookup, `None` if there was none.
-    `reporter` is the sender of an ICMP error, if the socket reports that.
+    `elapsed_ns` is the time from the start of the probe to its end. `lookup` is the name lookup, `None` if there was
+    none. `reporter` is the sender of an ICMP error, `None` if the socket did not report one.
     """
 
     ending: Ending

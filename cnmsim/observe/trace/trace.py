@@ -1,7 +1,8 @@
 """The trace: every event that one probe caused in any network namespace, as hops, with a finding.
 
 A `Trace` is an observer in the sense of `kernel.events`. While the first packet is sent, `Clock.context` is the
-trace; the clock then sets it again for everything that the packet causes.
+trace. The clock restores this value for every later event that the packet causes, so that all are reported to the
+trace.
 """
 
 from __future__ import annotations

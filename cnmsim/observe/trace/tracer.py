@@ -118,8 +118,8 @@ def address_towards(source: Location, target: Location, family: int = 0) -> Addr
 def destination_address(directory: Directory, what: object, family: int = 0) -> Address | None:
     """Return the address of an endpoint; `None` if `what` is not an endpoint.
 
-    `family` (4 or 6) is the IP version; with 0 any is returned. Raises `Unavailable` if the endpoint has no such
-    address, `InvalidParameter` if it is one of another lab.
+    `family` (4 or 6) is the IP version; with 0, return an address of either. Raises `Unavailable` if the endpoint has
+    no such address, and `InvalidParameter` if the endpoint belongs to another lab.
     """
     if not isinstance(what, Endpoint):
         return None

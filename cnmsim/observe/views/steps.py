@@ -1,4 +1,4 @@
-"""The page that steps through a trace: one self-contained HTML file with the headers beside the picture.
+"""The page that steps through a trace: one self-contained HTML file with packet headers beside the picture.
 
 The page consists of the picture's SVG, the steps as JSON, and `stepper.js`, which the notebook widget also uses.
 """
