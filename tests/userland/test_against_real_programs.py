@@ -17,10 +17,15 @@ SETUP = [
     "ip addr add 10.9.0.1/24 dev v0", "ip -6 addr add fd00:9::1/64 dev v0 nodad",
     "ip route add default via 10.9.0.254", "ip route add 1.2.3.0/24 via 10.9.0.7 metric 5",
     "ip route add blackhole 7.0.0.0/8", "ip route add 6.6.6.6 dev v0 src 10.9.0.1",
+    "sysctl -w net.ipv6.conf.v0.forwarding=1", "ip -6 addr add fd00:a::/64 dev v0 nodad",
+    "ip -6 addr add fd00:b::2/127 dev v0 nodad", "ip link add v2 type veth peer name v3", "ip link set v2 up",
+    "ip -6 addr add fd00:c::1/64 dev v2 nodad", "ip addr add 10.8.0.1/24 dev v2",
 ]  # fmt: skip
 IPROUTE = [
     "ip -4 addr", "ip -o -4 addr", "ip -4 addr show dev v0", "ip route", "ip route show dev v0",
     "ip route get 10.9.0.5", "ip route get 9.9.9.9", "ip route get 10.9.0.1", "ip route show table local",
+    "ip -6 route show table local root fd00::/16", "ip -6 route show table local root ff00::/8 dev v0",
+    "ip -6 route show table local root ff00::/8 dev v2", "ip -6 route show table local scope host",
     "ip route show 1.2.3.0/24", "ip rule", "ip -br -4 addr", "ip link show nosuch", "ip addr add 10.9.0.1/24 dev v0",
     "ip addr del 10.9.0.7/24 dev v0", "ip route add 5.0.0.0/8 via 99.9.9.9 dev nosuch", "ip route del 5.5.5.0/24",
     "ip route add default via 10.9.0.254", "ip foo", "ip addr add 1.1.1.1/24", "ip neigh",

@@ -137,7 +137,7 @@ class _Ip(IpProgram):
     # --- links and addresses
 
     def _link_line(self, device: Device, *, is_inet6: bool = False) -> str:
-        flags = flags_of(device, shows_peer=False)
+        flags = flags_of(device, shows_peer=device.kind != "nic")
         name = link_name(device) if device.kind != "nic" else device.name
         # busybox shows a peer in another namespace as down.
         if "@if" in name:

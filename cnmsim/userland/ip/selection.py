@@ -78,6 +78,7 @@ _ROUTE_TYPES = (
     "unicast", "local", "broadcast", "multicast", "throw", "unreachable", "prohibit", "blackhole", "nat",
     "anycast",
 )  # fmt: skip
+_MULTICAST6 = Prefix(b"\xff" + bytes(15), 8)
 _NUD = ("permanent", "reachable", "noarp", "none", "stale", "incomplete", "delay", "probe", "failed", "all")
 
 
@@ -293,29 +294,50 @@ def _chosen_of(routes: list[Route], namespace: NetworkNamespace, family: int, ch
 
 def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
     """Return the routes of the local table for one address family, derived from the addresses in the namespace."""
-    routes: list[Route] = []
-    for device in namespace.devices.values():
-        for item in device.addresses if device.is_up else ():
-            if item.family != family:
-                continue
-            bits = len(item.address) * 8
-            own = Route(
-                Prefix(item.address, bits), device, scope="host", src=item.address, protocol="kernel", kind="local"
-            )
-            if family == 6:
-                routes.append(evolve(own, src=None))
-                continue
-            routes.append(own)
-            if item.address[0] == 127:
-                routes.append(evolve(own, prefix=item.prefix))
-            if item.prefixlen < 31:
-                last = Prefix(item.prefix.broadcast, 32)
-                routes.append(
-                    Route(last, device, scope="link", src=item.address, protocol="kernel", kind="broadcast")
-                )
+    devices = namespace.devices.values()
+    routes = [route for device in devices for route in (_local4(device) if family == 4 else _local6(device))]
     return sorted(routes, key=lambda route: (route.prefix.network, route.prefix.length))
 
 
+def _local4(device: Device) -> Iterator[Route]:
+    for item in device.addresses if device.is_up else ():
+        if item.family == 6:
+            continue
+        own = Route(Prefix(item.address, 32), device, scope="host", src=item.address, protocol="kernel", kind="local")
+        yield own
+        if item.address[0] == 127:
+            yield evolve(own, prefix=item.prefix)
+        if item.prefixlen < 31:
+            yield evolve(own, prefix=Prefix(item.prefix.broadcast, 32), scope="link", kind="broadcast")
+
+
+def _local6(device: Device) -> Iterator[Route]:
+    """Yield a device's routes for its own addresses, for the subnet-router anycast addresses and for multicast.
+
+    A device that forwards has an anycast address for each of its subnets (Linux `addrconf_join_anycast`). A device
+    gets the multicast route with its first address (`addrconf_add_mroute`).
+    """
+    own = [item.address for item in device.addresses if item.family == 6]
+    kinds = {Prefix(address, 128): "local" for address in own}
+    namespace = device.namespace
+    if own and namespace is not None and namespace.sysctl.device(6, device.name, "forwarding") == "1":
+        for item in device.addresses:
+            if item.family == 6 and item.prefixlen < 127 and any(item.prefix.network):
+                kinds.setdefault(Prefix(item.prefix.network, 128), "anycast")
+    for prefix, kind in kinds.items():
+        yield Route(prefix, device, protocol="kernel", kind=kind)
+    if own and device.is_up and device.kind != "loopback":
+        yield Route(_MULTICAST6, device, metric=256, protocol="kernel", kind="multicast")
+
+
 def has_linkdown(route: Route) -> bool:
-    """Return True if a route's device is up but has no carrier, for which iproute2 prints `linkdown`."""
-    return route.device is not None and route.device.is_up and not route.device.has_carrier
+    """Return True if a route's device is up but has no carrier, for which iproute2 prints `linkdown`.
+
+    Local and anycast addresses are reachable without a carrier.
+    """
+    return (
+        route.kind not in ("local", "anycast")
+        and route.device is not None
+        and route.device.is_up
+        and not route.device.has_carrier
+    )
