@@ -46,7 +46,7 @@ class _TooLarge(Exception):
 
 
 class Connection:
-    """Serves one client until either side ends the connection. `headers` are added to every response."""
+    """Serves one client until the client or the server ends the connection. `headers` are added to every response."""
 
     def __init__(
         self,
@@ -187,7 +187,8 @@ class Connection:
     async def _watch(self) -> None:
         """Return when the client has disconnected.
 
-        Data that arrives before the answer is sent is kept for the next request, up to `_MOST_EARLY` bytes.
+        Data that arrives before the answer is sent belongs to the next request; up to `_MOST_EARLY` bytes are
+        buffered.
 
         A client that has closed only its sending side still gets the answer over a Unix socket. Over TCP this looks
         like a disconnect (moby treats it as one in both cases).

@@ -75,7 +75,7 @@ class Durability:
         return answer
 
     async def _saved_chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the chunks of an answer, each once the changes made before it are on disk."""
+        """Yield the chunks of an answer. Each chunk is held back until the changes made before it are on disk."""
         async for chunk in chunks:
             with contextlib.suppress(SystemFault):  # it is logged, and the next request that changes something fails
                 await self._commit(has_swarm_changes=False)

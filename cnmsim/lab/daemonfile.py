@@ -30,8 +30,8 @@ def add_service(engine: Engine) -> None:
 def read_options(engine: Engine) -> None:
     """Apply the options in the host's daemon.json, as far as they can change while a lab runs.
 
-    For each other option that has changed, a line in the daemon's log says so. Raises `InvalidParameter` for a file
-    with which dockerd would not start.
+    A change of any other option only adds a line to the daemon's log. Raises `InvalidParameter` for a file with which
+    dockerd would not start.
     """
     files = engine.machine.files
     from cnmsim.engine.daemon.service import check_log_options

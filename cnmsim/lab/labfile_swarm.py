@@ -94,8 +94,8 @@ SWARM_KEYS: dict[str, Schema] = {
 class SwarmBuilder:
     """Builds the swarm that `document`, a validated lab file in `folder`, describes.
 
-    `wrong` is called with a path of keys and an error; it returns that error located at this path in the file.
-    `texts` maps paths of stack files to text that is used in place of their content.
+    `wrong` is called with a path of keys and an error; it returns an error with the same message, located at this
+    path in the file. `texts` maps the path of a stack file to text that replaces the content of the file.
     """
 
     lab: Lab
@@ -105,7 +105,10 @@ class SwarmBuilder:
     texts: Mapping[str, str]
 
     def build(self) -> None:
-        """Create the swarm and its objects, and wait until the lab has settled. Raises `FileError`."""
+        """Create the swarm and its objects, and wait until the lab has settled.
+
+        Raises `FileError` if the file describes no valid swarm, or if the lab does not settle.
+        """
         if "swarm" not in self.document:
             for key in SWARM_KEYS:
                 if key in self.document:

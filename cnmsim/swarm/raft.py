@@ -48,7 +48,7 @@ class Membership:
         return Membership(tuple(member for member in self.members if member.raft_id != raft_id), self.version + 1)
 
     def with_member(self, member: Member) -> Membership:
-        """Return a new membership with `member` added, or put in the place of the member with the same Raft id."""
+        """Return a new membership with `member` added, or with `member` instead of the member with the same Raft id."""
         others = tuple(other for other in self.members if other.raft_id != member.raft_id)
         return Membership((*others, member), self.version + 1)
 
@@ -114,7 +114,8 @@ class Raft:
     `send` delivers a message to another member and returns the reply; `store_index` returns the log's last index.
     `on_elected` is called when this member becomes leader, `on_step_down` when it ceases to be leader, and
     `on_removed` when it has been removed from the group. `term` is the present term, `leader_id` the Raft id of the
-    leader (`None`: unknown), and `applied` the index up to which this member has applied the log.
+    leader (`None`: unknown), and `applied` the index up to which this member has applied the log. `gate` returns the
+    gate that stops this member's tasks while the daemon's process is stopped (SIGSTOP).
     """
 
     clock: Clock

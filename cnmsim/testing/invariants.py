@@ -25,7 +25,7 @@ _BRIDGE_DRIVER = "bridge"
 
 
 def check_host(host: Host) -> None:
-    """Check all invariants of one host. Raises `AssertionError`."""
+    """Check all invariants of one host. Raises `AssertionError` if one is violated."""
     check_bridges(host.machine)
     if not host.has_docker:
         return

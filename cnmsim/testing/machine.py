@@ -109,7 +109,11 @@ class DockerHostMachine(RuleBasedStateMachine):
     def begin(
         self, release: str, has_proxy: bool, has_nftables: bool, initial: list[NetworkSpec], run: list[ContainerSpec]
     ) -> None:
-        """Create the host with some networks and containers. nftables is used only with 29.7.2, which supports it."""
+        """Create the host with the networks `initial` and the containers `run`.
+
+        `has_proxy` turns the userland proxy on. `has_nftables` selects the firewall backend nftables; it is ignored
+        for releases other than 29.7.2, which do not support it.
+        """
         self.lab = Lab(release)
         options: dict[str, Any] = {"userland-proxy": has_proxy}
         has_nftables = has_nftables and release == DEFAULT_VERSION

@@ -147,7 +147,8 @@ def networks(
 ) -> SearchStrategy[NetworkSpec]:
     """Return a strategy for bridge networks with a name from `names`.
 
-    Some have explicit subnets, the others get one from the default pools.
+    Some have explicit subnets, the others get one from the default pools. Without `allow_internal` or `allow_ipv6`,
+    no network is internal or has IPv6.
     """
     if not names:
         raise InvalidArgument("names must not be empty")

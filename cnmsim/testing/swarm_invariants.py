@@ -62,7 +62,7 @@ def address_on(task: Task, network: Network) -> Address | None:
 
 
 def check_swarm(lab: Lab) -> None:
-    """Check the invariants of a swarm at rest. Raises `AssertionError`."""
+    """Check the invariants of a swarm at rest. Raises `AssertionError` if one is violated."""
     check_gossip(lab)
     check_addresses(lab)
     check_vnis(lab)

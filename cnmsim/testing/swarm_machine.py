@@ -154,7 +154,7 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(_NETWORKS), encrypted=st.booleans())
     def create_network(self, name: str, encrypted: bool) -> None:
-        """Run `docker network create -d overlay --attachable`."""
+        """Run `docker network create -d overlay --attachable`, with `--opt encrypted` if `encrypted` is set."""
         if name not in self.networks:
             options = {"encrypted": ""} if encrypted else {}
             self.engine.networks.create(name, driver="overlay", attachable=True, options=options)
@@ -173,7 +173,8 @@ class SwarmMachine(RuleBasedStateMachine):
     ) -> None:
         """Run `docker service create` with these properties; `port` is the published port, `None` for none.
 
-        If the engine refuses the service, check that it had a reason.
+        With `is_shared` a service without a published port has a virtual IP, otherwise DNS round robin. If the engine
+        refuses the service, check that it had a reason.
         """
         joined = sorted(networks & set(self.networks))
         options: dict[str, Any] = {"mode": "global"} if is_global else {"replicas": replicas}

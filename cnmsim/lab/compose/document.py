@@ -84,8 +84,8 @@ def _files_of_folder(folder: Path) -> list[File]:
 class Reader:
     """Reads the files of one project.
 
-    `variables` are the values for `${…}`. `folder` is the folder to which relative paths in content given as text
-    refer. `texts` maps paths of files to text that is used in place of their content.
+    `variables` are the values for `${…}`. Relative paths in content that is given as text start at `folder`. `texts`
+    maps the path of a file to text that replaces the content of the file.
     """
 
     variables: Variables

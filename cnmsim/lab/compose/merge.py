@@ -211,7 +211,7 @@ def _merge_pools(base: Any, over: Any, keys: tuple[Key, ...]) -> Any:
 def unique(value: Any, keys: tuple[Key, ...] = ()) -> Any:
     """Return a merged document without duplicates in lists whose items have an identity, such as a target path.
 
-    Of items with the same identity, the last one is kept.
+    If several items have the same identity, only the last one remains.
     """
     if isinstance(value, Map):
         mapping = Map(value.place)

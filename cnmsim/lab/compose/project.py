@@ -316,10 +316,7 @@ class Project:
     # ---- down
 
     def down(self) -> None:
-        """Remove the project's containers, dependent ones first, then its networks.
-
-        External networks are kept.
-        """
+        """Remove the project's containers, dependent ones first, then its networks except external ones."""
         order = {service.name: number for number, service in enumerate(start_order(self.model))}
         for container in sorted(self.containers(), key=lambda each: -order.get(each.labels[LABEL_SERVICE], 0)):
             container.remove(force=True)

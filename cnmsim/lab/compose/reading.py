@@ -391,7 +391,7 @@ def _unbracketed(address: str) -> str:
 def _check(project: ComposeProject) -> None:
     """Check that services refer to existing services and volumes, and that container names are unique.
 
-    Raises `FileError`.
+    Raises `FileError` for the first violation.
     """
     for service in project.services.values():
         for dependency in service.depends_on:

@@ -300,7 +300,8 @@ class ServiceReader:
     def _legacy_restart(self, text: str) -> dict[str, Any] | None:
         """Convert `restart`, the restart policy in files for single hosts, to a JSON `RestartPolicy`.
 
-        Return `None` for the policy `no`. Raises `FileError`. Source: docker/cli `opts.ParseRestartPolicy`.
+        Return `None` for the policy `no`. Raises `FileError` for an invalid policy. Source: docker/cli
+        `opts.ParseRestartPolicy`.
         """
         name, colon, count = text.partition(":")
         if colon and not name:

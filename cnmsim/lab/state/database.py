@@ -80,9 +80,9 @@ class StateDatabase:
 
     @classmethod
     def create(cls, path: Path) -> StateDatabase:
-        """Create a database in a new file, which is later renamed to replace another.
+        """Create a database in a new file, which the caller later renames to replace another file.
 
-        The content is on disk only after `close`. Raises `OSError`.
+        The content is on disk only after `close`. Raises `OSError` if the file cannot be created.
         """
         return cls._open(path, "OFF")
 

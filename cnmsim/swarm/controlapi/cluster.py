@@ -43,8 +43,9 @@ class ClusterOperations(Operations):
     ) -> Cluster:
         """Change the cluster's settings to `spec` and return the cluster.
 
-        The flags replace its join tokens or its unlock key by new ones. `version` is the version of the cluster that
-        the caller read. Raises a `SwarmError` if `spec` is invalid, or if the cluster has changed since that version.
+        `rotate_worker_token`, `rotate_manager_token` and `rotate_manager_unlock_key` replace a join token or the
+        unlock key by a new one. `version` is the version of the cluster that the caller read. Raises a `SwarmError`
+        if `spec` is invalid, or if the cluster has changed since that version.
         """
         check_cluster_spec(spec)
         cluster = self.store.cluster

@@ -43,7 +43,7 @@ def task_spec_from_api(template: Mapping[str, Any]) -> TaskSpec:
 
 
 def driver_from_api(driver: Mapping[str, Any] | None) -> Driver | None:
-    """Convert a JSON driver: its name and options."""
+    """Convert a JSON driver (its name and options); `None` is returned unchanged."""
     return None if driver is None else Driver(driver["Name"], driver["Options"])
 
 

@@ -64,7 +64,7 @@ class StatusUpdates:
     def add_node_down(self, node_id: str, message: str) -> None:
         """Queue the state DOWN for a node, with `message`.
 
-        If a description of the node is queued already, it is kept.
+        A description of the node that is already queued remains queued.
         """
         before = self._nodes.get(node_id)
         self.add_node(node_id, NodeUpdate(NodeState.DOWN, message, "", before.description if before else None))

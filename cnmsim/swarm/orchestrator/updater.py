@@ -313,8 +313,8 @@ class Updater:
     def _set_status(self, before: object, change: Any) -> None:
         """Replace the service's update status by `change(status)`.
 
-        If `before` is `None`, this is done only if the service has no update status yet; otherwise only if it has
-        one. Does nothing if the service is deleted.
+        If `before` is `None`, this is done only if the service has no update status yet; with any other value of
+        `before` only if it has one. Does nothing if the service is deleted.
         """
         service = self._store.services.get(self.service.id)
         if service is None or (service.update_status is None) != (before is None):

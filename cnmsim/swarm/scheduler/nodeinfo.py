@@ -113,7 +113,10 @@ class NodeInfo:
         return sum(now_ns - failed_ns <= _MONITOR_FAILURES_NS for failed_ns in failures)
 
     def rank(self, task: Task, now_ns: int) -> tuple[int, int, int]:
-        """Return a sort key for the choice of a node for `task`. The node with the lowest key is the best."""
+        """Return a sort key for the choice of a node for `task`. The node with the lowest key is the best.
+
+        The key is (recent failures if there are many, else 0; active tasks of the same service; all active tasks).
+        """
         failures = self.count_recent_failures(task, now_ns)
         return (
             failures if failures >= MAX_FAILURES else 0,

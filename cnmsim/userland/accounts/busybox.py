@@ -130,7 +130,10 @@ async def adduser(process: Process) -> int:
 
 
 def _number_of_user(process: Process, options: Options, *, has_own_group: bool) -> int | str:
-    """Return the id of a new user or, if the requested id is in use or no id is free, the text of the error."""
+    """Return the id of a new user or, if the requested id is in use or no id is free, the text of the error.
+
+    With `has_own_group` the user gets a group with the same id, so that ids of groups count as in use, too.
+    """
     taken = {user.uid for user in users(process.files)}
     if has_own_group:
         taken |= {group.gid for group in groups(process.files)}

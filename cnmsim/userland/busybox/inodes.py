@@ -75,9 +75,9 @@ def owner_names(process: Process, inode: Inode) -> tuple[str, str]:
 def parse_mode(text: str, mode: int, *, is_directory: bool = False, umask: int = 0o022) -> int | None:
     """Apply chmod's argument `text` to `mode` and return the new mode. Return `None` if the text is invalid.
 
-    The text is a number such as `755`, or changes such as `u+x` or `go=r,+X`. `X` sets execute permission on a
-    directory, and on a file that already has execute permission for some user class. `umask` limits changes that name
-    no user class, such as `+w`.
+    The text is a number such as `755`, or changes such as `u+x` or `go=r,+X`. `X` sets execute permission if
+    `is_directory` is set, or if `mode` already has execute permission for some user class. `umask` limits changes
+    that name no user class, such as `+w`.
     """
     if re.fullmatch(r"[0-7]{1,4}", text):
         return int(text, 8)

@@ -132,9 +132,9 @@ def _error(process: Process, text: str) -> int:
 
 
 def _ids(is_server: bool) -> list[int]:
-    """Return the numbers with which iperf3 labels the streams of a test, in order.
+    """Return the numbers with which the client, or the server if `is_server`, labels the streams of a test, in order.
 
-    In the real program they are file descriptors, so they differ between server and client.
+    In the real iperf3 they are file descriptors, so they differ between client and server.
     """
     return [5, *range(8 if is_server else 7, 300, 2)]
 

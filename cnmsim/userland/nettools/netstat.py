@@ -56,7 +56,7 @@ _INTERFACES = "Iface             MTU    RX-OK RX-ERR RX-DRP RX-OVR    TX-OK TX-E
 
 
 def _interfaces(process: Process, *, shows_all: bool) -> int:
-    """Print net-tools' table of devices: those that are up, or all of them with -a."""
+    """Print net-tools' table of devices: those that are up, or all with `shows_all` (-a). Return the exit status."""
     process.write(f"Kernel Interface table\n{_INTERFACES}")
     for name, device in sorted(process.namespace.devices.items()):
         if not (device.is_up or shows_all):

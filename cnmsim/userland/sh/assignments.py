@@ -17,9 +17,10 @@ _ASSIGNMENT_WORD = re.compile(r"([A-Za-z_]\w*(?:\[.*\])?\+?)=", re.DOTALL)
 
 
 class ArrayArgument(str):
-    """An argument `NAME=(…)` of a builtin such as `declare`. The string is `NAME=` or `NAME+=`.
+    """An argument `NAME=(…)` of a builtin such as `declare`.
 
-    `elements` holds the values, as `expand_elements` returns them.
+    It is a str with the text `NAME=` or `NAME+=`. `elements` holds the values in parentheses, as `expand_elements`
+    returns them.
     """
 
     __slots__ = ("elements",)

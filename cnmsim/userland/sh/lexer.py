@@ -453,7 +453,7 @@ class Lexer:
         raise BadSubstitution(bad)
 
     def _indirect(self, inner: str, *, is_quoted: bool) -> Parameter:
-        """Parse the inside of `${!NAME}`, `${!PREFIX*}` or `${!NAME[@]}`."""
+        """Parse `inner`, the inside of `${!NAME}`, `${!PREFIX*}` or `${!NAME[@]}`, from its `!` on."""
         names = re.fullmatch(r"!([A-Za-z_]\w*)(\[)?([@*])(\])?", inner)
         if names is not None and (names[2] is None) == (names[4] is None):
             operator = "keys" if names[2] else "names"

@@ -195,7 +195,10 @@ class Variables(MutableMapping[str, str]):
         return isinstance(name, str) and self.get(name) is not None
 
     def make_array(self, name: str, *, is_associative: bool = False) -> None:
-        """Turn a variable into an array, unless it is one already. Its value, if any, becomes element 0."""
+        """Turn a variable into an indexed or associative array, unless it is an array already.
+
+        The variable's value, if any, becomes element 0.
+        """
         variable = self.table.setdefault(self.resolve(name)[0], Variable())
         if variable.elements is None:
             variable.is_associative = is_associative
