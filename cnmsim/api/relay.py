@@ -106,8 +106,8 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 class UdpRelay:
     """Relays datagrams of the real UDP socket `outer`; `open_inner` opens a simulated socket for each real client.
 
-    A client that has sent and received nothing for 90 s of real time is forgotten. The relay runs until `close`,
-    which closes `outer`.
+    A client that has sent no datagram for 90 s of real time is forgotten. The relay runs until `close`, which closes
+    `outer`.
     """
 
     def __init__(

@@ -443,8 +443,8 @@ class SwarmNode:
     def _rejoin(self) -> None:
         """Join Raft again after a removal from Raft, if the role assigned to this node is still manager.
 
-        With that role, the removal was made by force-new-cluster on another manager; after a demotion the role would
-        be worker.
+        In this case another manager has removed the node by force-new-cluster. A demotion would have changed the role
+        to worker.
         """
         if (
             self._was_removed

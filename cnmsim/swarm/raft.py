@@ -48,7 +48,7 @@ class Membership:
         return Membership(tuple(member for member in self.members if member.raft_id != raft_id), self.version + 1)
 
     def with_member(self, member: Member) -> Membership:
-        """Return a new membership with `member` added, or with `member` instead of the member with the same Raft id."""
+        """Return a new membership with `member` added, in place of any member with the same Raft id."""
         others = tuple(other for other in self.members if other.raft_id != member.raft_id)
         return Membership((*others, member), self.version + 1)
 

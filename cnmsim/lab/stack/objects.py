@@ -102,14 +102,14 @@ class StackObjects:
     def secrets(self) -> list[dict[str, Any]]:
         """Return the request bodies of the secrets to create.
 
-        Raises `FileError` if a secret's file cannot be read.
+        Raises `FileError` if a secret's declaration is invalid or its file cannot be read.
         """
         return [self._content("secrets", key) for key in self._non_external("secrets")]
 
     def configs(self) -> list[dict[str, Any]]:
         """Return the request bodies of the configs to create.
 
-        Raises `FileError` if a config's file cannot be read.
+        Raises `FileError` if a config's declaration is invalid or its file cannot be read.
         """
         return [self._content("configs", key) for key in self._non_external("configs")]
 

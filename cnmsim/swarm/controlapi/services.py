@@ -57,8 +57,8 @@ class ServiceOperations(Operations):
     def create_service(self, spec: ServiceSpec) -> Service:
         """Create a service and return it.
 
-        Raises a `SwarmError` if the spec is invalid, the name or a published port is in use, or a network, secret or
-        config that the spec refers to is missing.
+        Raises a `SwarmError` if the spec is invalid, the name or a published port is in use, a secret or config that
+        the spec refers to is missing, or the ingress network is needed but missing.
         """
         check_service_spec(spec)
         self._check_networks(spec)

@@ -199,8 +199,8 @@ class Updater:
     def _check_failures(self, config: UpdateConfig, monitor_ns: int) -> bool:
         """Count the new tasks that have failed. Return True if there are too many.
 
-        A task counts as failed if it ended before it ran, or within `monitor_ns` after it started to run. With too
-        many failures the update is paused or rolled back, as `config` says.
+        A task counts as failed if it ended before it ran, or within `monitor_ns` after it started to run. If too many
+        have failed, the update is paused or rolled back, depending on the failure action in `config`.
         """
         while self._ended_tasks:
             if self._counts_as_failure(self._ended_tasks[0], monitor_ns):

@@ -75,7 +75,7 @@ def _say(process: Process, text: str, status: int = 0) -> int:
 
 
 def _parse(process: Process, short: str, long: Mapping[str, str], operand: str) -> Options | None:
-    """Parse the command line. Print the first line of the usage and return `None` if it is invalid."""
+    """Parse the command line. If it is invalid, print the first line of the usage and return `None`."""
     try:
         options = getopt(process.argv[1:], short, long)
         problem = ""

@@ -98,7 +98,7 @@ class Streams:
         return status
 
     async def close_all(self) -> None:
-        """Close everything that was written to, and wait for the commands."""
+        """Close all files and commands that were written to, and wait for the commands to end."""
         if self.process.is_running:
             for name in tuple(self._writers):
                 await self.close(name)

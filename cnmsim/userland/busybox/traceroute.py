@@ -195,8 +195,8 @@ def _is_foreign(process: Process, source: str) -> bool:
 async def _hop(tracer: _Tracer, ttl: int, probes: int) -> bool:
     """Send `probes` probes with one TTL and print the line for that hop.
 
-    Return True if this was the last hop: the destination has responded, or all probes but one got an error such as
-    `!H`.
+    Return True if this was the last hop: the destination has responded, or all probes, except at most one, got an
+    error such as `!H`.
     """
     process = tracer.process
     process.write(f"{ttl:2d}")
