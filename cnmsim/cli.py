@@ -359,7 +359,7 @@ def doctor(context: click.Context, lab: Lab, as_json: bool) -> None:
     if as_json:
         echo_json(checkup.to_json())
     else:
-        say(str(checkup))
+        say(checkup.text(screen_width() or plain_width()))
     context.exit(0 if checkup else 1)
 
 

@@ -226,7 +226,9 @@ def test_the_doctor_looks_a_compose_file_over(tmp_path: Path) -> None:
     file.write_text('services:\n  db: {image: postgres, ports: ["5432:5432"]}\n', encoding="utf-8")
     result = _run("doctor", str(file))
     assert result.exit_code == 1, result.output
-    assert f"warning [published-to-all] host: container db ({file}:2): port 5432" in result.stdout
+    shown = " ".join(result.stdout.split())
+    assert f"warning [published-to-all] host: container db ({file}:2): port 5432" in shown
+    assert f'fix: publish port 5432 of db on 127.0.0.1 as 5432 (ports: "127.0.0.1:5432:5432") ({file}:2)' in shown
     assert json.loads(_run("doctor", str(file), "--json").stdout)[0]["kind"] == "published-to-all"
     file.write_text('services:\n  db: {image: postgres, ports: ["127.0.0.1:5432:5432"]}\n', encoding="utf-8")
     result = _run("doctor", str(file))

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
+    from cnmsim.lab.edits.places import FilePlaces
     from cnmsim.lab.graphs.underlay import Underlay
     from cnmsim.lab.source import LabSource
     from cnmsim.lab.stack.objects import StackObjects
     from cnmsim.libnetwork.controller import Controller
     from cnmsim.observe.fixes.file_edit import FileEdit
-    from cnmsim.observe.fixes.fix import Fix
+    from cnmsim.observe.fixes.fix import TriedChange
 
 #: The public attributes that tab completion leaves out, as only other modules need them.
 _PARTS = frozenset({"clock", "container_programs", "executor", "has_plugins", "plugin_dirs", "plugin_policy"})
@@ -311,7 +312,7 @@ class Lab(ObservedLab):
 
         return export(self, docker=docker)
 
-    def edits_of(self, fix: Fix) -> tuple[FileEdit, ...]:
+    def edits_of(self, fix: TriedChange) -> tuple[FileEdit, ...]:
         """Return the edits of the lab's files that make a fix; empty if the files cannot express it.
 
         `fix.edits` returns the same.
@@ -319,6 +320,18 @@ class Lab(ObservedLab):
         from cnmsim.lab.edits.render import edits_of
 
         return edits_of(self, fix)
+
+    @property
+    def file_places(self) -> FilePlaces:
+        """The lines of the lab's files that declare its services, networks and hosts."""
+        from cnmsim.lab.edits.places import FilePlaces
+
+        return FilePlaces(self)
+
+    @property
+    def has_default_topology(self) -> bool:
+        """Whether cnmsim chose the hosts, because the lab was read from Compose files or a stack only."""
+        return self.source is not None and self.source.lab_file is None
 
     @classmethod
     def from_networkx(

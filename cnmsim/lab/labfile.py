@@ -178,7 +178,7 @@ def load_lab(
     check(document, LAB_SCHEMA, str(path))
     lab = _Reader(path, document, texts).lab(engine, seed, epoch_s, images)
     again = partial(load_lab, path, engine=engine, seed=seed, epoch_s=epoch_s, images=images)
-    lab.source = LabSource(again, path)
+    lab.source = LabSource(again, path, document)
     return lab
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -20,8 +20,10 @@ class LabSource:
     file to text that replaces the content of the file. `load` raises `FileError` for an invalid file, and `NotFound`
     or `InvalidParameter` for options that no longer fit the files.
 
-    `lab_file` is the path of the lab file, `None` if the lab was read from Compose files or a stack.
+    `lab_file` is the path of the lab file, and `document` its content; both are `None` if the lab was read from
+    Compose files or a stack. The hosts are then not the user's: they are those of the default topology.
     """
 
     load: Callable[..., Lab]
     lab_file: Path | None = None
+    document: Any = None

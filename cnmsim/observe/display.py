@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from importlib import import_module
 from typing import Any
 
@@ -12,6 +13,17 @@ def views() -> Any:
     Importing it is deferred to the first call: a result that is printed as text needs no drawing code.
     """
     return import_module("cnmsim.observe.views")
+
+
+def wrapped(text: str, width: int, first: str = "", rest: str = "    ") -> list[str]:
+    """Return a text as lines of at most `width` columns, but at least 40; words are not broken.
+
+    `first` is put before the first line, `rest` before the others.
+    """
+    return textwrap.wrap(
+        text, max(40, width), initial_indent=first, subsequent_indent=rest, break_on_hyphens=False,
+        break_long_words=False,
+    )  # fmt: skip
 
 
 class Displayable:

@@ -371,7 +371,7 @@ def test_a_fault_is_found_where_it_is_and_not_where_it_is_not(
     found = build(True).doctor().of(kind)
     fitting = [fault for fault in found if fault.place == place and text in fault.text]
     assert [fault.severity for fault in fitting] == [severity], [str(each) for each in found]
-    assert fitting[0].fix
+    assert fitting[0].advice
     assert [fault for fault in build(False).doctor().of(kind) if fault.place == place] == []
 
 

@@ -73,8 +73,8 @@ def test_each_fault_of_a_file_is_found_once_with_its_line(tmp_path: Path) -> Non
         ("published-on-internal", "hidden", '"8083:80"'),
     }  # fmt: skip
     assert found == {(kind, place, f"{path}:{_line(text)}") for kind, place, text in expected}
-    assert "name the service: db:5432" in [fault.fix for fault in checkup.of("localhost-is-itself")]
-    assert 'ports: "127.0.0.1:5432:5432"' in checkup.of("published-to-all")[0].fix
+    assert "name the service: db:5432" in [fault.advice for fault in checkup.of("localhost-is-itself")]
+    assert 'ports: "127.0.0.1:5432:5432"' in checkup.of("published-to-all")[0].advice
 
 
 def test_a_url_is_a_fault_where_no_browser_on_the_host_can_use_it() -> None:
@@ -100,7 +100,7 @@ def test_the_advice_about_managers_fits_the_number_of_nodes(nodes: int, managers
     for number, engine in enumerate(engines[1:], 2):
         engine.swarm.join(tokens.manager if number <= managers else tokens.worker, "10.1.0.11:2377")
     lab.settle()
-    assert lab.doctor().of("quorum")[0].fix.startswith(advice)
+    assert lab.doctor().of("quorum")[0].advice.startswith(advice)
 
 
 def _tunnel(*, blocks_errors: bool) -> Lab:
@@ -135,3 +135,137 @@ def test_an_overlay_over_a_narrow_switch_is_a_black_hole() -> None:
     assert not lab.doctor().of("mtu-black-hole")
     lab.segment("10.1.0.0/24").configure(mtu=1450)
     assert "from c1 to c2 is lost" in lab.doctor().of("mtu-black-hole")[0].text
+
+
+_BROKEN_LAB = """\
+hosts:
+  node1:
+    addresses: [10.1.0.11/24]
+    docker: true
+    run:
+      - sysctl -w net.ipv4.ip_forward=0   # hardened
+      - iptables -A INPUT -p udp --dport 7946 -j DROP
+    compose:
+      services:
+        db: {image: postgres, ports: ["5432:5432"]}
+  node2: {addresses: [10.1.0.12/24], docker: true}
+  node3: {addresses: [10.1.0.13/24], docker: true}
+swarm:
+  managers: [node1]
+  workers: [node2, node3]
+networks:
+  app: {attachable: true, ipam: {config: [{subnet: 10.1.0.0/24}]}}
+stacks:
+  shop:
+    services:
+      sql: {image: postgres, ports: ["5433:5432", "8080:80"], networks: [app]}
+    networks:
+      app: {external: true}
+"""
+
+
+def _shown(lab: Lab) -> dict[str, tuple[str, list[str]]]:
+    """Return the line and the changed lines of the fix of each fault, by its kind."""
+    return {
+        fault.kind: (
+            fault.source.rpartition(":")[2],
+            [line for edit in fault.fix.edits for line in edit.changed_lines] if fault.fix is not None else [],
+        )
+        for fault in lab.doctor().faults
+    }
+
+
+def test_faults_of_a_lab_file_have_its_lines_and_edits_that_were_tried(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yml"
+    path.write_text(_BROKEN_LAB, encoding="utf-8")
+    found = _shown(Lab.from_file(path))
+    assert found["ip-forward-off"] == (
+        "6", ["-      - sysctl -w net.ipv4.ip_forward=0   # hardened",
+              "+      - sysctl -w net.ipv4.ip_forward=1   # hardened"],
+    )  # fmt: skip
+    assert found["port-blocked"] == ("7", ["-      - iptables -A INPUT -p udp --dport 7946 -j DROP"])
+    assert found["overlay-on-host-subnet"][0] == "17"
+    assert found["overlay-on-host-subnet"][1][1:] == ["+  app: {attachable: true}"]
+    assert found["quorum"] == (
+        "14", ["-  managers: [node1]", "-  workers: [node2, node3]", "+  managers: [node1, node2, node3]"]
+    )  # fmt: skip
+    assert found["published-to-all"][0] == "21"
+    assert found["published-to-all"][1][1].strip("+ ").startswith('sql: {image: postgres, ports: ["8080:80"]')
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "line", "changed"),
+    [
+        (
+            "duplicate-mac",
+            ("services:\n  app: {image: nginx, mac_address: '02:42:ac:11:00:02'}\n  db:\n    image: postgres\n"
+            "    networks:\n      default:\n        mac_address: 02:42:ac:11:00:02\n"),
+            "7", ["-    networks:", "-      default:", "-        mac_address: 02:42:ac:11:00:02"],
+        ),
+        (
+            "mtu",
+            ("services: {app: {image: nginx, networks: [front]}}\nnetworks:\n  front:\n    driver_opts:\n"
+            "      com.docker.network.driver.mtu: 9000\n"),
+            "5", ["-      com.docker.network.driver.mtu: 9000", "+      com.docker.network.driver.mtu: 1500"],
+        ),
+        (
+            "network-nearly-full",
+            ("services: {app: {image: nginx, networks: [front], scale: 5}}\nnetworks:\n  front:\n    ipam:\n"
+            "      config:\n        - subnet: 172.30.0.0/29\n"),
+            "5", ["-    ipam:", "-      config:", "-        - subnet: 172.30.0.0/29"],
+        ),
+        (
+            "localhost-is-itself",
+            ("services:\n  app: {image: nginx, environment: ['A=redis://localhost:6379', 'PORT=80']}\n"
+            "  cache: {image: redis}\n"),
+            "2", ["-  app: {image: nginx, environment: ['A=redis://localhost:6379', 'PORT=80']}",
+                  "+  app: {image: nginx, environment: ['A=redis://cache:6379', 'PORT=80']}"],
+        ),
+        (
+            "published-to-all",
+            "services:\n  db:\n    image: postgres\n    ports:\n      - target: 5432\n        published: 5432\n",
+            "5", ["+        host_ip: 127.0.0.1"],
+        ),
+        (
+            "published-on-internal",
+            ("services: {app: {image: nginx, networks: [back], ports: ['80:80']}}\n"
+            "networks: {back: {internal: true}}\n"),
+            "1", ["-services: {app: {image: nginx, networks: [back], ports: ['80:80']}}",
+                  "-networks: {back: {internal: true}}",
+                  "+services: {app: {image: nginx, networks: [back, outside], ports: ['80:80']}}",
+                  "+networks: {back: {internal: true}, outside: null}"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_fault_of_a_compose_file_has_an_edit_that_removes_it(
+    tmp_path: Path, kind: str, text: str, line: str, changed: list[str]
+) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(text, encoding="utf-8")
+    lab = Lab.from_compose(path)
+    assert _shown(lab)[kind] == (line, changed)
+    fix = lab.doctor().of(kind)[0].fix
+    assert fix is not None
+    fix.write()
+    assert not Lab.from_compose(path).doctor().of(kind)
+
+
+def test_what_no_change_removes_is_advice_that_was_not_tried() -> None:
+    lab = Lab.from_compose(
+        {"services": {name: {"image": "nginx", "networks": {"default": {"aliases": ["api"]}}} for name in ("a", "b")}}
+    )
+    fault = lab.doctor().of("name-clash")[0]
+    assert fault.fix is None
+    assert "advice (not tried): give each its own alias" in str(fault)
+    assert fault.to_json()["fix"] is None
+
+
+def test_machines_that_cnmsim_added_raise_no_warning() -> None:
+    networks = {
+        "lan": {
+            "driver": "macvlan", "driver_opts": {"parent": "eth0"},
+            "ipam": {"config": [{"subnet": "192.168.1.0/24"}]},
+        }
+    }  # fmt: skip
+    lab = Lab.from_compose({"services": {"app": {"image": "nginx", "networks": ["lan"]}}, "networks": networks})
+    assert len(lab.doctor()) == 0

@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from cnmsim.errors import FileError
 from cnmsim.lab.compose.ports import PortMapping
-from cnmsim.lab.yamlfile import Key, Map, Seq, locate, wrong
+from cnmsim.lab.yamlfile import Key, Map, wrong
 
 
 @frozen
@@ -147,27 +147,6 @@ class ComposeProject:
         """The services left out because none of their profiles is active: a mapping from name to profiles."""
         declared = self.document.get("services") or {}
         return {key: tuple(value["profiles"]) for key, value in declared.items() if key not in self.services}
-
-    def source_of(self, *keys: str) -> str:
-        """Return the file and line of the value at `keys`, such as `compose.yml:12`.
-
-        Return "" if the project was not read from a file. An item of a list is selected by its whole text (`8080:80`)
-        or by its name (`NAME` for `NAME=VALUE`).
-        """
-        here: object = self.document
-        path: list[Key] = []
-        for key in keys:
-            if isinstance(here, Seq):
-                items = (at for at, item in enumerate(here) if str(item) == key or str(item).startswith(f"{key}="))
-                at = next(items, None)
-                if at is None:
-                    break
-                path.append(at)
-                break
-            path.append(key)
-            here = here.get(key) if isinstance(here, Map) else None
-        place = locate(self.document, path)
-        return f"{place.path}:{place.line}" if place is not None and place.path else ""
 
     def error(self, message: str, *keys: Key) -> FileError:
         """Return a `FileError` with `message`, located at the value with the path `keys`."""

@@ -31,6 +31,7 @@ from cnmsim.observe.fixes.changes import (
     RebindProgram,
     RecreateContainer,
     RecreateNetwork,
+    ReplaceInSetting,
     ScaleService,
     SetSysctl,
     UpdateService,
@@ -152,17 +153,18 @@ class ComposeEditor:
 
     @edit.register
     def _(self, change: PublishPort) -> None:
-        self._publish(self._service(change.container), change.host_port, change.port, change.protocol)
+        service = self._service(change.container)
+        self._publish(service, change.host_port, change.port, change.protocol, change.host_ip)
 
-    def _publish(self, service: Service, host_port: int, port: int, protocol: str) -> None:
+    def _publish(self, service: Service, host_port: int, port: int, protocol: str, host_ip: str = "") -> None:
         keys = ("services", service.name, "ports")
         ports = self._value(*keys)
         for number, item in enumerate(ports if isinstance(ports, list) else ()):
             if self._is_published(item, host_port):
-                self._republish((*keys, number), host_port, port, protocol)
+                self._republish((*keys, number), host_port, port, protocol, host_ip)
                 return
         suffix = "" if protocol == "tcp" else f"/{protocol}"
-        self._file(*keys).append(self._at(*keys), f"{host_port}:{port}{suffix}")
+        self._file(*keys).append(self._at(*keys), f"{_before_port(host_ip)}{host_port}:{port}{suffix}")
 
     def _value(self, *keys: Key) -> Any:
         here: Any = self.project.document
@@ -178,10 +180,11 @@ class ComposeEditor:
             return False
         return len(mappings) == 1 and mappings[0].published == str(host_port)
 
-    def _republish(self, keys: tuple[Key, ...], host_port: int, port: int, protocol: str) -> None:
+    def _republish(self, keys: tuple[Key, ...], host_port: int, port: int, protocol: str, host_ip: str) -> None:
         """Edit an item of `ports` so that it publishes the container port `port` instead of another one.
 
         `keys` is the path of the item, which publishes the host port `host_port`; `protocol` is `tcp` or `udp`.
+        `host_ip` is the new host address, "" for all addresses.
         """
         text = self._file(*keys)
         nodes = text.items(self._at(*keys[:-1]))
@@ -190,13 +193,15 @@ class ComposeEditor:
         node = nodes[number]
         if isinstance(node, yaml.MappingNode):
             text.set((*at, "target"), port)
-            if text.node((*at, "host_ip")) is not None:
+            if host_ip:
+                text.set((*at, "host_ip"), host_ip)
+            elif text.node((*at, "host_ip")) is not None:
                 text.remove((*at, "host_ip"))
             return
         suffix = "" if protocol == "tcp" else f"/{protocol}"
         assert isinstance(node, yaml.ScalarNode)
         published = _published_part(node.value) or str(host_port)
-        text.rewrite(node, f"{published}:{port}{suffix}")
+        text.rewrite(node, f"{_before_port(host_ip)}{published}:{port}{suffix}")
 
     def _number_in_file(self, keys: tuple[Key, ...], nodes: Sequence[yaml.Node]) -> int:
         """Return the position that an item of a merged list has in one file; the list may come from several files.
@@ -251,6 +256,9 @@ class ComposeEditor:
         if change.option is ContainerOption.NO_EXTRA_HOSTS:
             self._remove_extra_host(service)
             return
+        if change.option is ContainerOption.NO_MAC:
+            self._remove_mac(service)
+            return
         key = {ContainerOption.NO_DNS: "dns", ContainerOption.BRIDGE_NETWORK: "network_mode"}[change.option]
         self._remove("services", service.name, key)
 
@@ -259,6 +267,29 @@ class ComposeEditor:
         if text.node(self._at(*keys)) is None:
             raise NotExpressible(f"{keys[-1]} of {keys[1]} is not stated where the service is")
         text.remove(self._at(*keys))
+
+    def _remove_mac(self, service: Service) -> None:
+        own = ("services", service.name)
+        uses = ((*own, "networks", use.network, "mac_address") for use in service.networks if use.mac_address)
+        for keys in ((*own, "mac_address"), *uses):
+            if self._value(*keys) is not None:
+                self._remove(*keys)
+
+    @edit.register
+    def _(self, change: ReplaceInSetting) -> None:
+        service = self._service(change.container)
+        keys: tuple[Key, ...] = ("services", service.name, *change.keys)
+        text = self._file(*keys)
+        if text.node(self._at(*keys)) is None:  # a list of `NAME=VALUE`
+            keys = keys[:-1]
+        node = text.node(self._at(*keys))
+        for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if isinstance(part, yaml.ScalarNode) and change.old in part.value:
+                if keys[-1] != change.keys[-1] and not part.value.startswith(f"{change.keys[-1]}="):
+                    continue
+                text.rewrite(part, part.value.replace(change.old, change.new))
+                return
+        raise NotExpressible(f"{change.keys[0]} of {service.name} does not contain {change.old}")
 
     def _remove_extra_host(self, service: Service) -> None:
         keys = ("services", service.name, "extra_hosts")
@@ -294,12 +325,25 @@ class ComposeEditor:
                 self._publish(service, int(fields["published"]), int(fields["target"]), fields["protocol"])
             case "--args":
                 self._set_command((*at, "command"), change.value)
+            case "--publish-rm":
+                self._unpublish(service, int(change.value))
+            case "--constraint-rm":
+                self._remove_item((*at, "deploy", "placement", "constraints"), change.value)
             case "--dns-rm":
                 self._remove_item((*at, "dns"), change.value)
             case "--host-rm":
                 self._remove_extra_host(service)
             case _:
                 raise NotExpressible(change.option)
+
+    def _unpublish(self, service: Service, port: int) -> None:
+        keys = ("services", service.name, "ports")
+        text = self._file(*keys)
+        for number, item in enumerate(self._value(*keys) or ()):
+            if any(mapping.target == port for mapping in parse_port(item)):
+                text.remove(self._at(*keys, self._number_in_file((*keys, number), text.items(self._at(*keys)))))
+                return
+        raise NotExpressible(f"port {port} of {service.name} is not in the file")
 
     def _set_command(self, keys: tuple[Key, ...], value: str) -> None:
         text, at = self._file(*keys), self._at(*keys)
@@ -374,6 +418,11 @@ def _option_value(value: str) -> object:
     A number is returned as an int, anything else (also a boolean) as a string.
     """
     return int(value) if is_number(value) else value
+
+
+def _before_port(host_ip: str) -> str:
+    """Return the part of a short item of `ports` that states the host address, "" for all addresses."""
+    return f"[{host_ip}]:" if ":" in host_ip else f"{host_ip}:" if host_ip else ""
 
 
 def _published_part(item: str) -> str:

@@ -23,6 +23,7 @@ from cnmsim.observe.fixes.changes import (
     DeleteRule,
     NetworkSetting,
     RecreateNetwork,
+    SetNodeRole,
     SetSysctl,
 )
 from cnmsim.observe.fixes.commands import commands_of
@@ -85,13 +86,27 @@ class LabFileEditor:
         self.text.set(at, "active")
 
     @edit.register
+    def _(self, change: SetNodeRole) -> None:
+        lists = ("workers", "managers") if change.is_manager else ("managers", "workers")
+        (old, new) = ((("swarm", key)) for key in lists)
+        items = self.text.items(old)
+        number = next((at for at, node in enumerate(items) if node.value == change.node), None)
+        if number is None:
+            raise NotExpressible(f"{'.'.join(old)} does not contain {change.node}")
+        self.text.remove((*old, number))
+        self.text.append(new, change.node)
+
+    @edit.register
     def _(self, change: RecreateNetwork) -> None:
         at = ("networks", change.network)
         if self.text.node(at[:1]) is None or self.text.node(at) is None:
             raise NotExpressible(f"{self.path} does not declare network {change.network}")
-        if change.setting is not NetworkSetting.ATTACHABLE:
+        if change.setting is NetworkSetting.ATTACHABLE:
+            self.text.set((*at, "attachable"), True)
+        elif change.setting is NetworkSetting.SUBNET and self.text.node((*at, "ipam")) is not None:
+            self.text.remove((*at, "ipam"))
+        else:
             raise NotExpressible(change.setting.value)
-        self.text.set((*at, "attachable"), True)
 
     @edit.register
     def _(self, change: DeleteRoute) -> None:

@@ -16,31 +16,31 @@ from cnmsim.observe.fixes.changes import Change
 if TYPE_CHECKING:
     from cnmsim.lab.lab import Lab
     from cnmsim.observe.fixes.file_edit import FileEdit
-    from cnmsim.observe.fixes.fix import Fix
+    from cnmsim.observe.fixes.fix import TriedChange
 
 
-def edits_of(lab: Lab, fix: Fix) -> tuple[FileEdit, ...]:
+def edits_of(lab: Lab, fix: TriedChange) -> tuple[FileEdit, ...]:
     """Return the edits of the lab's files that make a fix, one for each file; empty if the files cannot express it.
 
-    The edits are tried out first: a new lab is built from the edited files, and the failed probe is repeated there.
-    If the probe still fails, no edits are returned.
+    The edits are tried out first: a new lab is built from the edited files. If the fix does not solve its problem
+    there, no edits are returned.
     """
     if lab.source is None or not fix.changes:
         return ()
     files = EditedFiles()
     try:
         for change in fix.changes:
-            _edit(lab, change, files, fix.question.destination)
+            _edit(lab, change, files, fix.asked)
     except (NotExpressible, CnmsimError):
         return ()
     edits = files.edits
-    return edits if edits and _answers(lab, fix, edits) else ()
+    return edits if edits and _helps(lab, fix, edits) else ()
 
 
 def _edit(lab: Lab, change: Change, files: EditedFiles, asked: str) -> None:
     """Make one change in `files`: in the files of the project or stack that it concerns, or else in the lab file.
 
-    `asked` is the name that the failed probe looked up.
+    `asked` is the name that the failed probe looked up, "" if there is none.
     """
     assert lab.source is not None
     lab_file = lab.source.lab_file
@@ -68,10 +68,10 @@ def _config_of(lab: Lab, host: str, container: str) -> Mapping[str, Any]:
     return config
 
 
-def _answers(lab: Lab, fix: Fix, edits: tuple[FileEdit, ...]) -> bool:
+def _helps(lab: Lab, fix: TriedChange, edits: tuple[FileEdit, ...]) -> bool:
     assert lab.source is not None
     try:
         edited = lab.source.load(texts={edit.path: edit.after for edit in edits})
-        return fix.ask(edited).reachable
+        return fix.solves(edited)
     except (CnmsimError, OSError, TimeoutError):
         return False

@@ -80,7 +80,8 @@ def _(change: PublishPort) -> str:
     if not change.port:
         return sentence(change)
     port = publish_option(change).removeprefix("-p ")
-    return f'publish port {change.port} of {change.container} as {change.host_port} (ports: "{port}")'
+    where = f" on {change.host_ip}" if change.host_ip else ""
+    return f'publish port {change.port} of {change.container}{where} as {change.host_port} (ports: "{port}")'
 
 
 @_text.register(StartContainer)
@@ -104,6 +105,8 @@ def _(change: UpdateService) -> str:
     return {
         "--network-add": f"add {f'network {value}' if value else 'a network'} to service {name}",
         "--endpoint-mode": f"set endpoint_mode of service {name} to {value}",
+        "--publish-rm": f"do not publish port {value} of service {name}",
+        "--constraint-rm": f"remove the constraint {value} from service {name}",
         "--publish-add": f"publish the port of service {name}: {value.removesuffix(',protocol=tcp')}",
         "--args": f"set the command of service {name}: {value}",
         "--dns-rm": f"remove {value} from dns of service {name}",
@@ -115,6 +118,7 @@ def _(change: UpdateService) -> str:
 def _(change: RecreateContainer) -> str:
     return {
         ContainerOption.NO_DNS: f"remove dns from service {change.container}",
+        ContainerOption.NO_MAC: f"remove mac_address from service {change.container}",
         ContainerOption.NO_EXTRA_HOSTS: f"remove that name from the extra_hosts of service {change.container}",
         ContainerOption.BRIDGE_NETWORK: f"remove network_mode from service {change.container}",
     }[change.option]

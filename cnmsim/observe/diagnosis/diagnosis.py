@@ -6,6 +6,7 @@ from attrs import frozen
 
 from cnmsim.observe.diagnosis.causes import Cause, Drop
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
+from cnmsim.observe.directory import Directory
 from cnmsim.observe.fixes.changes import (
     AskOther,
     Change,
@@ -102,13 +103,12 @@ def join_new_network(context: DiagnosisContext, *locations: Location) -> tuple[C
     return (CreateNetwork(host, name), *(ConnectNetwork(host, name, each.name) for each in locations))
 
 
-def leave_internal_network(context: DiagnosisContext, container: Location | None = None) -> Change:
-    """Return the change that connects `container`, by default the source, to a network that is not internal.
+def leave_internal_network(directory: Directory, source: Location) -> Change:
+    """Return the change that connects the container `source` to a network that is not internal.
 
     If the container's host has no such network, the change creates one first.
     """
-    source = container or context.source
-    for location in context.directory.locations:
+    for location in directory.locations:
         for item in location.attachments if location.host == source.host else ():
             is_open = not item.is_internal and not item.is_default and item.driver == "bridge"
             if is_open and source.on_network(item.network) is None:

@@ -104,7 +104,7 @@ def _upstream(context: DiagnosisContext) -> Cause | None:
 def _other_server(context: DiagnosisContext) -> tuple[Change, ...]:
     source = context.source
     if source.attachments and all(item.is_internal for item in source.attachments):
-        return (leave_internal_network(context),)
+        return (leave_internal_network(context.directory, context.source),)
     return _name_server(source)
 
 

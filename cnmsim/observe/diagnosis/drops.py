@@ -123,7 +123,10 @@ def no_route_from_source(context: DiagnosisContext) -> Diagnosis:
         return Diagnosis(cause, publish(target, context.target.port, context.target.protocol))
     is_ipv6 = context.outcome.address is not None and len(context.outcome.address) == 16
     if source.is_container and all(item.is_internal for item in source.attachments):
-        return diagnosis(InternalNetworksOnly(source.name, networks_of(source)), leave_internal_network(context))
+        return diagnosis(
+            InternalNetworksOnly(source.name, networks_of(source)),
+            leave_internal_network(context.directory, source),
+        )
     if source.is_container and is_ipv6:
         return diagnosis(NoIpv6Route(source.name, address), _enable_ipv6(context))
     return diagnosis(NoRoute(source.name, address, is_ipv6=is_ipv6), AddRoute(source.name))

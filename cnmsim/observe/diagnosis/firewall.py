@@ -166,7 +166,9 @@ def _internal(context: DiagnosisContext, hop: Hop) -> Diagnosis:
             stranger = source.name if source.on_network(network) is None else target.name
             return _filtered(context, hop, InternalNetwork(network, stranger), share_network(source, target))
         return _filtered(context, hop, InternalNetwork(network), Manual(Task.PUBLISH_ON_OPEN_NETWORK, target.name))
-    return _filtered(context, hop, InternalNetwork(network), leave_internal_network(context))
+    return _filtered(
+        context, hop, InternalNetwork(network), leave_internal_network(context.directory, context.source)
+    )
 
 
 def _same_bridge(context: DiagnosisContext, hop: Hop) -> Diagnosis:

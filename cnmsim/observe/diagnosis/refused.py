@@ -286,7 +286,7 @@ def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoin
             (each.protocol, each.host_port) == (protocol, port) for each in item.requested
         ):
             cause = PublishedOnInternalNetworks(endpoint, item.name, networks_of(item))
-            return diagnosis(cause, leave_internal_network(context, item))
+            return diagnosis(cause, leave_internal_network(context.directory, item))
     for stopped in context.directory.stopped_containers:
         if stopped.host == server.name and any(
             (each.protocol, each.host_port) == (protocol, port) for each in stopped.published

@@ -9,12 +9,15 @@ from itertools import islice
 from cnmsim.kernel.address import Prefix, format_ip, format_mac
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot, Net
+from cnmsim.observe.fixes.changes import ContainerOption, NetworkSetting, RecreateContainer, RecreateNetwork
 from cnmsim.observe.location import Location
 
 #: Hosts that have fewer free default address pools than this are reported.
 FEW_POOLS = 4
 #: Networks are reported as nearly full if at least this share of their addresses is in use.
 NEARLY_FULL = 0.9
+#: The paths of keys, in a network of a Compose or stack file, to the line of its subnet.
+_SUBNET = (("ipam", "config"), ("ipam",))
 
 
 def _size(prefix: Prefix) -> int:
@@ -50,12 +53,17 @@ def _routes_over(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
                     f"its subnet {subnet} overlaps {route.prefix}, which {net.host.name} reaches by {device}: "
                     "the longer prefix wins, and hosts behind the other cannot be reached",
                     "give the network another --subnet, or the daemon other default-address-pools",
+                    snapshot.network_source(net, *_SUBNET), (_other_subnet(net),),
                 )  # fmt: skip
+
+
+def _other_subnet(net: Net) -> RecreateNetwork:
+    return RecreateNetwork(net.host.name, net.name, NetworkSetting.SUBNET)
 
 
 def _hidden(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
     for host in snapshot.hosts:
-        if host is net.host:
+        if host is net.host or snapshot.has_default_topology:
             continue
         own = snapshot.own_devices(host)
         for device in host.namespace.devices.values():
@@ -68,6 +76,7 @@ def _hidden(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
                         f"its subnet {net.subnets[0]} contains {format_ip(address.address)} of {host.name}: "
                         f"{net.host.name} sends what is meant for that machine into the network",
                         "give the network another --subnet, or the daemon other default-address-pools",
+                        snapshot.network_source(net, *_SUBNET), (_other_subnet(net),),
                     )  # fmt: skip
 
 
@@ -80,6 +89,7 @@ def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
                 Severity.WARNING, "pools-nearly-used-up", host.name,
                 f"{free} default networks are left: after them, network create fails without an address pool",
                 "docker network prune, or default-address-pools with more and smaller networks in daemon.json",
+                snapshot.host_source(host.name, path=("docker", "default-address-pools")),
             )  # fmt: skip
     for net in snapshot.networks:
         for info in net.record.ipam_info:
@@ -93,6 +103,7 @@ def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
                     Severity.WARNING, "network-nearly-full", net.place,
                     f"{used} of the {total} addresses of {part} are in use",
                     "make the network with a larger --subnet",
+                    snapshot.network_source(net, *_SUBNET), (_other_subnet(net),),
                 )  # fmt: skip
 
 
@@ -121,7 +132,7 @@ def _taken(net: Net, pool: Prefix, part: Prefix) -> int:
 
 def macs(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find MAC addresses that two containers use on one network of a host, or on one link between hosts."""
-    owners: dict[tuple[str, str, bytes], list[str]] = defaultdict(list)
+    owners: dict[tuple[str, str, bytes], list[Location]] = defaultdict(list)
     spaces: set[int] = set()
     for location in snapshot.containers():
         if id(location.namespace) in spaces:
@@ -133,20 +144,23 @@ def macs(snapshot: LabSnapshot) -> Iterator[Fault]:
             where = location.host if item.driver == "bridge" else ""
             for device in location.namespace.devices.values():
                 if any(own.address in item.addresses for own in device.addresses) and device.kind != "ipvlan":
-                    owners[where, item.network, device.mac].append(location.name)
-    for (where, network, mac), names in owners.items():
-        if len(set(names)) > 1:
-            listed = " and ".join(dict.fromkeys(names))
+                    owners[where, item.network, device.mac].append(location)
+    for (where, network, mac), locations in owners.items():
+        if len(locations) > 1:
+            listed = " and ".join(location.name for location in locations)
+            last = locations[-1]
             yield Fault(
                 Severity.ERROR, "duplicate-mac", f"{where}: network {network}" if where else f"network {network}",
                 f"{listed} have the MAC {format_mac(mac)}: frames for one are delivered to the one that sent last",
                 "leave out mac_address, or give each container its own",
+                snapshot.source(last, ("mac_address",), ("networks", network, "mac_address")),
+                (RecreateContainer(last.host, last.name, ContainerOption.NO_MAC),),
             )  # fmt: skip
 
 
 def names(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find names that containers of different services have on the same network."""
-    owners: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
+    owners: dict[tuple[str, str, str], dict[str, Location]] = defaultdict(dict)
     for location in snapshot.containers():
         if location.task:
             continue
@@ -156,16 +170,18 @@ def names(snapshot: LabSnapshot) -> Iterator[Fault]:
             where = "" if item.driver == "overlay" else location.host
             for name in {location.name, *_aliases(snapshot, location, item.network)}:
                 owners[where, item.network, name][f"{location.project}/{location.service or location.name}"] = (
-                    location.name
+                    location
                 )
     for (where, network, name), containers in owners.items():
         if len(containers) > 1:
-            listed = " and ".join(sorted(containers.values()))
+            listed = " and ".join(sorted(location.name for location in containers.values()))
+            last = list(containers.values())[-1]
             yield Fault(
                 Severity.WARNING, "name-clash", f"{where}: network {network}" if where else f"network {network}",
                 f"{listed} both answer to the name {name}: "
                 "which of them is asked changes from one lookup to the next",
                 "give each its own alias, or each project a network of its own",
+                snapshot.source(last, ("networks", network, "aliases", name), ("container_name",), ("hostname",)),
             )  # fmt: skip
 
 

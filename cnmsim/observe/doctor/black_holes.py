@@ -12,7 +12,7 @@ from cnmsim.kernel.address import Address, format_ip
 from cnmsim.observe.diagnosis.overlay import ESP_BYTES, VXLAN_BYTES
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.hosts import smallest_mtu
+from cnmsim.observe.doctor.hosts import MTU_PATH, smaller_mtu, smallest_mtu
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot, Net
 from cnmsim.observe.location import Location
 
@@ -41,6 +41,7 @@ def black_holes(snapshot: LabSnapshot) -> Iterator[Fault]:
                 f"a packet of {mtu} bytes with DF from {sender.name} to {where} is lost, small ones arrive, and no "
                 f"ICMP error returns: {narrow} carries {smallest} bytes",
                 f"make it with -o com.docker.network.driver.mtu={smallest}, or let ICMP type 3 code 4 pass there",
+                snapshot.network_source(net, MTU_PATH), (smaller_mtu(net, smallest),),
             )  # fmt: skip
             break
 

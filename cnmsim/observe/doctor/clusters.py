@@ -7,7 +7,7 @@ of the swarm ports.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import permutations
 
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
@@ -16,7 +16,18 @@ from cnmsim.observe.diagnosis.sentences import sentence
 from cnmsim.observe.diagnosis.stale_vxlan import stale_vxlan_devices
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
-from cnmsim.observe.fixes.changes import DeleteLink, RejoinSwarm
+from cnmsim.observe.fixes.changes import (
+    Change,
+    DeleteLink,
+    DeleteRule,
+    NetworkSetting,
+    RecreateNetwork,
+    RejoinSwarm,
+    ScaleService,
+    SetNodeRole,
+    Steps,
+)
+from cnmsim.observe.fixes.fix_candidates import deciding_rule
 from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_view import SwarmView, needs_unlock
 from cnmsim.observe.trace.hops import Hop
@@ -39,6 +50,7 @@ def quorum(snapshot: LabSnapshot) -> Iterator[Fault]:
     for swarm in snapshot.directory.swarms:
         nodes = list(swarm.store.nodes)
         managers = [node.hostname for node in nodes if node.role is NodeRole.MANAGER]
+        workers = [node.hostname for node in nodes if node.role is NodeRole.WORKER]
         place = f"swarm of {', '.join(sorted(managers))}"
         if len(managers) == 1 and len(nodes) > 1:
             yield Fault(
@@ -47,6 +59,7 @@ def quorum(snapshot: LabSnapshot) -> Iterator[Fault]:
                 "without it no task is replaced and nothing can be changed",
                 "docker node promote two more nodes, so that one may fail" if len(nodes) >= _SURVIVE_ONE
                 else "add a third node and make all three managers: of two managers none may fail",
+                snapshot.lab_source("swarm", "managers"), tuple(_promote(managers[0], workers[:2])),
             )  # fmt: skip
         elif len(managers) % 2 == 0 and managers:
             spare = (len(managers) - 1) // 2
@@ -56,7 +69,15 @@ def quorum(snapshot: LabSnapshot) -> Iterator[Fault]:
                 "the last one adds nothing but a way to lose the majority",
                 "docker node promote one more node, or demote one" if len(nodes) > len(managers)
                 else "docker node demote one, or add a node as a manager",
+                snapshot.lab_source("swarm", "managers"),
+                (*_promote(managers[0], workers[:1]), SetNodeRole(managers[0], managers[-1], False)),
             )  # fmt: skip
+
+
+def _promote(manager: str, nodes: Sequence[str]) -> Iterator[Change]:
+    """Yield the change that promotes all `nodes`, if there are any."""
+    if nodes:
+        yield Steps(tuple(SetNodeRole(manager, node, True) for node in nodes))
 
 
 def halted(snapshot: LabSnapshot) -> Iterator[Fault]:
@@ -69,6 +90,7 @@ def halted(snapshot: LabSnapshot) -> Iterator[Fault]:
                 host,
                 f"it takes no part in the swarm: {why}",
                 sentence(RejoinSwarm(host, needs_unlock(why))),
+                snapshot.host_source(host),
             )
 
 
@@ -90,6 +112,8 @@ def single_points(snapshot: LabSnapshot) -> Iterator[Fault]:
                     "it publishes a port and has one replica: "
                     "the service is down from the loss of its node until the task is replaced",
                     f"docker service scale {service.name}=2",
+                    snapshot.service_source(swarm, service.name, ("deploy", "replicas"), ("deploy",)),
+                    (ScaleService(swarm.members[0], service.name, 2),),
                 )  # fmt: skip
 
 
@@ -106,19 +130,29 @@ def _same_as_host(snapshot: LabSnapshot, network: str, subnet: str, members: lis
     if not subnet:
         return
     prefix = Prefix.parse(subnet)
-    for host in members:
-        ours = snapshot.own_devices(host)
-        for device in host.namespace.devices.values():
-            if device.name in ours or device.kind == "loopback":
-                continue
-            for own in device.addresses:
-                if own.family == prefix.family and own.prefix.overlaps(prefix):
-                    yield Fault(
-                        Severity.ERROR, "overlay-on-host-subnet", f"network {network}",
-                        f"its subnet {subnet} overlaps {own.prefix} of {host.name} {device.name}: "
-                        "its containers treat the nodes, and every other machine there, as neighbours on the network",
-                        "make it with another --subnet, or init the swarm with --default-addr-pool",
-                    )  # fmt: skip
+    clashes = [
+        (host, f"{own.prefix} of {host.name} {device.name}")
+        for host in members
+        for device in host.namespace.devices.values()
+        if device.name not in snapshot.own_devices(host) and device.kind != "loopback"
+        for own in device.addresses
+        if own.family == prefix.family and own.prefix.overlaps(prefix)
+    ]
+    if clashes:
+        host = clashes[0][0]
+        yield Fault(
+            Severity.ERROR, "overlay-on-host-subnet", f"network {network}",
+            f"its subnet {subnet} overlaps {', '.join(text for _, text in clashes)}: "
+            "its containers treat the nodes, and every other machine there, as neighbours on the network",
+            "make it with another --subnet, or init the swarm with --default-addr-pool",
+            _network_source(snapshot, host, network),
+            (RecreateNetwork(host.name, network, NetworkSetting.SUBNET),),
+        )  # fmt: skip
+
+
+def _network_source(snapshot: LabSnapshot, host: Location, network: str) -> str:
+    paths = ("ipam", "config"), ("ipam",)
+    return "" if snapshot.places is None else str(snapshot.places.network(host.name, network, *paths))
 
 
 def stray_tunnels(snapshot: LabSnapshot) -> Iterator[Fault]:
@@ -129,6 +163,7 @@ def stray_tunnels(snapshot: LabSnapshot) -> Iterator[Fault]:
             f"{sentence(stale)}: no container there can join {stale.network} "
             "(error creating vxlan interface: file exists)",
             sentence(DeleteLink(stale.host, stale.device)),
+            snapshot.host_source(stale.host, stale.device), (DeleteLink(stale.host, stale.device),),
         )  # fmt: skip
 
 
@@ -162,6 +197,8 @@ def node_ports(snapshot: LabSnapshot) -> Iterator[Fault]:
                         f"{protocol.upper()} port {port} ({use}) is closed on {loss.place}"
                         + (f" by {loss.decision}" if loss.decision else ""),
                         f"open {port}/{protocol} between all nodes",
+                        snapshot.host_source(loss.place, f"--dport {port}", str(port), "iptables", "nft"),
+                        tuple(deciding_rule(loss, snapshot.directory)),
                     )  # fmt: skip
         drivers = [network.spec.driver for network in swarm.store.networks]
         if any(driver is not None and "encrypted" in (driver.options or {}) for driver in drivers):
@@ -211,4 +248,6 @@ def _esp(snapshot: LabSnapshot) -> Iterator[Fault]:
                     "ESP (IP protocol 50), which encrypted overlay networks use in place of a port, "
                     f"is closed by {line}",
                     "let IP protocol 50 pass between all nodes: it has no port, so a list of ports does not open it",
+                    snapshot.host_source(host.name, "esp", "-p 50"),
+                    (DeleteRule(host.name, "iptables", "filter", line),),
                 )  # fmt: skip

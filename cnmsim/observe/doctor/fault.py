@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
-from cnmsim.observe.display import Displayable
+from cnmsim.observe.display import Displayable, wrapped
+from cnmsim.observe.fixes.changes import Change
+
+if TYPE_CHECKING:
+    from cnmsim.observe.doctor.fault_fix import FaultFix, FaultFixSearch
 
 
 class Severity(IntEnum):
@@ -25,26 +29,53 @@ class Severity(IntEnum):
 class Fault:
     """One fault: severity, kind (a stable identifier such as `port-blocked`), place, message and advice.
 
-    `fix` is the advice as a sentence; it was not tried. `source` is the line of the Compose file that is wrong
-    (`compose.yml:12`), "" if the fault is not in such a file.
+    `advice` is a sentence on what may help; it was not tried. `source` is the line of the Compose, stack or lab file
+    that causes the fault (`compose.yml:12`), "" if no file does. `changes` are candidates for a fix, the best first.
     """
 
     severity: Severity
     kind: str
     place: str
     text: str
-    fix: str
+    advice: str
     source: str = ""
+    changes: tuple[Change, ...] = field(default=(), repr=False)
+    _search: FaultFixSearch | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def fix(self) -> FaultFix | None:
+        """The first of `changes` that removes the fault and causes no other; `None` if none of them does.
+
+        On the first access the changes are tried, each on a lab read from the edited file or on a fork of the lab.
+        """
+        return None if self._search is None else self._search.first
+
+    @property
+    def help(self) -> tuple[str, str]:
+        """The pair (label, text) to print: the fix with the lines of the file that it changes, or else the advice."""
+        fix = self.fix
+        return ("fix", fix.outline) if fix is not None else ("advice (not tried)", self.advice)
+
+    def lines(self, width: int = 0) -> list[str]:
+        """Return the fault as lines of text, wrapped to `width` columns unless that is 0."""
+        source = f" ({self.source})" if self.source else ""
+        label, text = self.help
+        first, *changed = text.splitlines()
+        head = f"{self.severity.name.lower()} [{self.kind}] {self.place}{source}: {self.text}"
+        helping = f"{label}: {first}"
+        changed = [f"    {line}" for line in changed]
+        if not width:
+            return [head, f"  {helping}", *changed]
+        return [*wrapped(head, width), *wrapped(helping, width, "  "), *changed]
 
     def __str__(self) -> str:
-        place = f"{self.place} ({self.source})" if self.source else self.place
-        return f"{self.severity.name.lower()} [{self.kind}] {place}: {self.text}\n  advice: {self.fix}"
+        return "\n".join(self.lines())
 
-    def to_json(self) -> dict[str, str]:
-        """Return the fault as a JSON-compatible dict."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the fault as a JSON-compatible dict. `fix` is `None` if no fix that was tried works."""
         return {
-            "severity": self.severity.name.lower(), "kind": self.kind, "place": self.place,
-            "text": self.text, "fix": self.fix, "source": self.source,
+            "severity": self.severity.name.lower(), "kind": self.kind, "place": self.place, "text": self.text,
+            "advice": self.advice, "fix": None if self.fix is None else self.fix.to_json(), "source": self.source,
         }  # fmt: skip
 
 
@@ -67,8 +98,12 @@ class Checkup(Displayable):
         """Return the faults whose `kind` is the given one, such as `port-blocked`."""
         return tuple(fault for fault in self.faults if fault.kind == kind)
 
+    def text(self, width: int = 0) -> str:
+        """Return the faults as text, wrapped to `width` columns unless that is 0."""
+        return "\n".join(line for fault in self.faults for line in fault.lines(width)) or "nothing found"
+
     def __str__(self) -> str:
-        return "\n".join(map(str, self.faults)) or "nothing found"
+        return self.text()
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the checkup as JSON-compatible values."""

@@ -11,7 +11,8 @@ from cnmsim.kernel.netfilter.hooks import LEGACY
 from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.observe.diagnosis.overlay import ESP_BYTES, VXLAN_BYTES
 from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.lab_snapshot import LabSnapshot, Net
+from cnmsim.observe.doctor.lab_snapshot import MTU, LabSnapshot, Net
+from cnmsim.observe.fixes.changes import NetworkSetting, RecreateNetwork, SetSysctl
 from cnmsim.observe.location import Location
 from cnmsim.observe.trace.rule_decision import DOCKER_TABLE
 from cnmsim.underlay.segment import Segment
@@ -20,6 +21,8 @@ _ICC = "com.docker.network.bridge.enable_icc"
 #: A documentation address (RFC 5737): no lab contains it, so only a default route leads there.
 _SOMEWHERE: Address = bytes((192, 0, 2, 254))
 _MOST_HOPS = 16
+#: The path of keys to a network's MTU in a Compose or stack file.
+MTU_PATH = ("driver_opts", MTU)
 _FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
 
@@ -36,6 +39,7 @@ def forwarding(snapshot: LabSnapshot) -> Iterator[Fault]:
                 f"{key} = 0: containers reach nothing beyond {host.name}, "
                 "and its published ports work by docker-proxy alone",
                 f"sysctl -w {key}=1 on {host.name}, and find what switches it off",
+                snapshot.host_source(host.name, key), (SetSysctl(host.name, key, "1"),),
             )  # fmt: skip
 
 
@@ -62,6 +66,7 @@ def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
                 f"beside the rules of Docker there are those that {' and '.join(listed)} shows: "
                 "a packet must pass all of them, and what one accepts another may drop",
                 f"keep the rules of {host.name} in one place",
+                snapshot.host_source(host.name, "iptables-legacy", "ip6tables-legacy", "nft ", "iptables"),
             )  # fmt: skip
 
 
@@ -77,6 +82,8 @@ def bridge_filter(snapshot: LabSnapshot) -> Iterator[Fault]:
                 f"icc is false, but {key} = 0: "
                 "frames between its containers never meet the rule that is to drop them",
                 f"modprobe br_netfilter; sysctl -w {key}=1 on {net.host.name}",
+                snapshot.host_source(net.host.name, key) or snapshot.network_source(net, ("driver_opts", _ICC)),
+                (SetSysctl(net.host.name, key, "1"),),
             )  # fmt: skip
 
 
@@ -98,6 +105,7 @@ def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
                 "large answers hang where the ICMP message about it is lost",
                 f"make it with -o com.docker.network.driver.mtu={smallest} "
                 "(a daemon's mtu is for the default bridge only)",
+                snapshot.network_source(net, MTU_PATH), (smaller_mtu(net, smallest),),
             )  # fmt: skip
         if net.driver == "overlay":
             header = VXLAN_BYTES + (ESP_BYTES if "encrypted" in net.options else 0)
@@ -112,7 +120,13 @@ def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
                     f"full packets {what}",
                     f"make it with -o com.docker.network.driver.mtu={smallest} "
                     "(of an overlay network it is that of the way between the nodes)",
+                    snapshot.network_source(net, MTU_PATH), (smaller_mtu(net, smallest),),
                 )  # fmt: skip
+
+
+def smaller_mtu(net: Net, mtu: int) -> RecreateNetwork:
+    """Return the change that sets the MTU of a network."""
+    return RecreateNetwork(net.host.name, net.name, NetworkSetting.OPTION, f"{MTU}={mtu}")
 
 
 def smallest_mtu(snapshot: LabSnapshot, host: Location, peers: Iterable[Address]) -> tuple[int, str]:
@@ -162,5 +176,5 @@ def _mtu_of(snapshot: LabSnapshot, net: Net) -> int:
 
 
 def _configured(net: Net) -> int:
-    text = net.options.get("com.docker.network.driver.mtu", "")
+    text = net.options.get(MTU, "")
     return int(text) if is_number(text) else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -10,6 +10,7 @@ from attrs import field, frozen
 from cnmsim.kernel.address import Prefix
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.location import Location
+from cnmsim.observe.swarm_view import SwarmView
 from cnmsim.observe.trace.tracer import LabView, directory_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class LabSnapshot:
     directory: Directory
     engines: dict[str, Any]
     networks: tuple[Net, ...]
+    #: The lab's `FilePlaces`, `None` if the lab has none.
+    places: Any = field(default=None, repr=False)
 
     @classmethod
     def of(cls, lab: LabView) -> LabSnapshot:
@@ -64,12 +67,17 @@ class LabSnapshot:
             if (controller := host.controller) is not None
             for net in _networks(by_name[name], controller)
         )
-        return cls(lab, directory, engines, networks)
+        return cls(lab, directory, engines, networks, getattr(lab, "file_places", None))
 
     @property
     def hosts(self) -> Iterator[Location]:
         """The machines of the lab; containers are not included."""
         return (location for location in self.directory.locations if not location.is_container)
+
+    @property
+    def has_default_topology(self) -> bool:
+        """Whether cnmsim chose the hosts, as no lab file describes them."""
+        return bool(getattr(self.lab, "has_default_topology", False))
 
     @property
     def docker_hosts(self) -> Iterator[Location]:
@@ -84,16 +92,34 @@ class LabSnapshot:
             if location.is_container and (host is None or location.host == host.name)
         )
 
-    def source(self, container: Location, *keys: str) -> str:
-        """Return where a setting of a container's service stands in the Compose file, as `compose.yml:12`.
+    def source(self, container: Location, *paths: Sequence[str]) -> str:
+        """Return where a container's service is declared in a Compose or stack file, as `compose.yml:12`.
 
-        `keys` lead to the setting inside the service: `("environment", "DB_HOST")`. Return "" if the container
-        belongs to no project, or if no file contains the setting.
+        Each path leads from the service to one of its settings, such as `("environment", "DB_HOST")`; the place of
+        the first that the file contains is returned. Return "" if no file declares the service.
         """
-        for project in getattr(self.lab, "projects", ()):
-            if project.name == container.project and container.service in project.model.services:
-                return str(project.model.source_of("services", container.service, *keys))
-        return ""
+        name = container.service if container.task else container.name
+        return "" if self.places is None else str(self.places.service(container.host, name, *paths))
+
+    def service_source(self, swarm: SwarmView, service: str, *paths: Sequence[str]) -> str:
+        """Return where a swarm service is declared, like `source`."""
+        found = (self.places.service(host, service, *paths) for host in swarm.members if self.places is not None)
+        return next((str(place) for place in found if place), "")
+
+    def network_source(self, net: Net, *paths: Sequence[str]) -> str:
+        """Return where a network is declared in a Compose, stack or lab file, like `source`."""
+        return "" if self.places is None else str(self.places.network(net.host.name, net.name, *paths))
+
+    def host_source(self, name: str, *texts: str, path: Sequence[str] = ()) -> str:
+        """Return the line in the lab file of the command of a host that contains one of `texts`.
+
+        If there is none, return the line of the host's setting at `path`, or of the host.
+        """
+        return "" if self.places is None else str(self.places.host(name, *texts, path=path))
+
+    def lab_source(self, *keys: str) -> str:
+        """Return the line of an entry of the lab file, "" if there is none."""
+        return "" if self.places is None else str(self.places.lab_entry(*keys))
 
     def own_devices(self, host: Location) -> set[str]:
         """Return the names of the bridges that belong to a host's engine. `docker_gwbridge` is always included."""

@@ -17,7 +17,8 @@ from cnmsim.engine.standins.environment import SCHEME_PORTS
 from cnmsim.engine.standins.knownport import PortSource
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
-from cnmsim.observe.location import Location
+from cnmsim.observe.fixes.changes import Change, ReplaceInSetting
+from cnmsim.observe.location import Location, shared_networks
 
 _LOCAL = r"(localhost|127\.0\.0\.1|\[::1\])"
 _URL = re.compile(
@@ -138,9 +139,19 @@ def _fault(
             f"{reference.name} names {reference.text}: inside {name} that is {name} itself, where nothing listens on "
             f"port {port}; {server.name} has that port",
             f"name the service: {server.service or server.name}:{inner}",
-            snapshot.source(container, *reference.keys),
+            snapshot.source(container, reference.keys, reference.keys[:1]),
+            _changes(container, server, reference, inner),
         )
         return
+
+
+def _changes(container: Location, server: Location, reference: _Reference, port: int) -> tuple[Change, ...]:
+    """Return the change that names the service in place of `localhost`; none if the two share no network."""
+    if not shared_networks(container, server):
+        return ()
+    name = server.service or server.name
+    new = name if ":" not in reference.text else f"{name}:{port}"
+    return (ReplaceInSetting(container.host, container.name, reference.keys, reference.text, new),)
 
 
 def _may_serve_itself(container: Location, port: int, reference: _Reference, *, is_check: bool) -> bool:

@@ -18,7 +18,9 @@ from cnmsim.underlay.dhcpserver import DhcpRange
 from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import reachable
 
-_FIX = "give the network an --ip-range that nothing else allocates, and --aux-address for what lies in it"
+#: The paths of keys, in a network of a Compose file, to the line of the addresses that it assigns.
+_RANGE = (("ipam", "config"), ("ipam",))
+_ADVICE = "give the network an --ip-range that nothing else allocates, and --aux-address for what lies in it"
 
 
 @frozen
@@ -80,6 +82,7 @@ def ranges(snapshot: LabSnapshot) -> Iterator[Fault]:
                 f"it gives out {one.part}, and {other.net.place} gives out {other.part} on the same wire: "
                 "two containers get one address",
                 "give each of them an --ip-range of its own",
+                snapshot.network_source(other.net, *_RANGE),
             )  # fmt: skip
 
 
@@ -94,7 +97,8 @@ def _dhcp(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
                 Severity.WARNING, "dhcp-overlap", lent.net.place,
                 f"it gives out {lent.part}, of which {host.name} lends {served} by DHCP: "
                 "a container and a machine get one address",
-                _FIX,
+                _ADVICE,
+                snapshot.network_source(lent.net, *_RANGE),
             )  # fmt: skip
 
 
@@ -107,6 +111,8 @@ def _holds(device: Device, address: Address) -> bool:
 
 
 def _machines(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
+    if snapshot.has_default_topology:
+        return  # cnmsim chose the addresses of the machines
     conflicts = [
         f"{format_ip(own.address)} of {host.name}"
         for host in snapshot.hosts
@@ -118,7 +124,8 @@ def _machines(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
         yield Fault(
             Severity.WARNING, "address-in-range", lent.net.place,
             f"it gives out {lent.part}, in which lies {', '.join(conflicts)}: a container gets that address some day",
-            _FIX,
+            _ADVICE,
+            snapshot.network_source(lent.net, *_RANGE),
         )  # fmt: skip
 
 
@@ -131,20 +138,26 @@ def duplicates(snapshot: LabSnapshot) -> Iterator[Fault]:
     for host in snapshot.hosts:
         for notice in host.machine.link_events.events:
             key = notice.address, frozenset(notice.macs)
-            owners = [_owner(snapshot, notice.address, mac) for mac in sorted(key[1])]
-            if notice.kind is not LinkEventKind.DUPLICATE_ADDRESS or key in seen or None in owners:
+            owners = [owner for mac in sorted(key[1]) if (owner := _owner(snapshot, notice.address, mac)) is not None]
+            if notice.kind is not LinkEventKind.DUPLICATE_ADDRESS or key in seen or len(owners) < len(key[1]):
                 continue
             seen.add(key)
-            one, two = sorted(str(owner) for owner in owners)
+            one, two = sorted(f"{owner.label} ({format_mac(mac)})" for owner, mac in owners)
+            places = (snapshot.source(owner, *_addresses(owner)) for owner, _ in owners)
             yield Fault(
                 Severity.ERROR, "duplicate-address", one,
                 f"it and {two} both have {format_ip(notice.address)}: which of them is reached is chance",
                 "give one of them another address; "
                 "keep --ip-range clear of what a DHCP server or an operator gives out",
+                next((place for place in places if place), ""),
             )  # fmt: skip
 
 
-def _owner(snapshot: LabSnapshot, address: Address, mac: Mac) -> str | None:
+def _addresses(owner: Location) -> list[tuple[str, ...]]:
+    return [("networks", item.network, "ipv4_address") for item in owner.attachments]
+
+
+def _owner(snapshot: LabSnapshot, address: Address, mac: Mac) -> tuple[Location, Mac] | None:
     def has(location: Location) -> bool:
         devices = location.namespace.devices.values()
         return any(
@@ -152,4 +165,4 @@ def _owner(snapshot: LabSnapshot, address: Address, mac: Mac) -> str | None:
         )
 
     owners = (location for location in snapshot.directory.locations if has(location))
-    return next((f"{owner.label} ({format_mac(mac)})" for owner in owners), None)
+    return next(((owner, mac) for owner in owners), None)

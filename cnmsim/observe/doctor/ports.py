@@ -8,8 +8,18 @@ from collections.abc import Iterator
 from attrs import evolve
 
 from cnmsim.engine.standins.knownport import Provenance
+from cnmsim.kernel.address import format_ip
+from cnmsim.observe.diagnosis.diagnosis import leave_internal_network
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
+from cnmsim.observe.fixes.changes import (
+    Change,
+    NetworkSetting,
+    PublishPort,
+    RebindProgram,
+    RecreateNetwork,
+    UpdateService,
+)
 from cnmsim.observe.location import Location, Published
 from cnmsim.observe.swarm_view import ports_of
 from cnmsim.swarm.objects import Service
@@ -50,7 +60,7 @@ def published(snapshot: LabSnapshot) -> Iterator[Fault]:
                         f"and open though the firewall says {rule}: a published port goes through FORWARD, not INPUT",
                         f"publish it on 127.0.0.1 ({_option(container, item, '127.0.0.1:')}), "
                         "or filter it in DOCKER-USER",
-                        snapshot.source(container, "ports"),
+                        snapshot.source(container, *_paths(item)), (_on_loopback(container, item),),
                     )  # fmt: skip
                 elif server := _private(item.port, container.image):
                     yield Fault(
@@ -58,7 +68,7 @@ def published(snapshot: LabSnapshot) -> Iterator[Fault]:
                         f"port {item.host_port} ({server}) is published on all addresses of {host.name}",
                         f"publish it on 127.0.0.1 ({_option(container, item, '127.0.0.1:')}), or not at all: "
                         "containers of one network need no published ports",
-                        snapshot.source(container, "ports"),
+                        snapshot.source(container, *_paths(item)), (_on_loopback(container, item),),
                     )  # fmt: skip
 
 
@@ -73,6 +83,8 @@ def published_services(snapshot: LabSnapshot) -> Iterator[Fault]:
                         f"port {item.published_port} ({server}) is published "
                         "on all addresses of every node",
                         "leave it unpublished: services of one network need no published ports",
+                        snapshot.service_source(swarm, service.name, ("ports", str(item.published_port)), ("ports",)),
+                        (UpdateService(swarm.members[0], service.name, "--publish-rm", str(item.target_port)),),
                     )  # fmt: skip
 
 
@@ -95,18 +107,25 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                 )
                 # It is only an assumption that a program that is not simulated listens.
                 is_known = any(socket.provenance is not Provenance.ASSUMED for socket in container.services)
+                changes: tuple[Change, ...] = ()
                 if listeners:
-                    why, fix = f"only {listeners[0]} is listened on", f"let its program listen on 0.0.0.0:{item.port}"
+                    address = format_ip(listeners[0].address)
+                    changes = (RebindProgram(host.name, container.name, address),)
+                    why, advice = (
+                        f"only {listeners[0]} is listened on",
+                        f"let its program listen on 0.0.0.0:{item.port}",
+                    )
                 elif len(others) == 1 and item.port != _TLS_PORT:
                     other = evolve(item, port=int(others[0]))
-                    why, fix = f"it listens on {others[0]}", f"publish that port ({_option(container, other)})"
+                    changes = (PublishPort(host.name, container.name, other.port, item.host_port, item.protocol),)
+                    why, advice = f"it listens on {others[0]}", f"publish that port ({_option(container, other)})"
                 elif others:
-                    why, fix = (
+                    why, advice = (
                         f"it listens on {', '.join(others)}",
                         f"let its program listen on {item.port}/{item.protocol}, or publish the port that is meant",
                     )
                 else:
-                    why, fix = (
+                    why, advice = (
                         "it listens on no port",
                         f"start a program in it that listens on {item.port}/{item.protocol}",
                     )
@@ -116,8 +135,9 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                     f"{host.name}: container {container.name}",
                     f"port {item.host_port}/{item.protocol} of {host.name} leads to port {item.port} of it, "
                     f"on which nothing listens ({why}{'' if is_known else '; assumed from its image'})",
-                    fix,
-                    snapshot.source(container, "ports"),
+                    advice,
+                    snapshot.source(container, *_paths(item)),
+                    changes,
                 )  # fmt: skip
 
 
@@ -134,7 +154,8 @@ def internal(snapshot: LabSnapshot) -> Iterator[Fault]:
                 f"port {', '.join(map(str, ports))} is not published: {container.name} is on internal networks only "
                 f"({networks}), on which Docker publishes no ports",
                 "attach it to a network that is not internal, too",
-                snapshot.source(container, "ports"),
+                snapshot.source(container, ("ports", str(ports[0])), ("ports",)),
+                (leave_internal_network(snapshot.directory, container),),
             )  # fmt: skip
 
 
@@ -159,6 +180,15 @@ def _option(container: Location, item: Published, address: str = "") -> str:
     """
     text = f"{address}{item.host_port}:{item.port}" + ("" if item.protocol == "tcp" else f"/{item.protocol}")
     return f'ports: "{text}"' if container.project else f"-p {text}"
+
+
+def _paths(item: Published) -> tuple[tuple[str, ...], ...]:
+    """Return the paths of keys, in a service, to the line that publishes a port."""
+    return ("ports", str(item.host_port)), ("ports",)
+
+
+def _on_loopback(container: Location, item: Published) -> PublishPort:
+    return PublishPort(container.host, container.name, item.port, item.host_port, item.protocol, "127.0.0.1")
 
 
 def _open_ports(container: Location) -> Iterator[Published]:
@@ -201,6 +231,7 @@ def proxied(snapshot: LabSnapshot) -> Iterator[Fault]:
                     f"the daemon makes no iptables rules, so docker-proxy carries every connection to port {listed}: "
                     f"{container.name} sees the gateway as the client of all",
                     "let the daemon make its rules (iptables: true), or use network_mode host",
+                    snapshot.host_source(host.name, path=("docker", "iptables")),
                 )  # fmt: skip
             elif _has_ipv6(host) and not any(len(address) == 16 for address in container.addresses):
                 yield Fault(
@@ -208,6 +239,11 @@ def proxied(snapshot: LabSnapshot) -> Iterator[Fault]:
                     f"{host.name} has IPv6 and {container.name} has not: docker-proxy carries IPv6 clients "
                     f"of port {listed}, and {container.name} sees its gateway in their place",
                     "make its network with --ipv6, or publish on 0.0.0.0 only",
+                    snapshot.source(container, ("ports", str(ports[0])), ("ports",)),
+                    tuple(
+                        RecreateNetwork(host.name, net.network, NetworkSetting.IPV6)
+                        for net in container.attachments
+                    ),
                 )  # fmt: skip
 
 

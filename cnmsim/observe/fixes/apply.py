@@ -24,8 +24,10 @@ from cnmsim.observe.fixes.changes import (
     RecreateContainer,
     RecreateNetwork,
     RepairLinks,
+    ReplaceInSetting,
     RestartContainer,
     ScaleService,
+    SetNodeRole,
     StartContainer,
     Steps,
     UpdateService,
@@ -172,6 +174,12 @@ def _(change: UpdateService, lab: Any) -> None:
             own = ("PublishedPort", "Protocol")
             kept = [item for item in ports if any(item.get(key) != added[key] for key in own)]
             service.update(endpoint_spec={"Ports": [*kept, added]})
+        case "--publish-rm":
+            kept = [item for item in ports if str(item.get("TargetPort")) != change.value]
+            service.update(endpoint_spec={"Ports": kept})
+        case "--constraint-rm":
+            constraints = (spec["TaskTemplate"].get("Placement") or {}).get("Constraints") or ()
+            service.update(constraints=[item for item in constraints if item != change.value])
         case "--args":
             service.update(args=change.value)
         case "--dns-rm":
@@ -190,6 +198,12 @@ def _(change: UpdateService, lab: Any) -> None:
 def _(change: ActivateNode, lab: Any) -> None:
     node = _manager(lab).nodes.get(change.node)
     node.update({**node.attrs["Spec"], "Availability": "active"})
+
+
+@apply_change.register(SetNodeRole)
+def _(change: SetNodeRole, lab: Any) -> None:
+    node = _manager(lab).nodes.get(change.node)
+    node.update({**node.attrs["Spec"], "Role": "manager" if change.is_manager else "worker"})
 
 
 # ---- containers and networks that are created again
@@ -235,7 +249,7 @@ def _(change: PublishPort, lab: Any) -> None:
         host_port = str(change.host_port)
         kept = {key: [each for each in many or () if each["HostPort"] != host_port] for key, many in bindings.items()}
         key = f"{change.port}/{change.protocol}"
-        kept[key] = [*kept.get(key, ()), {"HostIp": "", "HostPort": host_port}]
+        kept[key] = [*kept.get(key, ()), {"HostIp": change.host_ip, "HostPort": host_port}]
         body["HostConfig"]["PortBindings"] = {name: many for name, many in kept.items() if many}
         body["ExposedPorts"] = {**(body.get("ExposedPorts") or {}), key: {}}
 
@@ -264,10 +278,37 @@ def _(change: RecreateContainer, lab: Any) -> None:
             body["HostConfig"]["NetworkMode"] = "bridge"
             body["NetworkingConfig"] = {"EndpointsConfig": {"bridge": {}}}
             return
+        if change.option is ContainerOption.NO_MAC:
+            body.pop("MacAddress", None)
+            for endpoint in body["NetworkingConfig"]["EndpointsConfig"].values():
+                endpoint.pop("MacAddress", None)
+            return
         key = {ContainerOption.NO_DNS: "Dns", ContainerOption.NO_EXTRA_HOSTS: "ExtraHosts"}[change.option]
         if not body["HostConfig"].get(key):
             raise InvalidParameter(f"{change.container} was created without {key}")
         body["HostConfig"][key] = None
+
+    _recreate_container(lab, change.host, change.container, edit)
+
+
+@apply_change.register(ReplaceInSetting)
+def _(change: ReplaceInSetting, lab: Any) -> None:
+    def edit(body: Body) -> None:
+        setting, *names = change.keys
+        match setting:
+            case "environment":
+                start = f"{names[0]}="
+                body["Env"] = [
+                    word.replace(change.old, change.new) if word.startswith(start) else word
+                    for word in body.get("Env") or ()
+                ]
+            case "labels":
+                body["Labels"][names[0]] = body["Labels"][names[0]].replace(change.old, change.new)
+            case _:
+                key, holder = {"command": ("Cmd", body), "entrypoint": ("Entrypoint", body)}.get(
+                    setting, ("Test", body.get("Healthcheck") or {})
+                )
+                holder[key] = [word.replace(change.old, change.new) for word in holder.get(key) or ()]
 
     _recreate_container(lab, change.host, change.container, edit)
 

@@ -67,13 +67,17 @@ class AskOther(Change):
 
 @frozen
 class PublishPort(Change):
-    """Recreate a container with its `port` published as `host_port` of its host. `port` is 0 if it is not known."""
+    """Recreate a container with its `port` published as `host_port` of its host. `port` is 0 if it is not known.
+
+    `host_ip` is the host address, "" for all addresses.
+    """
 
     host: str
     container: str
     port: int
     host_port: int
     protocol: str = "tcp"
+    host_ip: str = ""
 
 
 @frozen
@@ -108,6 +112,7 @@ class ContainerOption(Enum):
     """The option that changes when a container is recreated."""
 
     NO_DNS = "(no --dns)"
+    NO_MAC = "(no --mac-address)"
     NO_EXTRA_HOSTS = "(no --add-host)"
     BRIDGE_NETWORK = "--network bridge"
 
@@ -119,6 +124,21 @@ class RecreateContainer(Change):
     host: str
     container: str
     option: ContainerOption
+
+
+@frozen
+class ReplaceInSetting(Change):
+    """Recreate a container with the text `old` replaced by `new` in one setting.
+
+    `keys` is the path to the setting in a Compose service: `command`, `entrypoint`, `healthcheck` and `test`, or
+    `environment` or `labels` and a name.
+    """
+
+    host: str
+    container: str
+    keys: tuple[str, ...]
+    old: str
+    new: str
 
 
 # ---- networks
@@ -234,6 +254,15 @@ class ActivateNode(Change):
 
     host: str
     node: str
+
+
+@frozen
+class SetNodeRole(Change):
+    """Promote a node to manager, or with `is_manager` False demote it to worker; `host` is a manager."""
+
+    host: str
+    node: str
+    is_manager: bool
 
 
 @frozen

@@ -28,10 +28,12 @@ from cnmsim.observe.fixes.changes import (
     RecreateContainer,
     RecreateNetwork,
     RepairLinks,
+    ReplaceInSetting,
     ReplaceRoute,
     RestartContainer,
     ScaleService,
     SetLinkUp,
+    SetNodeRole,
     SetSysctl,
     StartContainer,
     Steps,
@@ -101,7 +103,10 @@ def publish_option(change: PublishPort) -> str:
     """
     if not change.port:
         return "-p HOSTPORT:PORT"
-    return f"-p {change.host_port}:{change.port}" + ("" if change.protocol == "tcp" else f"/{change.protocol}")
+    address = f"[{change.host_ip}]:" if ":" in change.host_ip else f"{change.host_ip}:" if change.host_ip else ""
+    return f"-p {address}{change.host_port}:{change.port}" + (
+        "" if change.protocol == "tcp" else f"/{change.protocol}"
+    )
 
 
 @commands_of.register(RebindProgram)
@@ -112,6 +117,17 @@ def _(change: RebindProgram) -> tuple[Command, ...]:
 @commands_of.register(RecreateContainer)
 def _(change: RecreateContainer) -> tuple[Command, ...]:
     return _recreated(change.host, change.container, change.option.value)
+
+
+@commands_of.register(ReplaceInSetting)
+def _(change: ReplaceInSetting) -> tuple[Command, ...]:
+    return _recreated(change.host, change.container, f"(with {change.new} for {change.old} in its {change.keys[0]})")
+
+
+@commands_of.register(SetNodeRole)
+def _(change: SetNodeRole) -> tuple[Command, ...]:
+    verb = "promote" if change.is_manager else "demote"
+    return (Command(change.host, f"docker node {verb} {change.node}"),)
 
 
 @commands_of.register(CreateNetwork)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -29,27 +30,34 @@ _LINES = 8
 
 
 @frozen
-class Fix(Displayable):
-    """A change to the lab, with the probe that should succeed after it.
+class TriedChange(Displayable, ABC):
+    """A change to the lab that was tried on a fork of it. The derived classes state what the change is for.
 
-    `question` describes that probe by names: source, destination and service. If the fix is only to probe another
-    name, address or port, there is nothing to change and `commands` is empty. `was_tried` is False if the lab cannot
-    be forked: the fix is then only advice.
+    `was_tried` is False if the lab cannot be forked: the change is then only advice.
     """
 
     change: Change
-    question: Question
     _lab: Any = field(repr=False, eq=False)
-    #: Runs the probe of a question in a lab. It is passed in to avoid a cycle of imports with `explain`.
-    _ask: Ask = field(repr=False, eq=False)
-    was_tried: bool = True
+    was_tried: bool = field(default=True, kw_only=True)
     #: Maps the engine's names to the names in the Compose file.
-    _names: Mapping[str, str] = field(factory=dict, repr=False, eq=False)
+    _names: Mapping[str, str] = field(factory=dict, repr=False, eq=False, kw_only=True)
     _edits: list[tuple[FileEdit, ...]] = field(factory=list, repr=False, eq=False, init=False)
 
     @property
+    def asked(self) -> str:
+        """The name that the failed probe looked up; "" if the change is not for a probe."""
+        return ""
+
+    @abstractmethod
+    def solves(self, lab: Any) -> bool:
+        """Return True if what the change is for is the case in `lab`. The change is not applied to it.
+
+        Raises the errors of a probe.
+        """
+
+    @property
     def text(self) -> str:
-        """The fix as a sentence."""
+        """The change as a sentence."""
         return change_sentence(self.change, self._names)
 
     @property
@@ -59,16 +67,16 @@ class Fix(Displayable):
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The command lines of the fix, each after the host on which to type it: `node1$ docker start web`."""
+        """The command lines of the change, each after the host on which to type it: `node1$ docker start web`."""
         return tuple(str(command) for command in commands_of(self.change))
 
     @property
     def edits(self) -> tuple[FileEdit, ...]:
-        """The fix as edits of the Compose or lab file that the lab was read from, one for each file.
+        """The change as edits of the Compose or lab file that the lab was read from, one for each file.
 
-        There are none if the lab was not read from a file, or if the fix cannot be made in the file. On the first
-        access each edit is tried: a lab is read from the edited file and probed. Edits after which the probe still
-        fails are left out.
+        There are none if the lab was not read from a file, or if the change cannot be made in the file. On the first
+        access each edit is tried: a lab is read from the edited file and examined. Edits that do not help are left
+        out.
         """
         render = getattr(self._lab, "edits_of", None)
         if not self._edits:
@@ -86,41 +94,38 @@ class Fix(Displayable):
         for edit in self.edits:
             edit.write()
 
-    def apply(self, lab: Any = None) -> Explanation:
-        """Apply the changes, run the probe again, and return the new explanation.
-
-        The changes are applied to a fork of the lab, or to `lab` itself if it is given. Raises `Unavailable` if the
-        lab cannot be forked, and any error with which an engine or command refuses a change.
-        """
+    def apply_to(self, lab: Any = None) -> Any:
+        """Apply the changes to `lab`, or to a fork of the change's own lab, and return the changed lab."""
         changed = fork_of(self._lab) if lab is None else lab
         apply_change(self.change, changed)
         settle = getattr(changed, "settle", None)
         if settle is not None:
             settle()
-        return self.ask(changed)
+        return changed
 
-    def ask(self, lab: Any) -> Explanation:
-        """Run the probe of the fix in `lab` without applying the fix, and return the explanation."""
-        return self._ask(lab, self.question)
+    def works(self, fork: Any = None) -> bool:
+        """Return True if the change helps once it is applied to `fork` (if `None`, to a new fork).
+
+        Return False if it does not help or is refused.
+        """
+        try:
+            return self.solves(self.apply_to(fork))
+        except (CnmsimError, OSError, TimeoutError):
+            return False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fix as plain values: `text`, `commands`, `edits`, `question` and `was_tried`."""
-        question = {
-            "source": self.question.source,
-            "destination": self.question.destination,
-            "service": self.question.service,
-        }
+        """Return the change as plain values: `text`, `commands`, `edits` and `was_tried`."""
         return {
             "text": self.text, "commands": list(self.commands), "edits": [edit.to_json() for edit in self.edits],
-            "question": question, "was_tried": self.was_tried,
+            "was_tried": self.was_tried,
         }  # fmt: skip
 
     def __repr__(self) -> str:
-        return f"<Fix: {self.text}>"
+        return f"<{type(self).__name__}: {self.text}>"
 
     @property
     def outline(self) -> str:
-        """The fix in a few lines: its sentence with the place in the file, then the changed lines of the file.
+        """The change in a few lines: its sentence with the place in the file, then the changed lines of the file.
 
         `str(fix)` has the whole diff.
         """
@@ -133,9 +138,56 @@ class Fix(Displayable):
         return "\n".join([f"{self.text} ({places})" if places else self.text, *changed])
 
     def __str__(self) -> str:
-        question = [] if self.changes else [f"  ask {self.question.destination} {self.question.service}"]
         shown = [str(edit) for edit in self.edits] or [f"  {command}" for command in self.commands]
-        return "\n".join([self.text, *question, *shown])
+        return "\n".join([self.text, *shown])
+
+
+@frozen(repr=False)
+class Fix(TriedChange):
+    """A change to the lab, with the probe that should succeed after it.
+
+    `question` describes that probe by names: source, destination and service. If the fix is only to probe another
+    name, address or port, there is nothing to change and `commands` is empty.
+    """
+
+    question: Question
+    #: Runs the probe of a question in a lab. It is passed in to avoid a cycle of imports with `explain`.
+    _ask: Ask = field(repr=False, eq=False)
+
+    @property
+    def asked(self) -> str:
+        """The name that the failed probe looked up."""
+        return self.question.destination
+
+    def apply(self, lab: Any = None) -> Explanation:
+        """Apply the changes, run the probe again, and return the new explanation.
+
+        The changes are applied to a fork of the lab, or to `lab` itself if it is given. Raises `Unavailable` if the
+        lab cannot be forked, and any error with which an engine or command refuses a change.
+        """
+        return self.ask(self.apply_to(lab))
+
+    def ask(self, lab: Any) -> Explanation:
+        """Run the probe of the fix in `lab` without applying the fix, and return the explanation."""
+        return self._ask(lab, self.question)
+
+    def solves(self, lab: Any) -> bool:
+        """Return True if the probe succeeds in `lab`."""
+        return self.ask(lab).reachable
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fix as plain values: `text`, `commands`, `edits`, `question` and `was_tried`."""
+        question = {
+            "source": self.question.source,
+            "destination": self.question.destination,
+            "service": self.question.service,
+        }
+        return super().to_json() | {"question": question}
+
+    def __str__(self) -> str:
+        question = [] if self.changes else [f"  ask {self.question.destination} {self.question.service}"]
+        first, *rest = super().__str__().split("\n")
+        return "\n".join([first, *question, *rest])
 
 
 def fork_of(lab: Any) -> Any:
@@ -189,23 +241,12 @@ class FixSearch:
         can_try = spare is not None
         tried: set[object] = set()
         for candidate in fix_candidates(self.failed):
-            fix = Fix(candidate.change, candidate.question, self.lab, self.ask, can_try, self.names)
+            fix = Fix(candidate.change, self.lab, candidate.question, self.ask, was_tried=can_try, names=self.names)
             key = (fix.commands or fix.change, fix.question)
             if key in tried:
                 continue
             tried.add(key)
-            works_here = not can_try or works(fix, spare)
+            works_here = not can_try or fix.works(spare)
             spare = None
             if works_here:
                 yield fix
-
-
-def works(fix: Fix, fork: Any = None) -> bool:
-    """Return True if the probe of `fix` succeeds after the fix is applied to `fork` (if `None`, to a new fork).
-
-    Return False if the probe fails or if the change is refused.
-    """
-    try:
-        return fix.apply(fork_of(fix._lab) if fork is None else fork).reachable
-    except (CnmsimError, OSError, TimeoutError):
-        return False

@@ -14,6 +14,7 @@ from cnmsim.observe.trace.target import Target
 
 if TYPE_CHECKING:
     from cnmsim.observe.directory import Directory
+    from cnmsim.observe.trace.hops import Hop
     from cnmsim.observe.trace.trace import Trace
 
 
@@ -80,14 +81,18 @@ def _question_after(failed: FailedProbe, change: Change) -> Question:
 
 
 def _deciding_rule(failed: FailedProbe) -> Iterator[Change]:
-    """Yield the change that deletes the iptables rule which dropped the probe's packet.
+    hop = failed.walk.finding.hop if failed.walk.finding is not None else None
+    if hop is not None:
+        yield from deciding_rule(hop, failed.directory)
+
+
+def deciding_rule(hop: Hop, directory: Directory) -> Iterator[Change]:
+    """Yield the change that deletes the iptables rule which dropped a packet at `hop`.
 
     Yield nothing if there is no such rule, or if Docker wrote it.
     """
-    hop = failed.walk.finding.hop if failed.walk.finding is not None else None
-    rule = hop.rule if hop is not None else None
-    location = failed.directory.at(hop.place) if hop is not None else None
-    if hop is None or rule is None or location is None or rule.rule_set is not RuleSet.IPTABLES or not rule.rule:
+    rule, location = hop.rule, directory.at(hop.place)
+    if rule is None or location is None or rule.rule_set is not RuleSet.IPTABLES or not rule.rule:
         return
     if is_dockers_own(rule.rule):
         return

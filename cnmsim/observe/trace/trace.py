@@ -10,6 +10,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from cnmsim.kernel.events import Event, Observer
 from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
-from cnmsim.observe.display import Displayable, views
+from cnmsim.observe.display import Displayable, views, wrapped
 from cnmsim.observe.trace.hops import Hop, hops_of
 from cnmsim.observe.trace.path import Station, path_line, path_lines, stations
 from cnmsim.observe.trace.sequence_diagram import sequence_diagram
@@ -226,12 +227,7 @@ class Trace(Displayable):
         if finding is None:
             return
 
-        def wrapped(text: str, first: str = "", rest: str = "    ") -> list[str]:
-            return textwrap.wrap(
-                text, max(40, width), initial_indent=first, subsequent_indent=rest, break_on_hyphens=False,
-                break_long_words=False,
-            )  # fmt: skip
-
+        wrap = partial(wrapped, width=width)
         waited = ""
         if finding.verdict is Verdict.TIMEOUT and outcome is not None:
             waited = f" after {outcome.elapsed_ns / NS_PER_S:g} s"
@@ -240,19 +236,19 @@ class Trace(Displayable):
         else:
             answer = f"{'yes' if self.is_reachable else 'no'}, {finding.verdict.value}"
             answer += " (assumed)" if finding.assumptions else ""
-        lines = wrapped(f"{answer}{waited}: {self.title}") + wrapped(f"cause: {finding.cause_text}")
+        lines = wrap(f"{answer}{waited}: {self.title}") + wrap(f"cause: {finding.cause_text}")
         for text in finding.assumption_texts:
-            lines += wrapped(f"assumes: {text}")
+            lines += wrap(f"assumes: {text}")
         yield "\n".join(lines)
         label, fix = self.fix_text()
         if fix:
             text, *changed = fix.splitlines()
-            yield "\n".join([*wrapped(f"{label}: {text}"), *(f"    {line}" for line in changed)])
-        lines = [line for remark in finding.remark_texts for line in wrapped(f"note: {remark}")]
+            yield "\n".join([*wrap(f"{label}: {text}"), *(f"    {line}" for line in changed)])
+        lines = [line for remark in finding.remark_texts for line in wrap(f"note: {remark}")]
         path = self.path
-        lines += wrapped(f"path: {path_line(path)}") if path else []
+        lines += wrap(f"path: {path_line(path)}") if path else []
         for line in path_lines(path):
-            lines += wrapped(line, "  ", "      ")
+            lines += wrap(line, first="  ", rest="      ")
         if lines:
             yield "\n".join(lines)
 

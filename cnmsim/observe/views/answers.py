@@ -101,13 +101,17 @@ def checkup_card(what: Checkup) -> str:
     rows = []
     for fault in what.faults:
         word = fault.severity.name.lower()
+        label, outline = fault.help
+        text, *changed = outline.splitlines()
+        lines = f'<pre style="margin:2px 0 0">{safe(chr(10).join(changed))}</pre>' if changed else ""
+        place = f"{fault.place} ({fault.source})" if fault.source else fault.place
         rows.append(
             f'<tr style="background:transparent;border:0"><td style="{CELL};white-space:nowrap">'
             f'<b style="background:{_SEVERITIES[word]};color:#fff;border-radius:9px;padding:1px 8px">{safe(word)}</b>'
             "</td>"
-            f'<td style="{CELL};white-space:nowrap"><b>{safe(fault.place)}</b></td>'
+            f'<td style="{CELL};max-width:20em"><b>{safe(place)}</b></td>'
             f'<td style="{CELL};max-width:60em">{safe(fault.text)}'
-            f'<div style="{SOFT}"><b>advice</b> {safe(fault.fix)}</div></td></tr>'
+            f'<div style="{SOFT}"><b>{safe(label)}</b> {safe(text)}</div>{lines}</td></tr>'
         )
     grid = headed_table(((header, "") for header in ("severity", "place", "fault")), rows)
     return card("checkup", f"{len(what.faults)} found", grid)

@@ -46,11 +46,19 @@ def _(change: changes.RecreateContainer) -> str:
     name = change.container
     return {
         ContainerOption.NO_DNS: f"run {name} without --dns",
+        ContainerOption.NO_MAC: f"run {name} without --mac-address",
         ContainerOption.NO_EXTRA_HOSTS: f"remove that name from the extra_hosts (--add-host) of {name}",
         ContainerOption.BRIDGE_NETWORK: (
             f"start {name} on a network instead of none: a container in network_mode none can not join another"
         ),
     }[change.option]
+
+
+@sentence.register(changes.ReplaceInSetting)
+def _(change: changes.ReplaceInSetting) -> str:
+    setting = {"environment": change.keys[-1], "labels": f"label {change.keys[-1]}", "healthcheck": "health check"}
+    named = setting.get(change.keys[0], change.keys[0])
+    return f"replace {change.old} by {change.new} in {named} of {change.container}"
 
 
 @sentence.register(changes.ConnectNetwork)
