@@ -20,7 +20,7 @@ class CorruptBase64(ValueError):
 
 
 def decode_base64(text: str) -> bytes:
-    """Decode padded standard base64. Raises `CorruptBase64`."""
+    """Decode padded standard base64. Raises `CorruptBase64` if the text is not valid."""
     digits = [(at, char) for at, char in enumerate(text) if char not in "\r\n"]
     for number, (at, char) in enumerate(digits):
         if char == "=":
@@ -36,10 +36,10 @@ def decode_base64(text: str) -> bytes:
 
 
 def _check_padding(number: int, digits: list[tuple[int, str]], length: int) -> None:
-    """Raise `CorruptBase64` if the padding is invalid.
+    """Raise `CorruptBase64` unless the padding that begins at `digits[number]` is valid.
 
-    The padding starts at `digits[number]`, has to complete a group of four digits, and must be the end of the text.
-    `digits` are the characters with their offsets; `length` is the length of the text.
+    It has to complete a group of four digits and must be the end of the text. `digits` are the characters with their
+    offsets in the text; `length` is the length of the text.
     """
     if number % 4 < 2:
         raise CorruptBase64(digits[number][0])

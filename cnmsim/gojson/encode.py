@@ -15,9 +15,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def encode(value: object, *, escape_html: bool = True) -> str:
     """Return `value` as compact JSON text, with non-ASCII characters unescaped.
 
-    The keys of a dict keep their order, as the fields of a Go struct do; for what is a map in Go, sort the keys first
-    (`sorted_map`). `escape_html=False` leaves `<`, `>` and `&` as they are, as after Go's `SetEscapeHTML(false)`.
-    Surrogates become U+FFFD, as bytes that are no UTF-8 do in Go. Raises `TypeError` for a value without a JSON form.
+    The keys of a dict keep their order, as the fields of a Go struct do. Go sorts the keys of a map, so convert such
+    a dict by `sorted_map` first. `escape_html=False` leaves `<`, `>` and `&` unescaped, as Go does after
+    `SetEscapeHTML(false)`. Surrogates become U+FFFD, as invalid UTF-8 does in Go. Raises `TypeError` for a value
+    without a JSON form.
     """
     text = _SURROGATE.sub(r"\\ufffd", json.dumps(value, separators=(",", ":"), ensure_ascii=False))
     return text.translate(_HTML if escape_html else _LINE_ENDS)

@@ -36,7 +36,8 @@ def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False)
 def omit_empty(*fields: tuple[str, Any]) -> dict[str, Any]:
     """Return a JSON object of the (name, value) pairs in `fields`, without the empty values, as `omitempty` does.
 
-    An empty dict is included, because Go omits only nil structs; the constant `EMPTY_MAP` is omitted.
+    An empty dict stands for an empty struct, which Go does not omit, and is included. `EMPTY_MAP` stands for an empty
+    map and is omitted.
     """
     return {name: value for name, value in fields if value or (isinstance(value, dict) and value is not EMPTY_MAP)}
 
@@ -61,7 +62,10 @@ def omit_nil(name: str, value: Any, convert: Callable[[Any], object] = lambda va
 
 
 def parse_enum(kind: type[_E], text: str, message: str) -> _E:
-    """Return the member of the enumeration `kind` whose value is `text`. Raises `InvalidParameter` with `message`."""
+    """Return the member of the enumeration `kind` whose value is `text`.
+
+    Raises `InvalidParameter` with `message` if there is no such member.
+    """
     try:
         return kind(text)
     except ValueError:

@@ -24,7 +24,10 @@ class GoJsonError(ValueError):
 
 
 def first_value(content: bytes) -> tuple[Any, str]:
-    """Parse the first JSON value in `content`. Return it, and the text after it. Raises `GoJsonError`."""
+    """Parse the first JSON value in `content`. Return the value, and the text after it.
+
+    Raises `GoJsonError` if the JSON is invalid.
+    """
     text = content.decode(errors="replace")
     start = len(text) - len(text.lstrip(" \t\r\n"))
     if start == len(text):
@@ -99,7 +102,8 @@ def _quoted(character: str) -> str:
 def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
     """Return Go's message for `error`, a syntax error that Python found in `text`.
 
-    The message quotes the invalid character, which is at the position of Python's error, with few exceptions.
+    Go's message quotes the invalid character. With few exceptions this is the character at the position in Python's
+    error.
     """
     position, cause = error.pos, error.msg
     if cause.startswith("Unterminated string"):

@@ -1,11 +1,11 @@
 """JSON values unmarshalled into Go structs, with the type errors of Go's decoder.
 
 A `Struct` is a table of the struct's fields in their order. `Struct.read` returns a dict of all fields in that order,
-so that a decoded body prints as the engine prints it; empty fields with `omitempty` are left out. Keys match without
-regard to case, unknown keys are ignored, and `null` leaves a field at its zero value.
+so that a decoded body prints as the engine prints it; empty fields with `omitempty` are left out. Keys are compared
+case-insensitively, unknown keys are ignored, and a field that is `null` has its zero value.
 
-Source: Go `encoding/json` (go1.24), `decode.go`: an error names the innermost struct, and the whole path of fields,
-with embedded structs.
+An error names the innermost struct and the path of fields from the top, including embedded structs. Source: Go
+`encoding/json` (go1.24), `decode.go`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _BITS["fs.FileMode"] = 32
 
 
 class GoTextError(GoJsonError):
-    """An error of a type that parses its own text.
+    """Error: a type that parses its own text, such as a time, has refused the text.
 
-    This error ends decoding at once; errors of other types are raised only when everything was decoded.
+    This error ends decoding at once. Errors of other types are raised only when everything was decoded.
     """
 
 
@@ -44,7 +44,7 @@ class Place:
     """The position of a value in a document, for error messages.
 
     `struct` is the name of the innermost Go struct around the value, `path` the names of the fields from the top,
-    joined by dots.
+    joined by dots. Both are "" for the document itself.
     """
 
     struct: str = ""
@@ -60,7 +60,7 @@ class Place:
     def refuse(self, value: Any, go_type: str, *, is_number: bool = False) -> GoJsonError:
         """Return the error for a value at this position that does not have the Go type `go_type`.
 
-        `is_number` is True if the Go type is numeric; the message then quotes the value, if that is a number too.
+        If `is_number` is True (a numeric Go type) and `value` is a number, the message contains the value.
         """
         kind = next((name for types, name in _JSON_TYPES if isinstance(value, types)), "null")
         if kind == "number" and is_number:
@@ -71,9 +71,9 @@ class Place:
 
 @frozen
 class Type:
-    """A Go type: its name, a function that converts JSON values, and one that returns its zero value.
+    """A Go type: its name, a function that converts JSON values, and a function that returns its zero value.
 
-    `read` is called with a JSON value other than `null` and its position.
+    `read` is called with a JSON value other than `null`, and with the value's position.
     """
 
     name: str
@@ -82,7 +82,10 @@ class Type:
 
 
 def convert(kind: Kind, value: Any, place: Place) -> Any:
-    """Convert a JSON value to the Go type `kind`; `null` becomes its zero value. Raises `GoJsonError`."""
+    """Convert a JSON value to the Go type `kind`; `null` becomes its zero value.
+
+    Raises `GoJsonError` if the value has another type. `place` is the value's position for the message.
+    """
     return kind.zero() if value is None else kind.read(value, place)
 
 
@@ -90,8 +93,9 @@ def convert(kind: Kind, value: Any, place: Place) -> Any:
 class Field:
     """One field of a struct: its key in JSON, and its type.
 
-    `empty` returns the field's value if the document does not contain it. With `omit_empty`, an empty value is left
-    out of the result. `embedded` is the name of the embedded struct that declares the field, "" if there is none.
+    `empty` returns the field's value if the document does not contain it. If `omit_empty` is True, an empty value is
+    left out of the result. `embedded` is the name of the embedded struct that declares the field, "" if there is
+    none.
     """
 
     name: str
@@ -106,9 +110,9 @@ class Field:
         return f"{self.embedded}.{self.name}" if self.embedded else self.name
 
     def is_omitted(self, content: Any) -> bool:
-        """Return True if the field is left out of the result when it has the value `content` (`omitempty`).
+        """Return True if the field has `omitempty` and `content` is empty, so that the result omits the field.
 
-        A pointer that is not nil is never left out, whatever value it points to.
+        A pointer that is not nil is never empty, whatever its target is.
         """
         is_pointer = isinstance(self.kind, Struct) or (self.empty() is None and not isinstance(content, (list, dict)))
         return self.omit_empty and (content is None or not (content or is_pointer))
@@ -128,7 +132,8 @@ class Struct:
     def read(self, value: Any, place: Place) -> dict[str, Any]:
         """Convert a JSON object to a dict of the struct's fields.
 
-        Raises `GoJsonError` for the first value of the wrong type, or `GoTextError` wherever it occurs.
+        `place` is the object's position for error messages. Raises `GoTextError` at the first text that a type
+        refuses. Otherwise, raises `GoJsonError` for the first value of a wrong type, after all fields were read.
         """
         if not isinstance(value, Mapping):
             raise place.refuse(value, self.name)
@@ -148,7 +153,7 @@ class Struct:
         return self._filled(given)
 
     def zero(self) -> dict[str, Any]:
-        """Return the struct's zero value."""
+        """Return the struct's zero value: a dict of its fields with their values for an empty document."""
         return self._filled({})
 
     def _filled(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +167,7 @@ Kind: TypeAlias = Type | Struct
 def unmarshal(content: bytes, struct: Struct) -> dict[str, Any]:
     """Parse the first JSON value in `content` and convert it to a dict of the fields of `struct`.
 
-    Raises `GoJsonError`. If the value has a syntax error and a type error, the syntax error is raised.
+    Raises `GoJsonError` for a syntax error, else for a value of a wrong type.
     """
     value, _ = first_value(content)
     result: dict[str, Any] = convert(struct, value, Place())
@@ -170,7 +175,7 @@ def unmarshal(content: bytes, struct: Struct) -> dict[str, Any]:
 
 
 def string(name: str = "string") -> Type:
-    """Return a Go string type named `name`."""
+    """Return a Go string type that error messages call `name`."""
 
     def read(value: Any, place: Place) -> str:
         if not isinstance(value, str):
@@ -181,9 +186,10 @@ def string(name: str = "string") -> Type:
 
 
 def parsed_text(name: str, fault_of: Callable[[str], str]) -> Type:
-    """Return a Go type named `name` whose JSON form is a string that the type parses (`encoding.TextUnmarshaler`).
+    """Return a Go type whose JSON form is a string that the type itself parses (`encoding.TextUnmarshaler`).
 
-    `fault_of` returns the error for a string, "" if it is valid. The empty string is the type's zero value.
+    `name` is its name in error messages. `fault_of` returns the error for a string, "" if the string is valid. The
+    empty string is the type's zero value.
     """
 
     def read(value: Any, place: Place) -> str:
@@ -338,8 +344,8 @@ def Value(name: str, kind: Kind, *, omit: bool = False) -> Field:  # noqa: N802
 
 
 def embedded(name: str, *fields: Field) -> tuple[Field, ...]:
-    """Return `fields` as the fields of an embedded Go struct, whose name is `name`.
+    """Return copies of `fields` as the fields of an embedded Go struct, whose name is `name`.
 
-    Error messages then give their path as `NAME.FIELD`.
+    In error messages their path then begins with `name`, e.g. `Resources.Memory`.
     """
     return tuple(Field(one.name, one.kind, one.empty, one.omit_empty, name) for one in fields)

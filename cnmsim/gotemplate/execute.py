@@ -36,7 +36,7 @@ _MAX_CALL_DEPTH = 100_000
 
 
 class _NoPipedValue:
-    """The type of the value that means "no value was piped into this command".
+    """The type of the value that means "the previous command piped no value into this command".
 
     `None` cannot have this meaning, because it represents Go's nil.
     """
@@ -47,7 +47,7 @@ _Piped: TypeAlias = Value | _NoPipedValue
 
 
 def execute(name: str, text: str, data: Value, functions: Mapping[str, Function]) -> str:
-    """Execute a template on `data` and return its output. Raises `TemplateError`.
+    """Execute a template on `data` and return its output. Raises `TemplateError` if it cannot be parsed or executed.
 
     `name` is the template's name in errors, `text` its source. `functions` are functions that it may call in addition
     to the predefined ones. A missing key of a map is an error (`missingkey=error`).
@@ -66,7 +66,10 @@ class _LoopControl(Exception):
 
 @define
 class _Run:
-    """The execution of a template, or of an associated template that it invokes."""
+    """One execution of a template, or of an associated template that it invokes.
+
+    `variables` are pairs (name, value), the innermost scope last. `depth` is the number of nested invocations.
+    """
 
     template: Template
     name: str

@@ -16,8 +16,9 @@ from cnmsim.gotemplate.values import Struct, Value, format_value, is_true, sprin
 class Function:
     """A function that templates can call.
 
-    `call` gets the arguments, and raises `TemplateError` if it does not accept them. `min_arguments` is the minimum
-    number of arguments; more are allowed only with `is_variadic`. With `needs_strings` all must be strings.
+    `call` is called with the arguments, and raises `TemplateError` if it does not accept them. `min_arguments` is the
+    minimum number of arguments; more are allowed only if `is_variadic` is True. If `needs_strings` is True, all
+    arguments must be strings.
     """
 
     call: Callable[..., Value]

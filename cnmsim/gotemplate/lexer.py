@@ -98,7 +98,7 @@ def tokenize(text: str) -> Iterator[Token]:
 
 
 def _scan_action(text: str, pos: int) -> tuple[str, int, str | None]:
-    """Scan the token at `pos`, which is inside an action.
+    """Scan the token that begins at `pos`, inside an action.
 
     Return its kind, the position of its end, and the error message if the kind is `error`, else `None`.
     """

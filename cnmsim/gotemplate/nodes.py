@@ -14,7 +14,7 @@ from cnmsim.gotemplate.values import Value
 
 
 class TemplateError(Exception):
-    """A template cannot be parsed or executed. The message is text/template's."""
+    """Error: a template cannot be parsed or executed. The message is that of Go's text/template."""
 
 
 @frozen
@@ -117,8 +117,8 @@ class Command:
 class Pipe:
     """A pipeline: commands, each of which receives the result of the previous one.
 
-    The result is stored in `variables`, if there are any. The pipeline declares them (`:=`), or with `assigns` gives
-    a new value to existing ones (`=`).
+    The result is stored in `variables`, if there are any. If `assigns` is True, they are existing variables (`=`),
+    otherwise the pipeline declares them (`:=`).
     """
 
     pos: int
@@ -144,7 +144,7 @@ class Action:
 
 @frozen
 class Branch:
-    """An `if`, `with` or `range` block: `kind` is that word, and `else_body` its `{{else}}` part."""
+    """An `if`, `with` or `range` block. `kind` is the keyword; `else_body` is the part after `{{else}}`."""
 
     pos: int
     kind: str
@@ -155,9 +155,9 @@ class Branch:
 
 @frozen
 class Call:
-    """The invocation of an associated template, by `{{template}}` or by `{{block}}` (which also defines it).
+    """The invocation of an associated template by `{{template}}`, or by `{{block}}`, which also defines it.
 
-    `name` is that template's name; `pipe` gives the value of its dot, `None` for nil.
+    `name` is the name of the associated template. The value of `pipe` becomes its dot; `None` means nil.
     """
 
     pos: int

@@ -36,9 +36,9 @@ _BEGINS_TERM = frozenset(
 
 
 def parse(name: str, text: str, functions: Collection[str]) -> Template:
-    """Parse a template. Raises `TemplateError`.
+    """Parse a template. Raises `TemplateError` if it is invalid.
 
-    `name` is the template's name in errors, `text` its source. `functions` are the names of the functions it may
+    `name` is the template's name in errors, `text` its source. `functions` are the names of the functions that it may
     call.
     """
     return _Parser(name, text, functions).template()
@@ -104,9 +104,9 @@ class _Parser:
         return Template(self._name, self._text, body, self._defined)
 
     def _list(self, *, top: bool = False) -> tuple[tuple[Statement, ...], str]:
-        """Parse statements up to `{{end}}` or `{{else}}`, or with `top` up to the end of the text.
+        """Parse statements up to `{{end}}` or `{{else}}`; if `top` is True, up to the end of the text.
 
-        Return the statements, and what ended them, such as `{{end}}` or `EOF`.
+        Return the statements, and the action after them, such as `{{end}}`, or `EOF`.
         """
         statements: list[Statement] = []
         while True:
@@ -228,9 +228,9 @@ class _Parser:
         return Pipe(position, tuple(commands), variables, assigns)
 
     def _declarations(self, context: str) -> tuple[tuple[str, ...], bool]:
-        """Parse what precedes a pipeline: `$a :=`, `$a =`, or in a `range` also `$a, $b :=`; possibly nothing.
+        """Parse the variables before a pipeline: `$a :=`, `$a =`, in a `range` also `$a, $b :=`, or none.
 
-        `context` is the name of the action. Return the names of the variables, and True if `=` assigns to them.
+        `context` is the name of the action. Return the names of the variables, and True if they are followed by `=`.
         """
         names: list[str] = []
         while self._peek_non_space().kind == "variable":

@@ -33,7 +33,7 @@ def type_name(value: Value) -> str:
 
 
 def is_true(value: Value) -> bool:
-    """Return True if `{{if}}` regards a value as true: a struct, or a value that is not zero, empty or nil."""
+    """Return True if the value counts as true in `{{if}}`: a struct, or any value that is not zero, empty or nil."""
     return True if isinstance(value, Struct) else bool(value)
 
 
@@ -72,9 +72,9 @@ _VERB = re.compile(r"%([-+# 0]*)(\*|[0-9]+)?(?:\.(\*|[0-9]+)?)?(.)?", re.DOTALL)
 
 
 def sprintf(pattern: str, values: list[Value]) -> str:
-    """Format values as Go's `Sprintf` does. For missing, surplus and mismatched arguments the output has Go's marks.
+    """Format values as Go's `Sprintf` does. Missing, surplus and mismatched arguments are marked as in Go.
 
-    Example: `%!d(string=x)`.
+    For example, a string for `%d` is printed as `%!d(string=x)`.
     """
     remaining = list(values)
 
@@ -116,9 +116,9 @@ def _format_argument(value: Value, verb: str, flags: str, width: str | None, pre
 
 
 def _verb(value: Value, verb: str, flags: str, precision: str | None) -> str | None:
-    """Format a value by a verb of `Printf`, such as `d`, without padding.
+    """Format a value by a verb of `Printf`, such as `d`, without padding to a width.
 
-    `flags` may contain `+` and `#`; `precision` is the digits after the dot, `None` if there are none. Return `None`
+    `flags` may contain `+` and `#`; `precision` is the digits after the dot, `None` if there is no dot. Return `None`
     if the verb cannot format the value.
     """
     if verb == "v":

@@ -180,9 +180,9 @@ class Clock:
                     yield call[2]
 
     def next_event_ns(self) -> int | None:
-        """Return the virtual time in ns of the next scheduled call.
+        """Return the virtual time of the next scheduled call, in nanoseconds, or `None` if there is none.
 
-        `now_ns` if a call is due now, `None` if there is none.
+        If a call is due now, it is `now_ns`.
         """
         if self._ready:
             return self.now_ns

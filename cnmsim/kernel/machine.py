@@ -114,7 +114,7 @@ class Machine:
     def is_unpinned(self, path: str) -> bool:
         """Return True if the file at `path` still exists without a namespace.
 
-        It was unpinned, and no cleanup has removed it yet.
+        This is so from the time at which the namespace was unpinned to the next cleanup.
         """
         gone_ns = self._unpinned.get(path, 0)
         if gone_ns <= self.clock.now_ns:

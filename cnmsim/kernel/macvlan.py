@@ -174,9 +174,8 @@ class Macvlan(UpperDevice):
     def unicast_filter(self) -> frozenset[Mac]:
         """The unicast addresses whose frames the lower device must receive for this device.
 
-        Its own and its upper devices'.
-
-        Empty while the device is down, and in passthru mode.
+        These are its own address and those of its upper devices. Empty while the device is down, and in passthru
+        mode.
         """
         if not self.is_up or self.mode is MacvlanMode.PASSTHRU:
             return frozenset()

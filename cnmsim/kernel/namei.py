@@ -65,10 +65,9 @@ def canonical(path: str) -> str:
 class Handles:
     """The empty files at which namespaces are pinned, e.g. below /run/docker/netns.
 
-    They exist as long as the namespaces.
-
-    `paths` returns the present paths of the files. `directories` contains every directory that contains such a file
-    or did so earlier, with all its parents. A path in none of these directories needs no call of `paths`.
+    They exist as long as the namespaces. `paths` returns the present paths of the files. `directories` contains every
+    directory that contains such a file or did so earlier, with all its parents. A path in none of these directories
+    needs no call of `paths`.
     """
 
     paths: Callable[[], Collection[str]]

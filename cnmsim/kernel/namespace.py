@@ -151,9 +151,8 @@ class NetworkNamespace:
     def add_device(self, device: Device, name: str | None = None, index: int = 0) -> None:
         """Add a device with the name `name`, by default its present name.
 
-        `index` is its interface index if that is free.
-
-        Raises `OSError` if the name is in use or invalid, as `rename_device` does.
+        `index` is its interface index if that is free. Raises `OSError` if the name is in use or invalid, as
+        `rename_device` does.
         """
         name = name or device.name
         self._require_free(name)

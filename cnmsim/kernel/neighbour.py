@@ -300,9 +300,8 @@ class NeighbourTable:
     def _solicit(self, entry: Neighbour, hint: Address | None, to: Mac | None) -> None:
         """Send a request for the MAC address of the entry.
 
-        To the MAC `to` or, if that is `None`, as a multicast or broadcast.
-
-        The source address is `hint` if it is an address of this namespace and the sysctl arp_announce permits it.
+        It is sent to the MAC `to` or, if that is `None`, as a multicast or broadcast. The source address is `hint` if
+        it is an address of this namespace and the sysctl arp_announce permits it.
         """
         device, target = entry.device, entry.address
         namespace = self._namespace

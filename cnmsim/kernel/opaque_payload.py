@@ -56,9 +56,9 @@ class OpaquePayload:
 
 
 def endpoint_key(address: Address, port: int) -> int:
-    """Return a number for a destination, computed from its address and port.
+    """Return a number for a destination, computed from its address and port. Other destinations have other numbers.
 
-    The number makes the nonces of payloads for this destination differ from those for other destinations.
+    Nonces are combined with this number, so that payloads for different destinations have different nonces.
     """
     return int.from_bytes(address[-8:]) << 16 | port
 
@@ -94,7 +94,7 @@ class PayloadStore:
     def encrypt(self, content: object, length: int, *, lifetime_s: int = 10) -> bytes:
         """Return `length` bytes (at least 12) for which `decrypt` returns `content`.
 
-        They can be decrypted for `lifetime_s` seconds of virtual time, or up to a second longer.
+        They can be decrypted for `lifetime_s` seconds of virtual time, or at most one second longer.
         """
         return self.payload(content, length, lifetime_s=lifetime_s).to_bytes()
 
@@ -108,9 +108,10 @@ class PayloadStore:
         return OpaquePayload(self, number, self._clock.now_ns // NS_PER_S + lifetime_s + 1, content, head, length)
 
     def store(self, number: int, endpoint: int, expiry_s: int, content: object, length: int) -> bytes:
-        """Store `content` until the second `expiry_s` of virtual time. Return `length` bytes that represent it.
+        """Store `content` until `expiry_s`, in seconds of virtual time. Return `length` bytes that represent it.
 
-        `number` is the payload's sequence number, `endpoint` the destination's `endpoint_key`.
+        `number` is the payload's sequence number, `endpoint` the number that `endpoint_key` returns for the
+        destination.
         """
         batch, index = divmod(number, _NONCE_BATCH)
         if batch != self._batch:

@@ -113,9 +113,9 @@ class OutputRouting:
         return self._intern(device, route, source, mtu, rule)
 
     def _intern(self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None) -> RoutingDecision:
-        """Return the routing decision with these values. If an equal recent one exists, return that object.
+        """Return the routing decision with these values: a recent object with equal values, or a new one.
 
-        This saves memory for a sender to a thousand hosts.
+        A sender to a thousand hosts thereby needs less memory.
         """
         for recent in self._recent:
             if recent.route is route and recent.src == src and recent.mtu == mtu and recent.rule is rule:

@@ -24,7 +24,7 @@ class Protocol(IntEnum):
 
 
 class MalformedPacketError(ValueError):
-    """Raised for bytes that are not a valid packet of their protocol; the message says why."""
+    """Error: bytes are not a valid packet of their protocol. The message contains the reason."""
 
 
 TCP_FIN, TCP_SYN, TCP_RST, TCP_PSH, TCP_ACK, TCP_URG = 1, 2, 4, 8, 16, 32

@@ -19,7 +19,7 @@ _FLOOR4, _FLOOR6 = 552, 1280
 class PathMtu:
     """The path MTUs that one namespace has learnt, by destination.
 
-    `on_change` is called when one is added, lowered or has expired.
+    `on_change` is called when a path MTU is added or lowered, or has expired.
     """
 
     __slots__ = ("_clock", "_known", "_on_change")

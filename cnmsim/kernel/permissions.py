@@ -19,7 +19,8 @@ _STICKY = 0o1000
 class ProcessFiles(FileSystem):
     """A view of a file system with the permissions of a process. New files get its user, group and umask.
 
-    `base` is the file system itself. Besides the errors of `FileSystem`, the methods raise `PermissionError`.
+    `base` is the file system that the view shows. In addition to the errors of `FileSystem`, the methods raise
+    `PermissionError` if the process lacks a permission.
     """
 
     def __init__(self, base: FileSystem, process: Process) -> None:
@@ -30,11 +31,11 @@ class ProcessFiles(FileSystem):
 
     @property
     def base(self) -> FileSystem:
-        """The file system behind this view."""
+        """The file system that this view shows."""
         return self._base
 
     def allows(self, inode: Inode, wanted: int) -> bool:
-        """Return True if the process may access an inode in all the ways in `wanted`.
+        """Return True if the process has every access in `wanted` to an inode.
 
         `wanted` is `READ`, `WRITE` or `EXECUTE`, or several of them combined by `|`.
         """
@@ -83,9 +84,9 @@ class ProcessFiles(FileSystem):
         super()._store(path, content, appends=appends)
 
     def _own(self, path: str, mode: int | None) -> None:
-        """Set the owner of a new file to the process's user and group, and its mode to `mode` without the umask bits.
+        """Set the owner of the new file `path` to the process's user and group, and set its mode.
 
-        If `mode` is `None`, the mode is not changed.
+        The mode is `mode` without the bits of the umask. If `mode` is `None`, the mode is not changed.
         """
         user = self._process.credentials
         mode = None if mode is None else mode & ~self._process.umask
@@ -118,7 +119,11 @@ class ProcessFiles(FileSystem):
         return place
 
     def _require_unprotected(self, place: Place, path: str) -> None:
-        """Raise `PermissionError` (EPERM) if `place` is another user's file in a sticky directory such as /tmp."""
+        """Raise `PermissionError` (EPERM) if the process may not remove a file in a sticky directory such as /tmp.
+
+        It may be removed by the owner of the file, the owner of the directory, and with CAP_FOWNER. `place` is the
+        resolved path, `path` its text for the message.
+        """
         user, parent, inode = self._process.credentials, place.parent, place.inode
         if parent is None or inode is None or not parent.mode & _STICKY or user.has("FOWNER"):
             return
@@ -180,7 +185,7 @@ class ProcessFiles(FileSystem):
 
 
 def allows(process: Process, path: str, wanted: int) -> bool:
-    """Return True if the process may access `path` in all the ways in `wanted` (access(2)).
+    """Return True if the process has every access in `wanted` to `path` (access(2)).
 
     `wanted` is `READ`, `WRITE` or `EXECUTE`, or several of them combined by `|`. Raises `OSError` if the path cannot
     be resolved.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class PidNamespace:
-    """A PID namespace: the processes of a container by the ids that they have in it. The first process has id 1.
+    """A PID namespace: `processes` maps the ids in this namespace to the processes of a container. The first id is 1.
 
     The machine's initial namespace, whose `parent` is `None`, has an id for every process of the machine;
     `Machine.processes` is its mapping.
@@ -24,10 +24,10 @@ class PidNamespace:
 
     @property
     def init(self) -> Process | None:
-        """The first process of a container; `None` in the initial namespace and after that process has ended.
+        """The first process of a container; `None` in the initial namespace, and after the first process has ended.
 
-        The process adopts orphans and ignores the signals for which it has no handler. When it ends, the kernel kills
-        the other processes of the namespace.
+        This process becomes the parent of orphans and ignores the signals for which it has no handler. When it ends,
+        the kernel kills the other processes of the namespace.
         """
         first = self.processes.get(1)
         return first if first is not None and first.is_init else None
@@ -39,7 +39,7 @@ class PidNamespace:
         return number
 
     def skip(self, count: int) -> None:
-        """Leave the next `count` ids unused."""
+        """Leave the next `count` ids unused. Do nothing in the initial namespace."""
         if self.parent is not None:
             self._next_id += count
 

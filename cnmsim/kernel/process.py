@@ -37,9 +37,9 @@ _STOPPING = (SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU)
 class Process:
     """One running program, created by `Machine.spawn` or by another process's `start`.
 
-    `exit_status` is `None` while it runs, then the program's return value, or 128 plus the signal that ended it.
-    `is_init` marks the first process of a PID namespace, which ignores every signal without a handler except SIGKILL
-    and SIGSTOP (pid_namespaces(7)).
+    `exit_status` is `None` while the process runs, then the program's return value, or 128 plus the number of the
+    signal that ended it. `is_init` marks the first process of a PID namespace, which ignores every signal without a
+    handler except SIGKILL and SIGSTOP (pid_namespaces(7)).
     """
 
     __slots__ = (
@@ -206,8 +206,8 @@ class Process:
     def restart_after_fork(self) -> None:
         """Restart the program from its beginning, because this process is part of a copy (fork) of a lab.
 
-        The program's threads are not restarted. Inherited sockets and sockets served by callbacks are kept; the
-        others are closed without sending anything.
+        The program's threads are not restarted. Inherited sockets, and sockets whose data a callback receives, are
+        kept; the others are closed without sending anything.
         """
         assert self.program is not None, "a process that runs has a program"
         for socket in tuple(self.sockets):
@@ -261,9 +261,9 @@ class Process:
         return self.machine.spawn(program, argv, parent=self, **{**inherited, **options})
 
     def daemonise(self, program: Program, *sockets: Socket) -> Process:
-        """Continue with `program` in the background, in a child process without streams (daemon(3)).
+        """Continue with `program` in a child process in the background (daemon(3)). Return the child.
 
-        The child takes over `sockets`.
+        The child has no streams. `sockets` are moved to it.
         """
         child = self.start(program, list(self.argv), stdin=None, stdout=None, stderr=None)
         for socket in sockets:
@@ -277,7 +277,10 @@ class Process:
         await sleep(self.clock, seconds)
 
     def write(self, data: str | bytes) -> None:
-        """Write to stdout. A closed pipe ends the process with SIGPIPE; a process that has ended writes nothing."""
+        """Write to stdout.
+
+        If the pipe is closed, the process ends with SIGPIPE. A process that has ended writes nothing.
+        """
         self._print(self.stdout, data)
 
     def error(self, data: str | bytes) -> None:
@@ -330,8 +333,8 @@ class Process:
 
         `sender` is the process that sends the signal, `None` for the kernel and the engine. The first process of a
         PID namespace ignores SIGKILL and SIGSTOP from a `sender` in the same namespace. A fatal signal ends the
-        process at once; a process that sends it to itself ends after its current step. If the process has ended,
-        nothing happens.
+        process at once; a process that sends a fatal signal to itself ends after its current step. Do nothing if the
+        process has ended.
         """
         if not self.is_running or signal == 0:
             return

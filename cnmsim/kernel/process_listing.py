@@ -32,7 +32,7 @@ def _user(process: Process) -> str:
 
 
 def is_session_leader(process: Process) -> bool:
-    """Return True if a process was started by the system or the engine, not by another process."""
+    """Return True if a process was started by the system or the engine, and not by another process."""
     return process.creator is None
 
 
@@ -84,7 +84,10 @@ def _own_id(process: Process) -> str:
 
 
 def parent_id(process: Process) -> str:
-    """Return the id of the parent process. Without a parent it is 1, the id of the machine's init."""
+    """Return the id of the parent process as text.
+
+    If the process has no parent, it is 1, the id of the machine's init.
+    """
     return str(process.parent.pid if process.parent is not None else 1)
 
 
@@ -143,7 +146,8 @@ class UnknownColumnError(ValueError):
 def chosen(names: str) -> tuple[Column, ...]:
     """Return the columns for `ps -o NAMES`: names separated by commas or blanks, such as `pid,args`.
 
-    After `NAME=TITLE` the column has another title, which extends to the end of `names`. Raises `UnknownColumnError`.
+    `NAME=TITLE` gives a column another title. The title extends to the end of `names`. Raises `UnknownColumnError`
+    for an unknown name.
     """
     columns: list[Column] = []
     words = names.replace(",", " ").split()
@@ -161,9 +165,9 @@ def chosen(names: str) -> tuple[Column, ...]:
 
 
 def select(arguments: list[str]) -> tuple[tuple[Column, ...], bool]:
-    """Parse the arguments of ps(1). Return the selected columns, and whether the titles are left out.
+    """Parse the arguments of ps(1). Return the selected columns, and True if the titles are not to be printed.
 
-    Raises `UnknownColumnError`.
+    Raises `UnknownColumnError` for an unknown column after -o.
     """
     columns: list[Column] = []
     layout: tuple[Column, ...] = SIMPLE

@@ -27,14 +27,14 @@ _FIRST_NAMESPACE_INODE = 4026531834
 
 
 class _Generated(Directory):
-    """A directory whose entries are generated on each access."""
+    """A directory whose entries are generated on each access. Subclasses define the entries."""
 
     def __init__(self, make: Callable[[], dict[str, Callable[[], Inode]]]) -> None:
         super().__init__(0o555)
         self._make = make
 
     def get(self, name: str) -> Inode | None:
-        """Return the entry of that name, or `None`."""
+        """Return the entry of that name, or `None` if there is none."""
         entry = self._make().get(name)
         return None if entry is None else entry()
 

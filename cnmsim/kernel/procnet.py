@@ -206,7 +206,7 @@ _TABLES: dict[str, Callable[[NetworkNamespace], Iterable[str]]] = {
 
 @frozen
 class ProcNet:
-    """The /proc/net tree of a namespace."""
+    """The /proc/net tree of a namespace, as a function from paths to files (see `FileSystem.mount`)."""
 
     namespace: NetworkNamespace
 

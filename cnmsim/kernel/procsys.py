@@ -21,7 +21,7 @@ ROOT = "/proc/sys"
 
 
 class SysctlFile(File):
-    """One sysctl as a file: reading returns the value and a newline, writing sets the value."""
+    """One sysctl as a file. Reading returns the value and a newline; writing sets the value."""
 
     def __init__(self, namespace: NetworkNamespace, key: str, *, is_read_only: bool = False) -> None:
         self._namespace = namespace
@@ -47,7 +47,7 @@ class SysctlFile(File):
 
 @frozen
 class ProcSys:
-    """The /proc/sys tree of a namespace."""
+    """The /proc/sys tree of a namespace, as a function from paths to files (see `FileSystem.mount`)."""
 
     namespace: NetworkNamespace
     is_read_only: bool
@@ -75,9 +75,9 @@ def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool 
 
 
 def view_for_namespace(files: FileSystem, namespace: NetworkNamespace) -> FileSystem:
-    """Return the view of `files` that a process in the network namespace `namespace` has.
+    """Return the view of `files` for a process in the network namespace `namespace`.
 
-    In it /proc/sys and /proc/net show `namespace`. If they do so already, return `files` itself.
+    In the view /proc/sys and /proc/net show `namespace`. If they already do so in `files`, return `files` itself.
     """
     mounted = files.mounted(ROOT)
     if not isinstance(mounted, ProcSys) or mounted.namespace is namespace:

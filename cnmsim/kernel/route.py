@@ -23,9 +23,9 @@ class Route:
     `gateway` is `None` for destinations on the link; `device` is `None` for blackhole, unreachable, prohibit and
     throw.
 
-    `kind` is `unicast`, `blackhole` (dropped silently), `unreachable` (ICMP host unreachable), `prohibit` (ICMP
-    administratively prohibited) or `throw` (ends the lookup in this table); `protocol` is its origin (`kernel`,
-    `boot`, `static`); `mtu` is in bytes or `None`.
+    `kind` is `unicast`, `blackhole` (packets are dropped silently), `unreachable` (ICMP host unreachable), `prohibit`
+    (ICMP administratively prohibited) or `throw` (the lookup in this table ends). `protocol` is the origin of the
+    route (`kernel`, `boot`, `static`). `mtu` is in bytes, `None` for the device's MTU.
     """
 
     prefix: Prefix
@@ -77,10 +77,11 @@ def link_route(dst: Address, device: Device) -> Route:
 
 
 def with_nexthop(route: Route, namespace: NetworkNamespace) -> Route:
-    """Return a unicast route with a device: its own or, without one, the one that reaches its gateway (fib_check_nh).
+    """Return `route` with its device.
 
-    Raises `OSError`: ENODEV if the route has neither device nor gateway, ENETUNREACH if the gateway is not on a link,
-    ENETDOWN if the device is down, EINVAL if the gateway is an address of the namespace.
+    If it has none, that is the device by which its gateway is reached (fib_check_nh). Raises `OSError`: ENODEV if the
+    route has neither device nor gateway, ENETUNREACH if the gateway is not on a link, ENETDOWN if the device is down,
+    EINVAL if the gateway is an address of the namespace.
     """
     if route.device is None:
         if route.gateway is None:
@@ -165,7 +166,10 @@ class RoutingTable:
         self._cache.clear()
 
     def lookup(self, dst: Address, outdev: Device | None = None) -> Route | None:
-        """Return the route to a destination, or `None`. `outdev` restricts the lookup to one device."""
+        """Return the route to a destination, or `None` if there is none.
+
+        `outdev` restricts the lookup to one device.
+        """
         key = (dst, outdev)
         try:
             return self._cache[key]

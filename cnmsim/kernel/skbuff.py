@@ -46,11 +46,13 @@ class Packet:
     Headers: `l4` is the offset of the transport header in `data`. `sport` and `dport` are 0 for protocols without
     ports and for fragments other than the first; for ICMP, `icmp_type` and `icmp_code` apply instead.
 
-    Metadata: `nexthop` is the neighbour that routing chose, a gateway or the destination itself. `secpath` lists the
-    IPsec states that decrypted the packet. `is_ipvs` is true once IPVS has handled it. `frag_max_size`, unless 0,
-    limits the size of its fragments in bytes: to the path MTU, or to the longest fragment it was reassembled from,
-    regardless of DF. `recording` collects the packet's decisions for the flow cache; a decision that depends on
-    anything but headers and versioned tables, or that has a side effect, sets it to `None`.
+    Metadata: `nexthop` is the address of the next hop, a gateway or the destination itself. `secpath` lists the IPsec
+    states that decrypted the packet. `is_ipvs` is True once IPVS has processed the packet. If `frag_max_size` is not
+    0, it limits the size of the packet's fragments in bytes, regardless of DF: to the path MTU, or to the longest
+    fragment of which the packet was reassembled.
+
+    `recording` collects the decisions about the packet for the flow cache. A decision that depends on more than
+    headers and versioned tables, or that has a side effect, sets it to `None`.
     """
 
     __slots__ = (
@@ -110,9 +112,9 @@ class Packet:
 
     @classmethod
     def outgoing(cls, data: bytes, protocol: int, src: Address, dst: Address, ttl: int) -> Packet:
-        """Create a packet from `data`, bytes that `build_ip` has just built, without parsing them again.
+        """Create a packet from `data`, the bytes that `build_ip` has just built, without parsing them again.
 
-        The other arguments are those of `build_ip`.
+        The other arguments are those with which `build_ip` was called.
         """
         packet = object.__new__(cls)
         packet.data = data

@@ -36,7 +36,7 @@ def select_source(
 
 
 def first_link_local_device(devices: Iterable[Device]) -> Device | None:
-    """Return the first device with an IPv6 link-local address, or `None`.
+    """Return the first device with an IPv6 link-local address, or `None` if there is none.
 
     Packets to link-local destinations without a zone leave by this device.
     """

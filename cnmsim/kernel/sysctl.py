@@ -1,7 +1,7 @@
 """The network sysctls of one namespace, with Linux's defaults.
 
-Keys have the form of sysctl(8); a per-device key (`net.ipv4.conf.eth0.rp_filter`) falls back to `default`. An unknown
-key is an error, as for sysctl(8).
+Keys have the form of sysctl(8). A per-device key such as `net.ipv4.conf.eth0.rp_filter` that was not written has the
+value of the same key for `default`. An unknown key is an error, as for sysctl(8).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ INITIAL_NAMESPACE_ONLY: dict[str, str] = {
 
 
 class Sysctl:
-    """The sysctls of one namespace; only values that were written are stored."""
+    """The sysctls of one namespace. Only values that were set are stored; the others are defaults."""
 
     __slots__ = ("_declared", "_values")
 
@@ -85,7 +85,7 @@ class Sysctl:
         self._declared: tuple[Mapping[str, str], ...] = (_DEFAULTS,)
 
     def get(self, key: str) -> str:
-        """Return a value. Raises `OSError(ENOENT)` for an unknown key."""
+        """Return the value of the sysctl `key`. Raises `OSError(ENOENT)` for an unknown key."""
         value = self._values.get(key)
         if value is not None:
             return value
@@ -145,7 +145,7 @@ class Sysctl:
         return self.get(f"net.ipv{family}.conf.{device}.{name}")
 
     def forget_device(self, device: str, *families: int) -> None:
-        """Delete a device's values, because it was removed or no longer supports one of the address families.
+        """Delete the values of a device that was removed, or that no longer supports one of the address families.
 
         `families` are 4 or 6; without any, the values of both are deleted.
         """

@@ -1,8 +1,8 @@
-"""Coroutine tasks on the virtual clock, on which the programs of the simulated userland run.
+"""Coroutine tasks on the virtual clock. The programs of the simulated userland are such tasks.
 
-A program is an `async def` that awaits futures. A completed future wakes its waiters through `Clock.call_soon`, in
-the observer context of the code that completed it, so that a trace follows a request into the server that answers it.
-An exception that no task awaits propagates out of `Clock.run`.
+A program is an `async def` that awaits futures. A completed future wakes the waiting tasks through `Clock.call_soon`,
+with the observer (`Clock.context`) of the code that completed it. So a trace of a request also contains the events of
+the server that answers it. An exception that no task awaits propagates out of `Clock.run`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Future(Generic[T]):
             self._callbacks.append(callback)
 
     def waiting_task(self) -> Task[Any] | None:
-        """Return a task that waits for the future, `None` if none does."""
+        """Return a task that waits for the future, or `None` if no task does."""
         for callback in self._callbacks:
             owner = getattr(callback, "__self__", None)
             task = owner.waiting_task() if isinstance(owner, Future) else None
@@ -86,7 +86,7 @@ class Future(Generic[T]):
 
 
 class TaskOwner(Protocol):
-    """The owner of tasks: a process, reduced to what tasks need of it."""
+    """The interface of a process that owns tasks, with the attributes that tasks use."""
 
     @property
     def description(self) -> str:
@@ -94,7 +94,7 @@ class TaskOwner(Protocol):
 
 
 class Gate:
-    """A stop switch for a group of tasks: no task of the group runs while the gate is shut (SIGSTOP)."""
+    """A switch that stops a group of tasks: no task of the group runs while the gate is shut (SIGSTOP)."""
 
     __slots__ = ("_held", "is_shut", "process")
 
@@ -105,9 +105,9 @@ class Gate:
         self._held: list[tuple[Task[Any], Future[Any] | None, Observer | None]] = []
 
     def hold(self, task: Task[Any], woken_by: Future[Any] | None) -> None:
-        """Store `task`, which was woken while the gate is shut, for `open` to resume.
+        """Store `task`, which was woken while the gate is shut. `open` resumes it.
 
-        `woken_by` is the future that woke it, or `None`.
+        `woken_by` is the future that woke the task, or `None`.
         """
         self._held.append((task, woken_by, task.clock.context))
 
@@ -116,7 +116,7 @@ class Gate:
         self.is_shut = True
 
     def open(self) -> None:
-        """Resume the tasks, each with the observer that was active when it was woken."""
+        """Resume the stored tasks, each with the observer that was current when the task was woken."""
         self.is_shut = False
         held, self._held = self._held, []
         for task, woken_by, context in held:
@@ -145,9 +145,10 @@ class Task(Future[T]):
         clock.call_soon(self._wake, None)
 
     def cancel(self) -> None:
-        """Throw `Cancelled` into the task where it waits: at once, or after its current step.
+        """Raise `Cancelled` in the task at the point where it waits.
 
-        Does nothing if the task is done. A task that has not started never starts.
+        This happens at once or, if the task is running now, after its current step. Do nothing if the task is done. A
+        task that has not started never starts.
         """
         if self.is_done:
             return
@@ -174,7 +175,7 @@ class Task(Future[T]):
     def waiting_task(self) -> Task[Any] | None:
         """Return the task itself if it is waiting, else `None`.
 
-        The clock uses this to find the task that a scheduled call would resume: such a call is a method of the task
+        The clock calls this to find the task that a scheduled call would resume: such a call is a method of the task
         or of the future that the task awaits.
         """
         return None if self.is_done or self._is_running else self
@@ -223,9 +224,9 @@ class Task(Future[T]):
 def _is_closed(coroutine: Any) -> bool:
     """Return True if the coroutine, or one that it awaits, is closed, so that no exception can be thrown into it.
 
-    When a lab is garbage-collected, Python closes its suspended coroutines in any order, so that a coroutine may be
-    closed before the one that awaits it. CPython then raises "cannot reuse already awaited coroutine" if an exception
-    is thrown into the latter.
+    When a lab is garbage-collected, Python closes its suspended coroutines in any order. A coroutine may then be
+    closed before the coroutine that awaits it. If an exception is thrown into the awaiting one, CPython raises
+    "cannot reuse already awaited coroutine".
     """
     while coroutine is not None and hasattr(coroutine, "cr_frame"):
         if coroutine.cr_frame is None:
@@ -244,7 +245,7 @@ class Signal:
         self._waiters: list[Future[bool]] = []
 
     def notify(self) -> None:
-        """Wake every waiter."""
+        """Wake every waiting task."""
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
@@ -252,7 +253,10 @@ class Signal:
                     waiter.set_result(True)
 
     async def wait_until(self, holds: Callable[[], bool], timeout_s: float | None = None) -> None:
-        """Wait until `holds()` returns True. Raises `TimeoutError` after `timeout_s` seconds."""
+        """Wait until `holds()` returns True. It is called after each notification.
+
+        Raises `TimeoutError` after `timeout_s` seconds; `None` means no limit.
+        """
         deadline_ns = None if timeout_s is None else self.clock.now_ns + round(timeout_s * NS_PER_S)
         while not holds():
             if not await self._wait(deadline_ns):
@@ -301,7 +305,10 @@ class Queue(Generic[T]):
 
 
 async def sleep(clock: Clock, seconds: float) -> None:
-    """Wait for `seconds` of virtual time; if they are infinite, wait without a timer until the task is cancelled."""
+    """Wait for `seconds` of virtual time.
+
+    If `seconds` is infinite, wait without a timer until the task is cancelled.
+    """
     if seconds == inf:
         await Future[None](clock)
     else:

@@ -29,8 +29,8 @@ def udp_message(src: Address, dst: Address, sport: int, dport: int, payload: byt
 class TcpSegment(NamedTuple):
     """The fields of a TCP segment: sequence numbers and window as on the wire, options as raw bytes.
 
-    It is a named tuple because one is created for every segment sent or received, which takes half as long as
-    creating a class with slots.
+    One is created for every segment sent or received. It is a named tuple because creating one takes half as long as
+    creating an object of a class with slots.
     """
 
     sport: int
@@ -67,7 +67,7 @@ class TcpSegment(NamedTuple):
 
     @property
     def mss(self) -> int | None:
-        """The maximum segment size option, or `None`."""
+        """The value of the maximum segment size option, or `None` if the segment has no such option."""
         return read_options(self.options).mss
 
 

@@ -7,7 +7,7 @@ from cnmsim.kernel.files import Pipe
 
 
 class UnixStream:
-    """One end of a connection, with those methods of a TCP socket that stream protocols need."""
+    """One end of a connection, with those methods of `TcpSocket` that stream protocols such as HTTP need."""
 
     __slots__ = ("_incoming", "_outgoing")
 

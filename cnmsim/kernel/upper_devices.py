@@ -42,7 +42,8 @@ class ChildPort(Protocol):
 class UpperDevices:
     """The devices on top of one device.
 
-    `vlans` maps VLAN ids to sub-interfaces. `port` holds the macvlan or ipvlan children, or is `None`.
+    `vlans` maps VLAN ids to sub-interfaces. `port` holds the macvlan or ipvlan children; it is `None` if there are
+    none.
     """
 
     __slots__ = ("_was_up", "lower", "port", "vlans")
@@ -63,10 +64,10 @@ class UpperDevices:
         return frozenset().union(*(upper.unicast_filter for upper in self.all))
 
     def promiscuity(self) -> int:
-        """Return how many requests for promiscuous mode of the lower device the upper devices make.
+        """Return the number of requests for promiscuous mode of the lower device that its upper devices make.
 
-        An upper device makes one while it is promiscuous itself or must receive all frames. One more is made if upper
-        devices use additional unicast addresses and the lower device cannot filter these.
+        An upper device makes one while it is promiscuous itself, and one if it must receive all frames. One more is
+        made if upper devices use additional unicast addresses and the lower device cannot filter these.
         """
         wishes = sum(upper.propagates_rx_flags and upper.promiscuity > 0 for upper in self.all if upper.is_up)
         wishes += sum(upper.receives_all_frames for upper in self.all)
@@ -99,12 +100,12 @@ class UpperDevices:
             upper._link_changed()
 
     def mtu_changed(self) -> None:
-        """Adjust the MTU of every upper device after the device's own changed."""
+        """Adjust the MTU of every upper device after the lower device's MTU changed."""
         for upper in self.all:
             upper.lower_mtu_changed()
 
     def mac_changed(self) -> None:
-        """Propagate a changed MAC to the upper devices that share it."""
+        """Propagate a new MAC of the lower device to the upper devices that share it."""
         for vlan in self.vlans.values():
             vlan.lower_mac_changed()
         if self.port is not None:

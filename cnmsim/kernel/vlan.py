@@ -36,7 +36,7 @@ class Vlan(UpperDevice):
         uppers.vlans[vid] = self
 
     def set_up(self) -> None:
-        """Set the device up. Raises `OSError(ENETDOWN)` while the lower device is down."""
+        """Set the device up. Raises `OSError(ENETDOWN)` if the lower device is down."""
         if not self.lower.is_up:
             raise OSError(errno.ENETDOWN, "Network is down")
         if not self.is_up and not self._has_own_mac and self.mac != self.lower.mac:
@@ -50,12 +50,15 @@ class Vlan(UpperDevice):
         super().set_mtu(mtu)
 
     def set_mac(self, mac: Mac) -> None:
-        """Set a MAC address independent of the lower device."""
+        """Set a MAC address of its own: changes of the lower device's MAC no longer affect it."""
         super().set_mac(mac)
         self._has_own_mac = True
 
     def lower_mac_changed(self) -> None:
-        """Copy the lower device's new MAC; a device that is down copies it when it goes up (vlan_sync_address)."""
+        """Copy the lower device's new MAC.
+
+        If this device is down, copy it only when it goes up (vlan_sync_address).
+        """
         if self.is_up and not self._has_own_mac:
             self._take_mac(self.lower.mac)
 
@@ -78,6 +81,6 @@ class Vlan(UpperDevice):
         self.lower.transmit(frame[:12] + self._tag + frame[12:])
 
     def detach(self) -> None:
-        """Leave the lower device."""
+        """Remove the device from its lower device."""
         super().detach()
         upper_devices_of(self.lower).vlans.pop(self.vid, None)

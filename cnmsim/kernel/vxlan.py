@@ -42,11 +42,11 @@ _MAX_DEPTH = 8
 
 @frozen
 class _Path:
-    """The cached route to one VTEP, valid while the namespace's `generation` is the same.
+    """The cached route to one VTEP, valid while the namespace's `generation` is unchanged.
 
     `max_frame` is the length in bytes of the longest frame that needs no fragmentation. `sum` is the part of the UDP
-    checksum that is the same for all frames: addresses, protocol, port and VXLAN header. `low` and `high` limit the
-    source port; `header` is the VXLAN header.
+    checksum that is the same for all frames: addresses, protocol, port and VXLAN header. `low` and `high` are the
+    limits of the UDP source port; `header` is the VXLAN header.
     """
 
     generation: int
@@ -93,10 +93,12 @@ class VxlanConfig:
     """The parameters of a VXLAN device, as `ip link add … type vxlan` sets them.
 
     `local` is the outer source and `underlay` the outgoing device; if `None`, routing chooses them. `remote` becomes
-    the default FDB entry. `ttl` 0 is the system default. With `proxy` the device answers ARP requests and neighbour
-    solicitations from its permanent neighbours, and they never cross the tunnel. `l2miss` and `l3miss` ask the kernel
-    to notify userland of FDB and neighbour misses; no program here listens for them. `family` is the address family
-    of the VTEPs (4 or 6) if neither `local` nor `remote` determines it.
+    the default FDB entry. `ttl` 0 is the system default. `family` is the address family of the VTEPs (4 or 6) if
+    neither `local` nor `remote` determines it.
+
+    If `proxy` is True, the device answers ARP requests and neighbour solicitations from its permanent neighbours, and
+    sends none through the tunnel. `l2miss` and `l3miss` request notifications of userland about FDB and neighbour
+    misses; no simulated program receives them.
     """
 
     vni: int
@@ -168,7 +170,10 @@ class Vxlan(Device):
 
     @property
     def identity(self) -> tuple[int, int, int]:
-        """The VNI, port and family. Among the devices of one `link_namespace` they are unique."""
+        """The VNI, UDP port and address family.
+
+        The combination is unique among the devices of one `link_namespace`.
+        """
         return self.vni, self.port, self.underlay_family
 
     @property
@@ -269,7 +274,7 @@ class Vxlan(Device):
     def _find_path(self, frame: bytes, vtep: Address) -> _Path | None:
         """Return the route for `frame` to the VTEP `vtep` (vxlan_xmit_one), and cache it.
 
-        Return `None` if the frame was dropped, or if it was delivered at once because `vtep` is this host.
+        Return `None` if the frame was dropped, or if it was delivered without a tunnel because `vtep` is this host.
         """
         namespace = self.link_namespace
         if not any(vtep):
@@ -341,8 +346,8 @@ class Vxlan(Device):
     def _reply_too_big(self, frame: bytes, path: _Path) -> bool:
         """Answer a bridged frame whose outer packet exceeds the path MTU with an ICMP error (skb_tunnel_check_pmtu).
 
-        Return True if it was answered. Return `False` if the frame must be sent all the same, for example
-        because the namespace itself sent or routed it.
+        Return True if the frame was answered, and so dropped. Return `False` if it must be sent in fragments, for
+        example because the namespace itself sent or routed it.
         """
         if self.master is None or frame[6:12] == self.master.mac:
             return False
@@ -362,7 +367,10 @@ class Vxlan(Device):
     # --- in
 
     def decapsulate(self, packet: Packet, frame: bytes) -> bool:
-        """Receive the inner frame of `packet` (vxlan_set_mac, vxlan_snoop). Return `False` if it was dropped."""
+        """Receive the inner frame of `packet` (vxlan_set_mac, vxlan_snoop).
+
+        Return `False` if the frame was dropped.
+        """
         source = frame[6:12]
         if source == self.mac:
             return self._drop_inner(frame, DropReason.TUNNEL_LOOP, "the frame has this device's own source MAC")

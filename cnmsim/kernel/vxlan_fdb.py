@@ -30,10 +30,10 @@ FdbMode = Literal["exclusive", "replace", "append"]
 class VxlanEntry:
     """A MAC address and its VTEPs.
 
-    Only the default entry, 00:00:00:00:00:00, and multicast addresses may have several.
+    Only the default entry, 00:00:00:00:00:00, and multicast addresses may have several VTEPs.
 
-    `state` is as `bridge fdb` prints it: `permanent` or `static`, or "" for a learned entry, which expires. `order`
-    is its position when the table is listed.
+    `state` is the text that `bridge fdb` prints: `permanent`, `static`, or "" for a learned entry, which expires.
+    `order` is the entry's position when the table is listed. `used_ns` is the virtual time of its last use.
     """
 
     mac: Mac
@@ -57,11 +57,11 @@ def _may_have_many(mac: Mac) -> bool:
 
 
 class VxlanFdb:
-    """The forwarding database of one device. All its VTEPs have the same address `family` (4 or 6).
+    """The forwarding database of one device. The VTEPs of all entries have the address family `family` (4 or 6).
 
     A learned entry expires `ageing_s` seconds after its last use. A node has a permanent entry for each endpoint of a
-    network, but sends to few of them. To save memory, permanent unicast entries are stored in `pool`, which other
-    nodes share, and are copied into this table when they are first looked up.
+    network, but sends to few of them. To save memory, permanent unicast entries are stored in `pool`, which all nodes
+    share, and are moved into this table when they are first looked up.
     """
 
     __slots__ = ("_clock", "_entries", "_interned", "_last_order", "_vtep_length", "ageing_s", "family")
@@ -92,7 +92,7 @@ class VxlanFdb:
         return not entry.state and self._clock.now_ns - entry.used_ns >= self.ageing_s * NS_PER_S
 
     def find(self, mac: Mac) -> VxlanEntry | None:
-        """Return the entry of a MAC address, or `None`.
+        """Return the entry of a MAC address, or `None` if there is none.
 
         The lookup counts as a use and restarts the entry's ageing.
         """
@@ -107,7 +107,7 @@ class VxlanFdb:
         return entry
 
     def peek(self, mac: Mac) -> VxlanEntry | None:
-        """Return the entry of a MAC address, or `None`, without restarting its ageing."""
+        """Return the entry of a MAC address, or `None` if there is none, without restarting the entry's ageing."""
         entry = self._entries.get(mac) or self._materialise(mac)
         return None if entry is None or self._has_aged_out(entry) else entry
 
@@ -183,9 +183,10 @@ class VxlanFdb:
         self._entries = {mac: entry for mac, entry in self._entries.items() if entry.state}
 
     def learn(self, mac: Mac, vtep: Address) -> bool:
-        """Store the VTEP from which a source MAC was received (vxlan_snoop).
+        """Store the VTEP from which a frame with the source address `mac` was received (vxlan_snoop).
 
-        Return `False` if a static entry maps the MAC to another VTEP.
+        Return True if it was stored or known. Return `False` if a permanent or static entry maps the address to
+        another VTEP.
         """
         entry = self.find(mac)
         if entry is None:

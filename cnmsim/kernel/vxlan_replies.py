@@ -43,8 +43,8 @@ _ICMP4_ERRORS = (3, 4, 5, 11, 12)
 class ProxyAnswer:
     """The answer to a request that the device handles as a proxy.
 
-    `reply` is the answering frame, or `None` if the request is dropped. `what` is the text for traces, `entry` the
-    neighbour entry used.
+    `reply` is the answering frame, or `None` if the request is dropped. `what` is the text for traces. `entry` is the
+    neighbour entry from which the answer was made, `None` without one.
     """
 
     reply: bytes | None
@@ -53,7 +53,7 @@ class ProxyAnswer:
 
 
 def is_proxied(frame: bytes) -> bool:
-    """Return True if the proxy handles the frame: any ARP message or neighbour solicitation."""
+    """Return True if the proxy handles the frame: an ARP message or a neighbour solicitation."""
     kind = frame[12:14]
     if kind == _ARP:
         return True
@@ -112,7 +112,8 @@ def _nd_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> Pro
 def too_big(frame: bytes, mtu: int) -> bytes | None:
     """Return the ICMP error that reports the tunnel's MTU, `mtu` bytes, to the sender of a bridged frame.
 
-    Return `None` where Linux sends none: IPv4 without DF, ICMP errors, multicast, an MTU below the family's minimum.
+    Return `None` in the cases in which Linux sends none: IPv4 without DF, ICMP errors, multicast, an MTU below the
+    family's minimum.
     """
     try:
         packet = Packet(frame[14:])

@@ -142,10 +142,9 @@ class ClusterIpam:
     ) -> tuple[Address, int] | None:
         """Allocate `address` in a pool, or any free address if it is `None`.
 
-        Return it with the subnet's prefix length.
-
-        A request for the pool's gateway or an auxiliary address succeeds for every member; it is marked by the option
-        `RequestAddressType`. Raises `AddressInUse`, `AddressOutOfRange` or `NoAvailableAddresses`.
+        Return it with the subnet's prefix length. A request for the pool's gateway or an auxiliary address succeeds
+        for every member; it is marked by the option `RequestAddressType`. Raises `AddressInUse`, `AddressOutOfRange`
+        or `NoAvailableAddresses`.
         """
         shared = self._pools.get(pool_id)
         if shared is not None and options and "RequestAddressType" in options and address in shared.fixed:
@@ -373,10 +372,8 @@ class GossipCluster:
     def settle(self, limit_s: float = 120) -> float:
         """Advance virtual time until the databases of all members have the same entries.
 
-        Return the seconds that passed.
-
-        Raises `TimeoutError` if they still differ after `limit_s` virtual seconds. Its message describes one
-        difference.
+        Return the seconds that passed. Raises `TimeoutError` if they still differ after `limit_s` virtual seconds.
+        Its message describes one difference.
         """
         return converge(self.controllers[0].machine.clock, limit_s)
 

@@ -218,11 +218,10 @@ class IpamlessDriver(Protocol):
 
 @runtime_checkable
 class FailedJoinLeaver(Protocol):
-    """A driver that may have to undo a failed join itself.
+    """A driver that may have to undo a failed join itself, e.g. a plugin that responded with an error.
 
-    A plugin that responded with an error after part of the work.
-
-    If `leaves_failed_join` is True, libnetwork calls `leave` after a failed join.
+    The plugin may have done part of the work before. If `leaves_failed_join` is True, libnetwork calls `leave` after
+    a failed join.
     """
 
     leaves_failed_join: bool

@@ -68,11 +68,9 @@ def remove_endpoint(
 ) -> str:
     """Return the text of /etc/hosts without the lines of an endpoint that leaves.
 
-    Those that begin with one of `addresses`.
-
-    26.1 ignores `addresses`. It removes the lines that end in one of `network_names`: all DNS names on the network
-    except the endpoint's first name. A container's short id is among these names. So a container whose host name is
-    its short id loses its own lines for all its networks.
+    These are the lines that begin with one of `addresses`. 26.1 instead removes the lines that end in one of
+    `network_names`: all DNS names on the network except the endpoint's first name. A container's short id is among
+    these names. So a container whose host name is its short id loses its own lines for all its networks.
     """
     if profile.hosts_cleanup_by_name:
         endings = tuple("\t" + name for name in network_names)

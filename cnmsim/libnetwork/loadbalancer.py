@@ -122,10 +122,9 @@ class LoadBalancerSandbox:
     def add_backend(self, balancer: LoadBalancer, backend: Address) -> None:
         """Add the task with the address `backend` to the service of `balancer`.
 
-        Create the service if it does not exist.
-
-        A task that was disabled stays disabled; to enable it again, it must be removed and added. Raises
-        `SystemFault` with moby's message if the kernel refuses; then nothing is changed. Source: moby `addLBBackend`.
+        Create the service if it does not exist. A task that was disabled stays disabled; to enable it again, it must
+        be removed and added. Raises `SystemFault` with moby's message if the kernel refuses; then nothing is changed.
+        Source: moby `addLBBackend`.
         """
         service = self._find(balancer)
         if service is None:
@@ -260,9 +259,9 @@ class LoadBalancerSandbox:
 
 
 def _mark_rules(balancer: LoadBalancer) -> tuple[list[str], str]:
-    """Return a pair.
+    """Return (port rules, address rule): the iptables rules that mark packets with the service's firewall mark.
 
-    The iptables rules that mark packets by published port, and the rule that marks by virtual address.
+    The first rules match its published ports, the second its virtual address.
     """
     mark = f"-j MARK --set-mark {balancer.fwmark}"
     ports = [f"-p {port.protocol} --dport {port.published_port} {mark}" for port in balancer.ports]

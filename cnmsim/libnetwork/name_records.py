@@ -34,9 +34,8 @@ class NameRecords:
     def add(self, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:
         """Add an address to the addresses of `name`.
 
-        If `reverse` is True, a reverse lookup of the address returns `name`.
-
-        `owner` is the id of the endpoint or service to which the record belongs.
+        If `reverse` is True, a reverse lookup of the address returns `name`. `owner` is the id of the endpoint or
+        service to which the record belongs.
         """
         # Keep the string if it is in lower case: a new string would be hashed again.
         self._by_name.add(name if name.islower() else name.lower(), (address, owner))

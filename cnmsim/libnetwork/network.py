@@ -203,7 +203,7 @@ class Network:
     def peers(self) -> list[PeerInfo]:
         """Return the swarm's nodes that are attached to this network.
 
-        An empty list if the network is not gossiped.
+        The list is empty if the network is not gossiped.
         """
         agent = self.cluster_agent
         return [] if agent is None else agent.peers(self)

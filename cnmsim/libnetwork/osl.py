@@ -151,10 +151,8 @@ class OslNamespace:
     ) -> list[Timer]:
         """Announce the interface's addresses on its link, now and later.
 
-        Return the timers of the later announcements.
-
-        The list is empty if `gratuitous_arp` requests less than two announcements, or if the endpoint has no MAC
-        address.
+        Return the timers of the later announcements. The list is empty if `gratuitous_arp` requests less than two
+        announcements, or if the endpoint has no MAC address.
         """
         if not gratuitous_arp.count or addresses.mac is None:  # ipvlan endpoints have no MAC address of their own
             return []
@@ -256,9 +254,9 @@ def _wrap_os_error(info: JoinInfo, what: str) -> Iterator[None]:
 
 
 def _go_route(route: Route) -> str:
-    """Format a route for an error message, as Go's netlink package does, e.g.
+    """Format a route for an error message, as Go's netlink package does.
 
-    `{Ifindex: 7 Dst: 0.0.0.0/0 … Table: 254 …}`.
+    For example: `{Ifindex: 7 Dst: 0.0.0.0/0 Src: <nil> Gw: 172.18.0.1 Flags: [] Table: 254 Realm: 0}`.
     """
     assert route.device is not None
     src = format_ip(route.src) if route.src is not None else "<nil>"

@@ -143,9 +143,7 @@ class PortAllocator:
         raise AllPortsAllocated
 
     def _holder(self, address: Address, protocol: str, port: int) -> Address | None:
-        """Return the address on which `port` is allocated if that prevents its use on `address`.
-
-        `None` if it can be used.
+        """Return the address whose use of `port` prevents its use on `address`; `None` if it can be used.
 
         26.1 checks only `address` itself; later releases also check an overlapping unspecified address (0.0.0.0, ::).
         """

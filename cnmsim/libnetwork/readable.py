@@ -66,7 +66,7 @@ def to_texts(values: Iterable[str]) -> list[str]:
 def to_text_map(values: Mapping[str, object]) -> dict[str, str]:
     """Convert the values of a mapping, such as driver options, to text.
 
-    `True` becomes `true`, 1400 becomes `1400`.
+    `True` becomes `true`, and 1400 becomes `1400`.
     """
     if not isinstance(values, Mapping):
         raise TypeError(f"a mapping is needed, such as {{'name': 'value'}}, not {values!r}")

@@ -222,10 +222,9 @@ def _displace_servers(
 ) -> tuple[tuple[Upstream, ...], str]:
     """Replace the servers in `conf` by the embedded resolver's address.
 
-    Return (upstream servers, comment for the file).
-
-    `overridden` is True if the user configured the servers (`--dns`); queries to them are then sent from the
-    container's namespace. The comment is a warning if no server was configured, otherwise "".
+    Return (upstream servers, comment for the file). `overridden` is True if the user configured the servers
+    (`--dns`); queries to them are then sent from the container's namespace. The comment is a warning if no server was
+    configured, otherwise "".
     """
     servers = conf.nameservers
     conf.nameservers = [Nameserver(INTERNAL_SERVER)]

@@ -53,8 +53,9 @@ _SERVER = format_ip(INTERNAL_SERVER)
 def _redirecting(protocol: str) -> tuple[FilterRule, FilterRule]:
     """Return two rules for one protocol: for queries to the resolver, and for its answers.
 
-    The resolver's port is 1, a placeholder. The result is cached, because parsing the rules takes longer than the
-    rest of a resolver's start.
+    The first redirects port 53 to the resolver's port, the second restores port 53 in the answers. The resolver's
+    port is 1, a placeholder. The result is cached, because parsing the rules takes longer than the rest of a
+    resolver's start.
     """
     there = f"-d {_SERVER} -p {protocol} --dport 53 -j DNAT --to-destination {_SERVER}:1"
     back = f"-s {_SERVER} -p {protocol} --sport 1 -j SNAT --to-source :53"

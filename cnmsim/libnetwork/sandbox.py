@@ -189,9 +189,7 @@ class Sandbox(Place):
     def set_key(self) -> None:
         """Create the namespace, and move the interfaces of the joined endpoints into it, in order.
 
-        Do nothing if it exists.
-
-        The engine 26.1 calls this when the container's process has been created.
+        Do nothing if it exists. The engine 26.1 calls this when the container's process has been created.
         """
         if self.osl is not None:
             return

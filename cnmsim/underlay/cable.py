@@ -1,4 +1,7 @@
-"""The cables of an Ethernet segment: the station at the end of each cable, its options, and its two queues."""
+"""The cables of an Ethernet segment, with their options and queues.
+
+The device at the end of a cable is called a station.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ _MAX_DURATION_S = 86_400
 
 
 class Carrier(Protocol):
-    """A medium on which stations transmit."""
+    """A medium to which stations are attached, such as a segment."""
 
     def carry(self, frame: bytes, sender: Any) -> None:
-        """Carry a frame from `sender`, an attached station, to its receivers."""
+        """Deliver a frame that the attached station `sender` transmits to the receivers."""
 
 
 class Station(Protocol):
@@ -31,7 +34,7 @@ class Station(Protocol):
 
     @property
     def link(self) -> Any:
-        """The segment to which the station is attached, or `None`."""
+        """The segment to which the station is attached, or `None` if it is attached to none."""
 
     def plug(self, link: Any) -> None:
         """Connect the station to the segment `link`, or disconnect it if `link` is `None`."""
@@ -49,8 +52,9 @@ def _duration(_owner: object, attribute: object, value: float) -> None:
 class CableOptions:
     """The properties of one cable; they apply to each direction.
 
-    `latency_s` delays each frame. With `bandwidth_bps` (bits per second, `None` for unlimited) frames queue, at most
-    `queue_frames` of them. `loss` is the fraction of frames that are lost (0 to 1).
+    `latency_s` is the delay of each frame. `bandwidth_bps` is in bits per second, `None` for unlimited. If it is
+    limited, frames are queued, at most `queue_frames` of them. `loss` is the fraction of frames that are lost (0 to
+    1).
     """
 
     latency_s: float = field(default=0.0, validator=_duration)
@@ -60,13 +64,17 @@ class CableOptions:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the cable does nothing but delay all frames by the same time."""
+        """Whether the cable delays all frames by the same time and does nothing else."""
         return self.bandwidth_bps is None and self.loss == 0
 
 
 @define(eq=False)
 class Lane:
-    """One direction of a cable: when its queue will be empty, and the number of frames dropped, by reason."""
+    """One direction of a cable.
+
+    `busy_until_ns` is the virtual time at which its queue will be empty. `drops` contains the number of dropped
+    frames by reason, `dropped_bytes` is their total length.
+    """
 
     busy_until_ns: int = 0
     #: The longest time that a frame took to be queued and transmitted since a measurement began.
@@ -95,10 +103,11 @@ class Lane:
 class Attachment:
     """A station's connection to a segment: its cable, and the segment's port at which the cable ends.
 
-    `vlans` is the VLAN configuration of the port, `None` if it has none. With `refuses_unknown_macs` the port accepts
-    only frames from `known_mac`, the address that the station had when it was attached, and delivers only frames to
-    that address and to groups. `leads_to_switch` marks a cable to another switch. With `hairpin` a frame may leave
-    through the port that received it. `up` is the direction from the station to the segment, `down` the opposite one.
+    `vlans` is the VLAN configuration of the port, `None` if it has none. If `refuses_unknown_macs` is True, the port
+    accepts only frames from `known_mac`, the address that the station had when it was attached, and delivers only
+    frames to that address and to groups. `leads_to_switch` marks a cable to another switch. If `hairpin` is True, a
+    frame may leave through the port that received it. `up` is the direction from the station to the segment, `down`
+    the opposite one.
     """
 
     station: Station
@@ -113,13 +122,13 @@ class Attachment:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the port accepts any MAC address and its cable does nothing but delay all frames alike."""
+        """Whether the port accepts any MAC address, and the cable only delays all frames by the same time."""
         return self.options.is_plain and not self.refuses_unknown_macs
 
 
 @define(eq=False)
 class LearntAddress:
-    """A learnt MAC address: the attachment that leads to it, and the time of the last frame from it (`heard_ns`)."""
+    """A learnt MAC address. `attachment` leads to it; `heard_ns` is the virtual time of the last frame from it."""
 
     attachment: Attachment
     heard_ns: int
@@ -127,10 +136,10 @@ class LearntAddress:
 
 @define(eq=False)
 class SegmentPath:
-    """A cached path from one station of a segment to another, on which frames are only delayed.
+    """A cached path from one station of a segment to another, on which frames are delayed but not otherwise affected.
 
     See kernel/offload/datagram_path.py. `here` and `there` are the learnt addresses of sender and receiver, `port` is
-    the receiver's attachment, and `max_length` the maximum length of a frame in bytes. `is_valid` becomes false when
+    the receiver's attachment, and `max_length` the maximum length of a frame in bytes. `is_valid` becomes False when
     the segment changes.
     """
 

@@ -73,7 +73,7 @@ class DhcpMessage:
 
     @classmethod
     def parse(cls, wire: bytes) -> DhcpMessage:
-        """Parse a message. Raises `ValueError` if it is invalid."""
+        """Parse a message. Raises `ValueError` if it is truncated or has invalid fields."""
         if len(wire) < _HEAD.size + len(_COOKIE) or wire[_HEAD.size : _HEAD.size + 4] != _COOKIE:
             raise ValueError("not a DHCP message")
         operation, hardware, length, _, xid, seconds, flags, client, yours, server, relay, mac = _HEAD.unpack_from(
@@ -99,7 +99,7 @@ class DhcpMessage:
         return next((kind for kind in MessageType if self.options.get(Option.MESSAGE_TYPE) == bytes((kind,))), None)
 
     def address(self, option: Option) -> Address | None:
-        """Return the first address in an option, or `None` if the option is absent or too short."""
+        """Return the first address in an option, or `None` if the message lacks the option or it is too short."""
         value = self.options.get(option, b"")
         return value[:4] if len(value) >= 4 else None
 
@@ -128,8 +128,8 @@ def _read_options(data: bytes) -> dict[int, bytes]:
 def broadcast_frame(message: DhcpMessage, mac: Mac, source: Address, *, from_server: bool) -> bytes:
     """Return the Ethernet broadcast frame that carries a message.
 
-    `mac` and `source` are the sender's MAC and IP address. With `from_server` the UDP ports are those of a message
-    from the server to a client.
+    `mac` and `source` are the sender's MAC and IP address. If `from_server` is True, the UDP ports are those of a
+    message from the server to a client, otherwise those of the opposite direction.
     """
     sport, dport = (SERVER_PORT, CLIENT_PORT) if from_server else (CLIENT_PORT, SERVER_PORT)
     datagram = udp_message(source, BROADCAST, sport, dport, message.to_wire())

@@ -73,9 +73,9 @@ class DhcpRange:
 
 @define
 class _Lease:
-    """The client to which an address is leased, and the time at which the lease expires.
+    """The client to which an address is leased, and the virtual time in nanoseconds at which the lease expires.
 
-    `mac` is zero if another station was found to use the address.
+    If another interface on the link was found to use the address, `mac` is zero.
     """
 
     mac: Mac
@@ -156,7 +156,7 @@ class _Server:
         return None
 
     async def _has_owner(self, address: Address, mac: Mac) -> bool:
-        """Return True if a station other than the client `mac` answers an ARP request for the address."""
+        """Return True if an interface other than that of the client `mac` answers an ARP request for the address."""
         answers: Queue[Mac] = Queue(self.process.clock)
 
         def listen(_time_ns: int, direction: str, frame: bytes) -> None:
@@ -184,9 +184,10 @@ class _Server:
             del self.leases[address]
 
     def _request(self, request: DhcpMessage) -> None:
-        """Answer a DHCPREQUEST (RFC 2131 §4.3.2): acknowledge the offered or leased address, or refuse another one.
+        """Answer a DHCPREQUEST (RFC 2131 §4.3.2).
 
-        A request that is meant for another server is ignored.
+        If it requests the offered or leased address, acknowledge it, otherwise refuse it. Do nothing if the request
+        is addressed to another server.
         """
         if not self._is_addressed_here(request):
             return  # the client chose another server

@@ -62,11 +62,11 @@ def _zone(value: Mapping[str, Any] | None) -> Zone | None:
 class HostSpec:
     """The description of a host.
 
-    `interfaces` is a list of addresses with prefix lengths, or of interface specifications. `gateways` is the address
-    of the default gateway, or one for each family. `nameserver` is the address in resolv.conf; `zone` contains the
-    names for which the host runs a name server. `serves_web` starts a web server on port 80, `forwards` makes the
-    host a router, `mtu` is in bytes, `dhcp` is the range of addresses that the host leases (`10.0.0.100-10.0.0.199`).
-    Raises `ValueError` for invalid addresses, and for a gateway outside the host's subnets.
+    Raises `ValueError` for invalid addresses, and for a gateway outside the host's subnets. `interfaces` is a list of
+    addresses with prefix lengths, or of interface specifications. `gateways` is the address of the default gateway,
+    or one for each family. `nameserver` is the address in resolv.conf. `zone` contains the names for which the host
+    runs a name server. `serves_web` starts a web server on port 80, and `forwards` makes the host a router. `mtu` is
+    in bytes. `dhcp` is the range of addresses that the host leases (`10.0.0.100-10.0.0.199`).
     """
 
     name: str
@@ -91,7 +91,7 @@ class HostSpec:
             raise ValueError(f"the DHCP range {self.dhcp} is in none of the subnets of {self.name}")
 
     def _interface_of(self, lent: DhcpRange) -> tuple[int, InterfaceAddress] | None:
-        """Return the number of the interface whose subnet contains the DHCP range `lent`, with the host's address.
+        """Return the index of the interface whose subnet contains the DHCP range `lent`, and the host's address.
 
         Return `None` if no subnet of the host contains the range.
         """
@@ -193,7 +193,7 @@ class PlainHost:
             root.neighbours.remove(entry.device, entry.address)
 
     def start_services(self) -> None:
-        """Start the services that the host's description names."""
+        """Start the services in the host's description: name server, DHCP server and web server."""
         if self.spec.zone is not None:
             self.services.append(self.machine.spawn(name_server(self.spec.zone), ["name-server"]))
         if self.spec.dhcp is not None:

@@ -13,9 +13,10 @@ from cnmsim.underlay.segment import Segment
 
 
 class HostInterface(Nic):
-    """An interface of a host, such as `eth0`. `ip link` lists it like one end of a veth pair, such as `eth0@if2`.
+    """An interface of a host, such as `eth0`, whose cable leads to a switch port.
 
-    `port` is the number of the switch port to which it is connected, 0 without a cable.
+    `ip link` shows it like one end of a veth pair, such as `eth0@if2`. `port` is the number of the switch port, 0
+    without a cable.
     """
 
     __slots__ = ("port",)
@@ -28,12 +29,12 @@ class HostInterface(Nic):
     def peer_index(self) -> int | None:
         """The interface index of the switch port, `None` without a cable.
 
-        Indices 1 and 2 belong to the switch's own devices.
+        It is `port` plus 2, because the indices 1 and 2 belong to the switch's own devices.
         """
         return self.port + 2 if self.port else None
 
     def plug(self, link: Any) -> None:
-        """Connect a cable, or disconnect it (`None`)."""
+        """Connect the interface to `link`, or disconnect it if `link` is `None`."""
         self.port = len(link.stations) if isinstance(link, Segment) else 0
         super().plug(link)
 
@@ -77,9 +78,9 @@ def read_address(text: str) -> InterfaceAddress:
 
 
 def group_addresses(texts: tuple[str, ...] | list[str]) -> list[InterfaceSpec]:
-    """Distribute a host's addresses over its interfaces; return these in order, starting with `eth0`.
+    """Distribute a host's addresses over its interfaces. Return the interfaces in order, starting with `eth0`.
 
-    An address in a new subnet creates an interface, one in a subnet that an interface already has is added to that
+    An address in a new subnet creates an interface. An address in a subnet of an existing interface is added to that
     interface. An IPv6 address is added to the interface of the preceding IPv4 address. Raises `ValueError` for an
     invalid or repeated address.
     """

@@ -1,8 +1,8 @@
 """A name server for plain hosts: it is authoritative for its own names and forwards no queries.
 
-It answers like dnsmasq with `--no-resolv --server=/#/` and `--host-record`: a known name has A and AAAA records and a
-PTR record for each address, TTL 0. A query for a known name without records of the requested type gets an empty
-answer, for any other name NXDOMAIN. Messages are encoded by dnspython, over UDP and TCP (RFC 1035 §4.2).
+It answers like dnsmasq with `--no-resolv --server=/#/` and `--host-record`. A known name has A and AAAA records, and
+a PTR record for each address, with TTL 0. If a known name has no record of the requested type, the answer is empty;
+for any other name it is NXDOMAIN. Messages are encoded by dnspython, over UDP and TCP (RFC 1035 §4.2).
 """
 
 from __future__ import annotations
@@ -70,12 +70,15 @@ class Zone:
         self.addresses.setdefault(_canonical(name), []).append(parse_ip(address))
 
     def find(self, name: str) -> list[Address] | None:
-        """Return the addresses of a name (see `Zone` for public names), or `None` if the zone has none."""
+        """Return the addresses of a name, or `None` if the zone does not contain the name.
+
+        For a public name that it does not contain, return the addresses of `*`, if any.
+        """
         found = self.addresses.get(name)
         return self.addresses.get(ANY_PUBLIC_NAME) if found is None and is_public_name(name) else found
 
     def name_of(self, address: Address) -> str | None:
-        """Return the first name that has this address, or `None`. The name `*` is skipped."""
+        """Return the first name that has this address, or `None` if there is none. The name `*` is skipped."""
         known = (name for name, addresses in self.addresses.items() if address in addresses)
         return next((name for name in known if name != ANY_PUBLIC_NAME), None)
 

@@ -27,11 +27,11 @@ Tap = Callable[[int, str, bytes], None]
 class Segment:
     """An Ethernet broadcast domain: a switch, or a hub.
 
-    `latency_s` (0.1 ms by default) is the transit time between any two stations; the options of their two cables add
-    to it. `mtu` is the size of the largest payload in bytes; a larger frame is dropped silently, as by a real switch.
-    With `is_hub`, frames are repeated to all stations, and no addresses are learnt. `refuse_unknown_macs` models a
-    hypervisor's port security: a station may send only from the address that its interface had when it was attached,
-    and receives only frames to that address or to a group.
+    `latency_s` (0.1 ms by default) is the transit time between any two stations; the latencies of their two cables
+    are added to it. `mtu` is the size of the largest payload in bytes; a larger frame is dropped silently, as by a
+    real switch. If `is_hub` is True, frames are repeated to all stations, and no addresses are learnt.
+    `refuse_unknown_macs` models a hypervisor's port security: a station may send only from the address that its
+    interface had when it was attached, and receives only frames to that address or to a group.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class Segment:
     def drops(self) -> dict[str, int]:
         """The number of frames that the segment has dropped since its creation, by reason (values of `DropReason`).
 
-        A flooded frame counts once for each station that it does not reach. Every other frame that a station has sent
-        was delivered or is in transit.
+        A flooded frame counts once for each station to which it was not delivered. Every other frame that a station
+        has sent was delivered or is in transit.
         """
         return dict(self._drops)
 
@@ -94,9 +94,9 @@ class Segment:
 
     @property
     def loses(self) -> Callable[[bytes, Station], str] | None:
-        """A function, called with a frame and its receiver, that returns why the frame is lost; "" if it is not.
+        """The configured fault, a function that is called with each frame and its receiver; `None` if there is none.
 
-        `None` if no fault is configured.
+        The function returns the reason why the frame is lost, or "" if it is not lost.
         """
         return self._loses
 
@@ -214,10 +214,10 @@ class Segment:
         return attachment
 
     def plug_again(self, attachment: Attachment) -> None:
-        """Attach a station again that `pull` detached. `attachment` is the result of that call.
+        """Attach a station again after `pull` detached it. `attachment` is the result of `pull`.
 
         The cable's options and the port's settings are the same as before. Raises `ValueError` if the station is
-        attached elsewhere.
+        attached elsewhere by now.
         """
         station = attachment.station
         if station.link is not None:
@@ -236,7 +236,7 @@ class Segment:
         self._paths.clear()
 
     def path(self, macs: bytes, sender: Station, length: int) -> SegmentPath | None:
-        """Return the cached path of a frame from the station `sender`, or `None` if there is no valid one.
+        """Return the cached path of a frame from the station `sender`, or `None` if no valid path is cached.
 
         `macs` is the destination MAC followed by the source MAC. `length` is the length of the frame in bytes.
         """
@@ -361,7 +361,7 @@ class Segment:
         )
 
     def deliver(self, frame: bytes, receiver: Attachment) -> None:
-        """Deliver a frame that has passed the cable of `receiver` to the station there."""
+        """Deliver a frame that has crossed the cable of `receiver` to the station at the end of the cable."""
         if self._attachments.get(receiver.station) is not receiver:
             self._dropped(
                 frame,

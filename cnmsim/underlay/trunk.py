@@ -10,9 +10,9 @@ from cnmsim.underlay.vlans import PortVlans
 
 
 class TrunkEnd:
-    """One end of a trunk, attached to a switch like a station.
+    """One end of a trunk. It is attached to a switch as a station.
 
-    Frames from this switch go to the switch at the other.
+    A frame that the switch at this end delivers to it is sent into the switch at the other end.
     """
 
     def __init__(self, name: str) -> None:
@@ -93,7 +93,7 @@ def reachable(segment: Segment) -> set[Segment]:
 
 
 def _loop(left: Segment, right: Segment) -> str:
-    """Return the loop that a trunk from `left` to `right` would close, such as `s1 - s2 - s3 - s1`."""
+    """Return the loop that a trunk from `left` to `right` would close, as text such as `s1 - s2 - s3 - s1`."""
     import networkx as nx
 
     graph: nx.Graph[str] = nx.Graph()

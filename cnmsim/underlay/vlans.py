@@ -64,7 +64,10 @@ class PortVlans:
         return vlan == self.native or self.has_tagged(vlan)
 
     def admit(self, frame: bytes) -> tuple[int, bytes] | None:
-        """Return the VLAN of a received frame, and the frame without its tag. Return `None` if the port drops it."""
+        """Return the VLAN of a received frame, and the frame without its tag.
+
+        Return `None` if the port drops the frame, because it does not carry the VLAN.
+        """
         if frame[12:14] != _TAG:
             return None if self.native is None else (self.native, frame)
         vlan = int.from_bytes(frame[14:16]) & 0xFFF

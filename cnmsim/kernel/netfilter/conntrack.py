@@ -113,7 +113,7 @@ class Conntrack:
         return self._lookup_live(key)
 
     def _lookup_just_refused(self, key: ConntrackTuple) -> tuple[Connection, bool] | None:
-        """Find the connection that was removed because the RST, now received on lo, was sent.
+        """Return the connection of a RST received on lo, which was removed when the RST was sent.
 
         `key` is the tuple of the RST. Return the connection, and True if the RST is in the reply direction; None if
         it is not among the connections removed at the current virtual time. (In Linux the received packet still

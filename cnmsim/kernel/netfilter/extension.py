@@ -123,11 +123,9 @@ def require_option(name: str, option: str) -> FinalCheck:
 
 
 def require_settings(message: str, most: int | None = None) -> FinalCheck:
-    """Return a check that raises an error if an extension has no setting, or more than `most` settings (None.
+    """Return a check that raises an error if an extension has no setting, or more than `most` settings.
 
-    No limit).
-
-    `message` is the text of the error.
+    `message` is the text of the error. If `most` is None, there is no limit.
     """
 
     def final_check(settings: dict[str, Setting], context: ParseContext) -> None:

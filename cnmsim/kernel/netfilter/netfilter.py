@@ -157,9 +157,9 @@ class Netfilter:
         self._is_stale = False
 
     def _rule_sets(self, family: int) -> list[RuleSet]:
-        """Return the rule sets of a family (4 or 6): iptables, iptables-legacy if it was used, other programs.
+        """Return the rule sets of a family (4 or 6), one for each program.
 
-        Iptables, iptables-legacy if it was used, and those of other programs.
+        They are those of iptables, of iptables-legacy if it was used, and of other programs such as nft.
         """
         legacy = self._legacy.get(family)
         return [
@@ -217,7 +217,7 @@ class Netfilter:
     def _balancing(ipvs: Hooks, hook: Hook) -> list[HookStep]:
         """Return the steps of IPVS on a hook, in the order in which they run (ip_vs_ops4).
 
-        [] on hooks without IPVS.
+        The list is empty for hooks on which IPVS has none.
         """
         if hook is Hook.OUTPUT:
             return [ipvs.reply, ipvs.request]
@@ -317,9 +317,9 @@ class Netfilter:
 
     @contextmanager
     def replying_to(self, packet: Packet) -> Iterator[None]:
-        """Context manager.
+        """Context manager that attaches messages sent inside the block to the connection of `packet`.
 
-        Messages sent inside the `with` block belong to the connection of `packet` (nf_ct_attach).
+        Source: nf_ct_attach.
         """
         before, self.replied_packet = self.replied_packet, packet
         try:

@@ -9,7 +9,10 @@ from cnmsim.kernel.netfilter.netdb import LONG_PROTOCOL_NAMES, PRINTED_PROTOCOLS
 
 
 def parse_protocol(text: str) -> int:
-    """Parse a protocol number or name into the number; 0 stands for any protocol."""
+    """Parse a protocol number or name into the number; 0 stands for any protocol.
+
+    Raises `ParameterProblemError` for an unknown name.
+    """
     number = int(text) if is_number(text) else PROTOCOLS.get(text.lower(), -1)
     if not 0 <= number <= 255:
         raise ParameterProblemError(f'unknown protocol "{text}" specified')
@@ -27,7 +30,7 @@ def protocol_long_text(number: int) -> str:
 
 
 def parse_port(text: str) -> int:
-    """Parse a port number or service name."""
+    """Parse a port number or service name into the port. Raises `ParameterProblemError` for any other text."""
     port = int(text) if is_number(text) else SERVICES.get(text, -1)
     if not 0 <= port <= 65535:
         raise ParameterProblemError(f"invalid port/service `{text}' specified")
@@ -40,7 +43,10 @@ def port_text(port: int, *, is_numeric: bool) -> str:
 
 
 def parse_port_range(text: str) -> tuple[int, int]:
-    """Parse `80`, `80:90`, `:90` or `80:` into the first and the last port."""
+    """Parse `80`, `80:90`, `:90` or `80:` into the first and the last port.
+
+    Raises `ParameterProblemError` for any other text, and if the first port is greater than the last.
+    """
     low_text, colon, high_text = text.partition(":")
     if not colon:
         port = parse_port(text)
@@ -78,9 +84,10 @@ def parse_family_address(text: str, family: int, message: str) -> Address:
 
 
 def parse_mark(text: str, module: str, option: str) -> tuple[int, int]:
-    """Parse a mark `value[/mask]`, both numbers of 32 bits; without a mask, all bits count.
+    """Parse a mark `value[/mask]`, both numbers of 32 bits, into value and mask.
 
-    Raises `ParameterProblemError`; `module` and `option` appear in its text.
+    Without `/mask`, the mask is all ones. Raises `ParameterProblemError` for any other text. Its message contains
+    `module`, the extension, and `option`.
     """
     value_text, slash, mask_text = text.partition("/")
     value = parse_number(value_text, 0xFFFFFFFF)
@@ -93,7 +100,8 @@ def parse_mark(text: str, module: str, option: str) -> tuple[int, int]:
 def parse_host_mask(text: str, family: int) -> tuple[Address, int]:
     """Parse an address of `family` with an optional prefix length or mask, such as `10.0.0.0/8`.
 
-    Return the address with the bits outside the mask cleared, and the mask as a number.
+    Return the address with the bits outside the mask cleared, and the mask as a number. Raises
+    `ParameterProblemError` if the text is invalid.
     """
     bits = 128 if family == 6 else 32
     host, slash, mask_text = text.partition("/")

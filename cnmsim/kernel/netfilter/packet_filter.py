@@ -47,7 +47,8 @@ class PacketFilter(Protocol):
         """Return the MAC address of the packet's sender or of the gateway to it, b"" if it is unknown."""
 
     def send_as(self, src: Address, dst: Address, protocol: int, message: bytes, *, replied_packet: Packet) -> None:
-        """Send an IP packet with the payload `message` in reply to `replied_packet`.
+        """Send an IP packet from `src` to `dst` in reply to `replied_packet`.
 
-        `src` need not be an address of the namespace.
+        `message` is the payload of the IP packet, `protocol` the payload's protocol number. `src` need not be an
+        address of the namespace.
         """

@@ -74,7 +74,11 @@ _INVERTIBLE = frozenset("sdiopf")
 
 @define
 class Command:
-    """A parsed command line: `letter` is the command (`A`, `L`, …); the other fields are its operands and options."""
+    """A parsed command line. `letter` is the command (`A`, `L`, …), `options` are the letters of the options given.
+
+    `number` is the position of a rule, counted from 1, or 0. `second_operand` is the new name of a chain or the
+    policy. `packets` and `bytes` are the counters to set (-c).
+    """
 
     letter: str
     chain: str = ""
@@ -166,7 +170,7 @@ class _Parser:
         return self.words[self.at - 1]
 
     def _optional_argument(self) -> str:
-        """Return the next word if it is not an option, else ""."""
+        """Consume and return the next word if it is not an option; otherwise return "" and consume nothing."""
         if self.at < len(self.words) and not self.words[self.at].startswith("-") and self.words[self.at] != "!":
             self.at += 1
             return self.words[self.at - 1]
@@ -286,7 +290,7 @@ class _Parser:
     # --- options of extensions
 
     def _extension(self, name: str, given: list[str], inverted: bool) -> bool:
-        """Parse `--name` as an option of a loaded extension, or of the protocol's match, which is then loaded.
+        """Parse `--name` as an option of a loaded extension or, after loading it, of the protocol's match.
 
         `given` are the arguments found so far; `inverted` means that `!` preceded the option. Return False if no
         extension has the option.
@@ -404,17 +408,18 @@ def _check_chain_name(name: str) -> None:
 def parse_command(
     words: list[str], family: int, chain_exists: Callable[[str, str], bool], set_names: frozenset[str] = frozenset()
 ) -> Command:
-    """Parse `words`, the arguments of iptables (`family` 4) or ip6tables (6). Raises `ParameterProblemError`.
+    """Parse `words`, the arguments of iptables (`family` 4) or ip6tables (6).
 
     `chain_exists(table, chain)` returns True if a rule may jump to the chain. `set_names` are the names of the
-    existing IP sets.
+    existing IP sets. Raises `ParameterProblemError` if the arguments are invalid.
     """
     return _Parser(words, ParseContext(family, set_names=set_names), chain_exists).parse()
 
 
 def parse_rule(text_words: list[str], family: int, set_names: frozenset[str] = frozenset()) -> list[Rule]:
-    """Parse the words of a rule without command and chain; return several rules if it names several addresses.
+    """Parse the words of a rule, without command and chain. Return several rules if it contains several addresses.
 
-    A name after -j that is not a target is taken as the name of a chain, whether that exists or not.
+    If the name after -j is not a target, it is taken as the name of a chain, which need not exist. Raises
+    `ParameterProblemError` if the rule is invalid.
     """
     return parse_command(["-A", "", *text_words], family, lambda table, chain: True, set_names).rules

@@ -14,8 +14,8 @@ from cnmsim.kernel.netfilter.table import Chain, Table
 def restore_rules(tables: IpTables, text: str, *, no_flush: bool = False, with_counters: bool = False) -> None:
     """Execute `text`, which has the format of iptables-save, as iptables-restore does.
 
-    With `no_flush`, the existing rules of the tables are kept; otherwise they are replaced. `with_counters` also sets
-    the counters. Raises `IptablesError`, with nothing changed.
+    If `no_flush` is True, the existing rules of the tables are kept; otherwise they are deleted first.
+    `with_counters` also sets the counters. Raises `IptablesError` if a line is invalid; then nothing is changed.
     """
     before = save.save(tables.tables, None, with_counters=True)
     existing = {name for name, table in tables.tables.items() if table.exists}
@@ -62,7 +62,7 @@ class _Restorer:
         return IptablesError(2, f"{program} {self._version}: {message}\nError occurred at line: {line}\n{hint}")
 
     def _failure(self, line: int, error: IptablesError) -> IptablesError:
-        """Return the error of one line's command in the wording of iptables-restore."""
+        """Return `error`, which a command in line number `line` raised, in the wording of iptables-restore."""
         name = program_name(self._tables.family)
         text = error.text.removeprefix(f"{name}: ").removeprefix(f"{name} {self._version}: ")
         if error.status == 2:

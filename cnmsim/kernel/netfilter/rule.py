@@ -37,11 +37,11 @@ class NameMatch:
 
 @frozen(cache_hash=True)
 class Rule:
-    """One rule. Its canonical text is `str(rule)`; parsing it returns an equal rule.
+    """One rule. Its canonical text is `str(rule)`; parsing this text returns an equal rule.
 
-    `target` is None for a rule that only counts. If it is not an extension, `target.name` is the chain that the rule
-    enters, with -j or (if `is_goto`) with -g. `protocol` 0 stands for any protocol. `fragment` is True for -f, False
-    for ! -f, else None.
+    `target` is None for a rule that only counts packets. If the target is a chain, `target.name` is the name of the
+    chain, and `is_goto` is False for -j, True for -g. `protocol` 0 stands for any protocol. `fragment` is True for
+    -f, False for ! -f, else None.
     """
 
     source: HostMatch | None = None
@@ -59,7 +59,10 @@ class Rule:
         return " ".join(word for word in (self.matches_text(), self.target_text()) if word)
 
     def with_value(self, name: str, value: str) -> Rule:
-        """Return a copy in which the option `name` of any match or of the target has `value` (in canonical form)."""
+        """Return a copy in which the option `name` of every match and of the target has the value `value`.
+
+        The value is in canonical form.
+        """
         matches = tuple([match.with_value(name, value) for match in self.matches])
         return evolve(
             self, matches=matches, target=None if self.target is None else self.target.with_value(name, value)

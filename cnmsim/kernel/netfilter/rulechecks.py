@@ -22,9 +22,9 @@ def is_misplaced(rule: Rule, table: Table, chain: Chain) -> bool:
 
 
 def is_refused(rule: Rule, table: Table, chain: Chain, variant: Variant) -> bool:
-    """Return True if the kernel refuses the rule because its target or a match cannot be used as it is in this chain.
+    """Return True if the kernel does not allow the rule's target or a match, with these options, in this chain.
 
-    `table` is the chain's table, `variant` its iptables program. Source: xt_check_target, xt_check_match.
+    `table` is the chain's table, `variant` the iptables program. Source: xt_check_target, xt_check_match.
     """
     target = rule.target
     if target is not None and target.name == "REJECT":

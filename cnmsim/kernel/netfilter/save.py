@@ -20,8 +20,8 @@ def rule_line(chain: str, entry: RuleEntry) -> str:
 def rule_lines(chains: Iterable[Chain], *, with_counters: bool = False, number: int = 0) -> str:
     """Return chains as `iptables -S` prints them: policies and user-defined chains first, then the rules.
 
-    With `number`, return only the rule at that position (from 1) of each chain. `with_counters` adds the counters
-    (-v).
+    If `number` is not 0, return only the rule at that position (counted from 1) of each chain. `with_counters` adds
+    the counters (-v).
     """
     chains = list(chains)
     lines = []
@@ -43,7 +43,7 @@ def _counted_line(chain: str, entry: RuleEntry) -> str:
 def save(tables: Mapping[str, Table], name: str | None, *, with_counters: bool = False) -> str:
     """Return tables as iptables-save prints them, without comments.
 
-    With `name`, return only that table; with None, all tables that exist in the kernel.
+    `name` is the name of the only table to return; None returns all tables that exist in the kernel.
     """
     parts = []
     for table in tables.values():

@@ -22,11 +22,11 @@ _INDEX_MIN_RULES = 16
 
 @define(eq=False)
 class CompiledRule:
-    """A rule as functions that test a packet and act on it.
+    """A rule as functions that test a packet, and the action of its target.
 
-    `flow_tests` depend only on the flow. `packet_tests` are the first test that does not, and all tests after it. If
-    all tests pass, one of three things happens: `action` is executed, `verdict` is returned, or the chain `jump` is
-    entered.
+    `flow_tests` depend only on the flow. They run first; `packet_tests` begin with the first test that depends on
+    more. If all tests pass, one of three things happens: `action` is executed, `verdict` is returned, or the chain
+    `jump` is entered, with -g if `is_goto` is True.
     """
 
     flow_tests: tuple[Test, ...]
@@ -108,7 +108,7 @@ class Chain:
         self._rule_index = None
 
     def index_of(self, rule: Rule) -> int | None:
-        """Return the index of the first rule equal to `rule`, or None."""
+        """Return the index of the first rule equal to `rule`, or None if there is none."""
         if self._rule_index is None:
             return next((at for at, entry in enumerate(self.rules) if entry.rule == rule), None)
         indexed = self._rule_index.get(rule)
@@ -122,9 +122,10 @@ class Chain:
 
 
 class Table:
-    """One table of one family. With iptables-nft it exists in the kernel (`exists`) only from the first change on.
+    """One table of one family.
 
-    `order` is its sequence number for the registration on the hooks; `label` is its name in traces.
+    `exists` is True once the table exists in the kernel: with iptables-nft, from the first command that changes it.
+    `order` is the table's sequence number for the registration on the hooks; `label` is its name in traces.
     """
 
     __slots__ = ("_chains", "exists", "family", "label", "name", "order")

@@ -36,7 +36,7 @@ class PacketCounter(Protocol):
 
 @define(eq=False)
 class TraversalResult(Generic[Entry]):
-    """The outcome of a traversal: its `verdict`, and the rule `entry` that returned it (None: the chain's policy).
+    """The outcome of a traversal. `entry` is the rule that returned `verdict`; None means the policy of the chain.
 
     `counters` are the counters that were incremented; `chains` are the names of the chains on the path to the
     verdict. `is_cacheable` is True if every packet of the flow has the same outcome until a rule, an address, a route
@@ -52,7 +52,7 @@ class TraversalResult(Generic[Entry]):
 
 
 class Traversal(ABC, Generic[Entry]):
-    """A step on a hook that passes a packet through one base chain."""
+    """The base class of steps on a hook that pass a packet through one base chain."""
 
     __slots__ = ("_hook", "_netfilter")
 
@@ -174,7 +174,7 @@ class ChainTraversal(Traversal["RuleEntry"]):
         namespace.report(Step.DROPPED, what, packet, decision=decision, reason=reason)
 
     def _decision(self, result: TraversalResult[RuleEntry]) -> str:
-        """Return the rule or policy that decided, as text, preceded by the table and the chains on the path to it."""
+        """Return the rule or policy that decided, as text, after the table and the chains that lead to it."""
         path = f"{self._table.label} {' → '.join(result.chains)}"
         if result.entry is None:
             return f"{path}: policy {self._chain.policy}"

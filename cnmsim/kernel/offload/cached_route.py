@@ -36,8 +36,8 @@ _MAX_ROUTES = 256
 class RouteCache:
     """The cached routes of one UDP socket, by destination address and port.
 
-    `opaque` is the `OpaqueDatagrams` that receives the datagrams which arrive at this socket by a datagram path, or
-    `None`.
+    `opaque` is the `OpaqueDatagrams` of this socket: it receives the datagrams that arrive by a datagram path. `None`
+    if the socket has none.
     """
 
     __slots__ = ("_socket", "opaque", "routes")
@@ -50,7 +50,8 @@ class RouteCache:
     def send(self, data: bytes, address: tuple[str | Address, int]) -> bool:
         """Send a datagram with the content `data` by a cached route. Return True if it was sent.
 
-        Return `False`, without any effect, if there is none or the datagram must take the full path.
+        Return `False`, without any effect, if no route to `address` is cached or the datagram must take the full
+        path.
         """
         route = self.routes.get(address)
         return route is not None and route.send(data)
@@ -71,7 +72,7 @@ class RouteCache:
 
 
 class CachedRoute:
-    """The route and the prepared headers of datagrams to one peer.
+    """The route and the prepared headers of one UDP socket's datagrams to one peer.
 
     `lookup` finds the datagram path to the peer (see `datagram_path.py`); it is `None` until it is first needed.
     """
@@ -99,7 +100,7 @@ class CachedRoute:
 
     @property
     def flow_key(self) -> bytes:
-        """Addresses and ports as bytes, in the same order as in a packet."""
+        """The addresses and ports of the datagrams as bytes, in the same order as in a packet."""
         return self.addresses + self._sport.to_bytes(2) + self._dport.to_bytes(2)
 
     @property

@@ -55,7 +55,7 @@ class Payload(Protocol):
     size: int
 
     def to_bytes(self, endpoint: int = 0) -> bytes:
-        """Return the payload as bytes. `endpoint` is `opaque_payload.endpoint_key` of the destination.
+        """Return the payload as bytes. `endpoint` is the number that `endpoint_key` returns for the destination.
 
         The bytes are different for each destination, as if each copy had been encrypted separately.
         """
@@ -66,11 +66,11 @@ class LinkPort(Protocol):
 
     @property
     def station(self) -> object:
-        """The attached object: a `Nic`, or a device of the link layer."""
+        """The attached object: a `Nic`, or a device of the link layer such as a switch."""
 
 
 class LastSeen(Protocol):
-    """The entry of a MAC address in the address table of a link, such as a switch.
+    """The entry of a MAC address in the address table of a switch.
 
     `heard_ns` is the virtual time of the last frame from this address, in nanoseconds.
     """
@@ -83,7 +83,7 @@ class LinkPath(Protocol):
 
     @property
     def here(self) -> LastSeen:
-        """The sender's entry in the link's address table; each frame that is sent refreshes it."""
+        """The sender's entry in the address table of the link; each frame that is sent refreshes the entry."""
 
     @property
     def port(self) -> LinkPort:
@@ -109,8 +109,8 @@ class OpaqueDatagrams:
 
     `receive(content, sender)` is called for a datagram that arrived by a path. If it returns `False`, the socket
     receives the datagram as bytes instead. `is_redundant(content)` returns True if receiving the content would change
-    nothing. `is_passive` declares that `receive` only records the content and the clock's time, and schedules
-    nothing: `receive` may then be called before the arrival time, with the clock set to the arrival time.
+    nothing. `is_passive` is True if `receive` only records the content and the time, and schedules no calls:
+    `receive` may then be called before the arrival time, with the clock set to the arrival time.
     """
 
     __slots__ = ("is_passive", "is_redundant", "receive", "socket")
@@ -130,7 +130,10 @@ class OpaqueDatagrams:
         socket.offload.opaque = self
 
     def send(self, payload: Payload, address: SocketAddress) -> None:
-        """Send a datagram to `address`, along a datagram path if there is one. Raises as `UdpSocket.sendto`."""
+        """Send a datagram to `address`, along a datagram path if there is one.
+
+        Raises the errors of `UdpSocket.sendto`.
+        """
         route = self.socket.offload.routes.get(address)
         if route is not None:
             lookup = route.lookup
@@ -149,7 +152,7 @@ class OpaqueDatagrams:
         """Send a datagram only if there is a path to the receiver and the content would change nothing there.
 
         Return True if the datagram was sent, otherwise `False`. It may be received at once, before its arrival time,
-        which takes the least computing time.
+        because that takes the least computing time.
         """
         route = self.socket.offload.routes.get(address)
         lookup = route.lookup if route is not None else None
@@ -166,7 +169,10 @@ class OpaqueDatagrams:
 
 
 class PathLookup:
-    """The lookup of the datagram path for a cached route: the path or, without one, when to look it up next."""
+    """The lookup of the datagram path for a cached route.
+
+    If no path is found, the lookup is repeated, each time after twice as many datagrams.
+    """
 
     __slots__ = ("_interval", "_route", "_until_lookup", "path")
 
@@ -176,9 +182,9 @@ class PathLookup:
         self._until_lookup = self._interval = _FIRST_LOOKUP
 
     def find(self) -> DatagramPath | None:
-        """Return the path, or `None` if there is none yet. Called for each datagram.
+        """Return the path, or `None` if none is known now. Called for each datagram while `path` is `None`.
 
-        If the path is not known, it is looked up only after a number of datagrams.
+        The path is looked up only at some of the calls.
         """
         self._until_lookup -= 1
         if self._until_lookup > 0:
@@ -221,18 +227,18 @@ class _Hop:
         self.ttl = ttl
 
     def flow_at_end(self, key: bytes) -> Flow | None:
-        """Return the flow with these addresses and ports (`key`) in the receiving namespace.
+        """Return the cached flow with these addresses and ports (`key`) in the receiving namespace.
 
-        Return `None` if it is not cached or is subject to NAT.
+        Return `None` if the flow is not cached or is subject to NAT.
         """
         receiver = self._receiver
         flow = receiver.namespace.flows.received.get((receiver, key)) if receiver.namespace is not None else None
         return flow if flow is not None and not flow.translates and flow.mac == receiver.mac else None
 
     def enter(self, size: int) -> bool:
-        """Send a datagram of `size` bytes over the link. Return True if it is on its way.
+        """Send a datagram with `size` bytes of data over the link. Return True if it was sent.
 
-        Return `False`, without any effect, if it must become a frame.
+        Return `False`, without any effect, if it must be sent as a frame.
         """
         device, link_path = self._device, self.link_path
         length = size + _FRAME_HEADERS
@@ -249,10 +255,10 @@ class _Hop:
         return True
 
     def arrive(self, size: int, end: Flow) -> bool:
-        """Receive a datagram of `size` bytes at the end of the link. Return True if it was received.
+        """Receive a datagram with `size` bytes of data at the end of the link. Return True if it was received.
 
         The datagram then enters the next hop; at the last hop it is counted in `end`, the flow of the receiver.
-        Return `False`, without any effect, if it must become a frame.
+        Return `False`, without any effect, if it must be delivered as a frame.
         """
         receiver, next_hop = self._receiver, self.next
         if (
@@ -274,7 +280,10 @@ class _Hop:
 
 
 class DatagramPath:
-    """The path from a socket to its peer's socket. `is_valid` becomes false when a datagram has to leave it."""
+    """The path from a socket to its peer's socket.
+
+    `is_valid` becomes False when a datagram on the path has to continue as a frame.
+    """
 
     __slots__ = ("_clock", "_end", "_first", "_route", "_sender", "is_valid")
 
@@ -295,9 +304,9 @@ class DatagramPath:
         )
 
     def send(self, payload: Payload, *, is_redundant: bool) -> bool:
-        """Send a datagram. Return `False`, without any effect, if it must become a frame.
+        """Send a datagram. Return `False`, without any effect, if it must be sent as a frame.
 
-        `is_redundant` is true if its content would change nothing at the peer. If no other event is scheduled before
+        `is_redundant` is True if its content would change nothing at the peer. If no other event is scheduled before
         its arrival, such a datagram is received at once, and so is any datagram whose receiver is passive.
         """
         if not self._first.enter(payload.size):
@@ -308,8 +317,8 @@ class DatagramPath:
     def _advance(self, payload: Payload, hop: _Hop, *, is_redundant: bool) -> None:
         """Move a datagram, which has entered `hop`, along the path until the next scheduled event.
 
-        If it has not arrived by then, schedule the rest of its path. `is_redundant` has the same meaning as for
-        `send`.
+        If the datagram has not arrived by then, schedule the rest of its path. `is_redundant` has the same meaning as
+        for `send`.
         """
         clock, size = self._clock, payload.size
         now_ns = when_ns = clock.now_ns
@@ -341,7 +350,7 @@ class DatagramPath:
     def _arrive(self, payload: Payload, hop: _Hop) -> None:
         """Process a datagram that has reached the end of a hop, at its arrival time.
 
-        If a check fails, deliver the datagram as a frame there.
+        If a check of the hop fails, build the frame and deliver it there.
         """
         size, next_hop = payload.size, hop.next
         if next_hop is not None:
@@ -364,9 +373,10 @@ class DatagramPath:
 
 
 def _find_hop(flow: Flow, ttl: int) -> _Hop | None:
-    """Return the hop by which a flow leaves its namespace, or `None` if its link does more than delay frames.
+    """Return the hop by which a flow leaves its namespace.
 
-    `ttl` is the TTL of the flow's packets on the link.
+    Return `None` if there is no such hop: the flow ends there, its link does more than delay frames, or the next MAC
+    is unknown. `ttl` is the TTL of the flow's packets on the link.
     """
     device, hop_mac = flow.device, flow.next_hop_mac()
     if not isinstance(device, Nic) or device.link is None or hop_mac is None:
@@ -379,10 +389,10 @@ def _find_hop(flow: Flow, ttl: int) -> _Hop | None:
 
 
 def _find_path(route: CachedRoute) -> DatagramPath | None:
-    """Return the path along the flow of `route` through every namespace.
+    """Return the datagram path along the flow of `route` through every namespace.
 
-    Return `None` if a namespace has not cached the flow, or if the flow does not end at a socket that supports
-    offload.
+    Return `None` if a namespace has not cached the flow, or if the flow does not end at a socket that can receive
+    opaque datagrams.
     """
     key, flow, ttl = route.flow_key, route.flow, route.ttl
     first: _Hop | None = None

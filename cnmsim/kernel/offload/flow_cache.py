@@ -75,9 +75,9 @@ SentKey = tuple[int, "Address", "Address", bytes]
 class FlowRecorder:
     """A record of the decisions about one packet while it takes the full path.
 
-    A step that cannot be replayed ends the recording: it sets `Packet.recording` to `None`. `counters` are the
+    If a step cannot be replayed, it ends the recording by setting `Packet.recording` to `None`. `counters` are the
     counters of the rules and policies that matched the packet. `shape` (protocol and length) must not change on the
-    way; `tuple_before` (addresses and ports) may be changed by NAT.
+    path; `tuple_before` (addresses and ports) may be changed by NAT.
     """
 
     __slots__ = ("counters", "decision", "mac", "received", "sent", "shape", "tuple_before")
@@ -115,10 +115,10 @@ def received_key(frame: bytes, device: Device) -> ReceivedKey:
 class FlowCache:
     """The cached flows of one namespace.
 
-    If `is_enabled` is false every packet takes the full path, with the same result.
+    If `is_enabled` is False, every packet takes the full path, with the same result.
 
-    A UDP flow is recorded from its second packet on, a TCP flow from its sixth: most flows have fewer packets, and a
-    recording would cost more than it saves them.
+    A UDP flow is recorded from its second packet on, a TCP flow from its sixth: most flows have fewer packets, and
+    recording them would cost more time than it saves.
     """
 
     __slots__ = ("_filter", "_namespace", "is_enabled", "received", "sent")
@@ -160,14 +160,14 @@ class FlowCache:
     def record_sent(self, packet: Packet, key: SentKey, decision: RoutingDecision) -> None:
         """Start recording a packet that this namespace sends, if enough packets of its flow were seen.
 
-        `key` is the key of its flow, `decision` the routing decision for it.
+        `key` is the key of the packet's flow, `decision` the routing decision for the packet.
         """
         protocol = packet.protocol
         if self.is_enabled and protocol in _MIN_HEADER and self._admit(crc32(b"".join(key[1:]), key[0]), protocol):
             packet.recording = FlowRecorder(packet, sent=key, decision=decision)
 
     def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
-        """Return the cached flow of UDP datagrams that are sent here from `sport` to `dst` and `dport`, or `None`.
+        """Return the cached flow of UDP datagrams sent by the namespace from `sport` to `dst` and `dport`, or `None`.
 
         The flow must have been cached for the same routing decision as `decision`.
         """
@@ -224,11 +224,12 @@ class FlowCache:
 class Flow:
     """One direction of one flow through one namespace.
 
-    `decision` is the routing decision for which a sent flow was recorded. `translates` is true if NAT rewrites
-    addresses or ports. Packets that leave the namespace do so by `device`; their frames begin with the next hop's
-    MAC, followed by `l2_suffix` (source MAC and EtherType). Packets that are delivered here (`is_delivered`) end at
-    `socket`, as long as the socket table's generation is `sockets_at`. `mac` is the destination MAC of received
-    frames.
+    `decision` is the routing decision for which a sent flow was recorded, `mac` the destination MAC of a received
+    flow's frames. `translates` is True if NAT rewrites addresses or ports.
+
+    If packets leave the namespace, `device` is the device, and `l2_suffix` (source MAC and EtherType) follows the
+    next hop's MAC in their frames. If `is_delivered` is True, packets are delivered to `socket` instead; that socket
+    is valid as long as the generation of the socket table is `sockets_at`.
     """
 
     __slots__ = (
@@ -288,7 +289,7 @@ class Flow:
     def receive(self, frame: bytes, device: Device) -> bool:
         """Replay the flow for a frame that `device` received. Return True if the packet was delivered or forwarded.
 
-        Return `False`, without any effect, if it must take the full path.
+        Return `False`, without any effect, if the packet must take the full path.
         """
         mac, type_and_version, total, fragment, ttl, protocol, sum_ = _FRAME.unpack_from(frame)
         if (
@@ -366,9 +367,9 @@ class Flow:
         return packet
 
     def send(self, data: bytes) -> bool:
-        """Replay the flow for a packet that this namespace sends. Return True if it was sent.
+        """Replay the flow for a packet that this namespace sends, `data` from its IP header on.
 
-        Return `False`, without any effect, if it must take the full path.
+        Return True if it was sent. Return `False`, without any effect, if the packet must take the full path.
         """
         size = len(data)
         hop = self.output(size, data[self._flags_at]) if size >= self._min_size else None
@@ -393,7 +394,7 @@ class Flow:
         return hop if hop is not None and self.account(size, flags) else None
 
     def forward(self, size: int, mac: Mac) -> bool:
-        """Count a packet of `size` bytes and return True, if its next hop still has the MAC `mac`.
+        """Count a packet of `size` bytes and return True, provided that its next hop still has the MAC `mac`.
 
         Return `False`, without any effect, if the packet must take the full path.
         """
@@ -422,7 +423,8 @@ class Flow:
     def account(self, size: int, flags: int = 0) -> bool:
         """Count a packet of `size` bytes in the flow's counters, and refresh its conntrack entry. Return True.
 
-        `flags` are its TCP flags. Return `False`, without any effect, if the packet must take the full path.
+        `flags` are the TCP flags of the packet. Return `False`, without any effect, if the packet must take the full
+        path.
         """
         if self._stamp != self._namespace.generation + self._netfilter.generation:
             return False

@@ -89,7 +89,10 @@ class Socket(ABC):
         return "kernel" if self.owner is None else self.owner.label
 
     def bind_device(self, name: str) -> None:
-        """Bind to the device with this name (SO_BINDTODEVICE); "" removes the binding. Raises `OSError` (ENODEV)."""
+        """Bind to the device with this name (SO_BINDTODEVICE); "" removes the binding.
+
+        Raises `OSError` (ENODEV) if there is no such device.
+        """
         if name and name not in self.namespace.devices:
             raise os_error(errno.ENODEV)
         self.device_name = name
@@ -127,7 +130,8 @@ class Socket(ABC):
     def _route_to(self, dst: Address) -> RoutingDecision:
         """Return the routing decision for packets to `dst`.
 
-        If there is none, report a drop to the observer and raise `OSError`, as `NetworkNamespace.route_output` does.
+        If there is no route, report a drop to the observer and raise `OSError`, as `NetworkNamespace.route_output`
+        does.
         """
         namespace = self.namespace
         try:
@@ -195,7 +199,7 @@ class Socket(ABC):
 
     @property
     def is_dual_stack(self) -> bool:
-        """Whether this IPv6 socket also receives IPv4 packets."""
+        """Whether this is an IPv6 socket that also receives IPv4 packets."""
         return self.family == 6 and not self.v6only and self.local == IPV6_ANY
 
     @property

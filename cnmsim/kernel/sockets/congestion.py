@@ -32,7 +32,7 @@ class CongestionWindow:
         self.size = INITIAL_SEGMENTS * self.mss
 
     def validate(self, una: int, next_sequence: int) -> None:
-        """Record how much of the window is in use after data was sent.
+        """Record how much of the congestion window is in use after data was sent.
 
         `una` is the first unacknowledged sequence number (SND.UNA), `next_sequence` the next one to send (SND.NXT).
         """

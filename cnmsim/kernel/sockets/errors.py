@@ -80,8 +80,8 @@ _OTHERS6 = {2: (errno.EMSGSIZE, False), 3: (errno.EHOSTUNREACH, False), 4: (errn
 def icmp_errno(family: int, icmp_type: int, code: int) -> tuple[int, bool] | None:
     """Return the error number that sockets raise for an ICMP error, and True if the error is hard.
 
-    Return `None` if sockets ignore the error. An error that is not hard does not end a connection; it becomes the
-    reason of a later timeout.
+    A hard error ends a connection. An error that is not hard does not; it becomes the reason of a later timeout.
+    Return `None` if sockets ignore the ICMP error.
     """
     if family == 4:
         return _UNREACHABLE4.get(code) if icmp_type == 3 else _OTHERS4.get(icmp_type)

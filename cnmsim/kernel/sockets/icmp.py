@@ -50,8 +50,8 @@ class IcmpSocket(Socket):
     def send_echo(self, dst: str | bytes, ident: int, seq: int, payload: bytes = b"", ttl: int | None = None) -> None:
         """Send an echo request with identifier `ident`, sequence number `seq` and `payload` to `dst`.
 
-        `ttl` is its time to live (`None`: the socket's default). Raises `OSError`: a routing error, EPERM if a packet
-        filter drops the request in OUTPUT, EMSGSIZE if it is too large.
+        `ttl` is the request's time to live (`None`: the socket's default). Raises `OSError`: EPERM if a packet filter
+        drops the request in OUTPUT, EMSGSIZE if it is too large, or a routing error, e.g. ENETUNREACH.
         """
         self._check_open()
         namespace = self.namespace
@@ -81,7 +81,7 @@ class IcmpSocket(Socket):
         return self.recv_nowait()
 
     def recv_nowait(self) -> Packet:
-        """Return the next message. Raises `BlockingIOError` if there is none."""
+        """Return the next message that `recv` would return. Raises `BlockingIOError` if there is none."""
         self._check_open()
         if not self._queue:
             raise os_error(errno.EAGAIN)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PortHolder(Protocol):
-    """The holder of a port: a socket, or a connection that outlives its socket."""
+    """The holder of a port: a socket, or a connection whose socket was closed."""
 
     device_name: str
     reuse_address: bool
@@ -53,11 +53,14 @@ class PortSpace:
         return port
 
     def share(self, holder: PortHolder, port: int) -> None:
-        """Add a holder without checking for conflicts, as a connection shares its listener's port."""
+        """Add a holder of a port without checking for conflicts.
+
+        Used for a connection, which shares its listener's port.
+        """
         self._holders.setdefault(port, []).append(holder)
 
     def release(self, holder: PortHolder, port: int) -> None:
-        """Remove a holder from a port; a holder that does not occupy it is ignored."""
+        """Remove a holder from a port. Do nothing if it does not hold the port."""
         holders = self._holders.get(port)
         if holders and holder in holders:
             holders.remove(holder)
@@ -65,13 +68,13 @@ class PortSpace:
                 del self._holders[port]
 
     def is_bound(self, address: Address, port: int) -> bool:
-        """Return True if `port` is in use on `address`; for the wildcard, if it is in use on any address."""
+        """Return True if `port` is in use on `address` or on the wildcard. For the wildcard, on any address."""
         return any(
             _overlap(address, other) for holder in self._holders.get(port, ()) for other in holder.local_addresses
         )
 
     def conflicts(self, holder: PortHolder, port: int) -> bool:
-        """Return True if another holder of the port conflicts with `holder`."""
+        """Return True if another socket or connection that holds the port conflicts with `holder`."""
         return any(other is not holder and _conflicts(holder, other) for other in self._holders.get(port, ()))
 
     def free_port(self, addresses: tuple[Address, ...]) -> int:

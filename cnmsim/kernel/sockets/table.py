@@ -38,9 +38,9 @@ _MAX_REPEATED_DRAWS = 6
 class SocketInfo:
     """One line of `ss` or `netstat`.
 
-    `protocol` is "tcp" or "udp", `state` as `ss` names it, `pid` 0 for a socket of the kernel. `is_dual` is true for
-    a socket that is bound to the wildcard of both families. `timer` is the running timer: name, expiry in nanoseconds
-    of virtual time, retries.
+    `protocol` is "tcp" or "udp", `state` the name that `ss` prints. `pid` is 0 for a socket of the kernel. `is_dual`
+    is True for a socket that is bound to the wildcard of both families. `timer` is the running timer: its name, the
+    virtual time in nanoseconds at which it expires, and the number of retries.
     """
 
     protocol: str
@@ -88,7 +88,7 @@ class SocketTable:
         self.icmp: list[IcmpSocket] = []
 
     def random_below(self, count: int) -> int:
-        """Return a random number from 0 to `count` - 1, for the choice of an ephemeral port."""
+        """Return a random number from 0 to `count` - 1. Used to choose an ephemeral port."""
         random = self._random
         if random is None:
             # A generator takes two kilobytes, and most namespaces draw only a few numbers: the first draws are
@@ -184,7 +184,7 @@ class SocketTable:
         return bound or ()
 
     def udp_receiver(self, packet: Packet) -> UdpSocket | None:
-        """Return the socket that receives a unicast datagram, or `None`."""
+        """Return the socket that receives a unicast datagram, or `None` if there is none."""
         if self._udp_connected:
             connected = self._udp_connected.get((packet.dst, packet.dport, packet.src, packet.sport))
             if connected is not None:
@@ -247,7 +247,7 @@ class SocketTable:
         return False
 
     def reset(self, packet: Packet, segment: TcpSegment) -> None:
-        """Answer a segment with a reset (RFC 9293 §3.10.7.1)."""
+        """Answer a segment with a reset (RFC 9293 §3.10.7.1). `packet` is the packet that contains the segment."""
         if segment.flags & TCP_ACK:
             sequence, ack, flags = segment.ack, 0, TCP_RST
         else:
@@ -324,7 +324,7 @@ class SocketTable:
             self._listeners.setdefault((address, socket.local_port), []).append(socket)
 
     def listener_holding(self, connection: TcpConnection) -> TcpSocket | None:
-        """Return the listener in whose accept queue a connection is, `None` if it is in none."""
+        """Return the listener whose accept queue contains a connection, `None` if there is none."""
         sockets = (socket for bound in self._listeners.values() for socket in bound)
         return next((socket for socket in sockets if socket.is_queued(connection)), None)
 
@@ -334,7 +334,10 @@ class SocketTable:
             _remove(self._listeners, (address, socket.local_port), socket)
 
     def add_connection(self, connection: TcpConnection) -> None:
-        """Register a connection. It shares the local port of the socket that opened or accepted it."""
+        """Register a connection for delivery, and as a holder of its local port.
+
+        It shares the port with the socket that opened or accepted it.
+        """
         self._connections[connection.key] = connection
         self.tcp_ports.share(connection, connection.local_port)
 
@@ -387,7 +390,7 @@ _S = TypeVar("_S", bound=Socket)
 
 
 def _best_for_device(sockets: Sequence[_S], packet: Packet) -> _S | None:
-    """Return the newest socket that may receive from the packet's input device, or `None`.
+    """Return the newest of `sockets` that may receive from the packet's input device, or `None` if there is none.
 
     Sockets that are bound to the device take precedence.
     """

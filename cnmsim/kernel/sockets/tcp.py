@@ -85,8 +85,8 @@ class TcpSocket(Socket):
     def listen(self, backlog: int = 128) -> None:
         """Listen for connections, with an accept queue of `backlog` (at most net.core.somaxconn) connections.
 
-        An unbound socket gets an ephemeral port. Raises `OSError`: EADDRINUSE if another socket listens there, EINVAL
-        if connected.
+        An unbound socket gets an ephemeral port. Raises `OSError`: EADDRINUSE if another socket listens on the same
+        port, EINVAL if this socket is connected.
         """
         self._check_open()
         if self._connection is not None:
@@ -106,7 +106,8 @@ class TcpSocket(Socket):
     async def accept(self, timeout: float | None = None) -> TcpSocket:  # noqa: ASYNC109
         """Wait for a connection and return its socket, which belongs to the same process as the listener.
 
-        Raises `TimeoutError` after `timeout` seconds, `OSError`: EINVAL if not listening, EBADF when closed.
+        Raises `TimeoutError` after `timeout` seconds, `OSError`: EINVAL if the socket does not listen, EBADF if it is
+        closed.
         """
         await self._changed.wait_until(lambda: bool(self._accept_queue) or not self.is_listening, timeout)
         return self.accept_nowait()
@@ -142,7 +143,10 @@ class TcpSocket(Socket):
         return connection in self._accept_queue
 
     def accept_syn(self, packet: Packet, segment: TcpSegment, connection: TcpConnection) -> None:
-        """Process `segment`, a SYN in `packet`: start `connection` or, if the backlog is full, drop the SYN."""
+        """Process a received SYN: start `connection`. If the backlog is full, drop the SYN instead.
+
+        `segment` is the SYN, `packet` the packet that contains it.
+        """
         if len(self._syn_queue) > self._backlog or not self.has_room:
             if self.namespace.clock.observes_drops:
                 self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, f"{self.label}, its backlog is full")
@@ -201,8 +205,8 @@ class TcpSocket(Socket):
     async def connect(self, address: SocketAddress, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Connect, and wait until the connection is established.
 
-        Raises `ConnectionRefusedError`, `TimeoutError` (after `timeout` seconds, or when TCP gives up), `OSError`
-        (EHOSTUNREACH, ENETUNREACH, EACCES…). After an error the socket cannot be used again, only closed.
+        Raises `ConnectionRefusedError`, `TimeoutError` (after `timeout` seconds, or when TCP gives up), or another
+        `OSError` (EHOSTUNREACH, ENETUNREACH, EACCES…). After an error the socket cannot be used again, only closed.
         """
         self.start_connect(address)
         connection = self._connection
@@ -231,8 +235,8 @@ class TcpSocket(Socket):
         """Turn keepalives on or off (SO_KEEPALIVE); accepted sockets inherit the setting from their listener.
 
         `idle_s`, `interval_s` and `probes` are TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT; `None` uses the
-        namespace's sysctls net.ipv4.tcp_keepalive_time, _intvl and _probes. Raises `OSError` (EINVAL) beyond 32,767 s
-        or 127 probes.
+        namespace's sysctls net.ipv4.tcp_keepalive_time, _intvl and _probes. Raises `OSError` (EINVAL) for a time
+        above 32,767 s or more than 127 probes.
         """
         self.keepalive = Keepalive(idle_s, interval_s, probes) if is_on else None
         if self._connection is not None:
@@ -274,9 +278,9 @@ class TcpSocket(Socket):
         return self.recv_nowait(n)
 
     def recv_nowait(self, n: int = 65536) -> bytes:
-        """Return received data without waiting.
+        """Return at most `n` bytes of received data without waiting; b"" at the end of the stream.
 
-        Raises `BlockingIOError` if there is none yet, otherwise as `recv`.
+        Raises `BlockingIOError` if no data has been received yet, otherwise the errors of `recv`.
         """
         connection = self._require_connection()
         if connection.unread:
@@ -302,7 +306,7 @@ class TcpSocket(Socket):
             raise error
 
     def getpeername(self) -> tuple[Address, int]:
-        """Return the peer's address and port. Raises `OSError` (ENOTCONN)."""
+        """Return the peer's address and port. Raises `OSError` (ENOTCONN) if the socket is not connected."""
         connection = self._require_connection()
         return self._api_address(connection.remote), connection.remote_port
 
@@ -345,7 +349,7 @@ class TcpSocket(Socket):
 
     @property
     def recv_queue(self) -> int:
-        """Recv-Q as `ss` shows it: unread bytes, or connections in the accept queue."""
+        """The value that `ss` shows as Recv-Q: unread bytes or, for a listener, connections in the accept queue."""
         if self.is_listening:
             return len(self._accept_queue)
         return self._connection.unread if self._connection is not None else 0

@@ -36,7 +36,7 @@ class ReceiveBuffer:
 
     @property
     def has_gaps(self) -> bool:
-        """Whether out-of-order data is held."""
+        """Whether out-of-order data is stored."""
         return bool(self._out_of_order)
 
     def insert(self, sequence: int, data: bytes, *, has_fin: bool) -> bool:

@@ -34,8 +34,8 @@ _SYN_SENT, _SYN_RECEIVED, _CLOSED = TcpState.SYN_SENT, TcpState.SYN_RECEIVED, Tc
 class TcpConnection(TcpSender):
     """A connection from (`local`, `local_port`) to (`remote`, `remote_port`).
 
-    `socket` is the user's socket: `None` after the user closed it (the connection is then an orphan), and while the
-    connection is still in a listener's queue. `error` is the reason if the connection failed, else `None`.
+    `socket` is the user's socket. It is `None` after the user closed it (the connection is then an orphan), and while
+    the connection is in a listener's queue. `error` is the reason if the connection failed, else `None`.
     """
 
     __slots__ = ()
@@ -58,7 +58,7 @@ class TcpConnection(TcpSender):
         self._send_syn(TCP_SYN | TCP_ACK)
 
     def write(self, data: bytes) -> None:
-        """Queue data and send what the windows allow."""
+        """Queue data, and send as much as the send window and the congestion window allow."""
         self._send_data += data
         self._output()
 
@@ -96,7 +96,10 @@ class TcpConnection(TcpSender):
             self._output()
 
     def orphan(self) -> None:
-        """Detach the user's socket and close, or reset if received data is still unread (RFC 2525 §2.17)."""
+        """Detach the user's socket and close the connection.
+
+        If received data is still unread, reset the connection instead (RFC 2525 §2.17).
+        """
         self.socket = None
         self.is_orphan = True
         if self.unread and self.state not in SEND_CLOSED | OPENING:
@@ -236,9 +239,9 @@ class TcpConnection(TcpSender):
             self._end(errno.EPIPE if self.state is TcpState.CLOSE_WAIT else errno.ECONNRESET)
 
     def _process_ack(self, packet: Packet, segment: TcpSegment, sequence: int) -> bool:
-        """Process the ACK field of a segment. Return False if the rest of the segment must be ignored.
+        """Process the ACK field of a segment. Return True if the rest of the segment must be processed.
 
-        `sequence` is the segment's sequence number, counted from the peer's SYN.
+        `segment` is the content of `packet`. `sequence` is its sequence number, counted from the peer's SYN.
         """
         ack = self._snd_una + _distance(segment.ack, self._iss + self._snd_una)
         if self.state is _SYN_RECEIVED and not self._establish(packet, segment, ack):
@@ -356,7 +359,7 @@ class TcpConnection(TcpSender):
         self._snd_window = segment.window
 
     def _negotiate_options(self, options: TcpOptions) -> None:
-        """Turn off the TCP options that the peer's SYN did not contain, and record those that it did."""
+        """Turn off the TCP options that the peer's SYN did not contain, and record the values of the others."""
         self._has_sack = self._has_sack and options.is_sack_permitted
         self._has_timestamps = self._has_timestamps and options.timestamp is not None
         if not self._receive_scale or options.window_scale is None:
@@ -449,7 +452,7 @@ class TcpConnection(TcpSender):
     def may_reuse_time_wait(self, segment: TcpSegment) -> bool:
         """Return True if the connection is in TIME-WAIT and the SYN `segment` may replace it by a new connection.
 
-        Its sequence number must be greater than those of all received data.
+        The sequence number of the SYN must be greater than those of all received data.
         """
         return self.state is TcpState.TIME_WAIT and _distance(segment.seq, self._irs + self._receive_buffer.next) > 0
 

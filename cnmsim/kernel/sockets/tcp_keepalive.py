@@ -24,9 +24,9 @@ class Keepalive:
     """The keepalive settings of a socket: when to probe the peer of an idle connection.
 
     The first probe is sent `idle_s` seconds (TCP_KEEPIDLE) after the last acknowledgement, then one every
-    `interval_s` seconds (TCP_KEEPINTVL). After `probes` unanswered ones (TCP_KEEPCNT) the connection ends. `None`
-    uses the namespace's net.ipv4.tcp_keepalive_time, _intvl or _probes. Raises `OSError` (EINVAL) beyond 32,767 s or
-    127 probes.
+    `interval_s` seconds (TCP_KEEPINTVL). After `probes` unanswered probes (TCP_KEEPCNT) the connection ends. `None`
+    uses the namespace's net.ipv4.tcp_keepalive_time, _intvl or _probes. Raises `OSError` (EINVAL) for a time above
+    32,767 s or more than 127 probes.
     """
 
     idle_s: int | None = None
@@ -55,8 +55,9 @@ class Keepalive:
 class KeepaliveTimer:
     """The keepalive timer of one connection.
 
-    `is_busy` returns True while data is unacknowledged or unsent, which the retransmission timer covers. `probe`
-    sends one keepalive, `give_up` ends the connection.
+    `is_busy` returns True while data is unacknowledged or unsent; the connection is then watched by its
+    retransmission timer. `probe` sends one keepalive, `give_up` ends the connection. `unanswered` counts the probes
+    without an answer.
     """
 
     namespace: NetworkNamespace = field(repr=False)
@@ -86,7 +87,7 @@ class KeepaliveTimer:
 
     @property
     def expires_ns(self) -> int | None:
-        """When the timer expires, in nanoseconds of virtual time; `None` if it is stopped."""
+        """The virtual time in nanoseconds at which the timer expires; `None` if it is stopped."""
         return self._timer.when_ns if self._timer is not None else None
 
     def _restart(self, delay_ns: int) -> None:

@@ -184,7 +184,8 @@ class TcpSender(ABC):
     def _skip_sacked(self) -> int:
         """Advance SND.NXT past data that the peer has selectively acknowledged.
 
-        Return the number of bytes from SND.NXT to the next block of such data, or 2^30 if there is none.
+        Return the number of bytes from SND.NXT to the next block of selectively acknowledged data, or 2^30 if there
+        is none.
         """
         for start, end in sorted(self._sacked):
             if start <= self._snd_nxt < end:
@@ -214,9 +215,9 @@ class TcpSender(ABC):
         return True
 
     def _send_data_segment(self, size: int) -> None:
-        """Send `size` bytes, starting at SND.NXT.
+        """Send `size` bytes of the queued data, starting at SND.NXT.
 
-        The segment has the FIN flag if the stream ends with these bytes.
+        If these are the last bytes and the user has closed the sending direction, the segment has the FIN flag.
         """
         start = self._snd_nxt
         at = start - self._send_base
@@ -270,13 +271,16 @@ class TcpSender(ABC):
         return (begin + self.namespace.clock.now_ns // 1_000_000) & 0xFFFFFFFF, self._recent_timestamp
 
     def _sack_blocks(self, payload: int) -> list[tuple[int, int]]:
-        """Return the SACK blocks, in sequence numbers as on the wire, that fit beside `payload` bytes of data."""
+        """Return the SACK blocks that fit into a segment with `payload` bytes of data.
+
+        A block is a pair of sequence numbers as on the wire: the first one, and the one after its last.
+        """
         room = max(self.mss - payload - 4, 0) // 8
         blocks = self._receive_buffer.sack_blocks()[:room]
         return [((self._irs + start) & 0xFFFFFFFF, (self._irs + end) & 0xFFFFFFFF) for start, end in blocks]
 
     def _choose_receive_window(self) -> None:
-        """Create the receive buffer. Its size is a whole number of segments."""
+        """Create the receive buffer. Its size is a multiple of the segment size."""
         self._receive_buffer = ReceiveBuffer(max(WINDOW // self.mss, 1) * self.mss)
 
     def _interface_mss(self) -> int:

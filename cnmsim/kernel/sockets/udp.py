@@ -27,10 +27,10 @@ _SKB_OVERHEAD = 768
 class UdpSocket(Socket):
     """A UDP socket. An unbound socket is bound to an ephemeral port by its first datagram.
 
-    `dont_fragment` (IP_MTU_DISCOVER): `None` is Linux's default, DF unless the datagram must be fragmented; `True`
-    refuses datagrams larger than the path MTU with EMSGSIZE; `False` never sets DF. With `recverr` (IP_RECVERR) every
-    ICMP error is raised by the next `recvfrom` as `QueuedError`. Without it only hard errors are raised, and only on
-    connected sockets.
+    `dont_fragment` (IP_MTU_DISCOVER) is `None` by default, as in Linux: DF is set unless the datagram must be
+    fragmented. If it is `True`, a datagram larger than the path MTU raises EMSGSIZE; if it is `False`, DF is never
+    set. If `recverr` (IP_RECVERR) is True, the next `recvfrom` raises every ICMP error as `QueuedError`. Otherwise
+    only hard errors are raised, and only on connected sockets.
 
     `offload` holds the routes that the socket has cached, for kernel/offload.
     """
@@ -67,7 +67,8 @@ class UdpSocket(Socket):
     def bind(self, address: SocketAddress) -> None:
         """Bind to a local address and port (port 0: an ephemeral one).
 
-        Raises `OSError`: EADDRINUSE, EADDRNOTAVAIL if the namespace does not have the address, EINVAL if bound.
+        Raises `OSError`: EADDRINUSE, EADDRNOTAVAIL if the namespace does not have the address, EINVAL if the socket
+        is already bound.
         """
         self._bind_local(self.namespace.sockets.udp_ports, address)
         self.namespace.sockets.add_udp(self)
@@ -89,13 +90,19 @@ class UdpSocket(Socket):
         table.add_udp(self)
 
     def getpeername(self) -> tuple[Address, int]:
-        """Return the connected peer. Raises `OSError` (ENOTCONN)."""
+        """Return the address and port of the connected peer.
+
+        Raises `OSError` (ENOTCONN) if the socket is not connected.
+        """
         if self.remote is None:
             raise os_error(errno.ENOTCONN)
         return self._api_address(self.remote), self.remote_port
 
     def send(self, data: bytes) -> int:
-        """Send to the connected peer. Raises as `sendto`, and EDESTADDRREQ if the socket is not connected."""
+        """Send to the connected peer and return the length.
+
+        Raises the errors of `sendto`, and EDESTADDRREQ if the socket is not connected.
+        """
         if self.remote is None:
             raise os_error(errno.EDESTADDRREQ)
         return self._transmit(data, self.remote, self.remote_port)
@@ -139,17 +146,17 @@ class UdpSocket(Socket):
             self.namespace.sockets.add_udp(self)
 
     async def recvfrom(self, timeout: float | None = None) -> tuple[bytes, tuple[Address, int]]:  # noqa: ASYNC109
-        """Wait for a datagram. Return its data and its sender.
+        """Wait for a datagram. Return its data, and the address and port of its sender.
 
-        Raises `TimeoutError` after `timeout` seconds, an ICMP error as `OSError`, EBADF if the socket is closed.
+        Raises `TimeoutError` after `timeout` seconds, an `OSError` for an ICMP error, EBADF if the socket is closed.
         """
         await self._changed.wait_until(lambda: bool(self.receive_queue or self._errors) or self.is_closed, timeout)
         return self.recvfrom_nowait()
 
     def recvfrom_nowait(self) -> tuple[bytes, tuple[Address, int]]:
-        """Return the next datagram and its sender.
+        """Return the next datagram: its data, and the address and port of its sender.
 
-        Raises `BlockingIOError` if there is none, otherwise as `recvfrom`.
+        Raises `BlockingIOError` if there is none, otherwise the errors of `recvfrom`.
         """
         self._check_open()
         if self._errors:
@@ -189,9 +196,10 @@ class UdpSocket(Socket):
         return self.enqueue(data, packet.src, packet.sport)
 
     def enqueue(self, data: bytes, src: Address, sport: int) -> bool:
-        """Append a datagram from address `src` and port `sport` to the receive queue.
+        """Append a datagram from address `src` and port `sport` to the receive queue. Return True if it was received.
 
-        Return `False` if the receive buffer is full. A datagram of a measured flow is counted instead.
+        Return `False` if the receive buffer is full. A datagram of a measured flow is counted instead of being
+        queued.
         """
         meter = self.namespace.clock.meter
         if meter is not None and meter.received_datagram(self, data):

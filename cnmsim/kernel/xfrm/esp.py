@@ -27,7 +27,7 @@ ICV_LENGTHS = (8, 12, 16)
 
 
 class IntegrityError(ValueError):
-    """Raised if the check value is wrong, because of another key or an altered packet."""
+    """Error: the check value is wrong, because the packet was encrypted with another key or altered."""
 
 
 @cache
@@ -81,7 +81,7 @@ class Cipher:
         """Decrypt the payload of an ESP packet. Return the inner payload and its protocol number.
 
         Raises `IntegrityError` if the check value is wrong, `ValueError` if the message is too short or its padding
-        invalid.
+        is invalid.
         """
         if len(message) < HEADER_LENGTH + IV_LENGTH + 2 + self.icv_length:
             raise ValueError("truncated ESP packet")

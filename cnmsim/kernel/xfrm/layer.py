@@ -41,7 +41,7 @@ _DIRECTIONS = {"in": 0, "out": 1, "fwd": 2}
 def xfrm_of(namespace: NetworkNamespace) -> Xfrm:
     """Return the IPsec layer of a namespace, creating it on first use.
 
-    From then on the namespace handles ESP packets.
+    A namespace processes ESP packets only after the first use.
     """
     if namespace.xfrm is None:
         namespace.xfrm = Xfrm(namespace)
@@ -209,8 +209,8 @@ class Xfrm:
     def output(self, packet: Packet) -> bool:
         """Encrypt and send an outgoing packet. Return False, and do nothing, if no policy requires encryption.
 
-        Return True if the packet was sent or dropped. Raises `OSError` to the sender: EPERM if a policy blocks the
-        packet, EREMOTE without a matching state.
+        Return True if the packet was sent or dropped. Raises `OSError` in the sending program: EPERM if a policy
+        blocks the packet, EREMOTE if there is no matching state.
         """
         policy = self.policy_for("out", packet)
         if policy is None:
@@ -320,7 +320,10 @@ class Xfrm:
         namespace.ip.input(decrypted)
 
     def check_input_policy(self, packet: Packet) -> bool:
-        """Return True if the policies accept a packet for this namespace; otherwise drop it and return False."""
+        """Return True if the policies accept a packet for this namespace.
+
+        Otherwise drop the packet and return False.
+        """
         if packet.protocol == Protocol.ESP:
             return True
         policy = self.policy_for("in", packet)
@@ -367,5 +370,5 @@ def _state_text(state: XfrmState) -> str:
 
 
 def _policy_text(policy: XfrmPolicy) -> str:
-    """Format a policy on one line."""
+    """Format a policy as `ip xfrm policy` does, but on one line."""
     return " ".join(str(policy).split())

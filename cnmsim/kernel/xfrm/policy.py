@@ -23,13 +23,16 @@ _NAMES: dict[int, int | str] = {
 
 @frozen
 class Mark:
-    """A packet mark to match: `value` in the bits of `mask`. The default matches every packet."""
+    """A condition on the mark of a packet: it must be equal to `value` in the bits of `mask`.
+
+    The default matches every packet.
+    """
 
     value: int = 0
     mask: int = 0
 
     def matches(self, mark: int) -> bool:
-        """Return True if the packet mark `mark` matches."""
+        """Return True if the packet mark `mark` satisfies the condition."""
         return mark & self.mask == self.value
 
     def __str__(self) -> str:
@@ -95,9 +98,10 @@ class Template:
 
 @define(eq=False)
 class XfrmPolicy:
-    """A policy: which packets to protect, and how.
+    """A policy: `selector` and `mark` select the packets to protect, `templates` are the required states.
 
-    `direction` is `out`, `in` or `fwd`, `action` is `allow` or `block`; `index` is assigned by the kernel.
+    `direction` is `out`, `in` or `fwd`, `action` is `allow` or `block`. A lower `priority` takes precedence. `index`
+    is assigned by the kernel. `added_ns` is the virtual time at which the policy was added.
     """
 
     direction: str

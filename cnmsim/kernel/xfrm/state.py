@@ -31,10 +31,10 @@ class XfrmState:
     """An ESP state in transport mode, for packets from `src` to `dst`.
 
     `key` is the AES key followed by 4 bytes of salt; `icv_bits` is 64, 96 or 128. `reqid` links the state to policy
-    templates. `replay_window` is the number of packets (at most 32) that may arrive late, 0 for no replay check.
-    `sequence_out` is the last sequence number sent, `sequence_in` the highest one received; `bitmap` records which of
-    the 32 numbers up to `sequence_in` were received. Raises `OSError`: EINVAL for impossible values, ENOSYS without
-    the `cryptography` package.
+    templates. `replay_window` is the number of packets (at most 32) by which a packet may be late, 0 for no replay
+    check. `sequence_out` is the last sequence number sent, `sequence_in` the highest one received; `bitmap` records
+    which of the 32 numbers up to `sequence_in` were received. Raises `OSError`: EINVAL for impossible values, ENOSYS
+    without the `cryptography` package.
     """
 
     src: Address
@@ -97,7 +97,10 @@ class XfrmState:
         return self.cipher.encrypt(self.spi, self.sequence_out, iv, payload, next_header)
 
     def decrypt(self, message: bytes) -> tuple[bytes, int]:
-        """Decrypt an ESP payload. Return the inner payload and its protocol number. Raises as `Cipher.decrypt`."""
+        """Decrypt an ESP payload. Return the inner payload and its protocol number.
+
+        Raises the errors of `Cipher.decrypt`.
+        """
         payload, next_header = self.cipher.decrypt(message)
         self._count(len(payload))
         return payload, next_header

@@ -61,11 +61,9 @@ def create_vlan(host: NetworkNamespace, name: str, driver: str) -> None:
 
 
 def parse_vlan(host: NetworkNamespace, name: str) -> tuple[str, int]:
-    """Split the name of a VLAN sub-interface into the parent's name and the VLAN id, e.g.
+    """Split the name of a VLAN sub-interface such as `eth0.10` into the parent's name and the VLAN id.
 
-    `eth0.10` into `eth0` and 10.
-
-    Raises `SystemFault` if the name has a different format, or if the host has no interface `eth0`.
+    Raises `SystemFault` if the name has a different format, or if the host has no interface of the parent's name.
     """
     if "." not in name:
         raise SystemFault(f"invalid subinterface vlan name {name}, example formatting is eth0.10")

@@ -30,9 +30,7 @@ ENTRY_POINT_GROUP = "cnmsim.drivers"
 
 @frozen
 class DriverHost:
-    """The argument with which a driver is created.
-
-    The machine, and the settings of the daemon for which the driver works.
+    """The argument with which a driver is created: the machine, and the settings of the daemon.
 
     `daemon` returns the daemon's process, which may own sockets; `log` is called with each log line of the daemon.
     """

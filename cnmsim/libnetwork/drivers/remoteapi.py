@@ -169,9 +169,9 @@ def _parse_ip(text: str) -> Address | None:
 
 
 def parse_cidr(text: str) -> tuple[Address, int]:
-    """Parse an address with prefix length, e.g.
+    """Parse an address with prefix length, e.g. `10.0.0.1/24`.
 
-    `10.0.0.1/24`. Raises `ValueError` with Go's message for any other text.
+    Raises `ValueError` with Go's message for any other text.
     """
     address, slash, length = text.partition("/")
     parsed = _parse_ip(address)

@@ -139,12 +139,10 @@ class Ipam:
     ) -> Pool:
         """Allocate the subnet `pool`, or its ip-range `sub_pool`.
 
-        If `pool` is "", choose a subnet of the default pools.
-
-        `space` is one of the names in `default_spaces`. With `v6` the subnet is chosen from the IPv6 default pools. A
-        chosen subnet overlaps nothing in `exclude`; a requested one may. `options` have no effect. Raises
-        `PoolOverlap` if a requested subnet overlaps an allocated one, `PoolsExhausted` if no subnet is free, or
-        `SystemFault` for invalid text.
+        If `pool` is "", choose a subnet of the default pools. `space` is one of the names in `default_spaces`. With
+        `v6` the subnet is chosen from the IPv6 default pools. A chosen subnet overlaps nothing in `exclude`; a
+        requested one may. `options` have no effect. Raises `PoolOverlap` if a requested subnet overlaps an allocated
+        one, `PoolsExhausted` if no subnet is free, or `SystemFault` for invalid text.
         """
         del options  # it has no options
         address_space = self._space(space)

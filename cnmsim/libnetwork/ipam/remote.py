@@ -69,10 +69,9 @@ class RemoteIpam:
     def restoring(self, pools: Mapping[str, Prefix]) -> Iterator[None]:
         """Context manager for restoring a network at the daemon's start.
 
-        `pools` maps the ids of its pools to their prefixes.
-
-        Inside the block, requests for these pools and their addresses are answered without calling the plugin. If the
-        plugin requires a replay, it is called, but its errors are only logged (moby `reservePools`).
+        `pools` maps the ids of its pools to their prefixes. Inside the block, requests for these pools and their
+        addresses are answered without calling the plugin. If the plugin requires a replay, it is called, but its
+        errors are only logged (moby `reservePools`).
         """
         self._restored = dict(pools)
         try:

@@ -80,9 +80,8 @@ class Attachments:
     def handle_event(self, version: EntryVersion) -> bool:
         """Apply the event that another node attached to a network, or detached from it.
 
-        Return True if the event is to be relayed.
-
-        `version` is the new state of the attachment. Older events than the stored one are ignored.
+        Return True if the event is to be relayed. `version` is the new state of the attachment. Older events than the
+        stored one are ignored.
         """
         context = self.context
         context.network_clock.witness(version.ltime)

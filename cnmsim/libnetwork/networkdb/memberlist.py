@@ -427,9 +427,7 @@ class Memberlist:
     async def push_pull(self, to: SocketAddress, *, is_join: bool) -> None:
         """Exchange the states of the two nodes with the node at the address `to`.
 
-        Raises `OSError` if it cannot be reached.
-
-        `is_join` is True if this node is joining the cluster.
+        Raises `OSError` if it cannot be reached. `is_join` is True if this node is joining the cluster.
         """
         stream = await self.transport.dial(to)
         try:

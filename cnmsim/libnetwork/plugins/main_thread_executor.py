@@ -81,9 +81,8 @@ class MainThreadExecutor:
     def run_until_done(self, work: Callable[[], T]) -> T:
         """Run `work` in a new thread, and return its result.
 
-        Meanwhile run the calls of `submit` in the present thread.
-
-        `work` takes real time and must not touch the lab. Raises the exception that `work` raises.
+        Meanwhile run the calls of `submit` in the present thread. `work` takes real time and must not touch the lab.
+        Raises the exception that `work` raises.
         """
         outcome = _WorkItem(work)
 

@@ -40,11 +40,9 @@ class PluginStore:
     _implements: dict[str, list[str]] = field(factory=dict, init=False)
 
     def handle(self, kind: str, handler: Handler) -> None:
-        """Register `handler`.
+        """Register a function to be called with the name and client of each activated plugin of one kind.
 
-        It is called with the name and the client of each activated plugin that implements `kind`.
-
-        `kind` is an interface of the plugin protocol, e.g. "NetworkDriver".
+        `kind` is the interface that the plugin implements, e.g. "NetworkDriver".
         """
         self._handlers.setdefault(kind, []).append(handler)
 

@@ -50,9 +50,9 @@ class Cursor:
 
     @property
     def text(self) -> str:
-        """The text of the next token.
+        """The text of the next token, "" if that is a quoted string.
 
-        "" if it is a quoted string, so that the string is not confused with a keyword.
+        So a quoted string is not confused with a keyword.
         """
         token = self.token
         return token.text if token.kind != "string" else ""

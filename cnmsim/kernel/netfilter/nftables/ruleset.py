@@ -38,9 +38,7 @@ class Ruleset:
         return sorted(tables, key=lambda table: table.order)
 
     def delete_iptables_tables(self, family: int, *names: str) -> Callable[[], None]:
-        """Delete the tables `names` of iptables (`family` 4) or ip6tables (6).
-
-        Without names, all tables of the family.
+        """Delete tables of iptables (`family` 4) or ip6tables (6): those in `names`, or all if there are none.
 
         Return a function that restores the deleted tables.
         """

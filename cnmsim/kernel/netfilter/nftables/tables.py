@@ -329,7 +329,7 @@ class Table:
         return "".join(f"{line}\n" for line in [*lines, "}"])
 
     def part(self, *parts: Chain | Set, options: ListOptions = PLAIN) -> str:
-        """Return the table with only `parts` of its content, as `nft list chain` and `nft list set` print it."""
+        """Return the table with only the chains and sets `parts`, as `nft list chain` and `nft list set` print it."""
         lines = [f"table {self.family} {self.name} {{"]
         for part in parts:
             lines += part.lines(options)
@@ -337,7 +337,7 @@ class Table:
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:
-    """Return the one of `names` that is most similar to `name`, "" if there are none (string_misspell of nft)."""
+    """Return the name in `names` that is most similar to `name`, "" if `names` is empty (string_misspell of nft)."""
     best, least = "", -1
     for candidate in names:
         distance = _distance(name, candidate)

@@ -62,10 +62,10 @@ class ChainTraversal(Traversal[RuleEntry]):
     def _evaluate(
         self, entry: RuleEntry, packet: Packet, counters: list[PacketCounter]
     ) -> tuple[Verdict | Jump | None, bool]:
-        """Apply the statements of one rule to a packet; append the counters that were incremented to `counters`.
+        """Apply the statements of one rule to a packet. Append the counters that were incremented to `counters`.
 
-        Return its verdict (None: continue with the next rule), and True if all packets of the flow have the same
-        outcome.
+        Return the rule's verdict (None: continue with the next rule), and True if the outcome is the same for all
+        packets of the flow.
         """
         compiled = entry.compiled
         if compiled is None:

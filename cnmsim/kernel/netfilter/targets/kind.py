@@ -36,8 +36,8 @@ class TargetKind:
     """One target extension, such as `DNAT`.
 
     `compile` returns the action for one use of the target, `describe` its text in `iptables -L`. `tables` and
-    `chains` are those in which the kernel allows the target (empty: all). The action is executed for every packet:
-    flows that meet one are not cached.
+    `chains` are those in which the kernel allows the target (empty: all). The action is executed for every packet, so
+    a flow whose packets reach such a target is never cached.
     """
 
     name: str
@@ -52,7 +52,7 @@ class TargetKind:
 
 
 def no_listing_text(target: Extension, is_numeric: bool) -> str:
-    """Return "", as the target has no text of its own in `iptables -L`."""
+    """Return "": the `describe` function of targets without a text of their own in `iptables -L`."""
     return ""
 
 

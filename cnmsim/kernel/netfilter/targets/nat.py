@@ -59,7 +59,7 @@ def _split(text: str, family: int) -> tuple[str, str]:
 def parse_range(text: str, family: int) -> NatRange:
     """Parse the argument of --to-destination or --to-source, such as `10.0.0.2-10.0.0.9:80`.
 
-    Raises `ParameterProblemError`.
+    Raises `ParameterProblemError` if an address or a port is invalid.
     """
     addresses, ports_text = _split(text, family)
     low = high = None

@@ -216,11 +216,10 @@ class OverlayDriver:
             self._peers[network.id].program_all()
 
     def _program_encryption_rules(self, network: OverlayNetwork, vni: int) -> None:
-        """Install the rules that drop cleartext packets of an encrypted network.
+        """Install or delete the rules that drop cleartext packets of an encrypted network.
 
-        Delete them if the network is not encrypted.
-
-        Raises `SystemFault` if a rule cannot be installed.
+        They are installed if the network is encrypted, otherwise deleted. Raises `SystemFault` if a rule cannot be
+        installed.
         """
         if not network.is_encrypted:
             self.encryption.remove_rules(vni)

@@ -94,10 +94,8 @@ class NftablesEncryptionRules:
     def program(self, vni: int, port: int, family: int) -> None:
         """Add a VNI to the set of encrypted networks.
 
-        Delete iptables rules of the VNI that an earlier daemon has left.
-
-        `port` is the UDP port of the tunnels, `family` their address family, 4 or 6. Raises `SystemFault` if nft
-        fails.
+        Delete iptables rules of the VNI that an earlier daemon has left. `port` is the UDP port of the tunnels,
+        `family` their address family, 4 or 6. Raises `SystemFault` if nft fails.
         """
         IptablesEncryptionRules(self.namespace).remove(vni, port, family)
         self._ensured(port, family).create([_element(vni)])
