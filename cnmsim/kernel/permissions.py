@@ -121,8 +121,8 @@ class ProcessFiles(FileSystem):
     def _require_unprotected(self, place: Place, path: str) -> None:
         """Raise `PermissionError` (EPERM) if the process may not remove a file in a sticky directory such as /tmp.
 
-        It may be removed by the owner of the file, the owner of the directory, and with CAP_FOWNER. `place` is the
-        resolved path, `path` its text for the message.
+        It may if it owns the file or the directory, or has CAP_FOWNER. `place` is the resolved path, `path` its text
+        for the message.
         """
         user, parent, inode = self._process.credentials, place.parent, place.inode
         if parent is None or inode is None or not parent.mode & _STICKY or user.has("FOWNER"):

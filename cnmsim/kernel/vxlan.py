@@ -346,8 +346,8 @@ class Vxlan(Device):
     def _reply_too_big(self, frame: bytes, path: _Path) -> bool:
         """Answer a bridged frame whose outer packet exceeds the path MTU with an ICMP error (skb_tunnel_check_pmtu).
 
-        Return True if the frame was answered, and so dropped. Return `False` if it must be sent in fragments, for
-        example because the namespace itself sent or routed it.
+        Return True if the frame was answered and dropped. Return `False` if no error can be sent, so that the caller
+        sends the frame, for example because the namespace itself sent or routed it.
         """
         if self.master is None or frame[6:12] == self.master.mac:
             return False

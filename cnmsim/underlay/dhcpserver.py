@@ -186,8 +186,9 @@ class _Server:
     def _request(self, request: DhcpMessage) -> None:
         """Answer a DHCPREQUEST (RFC 2131 §4.3.2).
 
-        If it requests the offered or leased address, acknowledge it, otherwise refuse it. Do nothing if the request
-        is addressed to another server.
+        If it requests the offered or leased address, acknowledge it. Otherwise refuse it if the client chose this
+        server or the address is outside the subnet. Do nothing in any other case, and if the request is addressed to
+        another server.
         """
         if not self._is_addressed_here(request):
             return  # the client chose another server

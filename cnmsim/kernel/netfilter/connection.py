@@ -21,8 +21,8 @@ class Connection:
     removed from the table.
 
     `source_nat_done` is True once it was decided whether and how to translate the source, `has_source_nat` if the
-    source is translated; the other two are the same for the destination. `masquerade` is the device whose address
-    MASQUERADE uses, or None.
+    source is translated; `destination_nat_done` and `has_destination_nat` are the same for the destination.
+    `masquerade` is the device whose address MASQUERADE uses, or None.
     """
 
     original: ConntrackTuple

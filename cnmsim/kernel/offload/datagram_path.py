@@ -171,7 +171,7 @@ class OpaqueDatagrams:
 class PathLookup:
     """The lookup of the datagram path for a cached route.
 
-    If no path is found, the lookup is repeated, each time after twice as many datagrams.
+    If no path is found, the lookup is repeated after a number of datagrams, which doubles each time up to a limit.
     """
 
     __slots__ = ("_interval", "_route", "_until_lookup", "path")

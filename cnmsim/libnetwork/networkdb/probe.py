@@ -25,9 +25,9 @@ class _Round:
     """The state of one probe of the member `target`, and the answers received so far.
 
     `seq` is the sequence number in the probe's messages. The probe has failed if there is no answer at the virtual
-    time `deadline_s`, in seconds. `expected_nacks` is the number of helpers (members that probe the target, too) that
-    support Nacks. `nacks` counts the Nacks received, and `acked_over_tcp` is True after an answer over TCP.
-    `was_sent` is False if no packet could leave this host.
+    time `deadline_s`, in seconds. `expected_nacks` is the number of helpers: members that probe the target, too, and
+    send a Nack if it does not answer. `nacks` counts the Nacks received, and `acked_over_tcp` is True after an answer
+    over TCP. `was_sent` is False if no packet could leave this host.
     """
 
     target: Member

@@ -111,7 +111,7 @@ def always(packet: Packet) -> bool:
 
 
 def settings_listing(match: Extension, is_numeric: bool) -> str:
-    """Return the settings of a match in the form in which `iptables -L` prints most matches, e.g. `rateest 5`.
+    """Return the settings of a match in the form in which `iptables -L` prints most matches.
 
     Each setting is printed as the option's name and its values, with an exclamation mark before it if it is inverted.
     """
