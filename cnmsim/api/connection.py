@@ -319,7 +319,7 @@ class _RawStream:
 
 
 def is_hung_up(writer: Writer, mask: int = 0) -> bool:
-    """Return True if both directions of a connection are closed (POLLHUP), or if this side has closed it.
+    """Return True if both directions of a connection are closed (POLLHUP), or if the server has closed it.
 
     `mask` are further events of poll(2) that count as a disconnect.
     """

@@ -134,5 +134,5 @@ def _own_addresses(host: Host) -> list[Address]:
 
 
 async def _wait(process: Process) -> int:
-    """Run until killed: the program of the process that owns the sockets. The exit status has no meaning."""
+    """Run until killed. This is the program of the process that owns the sockets."""
     return await Future[int](process.clock)

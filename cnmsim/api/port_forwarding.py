@@ -142,7 +142,7 @@ class ForwardedPorts:
     def _is_own(self, family: int, binding: PortBinding) -> bool:
         """Return True if this object has opened the port number of `binding` on this machine already.
 
-        That happens if the same port is bound to several addresses of the simulated host. `family` is 4 or 6.
+        This is so if the same port is bound to several addresses of the simulated host. `family` is 4 or 6.
         """
         kind = socket.AF_INET6 if family == 6 else socket.AF_INET
         return any(

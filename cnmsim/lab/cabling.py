@@ -183,7 +183,8 @@ class Cabling:
     def _port_vlans(self, interface: InterfaceSpec) -> PortVlans | None:
         """Return the VLAN configuration of the switch port for an interface.
 
-        It is an access port of the VLAN of the interface's subnet. Return `None` if the subnet has no VLAN.
+        The port is an access port of the VLAN to which the interface's subnet belongs. Return `None` if the subnet
+        has no VLAN.
         """
         vlans = {self._vlan_of[a.prefix] for a in interface.addresses if a.prefix in self._vlan_of}
         if len(vlans) > 1:

@@ -247,9 +247,10 @@ class _Reader:
             raise self._error(self._error_keys(name, options, error), error) from None
 
     def _error_keys(self, name: str, options: dict[str, Any], error: CnmsimError) -> tuple[Key, ...]:
-        """Return the path of keys to the value of the host `name` that an error is about.
+        """Return the path of keys to the value in the lab file that caused an error about the host `name`.
 
-        It is the value that the error's message quotes or whose key it contains; otherwise the host itself.
+        It is the value that the error's message quotes or whose key it contains; otherwise the host itself. `options`
+        is the host's entry in the file.
         """
         text = error.message.removeprefix(f"host {name}: ")
         for number, address in enumerate(options["addresses"]):

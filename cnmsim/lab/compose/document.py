@@ -117,7 +117,7 @@ class Reader:
         return merged
 
     def _parts(self, file: File) -> Iterator[Map]:
-        """Yield the YAML documents of one file, each completed by `_part`.
+        """Yield the YAML documents of one file, each with `include` and `extends` resolved (`_part`).
 
         The caller merges them as if they were separate files (compose-go `loadYamlFile`).
         """

@@ -191,7 +191,7 @@ class Project:
     def _assume_network(self, network: Network, made: list[tuple[str, str]]) -> None:
         """Create an external network that does not exist, as `docker network create` without options does.
 
-        Append it to `made`, the (kind, id) of everything created so far.
+        Append its (kind, id) to `made`, the list of everything created so far.
         """
         try:
             created = self.engine.networks.create(network.name, driver="bridge")
@@ -203,7 +203,7 @@ class Project:
     def _ensure_containers(self, service: Service, made: list[tuple[str, str]]) -> None:
         """Remove a service's surplus containers and those with another configuration, then create the missing ones.
 
-        New containers are added to `made`, the (kind, id) of everything created so far.
+        Append the (kind, id) of each new container to `made`, the list of everything created so far.
         """
         requested = range(1, service.replicas + 1)
         kept: set[int] = set()

@@ -204,9 +204,10 @@ class ComposeEditor:
         text.rewrite(node, f"{_before_port(host_ip)}{published}:{port}{suffix}")
 
     def _number_in_file(self, keys: tuple[Key, ...], nodes: Sequence[yaml.Node]) -> int:
-        """Return the position that an item of a merged list has in one file; the list may come from several files.
+        """Return the index that an item of a list has in one file; the list may be merged from several files.
 
-        `keys` is the path of the item in the merged project, `nodes` are the items of the list in the file.
+        `keys` is the path of the item in the merged project, `nodes` are the items of the list in the file. Raises
+        `NotExpressible` if the item is not found in this file.
         """
         ports, number, place = self._value(*keys[:-1]), int(keys[-1]), locate(self.project.document, keys)
         if len(nodes) == len(ports):

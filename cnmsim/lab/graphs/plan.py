@@ -301,9 +301,10 @@ def _add_cable(
 
 
 def _port_for(plan: Plan, own: dict[str, Port], name: str, other: str, data: Mapping[str, Any]) -> Port:
-    """Return the port of the host `name` into which an edge to `other` is plugged; if necessary a new one.
+    """Return the port of the host `name` into which an edge to the node `other` is plugged.
 
-    `own` are the ports of the host by device, `data` the attributes of the edge.
+    `data` are the attributes of the edge; they may name the device and give its addresses. `own` are the ports of the
+    host by device; a port that is missing there is added. Raises `InvalidParameter` if the port has a cable already.
     """
     is_link = other not in plan.switches
     device = _of_end(data.get("devices"), name) if is_link else data.get("device")

@@ -237,7 +237,8 @@ def _matching_paths(value: Any, pattern: Sequence[str], keys: tuple[Key, ...]) -
 def _cast_interpolated(before: Any, after: Any, keys: tuple[Key, ...], root: Any, path: str) -> None:
     """Convert strings that came from variables to numbers or booleans, in place, where the format requires these.
 
-    `before` is the document before interpolation, `after` the same document after it.
+    `before` is a part of the document before interpolation, `after` the same part afterwards; `keys` is its path in
+    the whole document `root`. `path` is the file that errors name.
     """
     if not isinstance(after, Map | Seq):
         return

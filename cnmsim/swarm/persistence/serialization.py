@@ -88,9 +88,9 @@ def _converter() -> Converter:
 
 
 def _require_type(kind: type, read: Read = lambda data, _: data) -> Read:
-    """Return a reader that passes values of the JSON type `kind` to `read`, and returns its result.
+    """Return a reader that calls `read` for a value of the JSON type `kind`, and returns the result of `read`.
 
-    For values of other types, the reader raises `MalformedData`.
+    For a value of another type, the reader raises `MalformedData`.
     """
 
     def read_it(data: Any, annotation: Any) -> Any:

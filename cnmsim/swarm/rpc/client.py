@@ -141,8 +141,8 @@ async def dial(
 ) -> Connection:
     """Connect to the server at `remote`, such as `172.31.1.5:2377`, and return the connection.
 
-    `process` owns the socket; `certificate` is the client's, or `None` if it has none yet. Raises `RpcError` if the
-    connection fails or the server refuses the certificate.
+    `process` owns the socket; `certificate` is the client's certificate, `None` if it has none yet. Raises `RpcError`
+    if the connection fails or the server refuses the certificate.
     """
     address, port = split_host_port(remote)
     socket = process.tcp(6 if len(address) == 16 else 4)
