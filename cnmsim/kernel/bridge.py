@@ -252,9 +252,9 @@ class Bridge(Device):
     def _pass_up(self, frame: bytes, packet: Packet | None, *, is_for_us: bool = False) -> None:
         """Deliver a frame to the network stack of the bridge's namespace.
 
-        `packet` is the IP packet in the frame if PREROUTING has run on it, else `None`. With `is_for_us` the
-        destination MAC is replaced by that of the bridge: the stack would otherwise ignore a frame that is addressed
-        to the MAC of a port (eth_type_trans).
+        `packet` is the IP packet in the frame if PREROUTING has run on it, else `None`. If `is_for_us` is True, the
+        destination MAC is replaced by the bridge's MAC: the stack would otherwise ignore a frame that is addressed to
+        the MAC of a port (eth_type_trans).
         """
         self.rx_packets += 1
         self.rx_bytes += len(frame)

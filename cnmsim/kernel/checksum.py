@@ -36,7 +36,7 @@ def checksum(data: bytes) -> int:
 def transport_checksum(src: Address, dst: Address, protocol: int, segment: bytes) -> int:
     """Return the checksum of `segment`, a TCP, UDP or ICMPv6 message whose own checksum field is zero.
 
-    `src`, `dst` and `protocol` are those of the pseudo header (RFC 9293 §3.1, RFC 8200 §8.1).
+    `src`, `dst` and `protocol` are the fields of the pseudo header (RFC 9293 §3.1, RFC 8200 §8.1).
     """
     size = len(segment)
     body = int.from_bytes(segment) << 8 if size & 1 else int.from_bytes(segment)

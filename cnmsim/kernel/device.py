@@ -323,7 +323,10 @@ class Veth(Device):
 
     @classmethod
     def pair(cls, clock: Clock, name: str, peer_name: str, mac: Mac, peer_mac: Mac) -> tuple[Veth, Veth]:
-        """Create both ends of a cable, named `name` and `peer_name`. They are down and not yet in a namespace."""
+        """Create both ends of a cable and return them: the end named `name` and the end named `peer_name`.
+
+        They are down and not yet in a namespace.
+        """
         one, two = cls(name, mac, clock), cls(peer_name, peer_mac, clock)
         one.peer, two.peer = two, one
         return one, two

@@ -87,7 +87,7 @@ class DropReason(Enum):
 
 
 class Reporter(Enum):
-    """The daemon whose action an event reports; other events report decisions of the kernel."""
+    """The daemon that took the action in an event. An event without one reports a decision of the kernel."""
 
     PROXY = "docker-proxy"
     RESOLVER = "resolver"

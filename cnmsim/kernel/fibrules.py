@@ -140,9 +140,9 @@ class FibRules:
     ) -> tuple[Route | None, FibRule | None]:
         """Return the route of a packet and the rule that selected it (fib_rules_lookup).
 
-        Both are `None` if no rule leads to a route. For a rule with the action `blackhole` or `prohibit` the route is
-        of that kind; for one with the action `unreachable` it is `None`. `indev` is `None` for a locally generated
-        packet. `outdev` is the device that the sender requires, or `None`.
+        Both are `None` if no rule leads to a route. If the action of the rule is `blackhole` or `prohibit`, the route
+        has that kind; if it is `unreachable`, the route is `None`. `indev` is `None` for a locally generated packet.
+        `outdev` is the device that the sender requires, or `None` for any.
         """
         indev_name, outdev_name = indev.name if indev is not None else "lo", outdev.name if outdev is not None else ""
         for rule in self.rules:

@@ -20,7 +20,8 @@ _FRAGMENT_HEADER = 44
 def fragment(packet: Packet, mtu: int, identification: int) -> list[bytes]:
     """Split a packet into fragments of at most `mtu` bytes. Return them as bytes, from the IP header on.
 
-    `identification` is for IPv6, whose header carries one only in fragments; IPv4 fragments keep the packet's own.
+    `identification` is the identification field of IPv6 fragments. IPv4 fragments have the identification of the
+    packet.
     """
     return _fragment_ipv4(packet, mtu) if packet.family == 4 else _fragment_ipv6(packet, mtu, identification)
 

@@ -141,9 +141,10 @@ class Icmp:
 
 
 def quoted_info(packet: Packet, message: bytes) -> IcmpErrorInfo | None:
-    """Parse the packet that `message`, the ICMP error in `packet`, quotes.
+    """Parse the packet that an ICMP error quotes.
 
-    Return `None` if the quotation is too short to identify the packet.
+    `packet` is the packet with the error, `message` the error itself. Return `None` if the quotation is too short to
+    identify the quoted packet.
     """
     quoted = message[8:]
     word = int.from_bytes(message[4:8])

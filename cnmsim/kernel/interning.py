@@ -153,8 +153,8 @@ class InternedMultiMap(Generic[_K, _V]):
     def add(self, key: _K, value: _V, order: int = 0) -> bool:
         """Add a value to a key. Return `False` if the key already has this value.
 
-        `order` is the value's position in the insertion order; it must be greater than those of all present entries.
-        0 means the next one.
+        `order` is the value's position in the insertion order, a number greater than the positions of all present
+        entries. 0 means the next one.
         """
         pool, orders = self._pool, self._orders
         number = pool.find(key, value)

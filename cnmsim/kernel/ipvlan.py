@@ -1,8 +1,8 @@
 """ipvlan: children of one lower device that share its MAC and are distinguished by their IP addresses.
 
-In mode l2 a child is a station on the lower device's Ethernet. In l3 and l3s the lower device's namespace routes for
-the children, without broadcast; in l3s received packets also pass that namespace's packet filter. Source:
-drivers/net/ipvlan of Linux 6.12.
+In mode l2 a child behaves like a separate host on the lower device's Ethernet. In l3 and l3s the lower device's
+namespace routes for the children, without broadcast; in l3s received packets also pass that namespace's packet
+filter. Source: drivers/net/ipvlan of Linux 6.12.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class IpvlanPort:
         return self._next_device_id - 1
 
     def child_with_address(self, address: Address) -> Ipvlan | None:
-        """Return the child that is up and has this address, or `None`."""
+        """Return the child that is up and has this address, or `None` if there is none."""
         for child in self.children:
             if child.is_up and any(own.address == address for own in child.addresses):
                 return child

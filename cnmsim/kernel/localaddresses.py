@@ -53,9 +53,10 @@ class LocalAddresses:
     ) -> None:
         """Add an address such as `10.0.0.15/24` to a device.
 
-        The other parameters are those of `ip address add`, for an address that is a text; `scope` is used only for
-        IPv4. Raises `OSError`: EEXIST if the device has the address (an IPv4 address may be repeated with another
-        prefix length), EACCES for IPv6 where it is disabled, EINVAL where the MTU is too small for IPv6.
+        `scope`, `broadcast`, `nodad` and `noprefixroute` are the options of `ip address add`. They are used only if
+        `address` is a text, and `scope` only for IPv4. Raises `OSError`: EEXIST if the device has the address (an
+        IPv4 address may be repeated with another prefix length), EACCES if IPv6 is disabled on the device, EINVAL if
+        its MTU is too small for IPv6.
         """
         if isinstance(address, str):
             raw, length = parse_interface(address)

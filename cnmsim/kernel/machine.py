@@ -97,7 +97,10 @@ class Machine:
                 directory = posixpath.dirname(directory)
 
     def pin_namespace(self, path: str, namespace: NetworkNamespace) -> None:
-        """Keep a sandbox's namespace alive by bind-mounting it at `path`. The first call starts the cleanups."""
+        """Keep a sandbox's namespace alive by bind-mounting it at `path`.
+
+        The first call also starts the periodic cleanups, which remove the files of unpinned namespaces.
+        """
         if self._sweeps_since_ns < 0:
             self._sweeps_since_ns = self.clock.now_ns
         self._unpinned.pop(path, None)

@@ -47,7 +47,7 @@ class MacvlanPort:
         return bool(self.children) and self.children[0].mode is MacvlanMode.PASSTHRU
 
     def child_with_mac(self, mac: Mac) -> Macvlan | None:
-        """Return the child that is up and has this MAC, or `None` (macvlan_hash_lookup)."""
+        """Return the child that is up and has this MAC, or `None` if there is none (macvlan_hash_lookup)."""
         return self._active.get(mac)
 
     def refresh_active(self) -> None:

@@ -362,7 +362,7 @@ class NetworkNamespace:
             self.addresses.disable_ipv6_changed()
 
     def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
-        """Return the cached flow of UDP datagrams from `sport` to `dst` and `dport`, or `None`.
+        """Return the cached flow of UDP datagrams from `sport` to `dst` and `dport`, or `None` if it is not cached.
 
         The flow must have been cached for the same routing decision as `decision`.
         """
@@ -477,7 +477,7 @@ class NetworkNamespace:
     ) -> None:
         """Report a dropped packet with its reason; the caller must then stop processing the packet.
 
-        `what` is the text of the report; "" means the text of `reason`. The other parameters are those of `report`.
+        `what` is the text of the report; "" means the text of `reason`. The other parameters are as in `report`.
         """
         if self.clock.observes_drops:
             what = what or reason.value

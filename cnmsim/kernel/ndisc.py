@@ -108,7 +108,7 @@ def _send(
 def link_layer_option(options: bytes, option_type: int) -> Mac | None:
     """Return the link-layer address in a message's option of type `option_type`, or `None` if it has no such option.
 
-    Type 1 is the address of the source, type 2 that of the target.
+    Type 1 is the link-layer address of the source, type 2 is the link-layer address of the target.
     """
     at = 0
     while at + 8 <= len(options):

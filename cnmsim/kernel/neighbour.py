@@ -82,9 +82,9 @@ class Neighbour:
         return self._state
 
     def _expire_reachable(self) -> None:
-        """Extend the REACHABLE time if the entry was confirmed meanwhile, otherwise make the entry STALE.
+        """Make a REACHABLE entry STALE when its time has expired.
 
-        Called when the REACHABLE time has expired.
+        If the entry was confirmed since, extend its time instead.
         """
         self.reachable_until_ns = self.confirmed_ns + self.parameter("base_reachable_time_ms") * _NS_PER_MS
         if self.device.clock.now_ns > self.reachable_until_ns:
@@ -175,7 +175,10 @@ class NeighbourTable:
         return entry
 
     def known_mac(self, device: Device, address: Address) -> Mac | None:
-        """Return the MAC address that the table has for an address on a device, or `None`. No request is sent."""
+        """Return the MAC address that the table has for an address on a device, or `None` if it has none.
+
+        No request is sent.
+        """
         entry = self.get(device, address)
         return entry.mac if entry is not None else None
 

@@ -48,9 +48,10 @@ class OpaquePayload:
         self.size = len(head) + length
 
     def to_bytes(self, endpoint: int = 0) -> bytes:
-        """Return the payload's bytes for one destination. `endpoint` is the destination's `endpoint_key`.
+        """Return the payload's bytes for one destination.
 
-        From now on `PayloadStore.decrypt` returns the content for these bytes.
+        `endpoint` is the number that `endpoint_key` returns for the destination. From now on `PayloadStore.decrypt`
+        returns the content for these bytes.
         """
         return self.head + self._store.store(self._number, endpoint, self._expiry_s, self.content, self.length)
 
@@ -72,7 +73,10 @@ def payload_store(clock: Clock) -> PayloadStore:
 
 
 class PayloadStore:
-    """The contents of all opaque payloads of one lab that are under way. `payload_store` returns a lab's store."""
+    """The contents of all opaque payloads of one lab that have been sent and have not expired.
+
+    `payload_store` returns a lab's store.
+    """
 
     __slots__ = ("_batch", "_clock", "_contents", "_expiring", "_nonces", "_peak", "_sequence")
 

@@ -115,7 +115,7 @@ class OutputRouting:
     def _intern(self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None) -> RoutingDecision:
         """Return the routing decision with these values: a recent object with equal values, or a new one.
 
-        A sender to a thousand hosts thereby needs less memory.
+        Reusing the object saves memory for a sender to a thousand hosts.
         """
         for recent in self._recent:
             if recent.route is route and recent.src == src and recent.mtu == mtu and recent.rule is rule:

@@ -169,7 +169,7 @@ class ProcessFiles(FileSystem):
         mtime_ns: int | None = None,
         follows: bool = True,
     ) -> None:
-        """Change attributes of an inode, as `FileSystem.change` does.
+        """Change attributes of an inode. The parameters are those of `FileSystem.change`.
 
         Raises `PermissionError` (EPERM) for another user's file, or an error of `FileSystem.change`.
         """

@@ -87,9 +87,9 @@ def view_for_namespace(files: FileSystem, namespace: NetworkNamespace) -> FileSy
 
 
 def write(files: FileSystem, namespace: NetworkNamespace, key: str, value: str) -> None:
-    """Set a sysctl of `namespace`, as a process does that sees the mounts of `files`.
+    """Set a sysctl of `namespace`, with the restrictions of a process that sees the mounts of `files`.
 
-    Raises `OSError`: ENOENT for an unknown key, EROFS where /proc/sys is mounted read-only, EINVAL for a bad value.
+    Raises `OSError`: ENOENT for an unknown key, EROFS if /proc/sys is mounted read-only, EINVAL for a bad value.
     """
     namespace.sysctl_get(key)
     mounted = files.mounted(ROOT)

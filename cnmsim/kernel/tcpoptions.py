@@ -72,7 +72,7 @@ def syn_options(
 ) -> bytes:
     """Build the options of a SYN: the MSS, and each of the others unless it is `None` or False.
 
-    `timestamp` is (value, echo reply).
+    `is_sack_permitted` adds the option "SACK permitted". `timestamp` is (value, echo reply).
     """
     parts = [b"\x02\x04", mss.to_bytes(2)]
     if timestamp is not None:

@@ -93,7 +93,7 @@ def icmp_of_family(
 ) -> tuple[int, bytes]:
     """Build an ICMP message between IPv4 addresses, or an ICMPv6 message between IPv6 addresses.
 
-    Return its protocol number and its bytes. `rest` is the second word of its header.
+    Return the protocol number (1 or 58) and the bytes of the message. `rest` is the second word of its header.
     """
     if len(dst) == 16:
         return 58, icmpv6_message(src, dst, icmp_type, code, rest, payload)

@@ -181,7 +181,7 @@ class UpperDevice(Device):
 
     @property
     def peer_index(self) -> int | None:
-        """The interface index of the lower device."""
+        """The interface index of the lower device in the lower device's namespace."""
         return self.lower.index
 
     def lower_mtu_changed(self) -> None:

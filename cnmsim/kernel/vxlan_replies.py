@@ -64,9 +64,9 @@ def is_proxied(frame: bytes) -> bool:
 
 
 def proxy_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> ProxyAnswer:
-    """Return the answer to a frame for which `is_proxied` is true.
+    """Return the answer to a frame for which `is_proxied` is True.
 
-    `find(address)` returns the neighbour entry of an address on the device, or `None`.
+    `find(address)` returns the neighbour entry of an address on the device, or `None` if there is none.
     """
     return _arp_answer(frame, find) if frame[12:14] == _ARP else _nd_answer(frame, find)
 

@@ -355,13 +355,13 @@ class Agent:
 
 
 def _replace_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
-    """Return a NetworkDB watcher that passes each entry's previous and new value to `driver` (29.x)."""
+    """Return a callback for `NetworkDB.watch` that passes each entry's previous and new value to `driver` (29.x)."""
     changed = driver.table_changed
     return lambda event: changed(event.network, event.table, event.key, event.previous, event.value)
 
 
 def _apply_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
-    """Return a NetworkDB watcher that calls `driver` with the value in each gossip message (26.1, 28.5).
+    """Return a callback for `NetworkDB.watch` that passes the value in each gossip message to `driver` (26.1, 28.5).
 
     The value of a created entry is passed as the new value. The value of a deleted or updated entry is passed as the
     previous value, without a new one: in these releases the driver treats an update as a deletion.

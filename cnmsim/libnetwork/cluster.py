@@ -65,7 +65,7 @@ class ClusterIpam:
         """Allocate the pools for a new network, and return the allocations.
 
         `network` is the network's name. `excluded` contains, by family (4, 6), prefixes that an automatically chosen
-        subnet must not overlap. Raises an `EngineError` with IPAM's message.
+        subnet must not overlap. Raises an `EngineError` with IPAM's message if an allocation fails.
         """
         allocated = NetworkIpam(self._ipam, self._ipam.default_spaces()[1], options.ipam_options, self._log, network)
         allocated.allocate(
@@ -102,7 +102,7 @@ class ClusterIpam:
         self._ipam.release_pool(pool_id)
 
     def default_spaces(self) -> tuple[str, str]:
-        """Return the names of the address spaces of local and of global networks."""
+        """Return the names of two address spaces: that of local networks, and that of global networks."""
         return self._ipam.default_spaces()
 
     def request_pool(

@@ -182,7 +182,7 @@ class Controller:
         return list(self._networks.values())
 
     def network_by_id(self, network_id: str) -> Network | None:
-        """Return the network with this id, or `None`."""
+        """Return the network with this id, or `None` if there is none."""
         return self._networks.get(network_id)
 
     def walk_networks(self, walker: Callable[[Network], bool | None]) -> None:
@@ -376,7 +376,8 @@ class Controller:
     def agent_start(self, config: AgentConfig) -> Agent:
         """Start the agent and join the gossip cluster, unless an agent is running already. Return the agent.
 
-        Raises `SystemFault` with moby's message; then no agent is started.
+        Raises `SystemFault` with moby's message if the keys are incomplete or the gossip port is in use; then no
+        agent is started.
         """
         from cnmsim.libnetwork.agent import Agent, check_keys
 

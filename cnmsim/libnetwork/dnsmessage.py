@@ -105,7 +105,7 @@ def _parse(wire: bytes, message_id: int, flags: int) -> Query | None:
 
 
 def _refusal(message_id: int, flags: int, rcode: int) -> bytes:
-    """Encode a response with the error code `rcode`, which consists of a header only.
+    """Encode a response that consists of a header only, with the error code `rcode`.
 
     `message_id` and `flags` are those of the query. The query's opcode is copied only if `rcode` is NOTIMP.
     """

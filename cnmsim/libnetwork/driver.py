@@ -36,9 +36,9 @@ class Capability:
 
 @frozen
 class IpamInfo:
-    """One allocated pool of a network: its prefix, its gateway address (or `None`) and its reserved addresses.
+    """One allocated pool of a network: its prefix, its gateway address and its reserved addresses.
 
-    `space` is the pool's IPAM address space.
+    `gateway` is `None` if the pool has no gateway. `space` is the pool's IPAM address space.
     """
 
     pool_id: str
@@ -107,11 +107,12 @@ class TableEntry:
 class JoinInfo:
     """The result of a driver's join: the device to move into the sandbox, its name there, and its gateways.
 
-    `source_name` is the device's present name, in the host's namespace or, if `created_in_sandbox`, in the sandbox's.
-    The device is renamed to `destination_name` or, if that is empty, to `destination_prefix` and a number (`eth0`).
+    `source_name` is the device's present name. If `created_in_sandbox` is True, the device is in the sandbox's
+    namespace already, otherwise in the host's. The device is renamed to `destination_name` or, if that is empty, to
+    `destination_prefix` and a number (`eth0`).
 
     `force_gateway4` and `force_gateway6` mean that the default route leads through this device without a gateway
-    address. With `disable_gateway_service` the sandbox is not attached to docker_gwbridge because of this endpoint.
+    address. `disable_gateway_service` means that this endpoint does not need docker_gwbridge.
     """
 
     source_name: str = ""

@@ -70,12 +70,12 @@ class Endpoint:
 
     @property
     def address(self) -> IpInterface | None:
-        """The IPv4 address with its prefix length, or `None`."""
+        """The IPv4 address with its prefix length, or `None` if the endpoint has none."""
         return interface_of(self.interface.ipv4)
 
     @property
     def address6(self) -> IpInterface | None:
-        """The IPv6 address with its prefix length, or `None`."""
+        """The IPv6 address with its prefix length, or `None` if the endpoint has none."""
         return interface_of(self.interface.ipv6)
 
     @property
@@ -100,12 +100,12 @@ class Endpoint:
 
     @property
     def ipv4(self) -> tuple[Address, int] | None:
-        """The endpoint's IPv4 address and prefix length, or `None`."""
+        """The endpoint's IPv4 address and prefix length, or `None` if it has none."""
         return self.interface.ipv4
 
     @property
     def ipv6(self) -> tuple[Address, int] | None:
-        """The endpoint's IPv6 address and prefix length, or `None`."""
+        """The endpoint's IPv6 address and prefix length, or `None` if it has none."""
         return self.interface.ipv6
 
     @property
@@ -151,8 +151,8 @@ class Endpoint:
         """Join a sandbox: create the interface, routes, lines of /etc/hosts, DNS names and published ports.
 
         The endpoint with the highest `gw_priority` is preferred as the sandbox's gateway (since 28.0). `links` are
-        aliases private to this sandbox, `{alias: name}`. Raises an `EngineError` with moby's message; the endpoint is
-        then not joined.
+        aliases private to this sandbox, `{alias: name}`. Raises an `EngineError` with moby's message if a step fails;
+        the endpoint is then not joined.
         """
         from cnmsim.libnetwork.sandbox import Sandbox
 

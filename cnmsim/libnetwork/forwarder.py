@@ -79,7 +79,7 @@ class Forwarder:
         return answer(query, limit=limit, rcode=SERVFAIL)
 
     async def _exchange(self, upstream: Upstream, query: Query, wire: bytes, is_tcp: bool) -> bytes | None:
-        """Send a query to one server and return its answer.
+        """Send a query to one server, over TCP if `is_tcp` is True, otherwise over UDP. Return the server's answer.
 
         Return `None` if there is no usable answer, so that the next server is queried.
         """

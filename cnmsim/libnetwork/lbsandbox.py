@@ -29,7 +29,7 @@ def sandbox_name(network: Network) -> str:
 
 
 def sandbox_id(network_id: str, *, is_ingress: bool) -> str:
-    """Return the id of a network's load-balancer sandbox."""
+    """Return the id of a network's load-balancer sandbox. `is_ingress` is True for the ingress network."""
     return INGRESS_ID if is_ingress else f"lb_{network_id}"
 
 

@@ -52,9 +52,9 @@ class Network:
     """A network of one controller, created by `Controller.new_network`.
 
     `options` are the requested options. `scope` is "local", "swarm" or "global". `created_ns` is the virtual time of
-    its creation. `driver` is `None` for a network that only holds configuration, `ipam` for any network without
-    addresses. `records` are the DNS records of its endpoints; `balancer` is its load-balancer sandbox on this node.
-    `is_dynamic` marks a network that the swarm's manager pushed to this host.
+    its creation. `driver` is `None` if the network only holds configuration, `ipam` is `None` if it has no addresses.
+    `records` are the DNS records of its endpoints; `balancer` is its load-balancer sandbox on this node. `is_dynamic`
+    marks a network that the swarm's manager pushed to this host.
     """
 
     controller: Controller = field(repr=False)
@@ -217,7 +217,7 @@ class Network:
         return {} if agent is None else agent.services(self)
 
     def endpoint_by_name(self, name: str) -> Endpoint | None:
-        """Return the endpoint of that name, or `None`."""
+        """Return the endpoint of that name, or `None` if there is none."""
         return next((endpoint for endpoint in self.endpoints.values() if endpoint.name == name), None)
 
     def walk_endpoints(self, walker: Callable[[Endpoint], bool | None]) -> None:
@@ -233,8 +233,8 @@ class Network:
 
         Each of `settings` sets one field of `options`: `mac="02:42:ac:12:00:09"`, `aliases=["db"]`,
         `port_bindings=["8080:80/tcp"]`, `driver_opts={…}`; `address` is an IPv4 or IPv6 address. Names are resolved
-        only if `aliases` or `dns_names` contain them. Raises an `EngineError` in libnetwork's words, with nothing
-        left behind.
+        only if `aliases` or `dns_names` contain them. Raises an `EngineError` with libnetwork's message if a step
+        fails; then nothing has changed.
         """
         options = endpoint_options(options, settings)
         profile = self.controller.profile
@@ -398,8 +398,8 @@ class Network:
         """Allocate `address`, or any IPv4 address if it is `None`, for use without an endpoint.
 
         Such an address can be the virtual address of a service. It is released by `release_address`, or with the
-        network. Raises an `EngineError` in IPAM's words, `InvalidParameter` for an address in no subnet of the
-        network.
+        network. Raises an `EngineError` with IPAM's message if the address is not available, `InvalidParameter` if it
+        is in no subnet of the network.
         """
         return ip_address(service_bindings.reserve_address(self, address))
 
@@ -422,7 +422,10 @@ class Network:
         service_bindings.add(self, service, endpoint, settings)
 
     def remove_service_binding(self, endpoint: Endpoint) -> None:
-        """Remove an endpoint from its service. Raises `NotFound` if it is in none (moby `rmServiceBinding`)."""
+        """Remove an endpoint from its service (moby `rmServiceBinding`).
+
+        Raises `NotFound` if the endpoint is a task of no service.
+        """
         service_bindings.remove(self, endpoint)
 
     # --- names

@@ -54,10 +54,11 @@ class Cluster(Protocol):
 
 
 def validate(options: NetworkOptions, profile: Profile) -> None:
-    """Check the options of a configuration network (`config_only`) and of a network that uses one (`config_from`).
+    """Check the options of a new network.
 
-    Raises `Forbidden`, with the message of the release `profile`, for an option that such a network may not have. For
-    any other network raises `SystemFault` for invalid gratuitous ARP settings.
+    Raises `Forbidden`, with the message of the release `profile`, for an option that a configuration network
+    (`config_only`), or a network that uses one (`config_from`), may not have. Raises `SystemFault` for invalid
+    gratuitous ARP settings of any other network.
     """
     if options.config_only and (options.internal or options.attachable or options.ingress or options.scope):
         raise Forbidden(

@@ -93,9 +93,10 @@ class NetworkIpam:
     ) -> None:
         """Allocate every pool, gateway and auxiliary address that `configs` requests.
 
-        `skip_gateway` is a pair of flags (IPv4, IPv6); True means that a gateway is allocated only if one was
-        requested. `excluded` contains, by family (4, 6), the prefixes that an automatically chosen subnet must not
-        overlap. If an allocation fails, releases the others and raises its `EngineError`.
+        Pools are allocated only for the enabled address families (`enable_ipv4`, `enable_ipv6`). `skip_gateway` is a
+        pair of flags (IPv4, IPv6); True means that a gateway is allocated only if one was requested. `excluded`
+        contains, by family (4, 6), the prefixes that an automatically chosen subnet must not overlap. If an
+        allocation fails, its `EngineError` is raised and the other allocations are released.
         """
         with ExitStack() as undo:
             undo.callback(self.release)

@@ -79,7 +79,7 @@ class OslNamespace:
 
         `key` identifies the interface in later calls. In the keys of `sysctls`, IFNAME stands for the interface's
         name. `gratuitous_arp` says how the interface announces its addresses; `None` for no announcements. Raises
-        `SystemFault` in libnetwork's words; the device is then back on the host.
+        `SystemFault` with libnetwork's message if a step fails; the device is then back on the host.
         """
         source = self.namespace if info.created_in_sandbox else self.host
         device = source.devices.get(info.source_name)

@@ -141,8 +141,9 @@ def _read_nameserver(conf: HostResolvConf, fields: list[str]) -> None:
 def host_path(etc_text: str, profile: Profile, *, may_use_systemd: bool) -> str:
     """Return the path of the resolv.conf on the host from which a container's file is made.
 
-    That is /etc/resolv.conf, whose text is `etc_text`. If its only server is the stub of systemd-resolved, it is the
-    file of systemd-resolved instead, unless `may_use_systemd` is False (host networking and user-defined networks).
+    It is /etc/resolv.conf, whose text is `etc_text`, or the file of systemd-resolved. The latter is used if the only
+    server in `etc_text` is the stub of systemd-resolved and `may_use_systemd` is True, as it is for the default
+    bridge.
     """
     servers = [server.address for server in parse_resolv_conf(profile, etc_text).nameservers]
     return SYSTEMD_PATH if may_use_systemd and servers == [_SYSTEMD_STUB] else PATH

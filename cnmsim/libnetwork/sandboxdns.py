@@ -231,7 +231,10 @@ class SandboxDns:
         )
 
     def resolve_address(self, address: Address) -> str | None:
-        """Return the name of an address as `<name>.<network>`, from the first network that has it, or `None`."""
+        """Return the name of an address as `<name>.<network>`, from the first network that has it.
+
+        Return `None` if no network of the sandbox has the address.
+        """
         for endpoint in self.sandbox.endpoints:
             name = endpoint.network.records.reverse(address)
             if name is not None:

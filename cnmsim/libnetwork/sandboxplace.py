@@ -193,7 +193,8 @@ class SandboxPlace:
     def rules(self) -> list[str]:
         """Return the packet filter's rules, one line each.
 
-        Rules of iptables are in the form of its commands; those of nftables are as `nft list ruleset` prints them.
+        A rule of iptables is returned as a command, e.g. `iptables -t filter -A INPUT -j DROP`. After these rules
+        come the lines that `nft list ruleset` prints.
         """
         from cnmsim.kernel.netfilter.nftables import NfTables
 

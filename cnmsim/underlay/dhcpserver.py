@@ -1,7 +1,7 @@
 """A DHCP server for a plain host. It leases the addresses of one range as busybox's udhcpd does.
 
-The search for a free address starts at a hash of the client's MAC. An address is not offered while another station
-answers ARP requests for it. Source: busybox 1.37 `networking/udhcp/{dhcpd,arpping}.c`.
+The search for a free address starts at a hash of the client's MAC. An address is not offered if another interface on
+the link answers ARP requests for it. Source: busybox 1.37 `networking/udhcp/{dhcpd,arpping}.c`.
 """
 
 from __future__ import annotations

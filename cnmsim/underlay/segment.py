@@ -1,8 +1,8 @@
-"""Ethernet segments: a learning switch with one cable to each station, or a hub, with configurable faults.
+"""Ethernet segments: a learning switch or a hub, with one cable to each attached device, called a station.
 
 A switch learns source addresses and floods frames to unknown destinations (IEEE 802.1D §7.8, §7.9); a hub repeats
-every frame to all stations. Once one port has a VLAN configuration, the switch separates VLANs on all ports (IEEE
-802.1Q). Spanning tree is not modelled: a trunk that would close a loop is rejected.
+every frame to all stations. Faults can be configured. Once one port has a VLAN configuration, the switch separates
+VLANs on all ports (IEEE 802.1Q). Spanning tree is not modelled: a trunk that would close a loop is rejected.
 """
 
 from __future__ import annotations

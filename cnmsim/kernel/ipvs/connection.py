@@ -96,14 +96,14 @@ class ConnectionTable:
         return len(self._requests)
 
     def of_request(self, key: ConntrackTuple) -> IpvsConnection | None:
-        """Return the connection to which a client's packet with this key belongs, or `None`.
+        """Return the connection to which a client's packet with this key belongs, or `None` if there is none.
 
         A connection that has expired is not returned.
         """
         return self._unexpired(self._requests.get(key))
 
     def of_reply(self, key: ConntrackTuple) -> IpvsConnection | None:
-        """Return the connection to which a real server's packet with this key belongs, or `None`.
+        """Return the connection to which a real server's packet with this key belongs, or `None` if there is none.
 
         A connection that has expired is not returned.
         """

@@ -123,16 +123,19 @@ class Hooks:
         return True
 
     def connection_of(self, packet: Packet) -> IpvsConnection | None:
-        """Return the connection of a request whose destination was already replaced by the real server, or `None`.
+        """Return the connection of a request whose destination was already replaced by the real server.
 
-        Used by the iptables match `ipvs` (xt_ipvs).
+        Return `None` if the packet is no such request. Used by the iptables match `ipvs` (xt_ipvs).
         """
         return self._connections.of_reply((packet.protocol, packet.dst, packet.src, packet.dport, packet.sport))
 
     # --- connections
 
     def _service_of(self, packet: Packet) -> Service | None:
-        """Return the service for a new flow, or `None`. A service by mark takes precedence (ip_vs_service_find)."""
+        """Return the service that may balance a new flow with this packet, or `None` if there is none.
+
+        A service by mark takes precedence over one by address and port (ip_vs_service_find).
+        """
         dst = packet.dst
         flags = packet.tcp_flags
         if packet.protocol == 6 and (flags & TCP_RST or not (flags & TCP_SYN or self._ipvs.sysctl("sloppy_tcp"))):

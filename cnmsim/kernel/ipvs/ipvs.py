@@ -63,7 +63,7 @@ class Ipvs:
         return list(self._services.values())
 
     def find(self, key: ServiceKey) -> Service | None:
-        """Return the service with that key (`Service.key`), or `None`."""
+        """Return the service with that key (`Service.key`), or `None` if there is none."""
         return self._services.get(key)
 
     # --- services and destinations
@@ -263,10 +263,10 @@ class Ipvs:
             self._trash.append(destination)
 
     def _restore_from_trash(self, service: Service, address: Address, port: int) -> Destination | None:
-        """Return the removed destination with this address and port if connections still refer to it, else `None`.
+        """Return the removed destination with this address and port if connections still use it, else `None`.
 
-        Such destinations are kept in a list, the trash; the returned one is removed from it, and its connections
-        continue.
+        Removed destinations that connections still use are kept in a list, the trash. The returned destination is
+        taken out of the trash, and its connections continue.
         """
         if len(self.connections):
             self.connections.purge()

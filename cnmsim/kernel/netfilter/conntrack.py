@@ -347,7 +347,7 @@ class Conntrack:
     # --- for NAT
 
     def find(self, key: ConntrackTuple) -> Connection | None:
-        """Return the unexpired connection whose original or reply tuple is `key`, or None."""
+        """Return the unexpired connection whose original or reply tuple is `key`, or None if there is none."""
         entry = self._lookup_live(key)
         return None if entry is None else entry[0]
 

@@ -65,8 +65,8 @@ def kernel_refusal(
 ) -> IptablesError:
     """Return the error of a command that the kernel refuses.
 
-    `family` (4 or 6) and `variant` select the program whose message it is. With iptables-nft the text ends like
-    `RULE_APPEND failed (Invalid argument): rule in chain FORWARD`; these are `operation`, `errno_text` and `what`.
+    `family` (4 or 6) and `variant` select the program whose message it is. The text of iptables-nft ends in
+    `operation`, `errno_text` and `what`, e.g. `RULE_APPEND failed (Invalid argument): rule in chain FORWARD`.
     iptables-legacy prints only the text of the errno, or `legacy_text` for an error that it detects itself.
     """
     if variant.is_legacy:

@@ -108,9 +108,9 @@ class Registration:
 
 
 def nat_priority(hook: Hook) -> Priority:
-    """Return the priority on a hook of the step that runs all nat chains (nf_nat_proto.c).
+    """Return the priority of the step that runs all nat chains on a hook (nf_nat_proto.c).
 
-    The priority of a nat chain determines only its order among the nat chains.
+    The priority of a single nat chain determines only its order among the nat chains.
     """
     return Priority.DESTINATION_NAT if hook in {Hook.PREROUTING, Hook.OUTPUT} else Priority.SOURCE_NAT
 

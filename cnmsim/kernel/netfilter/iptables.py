@@ -264,7 +264,11 @@ class IpTables:
         return save.rule_lines(chains, with_counters=with_counters, number=number)
 
     def save(self, table: str | None = None, counters: bool = False) -> str:
-        """Return the output of iptables-save without comments, for one table, or with None for all existing ones."""
+        """Return the output of iptables-save without comments, for `table` or, if it is None, for all existing
+        tables.
+
+        If `counters` is True, the packet and byte counters are included.
+        """
         if table is not None:
             self._table(table)
         return save.save(self.tables, table, with_counters=counters)

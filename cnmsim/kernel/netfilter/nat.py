@@ -161,9 +161,10 @@ class Nat:
     ) -> ConntrackTuple:
         """Return `chosen` with a free port (or ICMP identifier) in place of its own.
 
-        The ports are those that `_port_bounds` returns. The search starts at a random one of them. If none is free,
-        the search is repeated with fewer ports from other random starts; finally the last port tried is returned. If
-        the protocol has no port to change, `chosen` is returned unchanged.
+        The port to replace is the source port if `is_source` is True, else the destination port. The ports to try are
+        those that `_port_bounds` returns. The search starts at a random one of them. If none is free, the search is
+        repeated with fewer ports from other random starts; finally the last port tried is returned. If the protocol
+        has no port to change, `chosen` is returned unchanged.
         """
         bounds = _port_bounds(chosen, nat_range, is_source)
         if bounds is None:

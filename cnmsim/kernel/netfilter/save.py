@@ -43,7 +43,8 @@ def _counted_line(chain: str, entry: RuleEntry) -> str:
 def save(tables: Mapping[str, Table], name: str | None, *, with_counters: bool = False) -> str:
     """Return tables as iptables-save prints them, without comments.
 
-    `name` is the name of the only table to return; None returns all tables that exist in the kernel.
+    `name` is the name of the only table to return; None returns all tables that exist in the kernel. `with_counters`
+    includes the packet and byte counters.
     """
     parts = []
     for table in tables.values():

@@ -95,10 +95,7 @@ class LinkPath(Protocol):
 
     @property
     def is_valid(self) -> bool:
-        """Whether the link is unchanged since the path was found.
-
-        Frames that are under way on a valid path arrive.
-        """
+        """Whether the link is unchanged since the path was found. A frame in transit on a valid path arrives."""
 
     def carries(self, length: int, now_ns: int) -> bool:
         """Return True if a frame of `length` bytes that is sent at time `now_ns` takes this path."""

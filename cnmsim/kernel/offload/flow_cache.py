@@ -167,9 +167,9 @@ class FlowCache:
             packet.recording = FlowRecorder(packet, sent=key, decision=decision)
 
     def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
-        """Return the cached flow of UDP datagrams sent by the namespace from `sport` to `dst` and `dport`, or `None`.
+        """Return the cached flow of UDP datagrams sent by the namespace from `sport` to `dst` and `dport`.
 
-        The flow must have been cached for the same routing decision as `decision`.
+        Return `None` if no flow was cached for the routing decision `decision`.
         """
         flow = self.sent.get((17, decision.src, dst, _PORTS.pack(sport, dport)))
         return flow if flow is not None and flow.decision is decision else None

@@ -125,7 +125,7 @@ class SocketTable:
         return offset
 
     def tcp_features(self) -> tuple[bool, bool, bool]:
-        """Return whether connections offer each of: selective acknowledgements, timestamps, window scaling.
+        """Return three flags: whether connections offer selective acknowledgements, timestamps, and window scaling.
 
         The sysctls tcp_sack, tcp_timestamps and tcp_window_scaling decide.
         """

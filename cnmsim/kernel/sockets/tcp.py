@@ -232,11 +232,11 @@ class TcpSocket(Socket):
         interval_s: int | None = None,
         probes: int | None = None,
     ) -> None:
-        """Turn keepalives on or off (SO_KEEPALIVE); accepted sockets inherit the setting from their listener.
+        """Turn keepalives on (`is_on`) or off (SO_KEEPALIVE).
 
         `idle_s`, `interval_s` and `probes` are TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT; `None` uses the
-        namespace's sysctls net.ipv4.tcp_keepalive_time, _intvl and _probes. Raises `OSError` (EINVAL) for a time
-        above 32,767 s or more than 127 probes.
+        namespace's sysctls net.ipv4.tcp_keepalive_time, _intvl and _probes. Accepted sockets inherit the settings
+        from their listener. Raises `OSError` (EINVAL) for a time above 32,767 s or more than 127 probes.
         """
         self.keepalive = Keepalive(idle_s, interval_s, probes) if is_on else None
         if self._connection is not None:

@@ -452,7 +452,7 @@ class TcpConnection(TcpSender):
     def may_reuse_time_wait(self, segment: TcpSegment) -> bool:
         """Return True if the connection is in TIME-WAIT and the SYN `segment` may replace it by a new connection.
 
-        The sequence number of the SYN must be greater than those of all received data.
+        The sequence number of the SYN must be greater than the sequence numbers of all received data.
         """
         return self.state is TcpState.TIME_WAIT and _distance(segment.seq, self._irs + self._receive_buffer.next) > 0
 

@@ -165,9 +165,10 @@ class Xfrm:
         self._namespace.topology_changed()
 
     def policy_for(self, direction: str, packet: Packet) -> XfrmPolicy | None:
-        """Return the policy that applies to a packet in `direction` (`out`, `in` or `fwd`), or `None`.
+        """Return the policy that applies to a packet in `direction`: `out`, `in` or `fwd`.
 
-        If several match, the one with the lowest priority value applies; of those with the same value, the oldest.
+        Return `None` if no policy matches. If several match, the one with the lowest priority value applies; of those
+        with the same value, the oldest.
         """
         best: XfrmPolicy | None = None
         for policy in self.policies:  # newest first
@@ -191,7 +192,10 @@ class Xfrm:
         )
 
     def _state_for(self, template: Template, packet: Packet) -> XfrmState | None:
-        """Return the newest state that matches a policy's template and the packet, or `None` (xfrm_state_find)."""
+        """Return the newest state that matches a policy's template and the packet (xfrm_state_find).
+
+        Return `None` if no state matches.
+        """
         src = template.src if any(template.src) else packet.src
         dst = template.dst if any(template.dst) else packet.dst
         for state in self.states:

@@ -96,7 +96,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def _read(self, options: dict[str, str]) -> OptionsT:
-        """Parse the network's options. Raises `SystemFault` with the driver's message."""
+        """Parse the network's options. Raises `SystemFault` with the driver's message if an option is invalid."""
 
     @abstractmethod
     def _check_parent(self, network_id: str, parent: str, options: OptionsT) -> None:
@@ -135,7 +135,8 @@ class ChildDriver(ABC, Generic[OptionsT]):
     def create_network(self, request: NetworkRequest) -> None:
         """Create a network, and its parent interface if that is missing.
 
-        Raises an `EngineError` with the driver's message.
+        Raises an `EngineError` with the driver's message if the request is invalid, the parent is not available, or
+        it cannot be created.
         """
         self._check_pools(request)
         options, internal = self._settings(request)
@@ -226,9 +227,9 @@ class ChildDriver(ABC, Generic[OptionsT]):
     # --- joining
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Create the child device on the host, to be moved into the sandbox.
+        """Create the child device on the host; libnetwork then moves it into the sandbox.
 
-        Raises `SystemFault` with the driver's message.
+        Raises `SystemFault` with the driver's message if the parent does not exist or the kernel refuses the device.
         """
         del sandbox
         network = self._network(network_id)

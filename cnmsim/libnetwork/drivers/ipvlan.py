@@ -45,7 +45,8 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
     def create_network(self, request: NetworkRequest) -> None:
         """Create a network, and its parent interface if that is missing.
 
-        Raises an `EngineError` with the driver's message.
+        Raises an `EngineError` with the driver's message if the request is invalid, the parent is not available, or
+        it cannot be created.
         """
         version = tuple(int(part) for part in re.findall(r"\d+", self.profile.kernel_version)[:3])
         if version[:2] < _OLDEST_KERNEL:

@@ -113,7 +113,7 @@ class DriverRegistry:
     def get(self, name: str) -> Driver:
         """Return the driver of this name, loading it on first use.
 
-        Raises `NotFound` for an unknown name, or `SystemFault` for a plugin that does not work.
+        Raises `NotFound` for an unknown name, or `SystemFault` for a plugin that cannot be activated.
         """
         known = self._drivers.get(name)
         if known is None:

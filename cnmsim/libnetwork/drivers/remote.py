@@ -48,9 +48,9 @@ _NODE_DISCOVERY = 1
 class _JoinedEndpoint:
     """The state of a joined endpoint.
 
-    `options` are the sandbox's ports as sent to the plugin. `is_internal` is that of the network. `has_default_route`
-    is a pair (IPv4, IPv6): True if the plugin was notified that the endpoint is the sandbox's gateway for that
-    family.
+    `options` are the sandbox's ports as sent to the plugin. `is_internal` is True if the network is internal.
+    `has_default_route` is a pair (IPv4, IPv6): True if the plugin was notified that the endpoint is the sandbox's
+    gateway for that family.
     """
 
     options: dict[str, Any]

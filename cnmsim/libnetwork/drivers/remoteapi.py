@@ -126,7 +126,7 @@ def with_length(assigned: tuple[Address, int] | None) -> str:
 def read_join(response: dict[str, Any], info: JoinInfo) -> None:
     """Decode a plugin's response to a join, and store its values in `info`.
 
-    Raises `ValueError` with the engine's message.
+    Raises `ValueError` with the engine's message if a value in the response is invalid.
     """
     names = response.get("InterfaceName") or {}
     info.source_name = names.get("SrcName", "")

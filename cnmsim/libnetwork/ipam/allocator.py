@@ -45,7 +45,10 @@ class Pool:
 
 @frozen
 class PoolStatus:
-    """The numbers of a pool's used addresses and of those free for automatic allocation, each at most 2**64 - 1."""
+    """The number of a pool's used addresses, and the number of addresses free for automatic allocation.
+
+    Each is at most 2**64 - 1.
+    """
 
     ips_in_use: int
     dynamic_ips_available: int
@@ -81,7 +84,7 @@ class _Subnet:
         return cls(prefix, allocated)
 
     def bounds(self, ip_range: Prefix | None) -> tuple[int, int]:
-        """Return the first and last ordinal of an ip-range; those of the whole subnet if it is `None`."""
+        """Return the first and the last ordinal of an ip-range. `None` stands for the whole subnet."""
         within = ip_range or self.prefix
         base = self.prefix.first_int
         return within.first_int - base, min(within.last_int - base, self.allocated.size - 1)
@@ -120,7 +123,7 @@ class Ipam:
 
     @staticmethod
     def default_spaces() -> tuple[str, str]:
-        """Return the names of the address spaces of local and of global networks."""
+        """Return the names of two address spaces: that of local networks, and that of global networks."""
         return LOCAL_SPACE, GLOBAL_SPACE
 
     def default_pools(self, family: int) -> tuple[PoolBase, ...]:
@@ -265,11 +268,11 @@ class Ipam:
         serial: bool = False,
         options: Mapping[str, str] | None = None,
     ) -> tuple[Address, int]:
-        """Allocate an address. Return it with the prefix length of its subnet.
+        """Allocate an address of a pool. Return the address with the prefix length of its subnet.
 
-        A requested `address` may be anywhere in the subnet. Otherwise the lowest free address of the pool's ip-range
-        or subnet is allocated; with `serial`, the next free one after the last that was allocated without request.
-        Raises `AddressOutOfRange`, `AddressInUse` or `NoAvailableAddresses`.
+        A requested `address` may be anywhere in the subnet. Without a request, the lowest free address of the pool's
+        ip-range or subnet is allocated or, with `serial`, the next free one after the address allocated last in this
+        way. Raises `AddressOutOfRange`, `AddressInUse` or `NoAvailableAddresses`.
         """
         del options
         subnet, ip_range = self._find(pool_id)

@@ -16,7 +16,7 @@ class NullIpam:
 
     @staticmethod
     def default_spaces() -> tuple[str, str]:
-        """Return the name of the driver's address space, for local and for global networks."""
+        """Return the name of the driver's address space twice: for local networks, and for global networks."""
         return "null", "null"
 
     @staticmethod

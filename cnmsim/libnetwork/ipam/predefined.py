@@ -149,10 +149,10 @@ class RotatingPools:
 
 
 def lowest_gap(pools: Iterable[PoolBase], used: Iterable[Prefix]) -> Prefix | None:
-    """Return the lowest subnet of the pools that overlaps nothing in `used`, or `None` (28.5 and later).
+    """Return the lowest subnet of the pools that overlaps nothing in `used` (28.5 and later).
 
-    Of nested prefixes in `used` only the last one counts, as in the engine: with 10.0.0.0/16 and 10.0.0.0/24 both in
-    use, 10.0.1.0/24 is returned although the /16 contains it.
+    Return `None` if there is none. Of nested prefixes in `used` only the last one counts, as in the engine: with
+    10.0.0.0/16 and 10.0.0.0/24 both in use, 10.0.1.0/24 is returned although the /16 contains it.
     """
     in_order = sorted(used, key=lambda prefix: (prefix.first_int, prefix.length))
     for pool in pools:

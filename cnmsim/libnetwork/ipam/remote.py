@@ -99,7 +99,7 @@ class RemoteIpam:
         )
 
     def default_spaces(self) -> tuple[str, str]:
-        """Return the plugin's address spaces for local and for global networks.
+        """Return the names of two address spaces of the plugin: for local networks, and for global networks.
 
         Raises `NotFound` if the plugin does not return them.
         """

@@ -55,7 +55,7 @@ class _Block:
 def validate_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_ipv6: bool = False) -> None:
     """Validate subnets, ip-ranges, gateways and auxiliary addresses against each other.
 
-    `profile` selects the release's checks. IPv6 entries are ignored unless the network has IPv6. Raises
+    `profile` selects the release's checks. IPv6 entries are ignored if `enable_ipv6` is False. Raises
     `InvalidParameter` with all errors that were found.
     """
     errors = [text for config in configs for text in _faults(profile, config, enable_ipv6)]

@@ -73,7 +73,8 @@ class Attachments:
     def is_current(self, version: EntryVersion) -> bool:
         """Return True if the event that carries `version` changes nothing in this node's database.
 
-        That is, the version is stored already, and its Lamport time does not advance this node's Lamport clock.
+        It changes nothing if the version is stored already and its Lamport time does not advance this node's Lamport
+        clock.
         """
         return version.ltime < self.context.network_clock.time and self.view.has(version)
 

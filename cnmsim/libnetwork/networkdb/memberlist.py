@@ -1,8 +1,8 @@
-"""SWIM membership: the members of the gossip cluster, as one node knows them.
+"""SWIM membership: the members of the gossip cluster that one node knows.
 
-Members are probed; those that do not answer are suspected, and declared dead unless they refute that in time. These
-events are gossiped. Periodically, two nodes also exchange all state over TCP (push/pull). Source: memberlist
-`state.go`, `net.go`, `memberlist.go` (v0.5.4), with `DefaultLANConfig`.
+Members are probed. A member that does not answer is suspected, and declared dead unless it refutes the suspicion in
+time. These events are gossiped. Periodically, two nodes also exchange all state over TCP (push/pull). Source:
+memberlist `state.go`, `net.go`, `memberlist.go` (v0.5.4), with `DefaultLANConfig`.
 """
 
 from __future__ import annotations

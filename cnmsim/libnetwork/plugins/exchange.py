@@ -52,7 +52,7 @@ class Exchange:
     _is_sent: bool = field(default=False, init=False)
 
     def run(self) -> tuple[int, bytes]:
-        """Send the request. Return the response's status and body. Raises `ExchangeError`."""
+        """Send the request. Return the response's status and body. Raises `ExchangeError` if the exchange fails."""
         try:
             return self._exchange()
         except (OSError, http.client.HTTPException, ValueError) as error:

@@ -1,7 +1,7 @@
 """Retries and timeouts of plugin calls.
 
-A plugin is a process of the real machine, so its calls take real time. The lab's virtual time stands still meanwhile,
-so that the speed of a plugin never changes a lab's outcome.
+A plugin is a process of the real machine, so its calls take real time. During a call the lab's virtual time does not
+advance, so that the speed of a plugin never changes a lab's outcome.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Limit(Statement):
     burst_unit: str = "packets"
 
     def text(self, *, show_counters: bool) -> str:
-        """Return the statement as nft lists it."""
+        """Return the statement as nft lists it. It has no counters, so `show_counters` is not used."""
         amount = f"{self.rate} {self.size_unit}" if self.size_unit else str(self.rate)
         burst = "" if self.size_unit and not self.burst else f" burst {self.burst} {self.burst_unit}"
         return f"limit rate {'over ' if self.is_over else ''}{amount}/{self.unit}{burst}"
@@ -89,7 +89,7 @@ class Log(Statement):
     flags: str = ""
 
     def text(self, *, show_counters: bool) -> str:
-        """Return the statement as nft lists it."""
+        """Return the statement as nft lists it. It has no counters, so `show_counters` is not used."""
         words = ["log"]
         words += [f'prefix "{self.prefix}"'] if self.prefix else []
         words += [f"group {self.group}"] if self.group else []
@@ -129,7 +129,7 @@ class SetMark(Statement):
         return self.target.needs_conntrack or (self.source is not None and self.source.needs_conntrack)
 
     def text(self, *, show_counters: bool) -> str:
-        """Return the statement as nft lists it."""
+        """Return the statement as nft lists it. It has no counters, so `show_counters` is not used."""
         if self.source is None:
             return f"{self.target.text} set {MARK.write(self.value or 0)}"
         words = [f"{self.target.text} set {self.source.text}"]
@@ -165,7 +165,7 @@ class Notrack(Statement):
     """Exempt the packet from connection tracking."""
 
     def text(self, *, show_counters: bool) -> str:
-        """Return the statement as nft lists it."""
+        """Return the statement as nft lists it. It has no counters, so `show_counters` is not used."""
         return "notrack"
 
     def compile(self, context: CompileContext) -> Evaluate:
@@ -207,7 +207,7 @@ class Reject(Statement):
     is_default: bool = False
 
     def text(self, *, show_counters: bool) -> str:
-        """Return the statement as nft lists it."""
+        """Return the statement as nft lists it. It has no counters, so `show_counters` is not used."""
         return "reject" if self.is_default else f"reject with {self.how}"
 
     def compile(self, context: CompileContext) -> Evaluate:
@@ -260,7 +260,7 @@ class Nat(Statement):
             yield self.lookup
 
     def text(self, *, show_counters: bool) -> str:
-        """Return the statement as nft lists it."""
+        """Return the statement as nft lists it. It has no counters, so `show_counters` is not used."""
         words = [self.kind]
         if self.names_family:
             words.append("ip" if self.family == 4 else "ip6")

@@ -61,7 +61,10 @@ class Elements:
         return key in self._items
 
     def get(self, key: ElementKey) -> Data:
-        """Return the data of the element with exactly this key; None in a set, or if there is no such element."""
+        """Return the data of the element with exactly this key.
+
+        Return None in a set, whose elements have no data, or if there is no such element.
+        """
         return self._items.get(key)
 
     def add(self, key: ElementKey, data: Data = None) -> None:

@@ -236,7 +236,10 @@ _TARGETS: dict[str, Callable[[Extension, int], str | None]] = {
 
 
 def rule_text(entry: RuleEntry, family: int, *, show_counters: bool = True) -> str:
-    """Return a rule of iptables (nf_tables) as nft lists it. `family` is 4 or 6."""
+    """Return a rule of iptables (nf_tables) as nft lists it. `family` is 4 or 6.
+
+    `show_counters` includes the values of the rule's counters.
+    """
     rule = entry.rule
     words = [
         *_host("saddr", rule.source, family),

@@ -221,7 +221,7 @@ _STATEMENTS: dict[type[Statement], Callable[[Any], Json]] = {
 
 
 def rule_json(rule: Rule, *, show_counters: bool = True) -> list[Json]:
-    """Return the JSON objects of a rule's statements."""
+    """Return the JSON objects of a rule's statements. `show_counters` includes the values of counters."""
     return [
         _STATEMENTS[type(statement)](statement)
         if show_counters or not isinstance(statement, Counter)

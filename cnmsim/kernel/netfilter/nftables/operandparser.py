@@ -62,9 +62,9 @@ class OperandParser:
         return value
 
     def device(self, location: Location) -> tuple[Span, tuple[tuple[int, str], ...]]:
-        """Parse the name of a device into its index.
+        """Parse the name of a device into its interface index.
 
-        Return the index as a span, and a pair of the index and the name, for listings. Raises `NftError` at
+        Return the index as a span, and a tuple with the pair (index, name), for listings. Raises `NftError` at
         `location` if there is no such device.
         """
         name = self.cursor.word().text

@@ -32,10 +32,11 @@ class SetCommands:
         self.make(self.session.table(self.session.family()), verb, is_map=True)
 
     def make(self, table: Table, verb: str, *, is_map: bool) -> None:
-        """Parse the name and block of a set or map and create it, or extend the existing one of that name and type.
+        """Parse the name and block of a set, or of a map if `is_map` is True, and create it.
 
-        `verb` is `add` or `create`. Raises `NftError` if the declaration is invalid, if the existing set has another
-        type, or if `verb` is `create` and a set of that name exists.
+        If it exists with the same type, it is extended instead. `verb` is `add` or `create`. Raises `NftError` if the
+        declaration is invalid, if the existing set has another type, or if `verb` is `create` and a set of that name
+        exists.
         """
         cursor = self.session.cursor
         name = cursor.word()

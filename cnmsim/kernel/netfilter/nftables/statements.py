@@ -177,7 +177,7 @@ class Match(FieldStatement):
         )  # fmt: skip
 
     def text(self, *, show_counters: bool) -> str:
-        """Return the statement as nft lists it."""
+        """Return the statement as nft lists it. It has no counters, so `show_counters` is not used."""
         key = self.keys[0]
         words = [keys_text(self.keys)]
         if self.mask is not None and isinstance(self.operand, Span):
@@ -260,7 +260,7 @@ class VerdictMap(FieldStatement):
             yield from (data.chain for _, data in self.operand if isinstance(data, Jump))
 
     def text(self, *, show_counters: bool) -> str:
-        """Return the statement as nft lists it."""
+        """Return the statement as nft lists it. It has no counters, so `show_counters` is not used."""
         return f"{keys_text(self.keys)} vmap {operand_text(self.operand, self.keys[0])}"
 
     def compile(self, context: CompileContext) -> Evaluate:
@@ -286,7 +286,7 @@ class VerdictStatement(Statement):
     is_cacheable = True
 
     def text(self, *, show_counters: bool) -> str:
-        """Return the statement as nft lists it."""
+        """Return the statement as nft lists it. It has no counters, so `show_counters` is not used."""
         return str(self.verdict)
 
     def chains(self) -> Iterator[str]:
@@ -309,7 +309,7 @@ class Counter(Statement):
     is_cacheable = True
 
     def text(self, *, show_counters: bool) -> str:
-        """Return the statement as nft lists it."""
+        """Return the statement as nft lists it. `show_counters` includes the values of the counter."""
         return f"counter packets {self.packets} bytes {self.bytes}" if show_counters else "counter"
 
     def compile(self, context: CompileContext) -> Evaluate:

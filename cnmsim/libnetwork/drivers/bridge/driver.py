@@ -182,8 +182,8 @@ class BridgeDriver:
     def _filter_bridged_frames(self, options: BridgeOptions, *, has_ipv6: bool) -> None:
         """Set the sysctl `bridge-nf-call-iptables` if the network's rules must also match frames within the bridge.
 
-        That is the case without inter-container communication (`icc`) and, in some releases, without userland proxy.
-        With `has_ipv6`, set `bridge-nf-call-ip6tables`, too. A sysctl is set only if the daemon installs rules for
+        They must if inter-container communication (`icc`) is off and, in some releases, without userland proxy. If
+        `has_ipv6` is True, set `bridge-nf-call-ip6tables`, too. A sysctl is set only if the daemon installs rules for
         its family.
         """
         if not options.icc or (self.hairpin and self.profile.br_netfilter_without_proxy):

@@ -22,7 +22,7 @@ from cnmsim.libnetwork.profile import Profile
 
 
 class InstalledRules(Protocol):
-    """A handle for firewall rules that were installed together, with which they can be deleted."""
+    """Firewall rules that were installed together, so that they can be deleted together by `withdraw`."""
 
     def withdraw(self) -> None:
         """Delete the rules."""
@@ -31,7 +31,7 @@ class InstalledRules(Protocol):
 class Firewall(Protocol):
     """A firewall backend.
 
-    The methods that add rules return a handle to delete them, or `None` if no rule was needed.
+    A method that adds rules returns an object that can delete them, or `None` if no rule was needed.
     """
 
     def start(self) -> None:
@@ -49,24 +49,24 @@ class Firewall(Protocol):
     def add_network(self, facts: NetworkFacts, family: int) -> InstalledRules | None:
         """Install the rules of a network for address family 4 or 6.
 
-        Return their handle, or `None` if no rule was needed.
+        Return the installed rules, or `None` if no rule was needed.
         """
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledRules | None:
         """Install the rules that restrict access to a container's address.
 
-        Return a handle to delete them, or `None` if no rule was needed.
+        Return the installed rules, or `None` if no rule was needed.
         """
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> InstalledRules | None:
-        """Install the rules of a published port. Return their handle, or `None` if no rule was needed."""
+        """Install the rules of a published port. Return the installed rules, or `None` if no rule was needed."""
 
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
     ) -> InstalledRules | None:
         """Install the rules of a legacy link (`--link`) from the container `parent` to ports of `child`.
 
-        Return their handle, or `None` if no rule was needed.
+        Return the installed rules, or `None` if no rule was needed.
         """
 
 
@@ -164,7 +164,7 @@ class IptablesFirewall:
     def add_network(self, facts: NetworkFacts, family: int) -> RuleSet | None:
         """Install the rules of a network for address family 4 or 6.
 
-        Return their handle, or `None` if the daemon installs no rules for that family.
+        Return the installed rules, or `None` if the daemon installs no rules for that family.
         """
         if not self.firewall_enabled(family):
             return None
@@ -183,12 +183,12 @@ class IptablesFirewall:
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> RuleSet | None:
         """Install the rules that restrict access to a container's address.
 
-        Return a handle to delete them, or `None` if no rule was needed.
+        Return the installed rules, or `None` if no rule was needed.
         """
         return self._write(address, rules.endpoint_program(self.profile, facts, address))
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> RuleSet | None:
-        """Install the rules of a published port. Return their handle, or `None` if no rule was needed."""
+        """Install the rules of a published port. Return the installed rules, or `None` if no rule was needed."""
         assert binding.host_ip is not None
         return self._write(binding.host_ip, rules.port_program(self.profile, facts, binding))
 
@@ -197,7 +197,7 @@ class IptablesFirewall:
     ) -> RuleSet | None:
         """Install the rules of a legacy link (`--link`) from the container `parent` to ports of `child`.
 
-        Return their handle, or `None` if no rule was needed.
+        Return the installed rules, or `None` if no rule was needed.
         """
         return self._write(parent, rules.link_program(facts, parent, child, ports))
 

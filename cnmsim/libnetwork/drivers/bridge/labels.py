@@ -83,7 +83,8 @@ class BridgeOptions:
 def parse_options(options: Mapping[str, str], *, network_id: str, profile: Profile) -> BridgeOptions:
     """Parse the driver options of a bridge network that the release `profile` has. Unknown options are ignored.
 
-    The default name of the bridge is derived from `network_id`. Raises `InvalidParameter` with the driver's message.
+    The default name of the bridge is derived from `network_id`. Raises `InvalidParameter` with the driver's message
+    if a value is invalid.
     """
     modes = options if profile.has_gateway_modes else {}
     is_default = _read(options, DEFAULT_BRIDGE, parse_bool, default=False)

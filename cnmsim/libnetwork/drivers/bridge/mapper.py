@@ -62,7 +62,8 @@ class PortMapper:
     def map_group(self, facts: NetworkFacts, group: Sequence[Candidate]) -> list[Mapping]:
         """Publish the bindings of one group, all on the same host port. Return their mappings.
 
-        Raises an `EngineError` with the engine's message; then none of them is published.
+        Raises an `EngineError` with the engine's message if a port cannot be allocated or bound, or a rule cannot be
+        installed; then none of the bindings is published.
         """
         with ExitStack() as undo:
             if group[0].is_routed:

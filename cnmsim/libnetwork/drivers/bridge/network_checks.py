@@ -23,7 +23,7 @@ def checked_options(request: NetworkRequest, profile: Profile, host: NetworkName
     """Parse the options of the network that `request` creates, and check them by the rules of the release `profile`.
 
     The order of the checks is that of moby's `parseNetworkOptions`. `host` is the host's namespace. Raises an
-    `EngineError` with the driver's message.
+    `EngineError` with the driver's message if an option is invalid or the bridge's name belongs to another device.
     """
     options = parse_options(request.options, network_id=request.id, profile=profile)
     existing = host.devices.get(options.bridge_name)

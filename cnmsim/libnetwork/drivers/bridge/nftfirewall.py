@@ -21,7 +21,7 @@ from cnmsim.libnetwork.options import PortBinding, TransportPort
 
 @frozen(eq=False)
 class InstalledObjects:
-    """A handle for objects (chains, rules, map elements) that were added to the table of one address family."""
+    """Chains, rules and map elements that were added together to the table of one address family."""
 
     _table: DaemonTable
     _objects: Sequence[Object]
@@ -60,19 +60,19 @@ class NftablesFirewall:
     def add_network(self, facts: NetworkFacts, family: int) -> InstalledObjects | None:
         """Install the rules of a network for address family 4 or 6.
 
-        Return their handle, or `None` if there are none.
+        Return the installed objects, or `None` if no rule was needed.
         """
         return self._write(family, nftrules.network_program(facts, family, accept_fwmark=self.accept_fwmark), facts)
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledObjects | None:
         """Install the rules that restrict access to a container's address.
 
-        Return a handle to delete them, or `None` if no rule was needed.
+        Return the installed objects, or `None` if no rule was needed.
         """
         return self._write(6 if len(address) == 16 else 4, nftrules.endpoint_program(facts, address), facts)
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> InstalledObjects | None:
-        """Install the rules of a published port. Return their handle, or `None` if no rule was needed."""
+        """Install the rules of a published port. Return the installed objects, or `None` if no rule was needed."""
         assert binding.container_ip is not None
         family = 6 if len(binding.container_ip) == 16 else 4
         return self._write(family, nftrules.port_program(facts, binding), facts)
@@ -82,7 +82,7 @@ class NftablesFirewall:
     ) -> InstalledObjects | None:
         """Install the rules of a legacy link (`--link`) from the container `parent` to ports of `child`.
 
-        Return their handle, or `None` if no rule was needed.
+        Return the installed objects, or `None` if no rule was needed.
         """
         return self._write(4, nftrules.link_program(facts, parent, child, ports), facts)
 

@@ -146,8 +146,8 @@ def _mark(text: str) -> str:
 def endpoint_program(facts: NetworkFacts, address: Address) -> list[Object]:
     """Return the rule that drops packets to the container address `address` if they come from another host.
 
-    That is every packet that arrives neither by the container's bridge nor by a trusted interface. The list is empty
-    for internal networks, if `facts.allow_direct_routing` is set, and in gateway modes other than `nat`.
+    A packet comes from another host if neither the container's bridge nor a trusted interface received it. The list
+    is empty for internal networks, if `facts.allow_direct_routing` is set, and in gateway modes other than `nat`.
     """
     family = 6 if len(address) == 16 else 4
     if facts.internal or facts.allow_direct_routing or facts.options.mode(family) is not GatewayMode.NAT:

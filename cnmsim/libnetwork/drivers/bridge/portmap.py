@@ -48,8 +48,8 @@ class EndpointAddresses:
 class Candidate:
     """One binding on one host address, before its host port is allocated.
 
-    `kind` is the `MappingKinds` attribute that it belongs to, e.g. "ipv4". `is_routed` means that the port is opened
-    without NAT, in gateway mode `routed`.
+    `kind` is the `MappingKinds` attribute to which the candidate belongs, e.g. "ipv4". `is_routed` means that the
+    port is opened without NAT, in gateway mode `routed`.
     """
 
     binding: PortBinding
@@ -62,7 +62,7 @@ def expand(
 ) -> list[Candidate]:
     """Convert one requested binding to candidates: at most one on an IPv4 and one on an IPv6 host address.
 
-    `mapping_kinds` are the kinds of mapping to return; `addresses` are those of the container.
+    `mapping_kinds` are the kinds of mapping to return; `addresses` are the container's addresses.
     """
     candidates = [
         _expand_ipv4(binding, options, addresses, mapping_kinds),

@@ -133,7 +133,8 @@ def user_chain_program(profile: Profile) -> list[RuleOp]:
 def nat_jumps(family: int, *, hairpin: bool) -> list[RuleOp]:
     """Return the operations that add the jumps to the chain DOCKER of the table nat.
 
-    With a userland proxy the jump from OUTPUT excludes loopback addresses, which the proxy serves.
+    If `hairpin` is False (there is a userland proxy), the jump from OUTPUT excludes loopback addresses, which the
+    proxy serves.
     """
     loopback = "::1/128" if family == 6 else "127.0.0.0/8"
     exclusion = "" if hairpin else f"! -d {loopback} "

@@ -138,7 +138,8 @@ class OverlayDriver:
     def create_network(self, request: NetworkRequest) -> None:
         """Register a network. Its devices are created when an endpoint joins.
 
-        Raises `SystemFault` with the driver's message.
+        Raises `InvalidParameter` if there is no IPv4 pool, `SystemFault` for other invalid requests, e.g. if there
+        are less VNIs than pools.
         """
         if not request.id:
             raise SystemFault("invalid network id")

@@ -94,7 +94,7 @@ class OverlayNetwork:
         return f"{NETNS_FOLDER}/{f'{self._epoch}-{self.id}'[:_KEY_LENGTH]}"
 
     def subnet_of(self, address: Address, length: int) -> Subnet | None:
-        """Return the subnet that contains `address` and has the prefix length `length`, or `None`."""
+        """Return the subnet that contains `address` and has the prefix length `length`; `None` if there is none."""
         for subnet in self.subnets:
             if subnet.pool.length == length and address in subnet.pool:
                 return subnet
@@ -196,7 +196,7 @@ class OverlayNetwork:
             namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", "1")
 
     def _move(self, device: Device, prefix: str) -> None:
-        """Move a device from the host's namespace into this network's, and name it `prefix` and a number."""
+        """Move a device from the host's namespace into the network's namespace, and name it `prefix` and a number."""
         root, namespace = self.machine.root, self.namespace
         assert namespace is not None
         root.move_device(device, namespace, self._next_name(prefix))

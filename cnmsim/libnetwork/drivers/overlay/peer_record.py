@@ -12,7 +12,7 @@ _MAC_TEXT = 17
 
 @frozen
 class Peer:
-    """A peer: an endpoint on an overlay network, as the other nodes know it.
+    """A peer: an endpoint on an overlay network, with the data in its table entry.
 
     `length` is the prefix length of its address. `vtep` is the tunnel endpoint of the peer's node, `None` for an
     endpoint of this node. The endpoint's id is the key of the table entry.
