@@ -264,10 +264,10 @@ class IpTables:
         return save.rule_lines(chains, with_counters=with_counters, number=number)
 
     def save(self, table: str | None = None, counters: bool = False) -> str:
-        """Return the output of iptables-save without comments, for `table` or, if it is None, for all existing
-        tables.
+        """Return the output of iptables-save without comments, for one table or all existing ones.
 
-        If `counters` is True, the packet and byte counters are included.
+        `table` is the name of the table; None means all. If `counters` is True, the packet and byte counters are
+        included.
         """
         if table is not None:
             self._table(table)
