@@ -164,3 +164,29 @@ def test_dig_over_tcp_is_refused_where_nobody_listens(world):
 def test_host_queries_the_type_it_is_given(world):
     result = world.host("host -t a -W 2 www.example.com 10.0.0.2")
     assert (result.status, result.out) == (0, "www.example.com has address 203.0.113.10\n")
+
+
+@pytest.mark.parametrize(
+    ("answers", "lines", "status"),
+    [
+        (lambda query: b"noise", [";; connection timed out; no servers could be reached"], 1),
+        (lambda query: b"\xff\xff" + query[2:], [";; connection timed out; no servers could be reached"], 1),
+        (lambda query: query if b"\0\x01\0\x01" in query[-4:] else None,
+         ["Non-authoritative answer:", "*** Can't find x.test: No answer"], 0),
+    ],
+)  # fmt: skip
+def test_busybox_nslookup_prints_the_server_as_soon_as_it_sends_anything(answers, lines, status):
+    world = World()
+
+    async def server(process):
+        socket = process.udp(4)
+        socket.bind(("0.0.0.0", 53))
+        while True:
+            query, peer = await socket.recvfrom()
+            if (answer := answers(query)) is not None:
+                socket.sendto(answer, peer)
+
+    world.two.spawn(server, ["server"])
+    result = world.run("nslookup x.test")
+    head = "Server:\t\t10.0.0.2\nAddress:\t10.0.0.2:53\n\n"  # as busybox 1.37 does, compared with such a server
+    assert (result.out, result.status) == (head + "".join(f"{line}\n\n" for line in lines), status)

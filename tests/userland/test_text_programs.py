@@ -26,6 +26,7 @@ CASES = [
     ("printf '1\\n2\\n3\\n4\\n' | tail -2 | head -1", "3\n"),
     ("printf 'a b\\nc\\n' | wc", "        2         3         6\n"),
     ("seq 2 2 6", "2\n4\n6\n"),
+    ("busybox --list | grep -xE 'ls|nc|curl|nginx|service'", "ls\nnc\n"),
     ("expr 2 + 3 '*' 4", "14\n"),
     ("mkdir -p /a/b; touch /a/c; ls /a; rm -r /a; ls /a 2>/dev/null || echo gone", "b\nc\ngone\n"),
     ("basename /x/y.txt .txt; dirname /x/y", "y\n/x\n"),

@@ -56,6 +56,8 @@ class _Server:
     name: str
     address: Address
     port: int = 53
+    #: Datagrams received from the server, and those of them that answer a query.
+    datagrams: int = 0
     replies: int = 0
 
     def __str__(self) -> str:
@@ -103,7 +105,7 @@ async def main(process: Process) -> int:
         except OSError as error:
             return complain(process, connect_error_text(server.address, error))
         if server.replies:
-            return _print(process, server, queries, is_debug="debug" in options)
+            return _print(process, queries, is_debug="debug" in options)
     process.write(";; connection timed out; no servers could be reached\n\n")
     return 1
 
@@ -170,9 +172,12 @@ async def _query_server(
             except OSError as error:
                 complain(process, f"read: {strerror(error)}")
                 continue
+            if not server.datagrams:
+                process.write(f"Server:\t\t{server.name}\nAddress:\t{server}\n\n")
+            server.datagrams += 1
             answer = parse_answer(data)
             query_answered = next(
-                (query for query in queries if answer is not None and query.message.is_response(answer)), None
+                (query for query in queries if answer is not None and query.message.id == answer.id), None
             )
             if answer is None or query_answered is None or query_answered.answer is not None:
                 continue
@@ -197,15 +202,15 @@ def _send(process: Process, socket: UdpSocket, server: _Server, query: _Query) -
     return True
 
 
-def _print(process: Process, server: _Server, queries: list[_Query], *, is_debug: bool) -> int:
+def _print(process: Process, queries: list[_Query], *, is_debug: bool) -> int:
     import dns.flags
     import dns.rcode
 
-    process.write(f"Server:\t\t{server.name}\nAddress:\t{server}\n\n")
     status = 0
     for number, query in enumerate(queries):
         answer = query.answer
         if answer is None:
+            process.write(f"*** Can't find {query.name}: No answer\n\n")
             continue
         if is_debug:
             process.write(f"Query #{number} completed in {query.latency_ms}ms:\n")

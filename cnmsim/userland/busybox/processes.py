@@ -7,6 +7,7 @@ from math import inf
 
 from cnmsim.digits import is_number
 from cnmsim.kernel.process import SIGHUP, SIGKILL, Process
+from cnmsim.userland import APPLICATION_PROGRAMS
 from cnmsim.userland.busybox.applet import BANNER, complain, show_usage
 from cnmsim.userland.busybox.system import format_date
 from cnmsim.userland.invocation import find_program
@@ -17,6 +18,10 @@ from cnmsim.userland.libc.signals import signal_number
 _YES_LINES, _YES_PAUSE_NS = 512, 100_000
 _SCREEN_COLUMNS = 80
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+#: Programs of containers that are not applets of busybox.
+_NO_APPLETS = frozenset(
+    ("apk", "apt", "apt-get", "bash", "curl", "dig", "getent", "iperf3", "openssl", "service", "tcpdump")
+)
 _DECIMAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 
 
@@ -231,7 +236,7 @@ async def watch(process: Process) -> int:
 
 async def busybox(process: Process) -> int:
     """Run `busybox [APPLET ARGUMENT…]`: run an applet by its name."""
-    applets = sorted(process.programs)
+    applets = sorted(process.programs.keys() - APPLICATION_PROGRAMS.keys() - _NO_APPLETS)
     if len(process.argv) == 1 or process.argv[1] == "--help":
         process.write(f"{BANNER}\n\nCurrently defined functions:\n\t{', '.join(applets)}\n")
         return 0
@@ -239,7 +244,7 @@ async def busybox(process: Process) -> int:
         process.write("".join(f"{applet}\n" for applet in applets))
         return 0
     program = process.programs.get(process.argv[1])
-    if program is None:
+    if program is None or process.argv[1] not in applets:
         process.error(f"{process.argv[1]}: applet not found\n")
         return 127
     return await process.exec(
