@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from cnmsim.engine.images.catalogue import ImageCatalogue
+from cnmsim.engine.images.catalogue import ImageCatalogue, ImageMeaning
 from cnmsim.underlay.host import GREETING, WHOAMI
 
 #: The values of `images` in a lab file.
@@ -25,7 +25,7 @@ def add_recorded_images(images: ImageCatalogue) -> None:
     Images with other tags stay as they are.
     """
     for name in _NAMES:
-        meaning = evolve(ImageCatalogue().meaning(name), files=_PAGES, groups={})
+        meaning = evolve(ImageCatalogue().meaning(name), files=_PAGES, system="", accounts={}, env=ImageMeaning().env)
         if name == "nginx":
             meaning = evolve(meaning, entrypoint=(), command=_HTTPD, exposed=(), stop_signal="")
         images.add(f"{name}:latest", meaning)

@@ -15,27 +15,25 @@ from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.process import SIGINT, SIGTERM
 from cnmsim.userland.busybox.applet import complain
 from cnmsim.userland.servers.http_server import address_text
-from cnmsim.userland.servers.start_lines import access_line, start_lines
+from cnmsim.userland.servers.start_lines import access_line, start_lines, version_line
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.sockets.tcp import TcpSocket
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-_BANNERS = {
-    "mysql": b"J\0\0\0\n8.4.0-cnmsim\0",
-    "mariadb": b"J\0\0\0\n11.4.0-cnmsim\0",
-    "sshd": b"SSH-2.0-cnmsim\r\n",
-}
+#: The texts that services send when a client connects, in which {} is the version.
+_BANNERS = {"mysql": "J\0\0\0\n{}-cnmsim\0", "mariadb": "J\0\0\0\n{}-cnmsim\0", "sshd": "SSH-2.0-cnmsim\r\n"}
 _HTTP_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
 
 
-def banner(name: str) -> bytes:
+def banner(name: str, version: str) -> bytes:
     """Return the text that the service `name` sends when a client connects, or b"" if it sends nothing."""
-    return next((text for key, text in _BANNERS.items() if name.startswith(key)), b"")
+    text = next((text for key, text in _BANNERS.items() if name.startswith(key)), "")
+    return text.format(version).encode()
 
 
-def reply(name: str, request: bytes) -> bytes:
+def reply(name: str, request: bytes, version: str = "") -> bytes:
     """Return the reply of the service `name` to `request`, the data that a client sent, or b"" for no reply."""
     if request.startswith(_HTTP_METHODS):
         body = f"{name}\n".encode()
@@ -47,7 +45,7 @@ def reply(name: str, request: bytes) -> bytes:
             return b"+PONG\r\n" * max(1, commands.count(b"PING"))
         return b"+OK\r\n" if request.strip() else b""
     if name.startswith("memcached"):
-        return b"VERSION 1.6\r\n" if request.lower().startswith(b"version") else b"ERROR\r\n"
+        return f"VERSION {version}\r\n".encode() if request.lower().startswith(b"version") else b"ERROR\r\n"
     if name.startswith("postgres"):
         # The server declines an SSLRequest (PostgreSQL protocol §55.7) by the single letter N.
         return b"N" if request[4:8] == b"\x04\xd2\x16\x2f" else b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"
@@ -56,13 +54,13 @@ def reply(name: str, request: bytes) -> bytes:
     return b""
 
 
-async def _converse(process: Process, connection: TcpSocket, name: str) -> None:
+async def _converse(process: Process, connection: TcpSocket, name: str, version: str) -> None:
     try:
-        greeting = banner(name)
+        greeting = banner(name, version)
         if greeting:
             connection.send(greeting)
         while chunk := await connection.recv():
-            answer = reply(name, chunk)
+            answer = reply(name, chunk, version)
             if answer:
                 connection.send(answer)
             if chunk.startswith(_HTTP_METHODS):
@@ -75,9 +73,9 @@ async def _converse(process: Process, connection: TcpSocket, name: str) -> None:
         connection.close()
 
 
-async def _serve(process: Process, listener: TcpSocket, name: str) -> None:
+async def _serve(process: Process, listener: TcpSocket, name: str, version: str) -> None:
     while True:
-        process.task(_converse(process, await listener.accept(), name))
+        process.task(_converse(process, await listener.accept(), name, version))
 
 
 async def _echo(socket: UdpSocket) -> None:
@@ -116,17 +114,24 @@ async def main(process: Process) -> int:
 
 
 async def _run_stand_in(process: Process, stand_in: StandIn) -> int:
+    version = version_line(stand_in.program, process.argv[1:], stand_in.version)
+    if version:
+        process.write(version)
+        return 0
     if stand_in.ends:
         process.error(f"cnmsim: {stand_in.program} is not simulated: nothing was done, as if it had succeeded\n")
         return 0
-    problems = [_open(process, stand_in.server, port, answers_udp=False) for port in stand_in.ports]
+    problems = [
+        _open(process, stand_in.server, port, answers_udp=False, version=stand_in.version) for port in stand_in.ports
+    ]
     listed = ", ".join(
         f"{port} ({because(port)}){f': {problem}' if problem else ''}"
         for port, problem in zip(stand_in.ports, problems, strict=True)
     )
     what = f"a stand-in listens on {listed}" if listed else "a stand-in runs, which listens on no known port"
     process.write(f"cnmsim: {stand_in.program} is not simulated; {what}\n")
-    process.write(start_lines(process, stand_in.server, stand_in.ports[0].number if stand_in.ports else 0))
+    first = stand_in.ports[0].number if stand_in.ports else 0
+    process.write(start_lines(process, stand_in.server, first, stand_in.version))
     return await _until_signal(process)
 
 
@@ -148,7 +153,7 @@ _BECAUSE = {
 }
 
 
-def _open(process: Process, name: str, port: KnownPort, *, answers_udp: bool) -> str:
+def _open(process: Process, name: str, port: KnownPort, *, answers_udp: bool, version: str = "") -> str:
     """Bind a port and start to serve it. Return "" on success, else the text of the error.
 
     `name` selects the replies. With `answers_udp`, received datagrams are sent back; otherwise they are ignored.
@@ -167,7 +172,7 @@ def _open(process: Process, name: str, port: KnownPort, *, answers_udp: bool) ->
         listener.listen()
     except OSError as error:
         return strerror(error)
-    process.task(_serve(process, listener, name))
+    process.task(_serve(process, listener, name, version))
     return ""
 
 

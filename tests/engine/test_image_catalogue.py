@@ -98,3 +98,41 @@ def test_images_have_no_page_of_a_web_server_that_they_do_not_have():
     server.start()
     server.wait()
     assert server.logs() == b"httpd: can't change directory to '/www': No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("image", "command", "out"),
+    [
+        ("alpine", "id", "uid=0(root) gid=0(root) groups=0(root),1(bin),2(daemon),3(sys),4(adm),6(disk),10(wheel),"
+         "11(floppy),20(dialout),26(tape),27(video)"),
+        ("busybox", "id", "uid=0(root) gid=0(root) groups=0(root),10(wheel)"),
+        ("debian", "id", "uid=0(root) gid=0(root) groups=0(root)"),
+        ("ubuntu", "id ubuntu", "uid=1000(ubuntu) gid=1000(ubuntu) groups=1000(ubuntu),4(adm),20(dialout),24(cdrom),"
+         "25(floppy),27(sudo),29(audio),30(dip),44(video),46(plugdev)"),
+        ("alpine:3.19", "cat /etc/alpine-release", "3.19.8"),
+        ("debian:bookworm-slim", "grep CODENAME /etc/os-release", "VERSION_CODENAME=bookworm"),
+        ("postgres:17", "grep postgres /etc/passwd", "postgres:x:999:999::/var/lib/postgresql:/bin/bash"),
+        ("postgres:17-alpine", "id postgres", "uid=70(postgres) gid=70(postgres) groups=70(postgres)"),
+        ("nginx:1.27", "nginx -v", "nginx version: nginx/1.27.5"),
+        ("nginx:1.26-alpine", "printenv NGINX_VERSION", "1.26.3"),
+        ("nginx:1.17.3", "nginx -v", "nginx version: nginx/1.17.3"),
+        ("nginx:stable", "nginx -v", "nginx version: nginx/1.28.0"),
+        ("redis:7.2", "redis-server --version",
+         "Redis server v=7.2.10 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=0"),
+        ("python:3.12-slim", "python --version", "Python 3.12.11"),
+        ("node:20", "node -v", "v20.19.4"),
+    ],
+)  # fmt: skip
+def test_an_image_has_its_users_and_the_version_of_its_tag(image, command, out):
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
+    assert docker.containers.run(image, command, stderr=True, remove=True).decode() == f"{out}\n"
+
+
+def test_servers_say_the_version_of_their_tag():
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
+    web = docker.containers.run("nginx:1.27", detach=True)
+    assert b"Server: nginx/1.27.5\r\n" in web.exec_run("curl -si http://127.0.0.1/").output
+    for image, text in (("redis:6.2", "Redis version=6.2.19,"), ("mysql:5.7", "(mysqld 5.7.44)")):
+        server = docker.containers.run(image, detach=True)
+        docker.clock.run_for(1)
+        assert text in server.logs().decode()

@@ -103,9 +103,9 @@ def test_programs_know_whom_they_run_as() -> None:
         return result.exit_code, result.output.decode()
 
     assert told("id") == (0, "uid=33(www-data) gid=33(www-data) groups=33(www-data)\n")
-    assert told("sh -c 'whoami; echo $HOME'") == (0, "www-data\n/home/www-data\n")
+    assert told("sh -c 'whoami; echo $HOME'") == (0, "www-data\n/var/www\n")
     assert told("id", user="root") == (0, "uid=0(root) gid=0(root) groups=0(root)\n")
-    assert told("id", user="1234:5") == (0, "uid=1234 gid=5 groups=5\n")
+    assert told("id", user="1234:5678") == (0, "uid=1234 gid=5678 groups=5678\n")
     assert told("id -un", user="nobody") == (0, "nobody\n")
     assert told("id -G nginx") == (0, "101\n")
     assert told("id nosuch") == (1, "id: unknown user nosuch\n")

@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any
 
 from attrs import define, evolve, field, frozen
 
+from cnmsim.engine.images.systems import (
+    group_text,
+    load_toml,
+    passwd_text,
+    programs_of_system,
+    release_files,
+    system_of,
+    version_of,
+)
 from cnmsim.engine.standins.hints import ServiceHints
 from cnmsim.engine.standins.knownport import parse_listener
 from cnmsim.errors import InvalidParameter
 from cnmsim.libnetwork.renderer import html_of
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: /etc/os-release of Alpine, which every image has that names no other distribution.
-_ALPINE_RELEASE = 'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.22.1\nPRETTY_NAME="Alpine Linux v3.22"\n'
 
 
 @frozen
@@ -40,16 +46,17 @@ class ImageMeaning:
     volumes: tuple[str, ...] = ()
     stop_signal: str = ""
     labels: dict[str, str] = field(factory=dict, hash=False)
-    #: Users in /etc/passwd besides root and nobody, each with a group of the same name: name to number.
-    accounts: dict[str, int] = field(factory=dict, hash=False)
-    #: Groups in /etc/group besides those of the users: name to number.
-    groups: dict[str, int] = field(factory=dict, hash=False)
+    #: The distribution whose users and groups the image has, such as `debian`, "" for root and nobody only.
+    system: str = ""
+    #: Further users, each with a group of the same name: name to number, or to the fields of passwd(5) from the
+    #: number on.
+    accounts: dict[str, int | str] = field(factory=dict, hash=False)
     #: Files besides those that every image has: path and content. A path that ends in / is a folder, content that
     #: begins with #! a script.
     files: tuple[tuple[str, str], ...] = ()
     size: int = 8_317_312
-    #: The lines of /etc/os-release.
-    os_release: str = _ALPINE_RELEASE
+    #: The version of the image's program, "" if it is not known.
+    version: str = ""
     #: The entry of the catalogue that applies to the image, "" for an image that is not known.
     title: str = ""
     #: The ports on which the image's own program listens, as `5432/tcp`.
@@ -68,15 +75,12 @@ class ImageMeaning:
     @property
     def passwd(self) -> str:
         """The content of the image's /etc/passwd."""
-        own = "".join(f"{name}:x:{number}:{number}::/home/{name}:/bin/sh\n" for name, number in self.accounts.items())
-        return f"root:x:0:0:root:/root:/bin/sh\n{own}nobody:x:65534:65534:nobody:/:/sbin/nologin\n"
+        return passwd_text(self.system, self.accounts)
 
     @property
     def group(self) -> str:
         """The content of the image's /etc/group."""
-        own = "".join(f"{name}:x:{number}:\n" for name, number in self.accounts.items())
-        others = "".join(f"{name}:x:{number}:\n" for name, number in self.groups.items() if name not in self.accounts)
-        return f"root:x:0:\n{own}{others}nobody:x:65534:\n"
+        return group_text(self.system, self.accounts)
 
     @property
     def shadow(self) -> str:
@@ -84,36 +88,12 @@ class ImageMeaning:
         return "".join(f"{line.partition(':')[0]}:*::0:::::\n" for line in self.passwd.splitlines())
 
 
-def _os_release(name: str, identifier: str, pretty: str) -> str:
-    return f'NAME="{name}"\nID={identifier}\nPRETTY_NAME="{pretty}"\n'
-
-
-#: The lines of /etc/os-release and the accounts of distributions.
-_SYSTEMS: dict[str, tuple[str, dict[str, int]]] = {
-    "alpine": (_ALPINE_RELEASE, {}),
-    "debian": (_os_release("Debian GNU/Linux", "debian", "Debian GNU/Linux 13 (trixie)"), {"www-data": 33}),
-    "fedora": (_os_release("Fedora Linux", "fedora", "Fedora Linux 42 (Container Image)"), {}),
-    "ubuntu": (_os_release("Ubuntu", "ubuntu", "Ubuntu 24.04.2 LTS"), {"www-data": 33}),
-}
-_GROUPS: dict[str, dict[str, int]] = {
-    "alpine": {"users": 100, "nogroup": 65533},
-    "debian": {"adm": 4, "mail": 8, "sudo": 27, "users": 100},
-    "ubuntu": {"adm": 4, "mail": 8, "sudo": 27, "users": 100},
-}
 #: Last parts of repositories' names that say nothing about the program.
 _GENERIC = frozenset(
     ("agent", "analytics", "api", "app", "apps", "backend", "base", "connect", "dex", "frontend", "hub", "proxy",
      "server", "ui", "web", "wiki", "worker", "aspnet", "umami", "chrome", "certbot", "git", "curl", "runtime", "sdk",
      "mc", "free", "leap")
 )  # fmt: skip
-
-
-@cache
-def _document(name: str) -> dict[str, Any]:
-    import tomllib
-    from importlib.resources import files
-
-    return tomllib.loads((files("cnmsim.engine.images") / name).read_text(encoding="utf-8"))
 
 
 @cache
@@ -126,7 +106,7 @@ def _index() -> tuple[dict[str, str], dict[str, str], dict[str, list[str]]]:
     exact: dict[str, str] = {}
     last: dict[str, str] = {}
     tagged: dict[str, list[str]] = {}
-    for key, entry in _document("catalogue.toml").items():
+    for key, entry in load_toml("catalogue.toml").items():
         repository, colon, _ = key.partition(":")
         if colon:
             tagged.setdefault(repository, []).append(key)
@@ -155,29 +135,33 @@ def entry_for(repository: str, tag: str) -> str:
 
 
 @cache
-def _meaning_of(key: str) -> ImageMeaning:
-    document = _document("catalogue.toml")
+def _meaning_of(key: str, tag: str) -> ImageMeaning:
+    document = load_toml("catalogue.toml")
     entry = document[key]
     while "like" in entry:
         entry = {**document[entry["like"]], **{name: value for name, value in entry.items() if name != "like"}}
-    os_release, accounts = _SYSTEMS[entry.get("os", "alpine")]
+    system = system_of(entry.get("os", "alpine"), tag)
+    version = version_of(tuple(entry.get("versions", ())), tag) if "versions" in entry else ""
     exposed = _port_texts(entry.get("exposes", ()))
+    release = release_files(system, tag, version if key.startswith("alpine") else "")
     programs: list[str] = []
-    for name in entry.get("programs", ()):
-        programs += _document("programs.toml")[name[1:]] if name.startswith("@") else [name]
+    for name in (*entry.get("programs", ()), *programs_of_system(system)):
+        listed = "@busybox" if name == "@debian" and system == "alpine" else name
+        programs += load_toml("programs.toml")[listed[1:]] if listed.startswith("@") else [listed]
     return ImageMeaning(
         tuple(entry.get("command", ("sh",))),
         tuple(entry.get("entrypoint", ())),
         exposed,
+        env=(_PATH, entry["version_env"].format(version)) if "version_env" in entry else (_PATH,),
         working_dir=entry.get("workdir", ""),
         user=entry.get("user", ""),
         volumes=tuple(entry.get("volumes", ())),
         stop_signal=entry.get("stop", ""),
-        accounts={**accounts, **entry.get("accounts", {})},
-        groups=_GROUPS.get(entry.get("os", "alpine"), {}),
-        files=tuple(entry.get("files", {}).items()),
+        system=system,
+        accounts=entry.get("accounts", {}),
+        files=(*release, *entry.get("files", {}).items()),
         size=4_277_910 if key == "busybox" else 8_317_312,
-        os_release=os_release,
+        version=version,
         title=key.partition(":")[0],
         listens=_port_texts(entry["listens"]) if "listens" in entry else exposed,
         is_fixed=entry.get("fixed", False),
@@ -250,4 +234,4 @@ class ImageCatalogue:
         if own is not None:
             return own
         key = entry_for(repository, tag)
-        return _meaning_of(key) if key else ImageMeaning((repository.rpartition("/")[2],))
+        return _meaning_of(key, tag) if key else ImageMeaning((repository.rpartition("/")[2],))

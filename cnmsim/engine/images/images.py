@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 from cnmsim.engine.daemon.event_log import EventLog
 from cnmsim.engine.images.catalogue import ImageCatalogue, ImageMeaning
 from cnmsim.engine.images.platform import HOST_PLATFORM, Platform
+from cnmsim.engine.images.systems import release_files
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
 from cnmsim.gojson.fields import rfc3339
@@ -164,7 +165,8 @@ def _layer(meaning: ImageMeaning, created_ns: int) -> Directory:
     files.put("/etc/passwd", meaning.passwd.encode())
     files.put("/etc/group", meaning.group.encode())
     files.put("/etc/shadow", meaning.shadow.encode(), 0o640)
-    files.put("/etc/os-release", meaning.os_release.encode())
+    for path, content in release_files("", "", ""):
+        files.put(path, content.encode())
     for path, content in meaning.files:
         if path.endswith("/"):
             files.makedirs(path.rstrip("/"))

@@ -61,7 +61,8 @@ class StandIn:
 
     It listens on `ports` and sends simple replies.
 
-    `server` selects the replies, such as `postgres`; `image` is the image's name. If `is_complete`, the real program
+    `server` selects the replies, such as `postgres`; `image` is the image's name, `version` that of its program, ""
+    if it is not known. If `is_complete`, the real program
     is assumed to listen on no other ports. A stand-in with `ends` listens on nothing and exits with status 0 at once.
     """
 
@@ -72,6 +73,7 @@ class StandIn:
     ports: tuple[KnownPort, ...] = ()
     is_complete: bool = False
     ends: bool = False
+    version: str = ""
 
     async def __call__(self, process: Process) -> int:
         """Run the stand-in in `process`, whose arguments are those of the replaced program.
@@ -134,7 +136,8 @@ def choose_exec_program(
 
 
 def _ended_stand_in(context: EngineContext, container: Container, name: str) -> StandIn:
-    return StandIn(name, name, container.image.repository, context.programs[_SERVER], ends=True)
+    image = container.image
+    return StandIn(name, name, image.repository, context.programs[_SERVER], ends=True, version=image.meaning.version)
 
 
 def can_decide(context: EngineContext, container: Container, argv: list[str]) -> bool:
@@ -159,7 +162,7 @@ def container_programs(context: EngineContext, container: Container) -> Mapping[
     if not meaning.programs and not meaning.is_closed:
         return context.programs
     identity = _Identity(context.programs)
-    return _with_stand_ins(identity, meaning.programs, meaning.is_closed, container.image.repository)
+    return _with_stand_ins(identity, meaning.programs, meaning.is_closed, container.image.repository, meaning.version)
 
 
 class _Identity:
@@ -177,7 +180,7 @@ class _Identity:
 
 @lru_cache(maxsize=64)
 def _with_stand_ins(
-    simulated: _Identity, names: tuple[str, ...], is_closed: bool, image: str
+    simulated: _Identity, names: tuple[str, ...], is_closed: bool, image: str, version: str
 ) -> Mapping[str, Program]:
     programs = simulated.programs
     if _SERVER not in programs:
@@ -185,7 +188,7 @@ def _with_stand_ins(
     if is_closed:
         hidden = APPLICATION_PROGRAMS - set(names)
         programs = {name: program for name, program in programs.items() if name not in hidden}
-    stand_ins = {name: StandIn(name, name, image, programs[_SERVER], ends=True) for name in names}
+    stand_ins = {name: StandIn(name, name, image, programs[_SERVER], ends=True, version=version) for name in names}
     return {**stand_ins, **programs}
 
 
@@ -243,7 +246,10 @@ def _stand_in(context: EngineContext, container: Container, argv: list[str], env
     labels = container.config.get("Labels") or {}
     names = names_of(container.name, labels)
     program = _name_of_program(argv)
-    base = StandIn(meaning.server or program, program, container.image.repository, context.programs[_SERVER])
+    base = StandIn(
+        meaning.server or program, program, container.image.repository, context.programs[_SERVER],
+        version=meaning.version,
+    )  # fmt: skip
     if any(name in hints.completing for name in names):
         return evolve(base, ends=True)
     known = port_knowledge(

@@ -13,7 +13,7 @@ from cnmsim.userland.servers.http_server import HttpServer, Request, Response, d
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
-VERSION = "2.4.66"
+_VERSION = "2.4.66"
 _ROOTS = ("/usr/local/apache2/htdocs", "/var/www/html")
 _TYPES = {
     ".html": "text/html",
@@ -24,9 +24,14 @@ _TYPES = {
 }
 
 
+def version(process: Process) -> str:
+    """Return the version that the image states in its environment."""
+    return process.env.get("HTTPD_VERSION", _VERSION)
+
+
 def answer(process: Process, request: Request) -> Response:
     """Return Apache's response to a request for a file below its document root."""
-    headers = (date_header(process), f"Server: Apache/{VERSION} (Unix)")
+    headers = (date_header(process), f"Server: Apache/{version(process)} (Unix)")
     path = posixpath.normpath("/" + unquote(request.path).lstrip("/"))
     files = process.files
     root = next((folder for folder in _ROOTS if files.is_dir(folder)), _ROOTS[0])
@@ -71,7 +76,8 @@ async def main(process: Process) -> int:
         return 1
     now = stamp(process, "%a %b %d %H:%M:%S.000000 %Y")
     process.error(
-        f"[{now}] [mpm_event:notice] [pid 1:tid 1] AH00489: Apache/{VERSION} (Unix) configured -- resuming normal "
-        f"operations\n[{now}] [core:notice] [pid 1:tid 1] AH00094: Command line: 'httpd -D FOREGROUND'\n"
+        f"[{now}] [mpm_event:notice] [pid 1:tid 1] AH00489: Apache/{version(process)} (Unix) configured -- "
+        f"resuming normal operations\n"
+        f"[{now}] [core:notice] [pid 1:tid 1] AH00094: Command line: 'httpd -D FOREGROUND'\n"
     )
     return await until_signal(process)

@@ -16,7 +16,7 @@ from cnmsim.userland.servers.http_server import HttpServer, Request, Response, d
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
-VERSION = "1.29.4"
+_VERSION = "1.29.4"
 _ROOT = "/usr/share/nginx/html"
 _ENTRYPOINT = """\
 /docker-entrypoint.sh: /docker-entrypoint.d/ is not empty, will attempt to perform configuration
@@ -30,7 +30,7 @@ _ENTRYPOINT = """\
 /docker-entrypoint.sh: Configuration complete; ready for start up
 """
 _NOTICES = (
-    'using the "epoll" event method', f"nginx/{VERSION}", "built by gcc 14.2.0 (Debian 14.2.0-19) ",
+    'using the "epoll" event method', "nginx/{version}", "built by gcc 14.2.0 (Debian 14.2.0-19) ",
     "OS: Linux 6.12.0", "getrlimit(RLIMIT_NOFILE): 1048576:1048576", "start worker processes",
     "start worker process 29",
 )  # fmt: skip
@@ -41,17 +41,23 @@ _TYPES = {
 }  # fmt: skip
 
 
+def version(process: Process) -> str:
+    """Return the version that the image states in its environment."""
+    return process.env.get("NGINX_VERSION", _VERSION)
+
+
 def start_lines(process: Process) -> str:
     """Return the text that the image writes when it starts: the lines of its entrypoint and nginx's notices."""
     now = stamp(process, "%Y/%m/%d %H:%M:%S")
-    return _ENTRYPOINT + "".join(f"{now} [notice] 1#1: {text}\n" for text in _NOTICES)
+    notices = (text.replace("{version}", version(process)) for text in _NOTICES)
+    return _ENTRYPOINT + "".join(f"{now} [notice] 1#1: {text}\n" for text in notices)
 
 
 def answer(process: Process, request: Request) -> Response:
     """Return nginx's response to a request for a file below /usr/share/nginx/html."""
-    headers = (f"Server: nginx/{VERSION}", date_header(process))
+    headers = (f"Server: nginx/{version(process)}", date_header(process))
     if request.method not in {"GET", "HEAD"}:
-        return _error(405, headers)
+        return _error(process, 405, headers)
     path = posixpath.normpath("/" + unquote(request.path).lstrip("/"))
     file = posixpath.join(_ROOT, path.lstrip("/"))
     files = process.files
@@ -64,7 +70,7 @@ def answer(process: Process, request: Request) -> Response:
         body = files.read(name)
     else:
         _log_error(process, request, name)
-        return _error(404, headers)
+        return _error(process, 404, headers)
     kind = _TYPES.get(posixpath.splitext(name)[1], "application/octet-stream")
     return Response(
         200,
@@ -76,11 +82,11 @@ def answer(process: Process, request: Request) -> Response:
     )  # fmt: skip
 
 
-def _error(status: int, headers: tuple[str, ...]) -> Response:
+def _error(process: Process, status: int, headers: tuple[str, ...]) -> Response:
     title = f"{status} {'Not Allowed' if status == 405 else REASONS[status]}"
     body = (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
-        f"<hr><center>nginx/{VERSION}</center>\r\n</body>\r\n</html>\r\n"
+        f"<hr><center>nginx/{version(process)}</center>\r\n</body>\r\n</html>\r\n"
     )
     return Response(status, (*headers, "Content-Type: text/html"), body.encode())
 
@@ -111,7 +117,7 @@ async def main(process: Process) -> int:
         )
         return 0
     if "-v" in process.argv:
-        process.error(f"nginx version: nginx/{VERSION}\n")
+        process.error(f"nginx version: nginx/{version(process)}\n")
         return 0
     server = HttpServer(
         process, lambda request: answer(process, request), lambda request, response: log(process, request, response)

@@ -1,4 +1,4 @@
-"""The lines that well-known servers write to their log when they are ready, and their access log lines.
+"""The lines that well-known servers write to their log when they are ready, their access log lines and versions.
 
 Programs that wait for a server look for such a line, e.g. `database system is ready to accept connections`. The texts
 are those of the servers' images.
@@ -13,12 +13,15 @@ from cnmsim.userland.servers.http_server import stamp
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
-#: By server: the format of the time, and the lines, in which `{t}` is the time and `{port}` the first port.
+#: By server: the format of the time, and the lines, in which `{t}` is the time, `{port}` the first port and `{v}` the
+#: version.
 _LINES: dict[str, tuple[str, str]] = {
     "postgres": (
         "%Y-%m-%d %H:%M:%S.000 UTC",
         (
             "PostgreSQL init process complete; ready for start up.\n\n"
+            "{t} [1] LOG:  starting PostgreSQL {v} on x86_64-pc-linux-gnu, compiled by gcc (Debian 14.2.0-19) "
+            "14.2.0, 64-bit\n"
             '{t} [1] LOG:  listening on IPv4 address "0.0.0.0", port {port}\n'
             '{t} [1] LOG:  listening on IPv6 address "::", port {port}\n'
             '{t} [1] LOG:  listening on Unix socket "/var/run/postgresql/.s.PGSQL.{port}"\n'
@@ -29,6 +32,7 @@ _LINES: dict[str, tuple[str, str]] = {
         "%d %b %Y %H:%M:%S.000",
         (
             "1:C {t} * oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n"
+            "1:C {t} * Redis version={v}, bits=64, commit=00000000, modified=0, pid=1, just started\n"
             "1:M {t} * Running mode=standalone, port={port}.\n"
             "1:M {t} * Server initialized\n"
             "1:M {t} * Ready to accept connections tcp\n"
@@ -37,8 +41,8 @@ _LINES: dict[str, tuple[str, str]] = {
     "mysql": (
         "%Y-%m-%dT%H:%M:%S.000000Z",
         (
-            "{t} 0 [System] [MY-010116] [Server] /usr/sbin/mysqld (mysqld 8.4.0) starting as process 1\n"
-            "{t} 0 [System] [MY-010931] [Server] /usr/sbin/mysqld: ready for connections. Version: '8.4.0'  socket: "
+            "{t} 0 [System] [MY-010116] [Server] /usr/sbin/mysqld (mysqld {v}) starting as process 1\n"
+            "{t} 0 [System] [MY-010931] [Server] /usr/sbin/mysqld: ready for connections. Version: '{v}'  socket: "
             "'/var/run/mysqld/mysqld.sock'  port: {port}  MySQL Community Server - GPL.\n"
         ),
     ),
@@ -47,7 +51,7 @@ _LINES: dict[str, tuple[str, str]] = {
         (
             "{t} 0 [Note] Server socket created on IP: '0.0.0.0', port: '{port}'.\n"
             "{t} 0 [Note] mariadbd: ready for connections.\n"
-            "Version: '11.4.0-MariaDB-ubu2404'  socket: '/run/mysqld/mysqld.sock'  port: {port}  mariadb.org binary "
+            "Version: '{v}-MariaDB-ubu2404'  socket: '/run/mysqld/mysqld.sock'  port: {port}  mariadb.org binary "
             "distribution\n"
         ),
     ),
@@ -63,6 +67,7 @@ _LINES: dict[str, tuple[str, str]] = {
     "rabbitmq": (
         "%Y-%m-%d %H:%M:%S.000000+00:00",
         (
+            "{t} [info] <0.254.0>  Starting RabbitMQ {v} on Erlang 27.3.4.2 [jit]\n"
             "{t} [info] <0.600.0> started TCP listener on [::]:5672\n"
             "{t} [info] <0.500.0> Server startup complete; 4 plugins started.\n"
         ),
@@ -86,7 +91,7 @@ _LINES: dict[str, tuple[str, str]] = {
             'time={t} level=INFO source=main.go:1288 msg="Server is ready to receive web requests."\n'
         ),
     ),
-    "traefik": ("%Y-%m-%dT%H:%M:%SZ", "{t} INF Traefik version 3.6.0 built on 2025-11-07T00:00:00Z version=3.6.0\n"),
+    "traefik": ("%Y-%m-%dT%H:%M:%SZ", "{t} INF Traefik version {v} built on 2025-11-07T00:00:00Z version={v}\n"),
     "gunicorn": (
         "%Y-%m-%d %H:%M:%S +0000",
         "[{t}] [1] [INFO] Starting gunicorn 23.0.0\n[{t}] [1] [INFO] Listening at: http://0.0.0.0:{port} (1)\n",
@@ -131,10 +136,32 @@ _ACCESS: dict[str, tuple[str, str]] = {
 }
 
 
-def start_lines(process: Process, server: str, port: int) -> str:
+#: What programs print for `--version` and its like.
+_VERSION_LINES = {
+    "go": "go version go{} linux/amd64",
+    "mariadb": "mariadb from {}-MariaDB, client 15.2 for debian-linux-gnu (x86_64) using  EditLine wrapper",
+    "mariadbd": "mariadbd  Ver {}-MariaDB-ubu2404 for debian-linux-gnu on x86_64 (mariadb.org binary distribution)",
+    "memcached": "memcached {}", "mongod": "db version v{}",
+    "mysql": "mysql  Ver {} for Linux on x86_64 (MySQL Community Server - GPL)",
+    "mysqld": "/usr/sbin/mysqld  Ver {} for Linux on x86_64 (MySQL Community Server - GPL)",
+    "node": "v{}", "php": "PHP {} (cli) (NTS)", "postgres": "postgres (PostgreSQL) {}",
+    "psql": "psql (PostgreSQL) {}",
+    "python": "Python {}", "python3": "Python {}", "rabbitmqctl": "{}",
+    "redis-server": "Redis server v={} sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=0",
+    "valkey-server": "Valkey server v={} sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=0",
+}  # fmt: skip
+
+
+def start_lines(process: Process, server: str, port: int, version: str) -> str:
     """Return the lines that the program `server` writes when it is ready to serve `port`, "" if unknown."""
     form, lines = _LINES.get(server, ("", ""))
-    return lines.format(t=stamp(process, form), port=port)
+    return lines.format(t=stamp(process, form), port=port, v=version)
+
+
+def version_line(program: str, arguments: list[str], version: str) -> str:
+    """Return what `program` prints if its arguments only ask for its version, "" if they do not."""
+    is_asked = arguments and arguments[-1] in ("--version", "-v", "-V", "version")
+    return _VERSION_LINES.get(program, "").format(version) + "\n" if is_asked and version else ""
 
 
 def access_line(process: Process, server: str, request: bytes, client: str, client_port: int, size: int) -> str:
