@@ -102,9 +102,8 @@ _COMMON = {
 }  # fmt: skip
 
 _CONTAINER = {
-    "adduser": "accounts.busybox:adduser", "addgroup": "accounts.busybox:addgroup",
-    "deluser": "accounts.busybox:deluser", "delgroup": "accounts.busybox:delgroup",
-    "passwd": "accounts.distribution:passwd", "su": "accounts.su",
+    **{name: f"accounts.distribution:{name}" for name in ("adduser", "addgroup", "deluser", "delgroup", "passwd")},
+    "su": "accounts.su",
     "arp": "nettools.arp:busybox", "dmesg": "util_linux.dmesg:busybox", "hostname": "nettools.hostname:busybox",
     "busybox": "busybox.processes:busybox", "ip": "ip.busybox", "netstat": "nettools.netstat",
     "nslookup": "busybox.nslookup", "ping": "ping.busybox", "ping6": "ping.busybox",
@@ -120,7 +119,11 @@ APPLICATION_PROGRAMS = {
     "mysqladmin": "servers.clients:mysqladmin", "nginx": "servers.nginx", "pg_isready": "servers.clients:pg_isready",
     "rabbitmq-diagnostics": "servers.clients:rabbitmq_diagnostics", "redis-cli": "servers.clients:redis_cli",
     "valkey-cli": "servers.clients:redis_cli", "/whoami": "servers.whoami",
-    **{name: f"accounts.shadow:{name}" for name in ("useradd", "userdel", "usermod", "groupadd", "groupdel")},
+    **{
+        name: f"accounts.shadow:{name}"
+        for name in ("chpasswd", "useradd", "userdel", "usermod", "groupadd", "groupdel", "groupmod")
+    },
+    "runuser": "accounts.su:runuser",
 }  # fmt: skip
 
 _HOST = {

@@ -103,12 +103,12 @@ def test_images_have_no_page_of_a_web_server_that_they_do_not_have():
 @pytest.mark.parametrize(
     ("image", "command", "out"),
     [
-        ("alpine", "id", "uid=0(root) gid=0(root) groups=0(root),1(bin),2(daemon),3(sys),4(adm),6(disk),10(wheel),"
-         "11(floppy),20(dialout),26(tape),27(video)"),
+        ("alpine", "id", ("uid=0(root) gid=0(root) groups=0(root),1(bin),2(daemon),3(sys),4(adm),6(disk),10(wheel),"
+         "11(floppy),20(dialout),26(tape),27(video)")),
         ("busybox", "id", "uid=0(root) gid=0(root) groups=0(root),10(wheel)"),
         ("debian", "id", "uid=0(root) gid=0(root) groups=0(root)"),
-        ("ubuntu", "id ubuntu", "uid=1000(ubuntu) gid=1000(ubuntu) groups=1000(ubuntu),4(adm),20(dialout),24(cdrom),"
-         "25(floppy),27(sudo),29(audio),30(dip),44(video),46(plugdev)"),
+        ("ubuntu", "id ubuntu", ("uid=1000(ubuntu) gid=1000(ubuntu) groups=1000(ubuntu),4(adm),20(dialout),24(cdrom),"
+         "25(floppy),27(sudo),29(audio),30(dip),44(video),46(plugdev)")),
         ("alpine:3.19", "cat /etc/alpine-release", "3.19.8"),
         ("debian:bookworm-slim", "grep CODENAME /etc/os-release", "VERSION_CODENAME=bookworm"),
         ("postgres:17", "grep postgres /etc/passwd", "postgres:x:999:999::/var/lib/postgresql:/bin/bash"),

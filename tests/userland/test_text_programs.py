@@ -51,4 +51,6 @@ def test_echo_and_printf_know_their_escapes():
 
 def test_basic_regular_expressions_are_translated():
     assert to_python_regex(r"\(a\|b\)*c+", is_extended=False) == r"(a|b)*c\+"
+    assert to_python_regex(r"^a$b^*c$", is_extended=False) == r"^a\$b\^*c$"
+    assert to_python_regex(r"\(^*a$\)", is_extended=False) == r"(^\*a$)"
     assert to_python_regex("[[:digit:]]+", is_extended=True) == "[0-9]+"

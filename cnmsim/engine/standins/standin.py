@@ -44,7 +44,8 @@ APPLICATION_PROGRAMS = frozenset(
     (
         "apache2-foreground", "healthcheck.sh", "httpd-foreground", "mariadb-admin", "mongo", "mongosh", "mysqladmin",
         "nginx", "pg_isready", "rabbitmq-diagnostics", "redis-cli", "valkey-cli", "/whoami",
-        "addgroup", "adduser", "delgroup", "deluser", "groupadd", "groupdel", "useradd", "userdel", "usermod",
+        "addgroup", "adduser", "chpasswd", "delgroup", "deluser", "groupadd", "groupdel", "groupmod", "runuser",
+        "useradd", "userdel", "usermod",
     )
 )  # fmt: skip
 #: Options of interpreters that take the program as text, and what in such a text keeps it running.

@@ -1,11 +1,13 @@
-"""useradd, userdel, usermod, groupadd, groupdel and passwd of Debian.
+"""useradd, userdel, usermod, groupadd, groupmod, groupdel and passwd of Debian.
 
-Source: shadow 4.17.4 `src/useradd.c`, `userdel.c`, `usermod.c`, `groupadd.c`, `groupdel.c`. The messages were
-compared with those of Debian 13.
+Source: shadow 4.17.4 `src/useradd.c`, `userdel.c`, `usermod.c`, `groupadd.c`, `groupmod.c`, `groupdel.c`.
+The messages were compared with those of Debian 13.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from cnmsim.userland.accounts.database import (
     GSHADOW,
     PASSWD,
     SHADOW,
+    add_entry,
     add_group,
     add_member,
     add_user,
@@ -26,6 +29,8 @@ from cnmsim.userland.accounts.database import (
     make_home,
     members_of,
     password_of,
+    read_entries,
+    remove_entry,
     remove_group,
     remove_member,
     remove_user,
@@ -59,6 +64,15 @@ _GROUPADD = {
     "key=": "K",
     "users=": "U",
 }
+
+
+_GROUPMOD = {
+    "append": "a", "gid=": "g", "new-name=": "n", "non-unique": "o", "password=": "p", "users=": "U",
+}  # fmt: skip
+
+
+#: How crypt(5)'s hashes begin, by the names of methods.
+_HASH_PREFIXES = {"MD5": "$1$", "SHA256": "$5$", "SHA512": "$6$", "YESCRYPT": "$y$j9T$"}
 
 
 class _ProblemError(Exception):
@@ -323,6 +337,86 @@ def _add_group(process: Process, options: Options) -> int:
         return 1
     add_group(process, name, _free_id(gids, is_system="r" in options) if given is None or given in gids else given)
     return 0
+
+
+async def groupmod(process: Process) -> int:
+    """Run `groupmod [-g GID] [-n NAME] [-a] [-U USERS] GROUP`."""
+    return _run(process, "ag:n:op:U:", _GROUPMOD, "GROUP", _modify_group)
+
+
+def _modify_group(process: Process, options: Options) -> int:
+    name = options.operands[0]
+    group = find_group(process, name)
+    if group is None:
+        raise _ProblemError(6, f"group '{name}' does not exist")
+    gid = _id_of(options, "g", "group", {other.gid for other in groups(process.files)} - {group.gid})
+    renamed = options.get("n")
+    if renamed is not None and not _is_valid_name(renamed):
+        raise _ProblemError(3, f"invalid group name '{renamed}'")
+    if renamed and renamed != name and find_group(process, renamed):
+        raise _ProblemError(9, f"group '{renamed}' already exists")
+    if _refuse_others(process, GROUP):
+        return 1
+    members = [user for user in (options.get("U") or "").split(",") if user]
+    unknown = next((user for user in members if find_user(process, user) is None), None)
+    if unknown is not None:
+        process.error(f"Invalid member username {unknown}\n")
+        return 10
+    if "U" in options:
+        kept = group.members if "a" in options else ()
+        for path in (GROUP, GSHADOW):
+            set_field(process, path, name, 3, ",".join(dict.fromkeys((*kept, *members))))
+    if gid is not None:
+        set_field(process, GROUP, name, 2, str(gid))
+        for user in users(process.files):
+            if user.gid == group.gid:
+                set_field(process, PASSWD, user.name, 3, str(gid))
+    if renamed:
+        for path in (GROUP, GSHADOW):
+            fields = next((fields for fields in read_entries(process, path) if fields[0] == name), None)
+            remove_entry(process, path, name)
+            if fields is not None:
+                add_entry(process, path, renamed, *fields[1:])
+    return 0
+
+
+async def chpasswd(process: Process) -> int:
+    """Run `chpasswd [-e]`: set passwords from lines `USER:PASSWORD` on stdin.
+
+    Without `-e` the stored hash is opaque: it depends on the password and begins as crypt(5) says, and no simulated
+    program verifies it.
+    """
+    long = {"encrypted": "e", "crypt-method=": "c", "md5": "m", "sha-rounds=": "s"}
+    options = getopt(process.argv[1:], "ec:ms:", long)
+    method = "MD5" if "m" in options else options.get("c") or "YESCRYPT"
+    if method not in _HASH_PREFIXES:
+        _say(process, f"unsupported crypt method: {method}")
+        process.error("Usage: chpasswd [options]\n")
+        return 2
+    data, status = b"", 0
+    while chunk := await process.stdin.read():
+        data += chunk
+    for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):
+        name, colon, password = line.partition(":")
+        if not colon:
+            status = _say(process, f"line {number}: missing new password", 1)
+        elif find_user(process, name) is None or not password or process.credentials.uid:
+            if password and process.credentials.uid:
+                process.write(f"Changing password for {name}.\n")
+                process.error("The password has not been changed.\n" * 3)
+            process.error("" if password else "No password has been supplied.\n" * 3)
+            process.error(
+                f"chpasswd: (user {name}) pam_chauthtok() failed, error:\nAuthentication token manipulation error\n"
+            )
+            status = _say(process, f"(line {number}, user {name}) password not changed", 1)
+        else:
+            set_password(process, name, password if "e" in options else _opaque_hash(name, password, method))
+    return status
+
+
+def _opaque_hash(name: str, password: str, method: str) -> str:
+    digest = base64.b64encode(hashlib.sha512(f"{name}:{password}".encode()).digest(), b"./").decode()
+    return f"{_HASH_PREFIXES[method]}{digest[:22]}${digest[22:65]}"
 
 
 async def groupdel(process: Process) -> int:

@@ -1,4 +1,4 @@
-"""su of busybox and of util-linux: run a shell as another user.
+"""su of busybox and of util-linux, and runuser: run a shell or a program as another user.
 
 Source: busybox 1.37 `loginutils/su.c`; util-linux 2.41 `login-utils/su-common.c`.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from cnmsim.kernel.credentials import User
-from cnmsim.userland.accounts.database import credentials_of, find_user, password_of
+from cnmsim.userland.accounts.database import credentials_of, find_group, find_user, password_of
 from cnmsim.userland.accounts.distribution import is_debian
 from cnmsim.userland.busybox.applet import complain
 from cnmsim.userland.busybox.processes import run_program
+from cnmsim.userland.invocation import find_program
 from cnmsim.userland.libc.getopt import Options, getopt
 
 if TYPE_CHECKING:
@@ -44,7 +47,51 @@ async def main(process: Process) -> int:
     return await _run_shell(process, user, options, words, is_login=is_login)
 
 
-async def _run_shell(process: Process, user: User, options: Options, words: list[str], *, is_login: bool) -> int:
+async def runuser(process: Process) -> int:
+    """Run `runuser -u USER [--] COMMAND…`, or `runuser [-] [-c COMMAND] [-s SHELL] [USER]`, which acts as su."""
+    long = {**_LONG, "user=": "u", "group=": "g", "supp-group=": "G"}
+    options = getopt(process.argv[1:], "c:g:G:lmps:u:", long)
+    words = list(options.operands)
+    is_login = "l" in options or words[:1] == ["-"]
+    if words[:1] == ["-"]:
+        del words[0]
+    if process.credentials.uid:
+        return complain(process, "may not be used by non-root users")
+    if "u" in options and any(letter in options for letter in "csl"):
+        others = "{shell,fast,command,session-command,login}"
+        return complain(process, f"options --{others} and --user are mutually exclusive")
+    name = options.get("u") or (words.pop(0) if words else "root")
+    user = find_user(process, name)
+    if user is None:
+        return complain(
+            process, f"user {name} does not exist or the user entry does not contain all the required fields"
+        )
+    gids: tuple[int, ...] = ()
+    for text in (*options.every("g"), *options.every("G")):
+        group = find_group(process, text)
+        if group is None:
+            return complain(process, f"group {text} does not exist")
+        gids += (group.gid,)
+    if "u" not in options:
+        return await _run_shell(process, user, options, words, is_login=is_login, gids=gids)
+    if not words:
+        return complain(process, "no command was specified")
+    _become(process, user, gids)
+    if find_program(process, words[0]) is None:
+        complain(process, f"failed to execute {words[0]}: No such file or directory")
+        return 1
+    return await run_program(process, words, env=dict(process.env))
+
+
+def _become(process: Process, user: User, gids: tuple[int, ...]) -> None:
+    """Change the credentials of a process to those of `user`, with these groups instead if there are any."""
+    credentials = credentials_of(process, user)
+    process.credentials = evolve(credentials, gid=gids[0], groups=gids) if gids else credentials
+
+
+async def _run_shell(
+    process: Process, user: User, options: Options, words: list[str], *, is_login: bool, gids: tuple[int, ...] = ()
+) -> int:
     keeps = not is_login and ("m" in options or "p" in options)
     shell = options.get("s") or (process.env.get("SHELL") if keeps else "") or user.shell or "/bin/sh"
     base = shell.rpartition("/")[2]
@@ -67,6 +114,6 @@ async def _run_shell(process: Process, user: User, options: Options, words: list
         env |= {"HOME": user.home, "SHELL": shell}
         if user.uid or is_login:
             env |= {"USER": user.name, "LOGNAME": user.name}
-    process.credentials = credentials_of(process, user)
+    _become(process, user, gids)
     command = ["-c", options.get("c") or ""] if "c" in options else []
     return await run_program(process, [shell, *(["-l"] if is_login else []), *command, *words], env=env)

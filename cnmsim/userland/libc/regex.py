@@ -32,8 +32,12 @@ def to_python_regex(pattern: str, *, is_extended: bool) -> str:
             following = pattern[at]
             at += 1
             out.append(following if following in "(){}|+?" else "\\" + following)
-        elif c in "(){}|+?" or (c == "*" and not out):
+        elif c in "(){}|+?" or (c == "*" and out[-1:] in ([], ["("], ["|"], ["^"])):
             out.append("\\" + c)
+        elif (c == "$" and pattern[at : at + 2] not in ("", "\\)", "\\|")) or (
+            c == "^" and out[-1:] not in ([], ["("], ["|"])
+        ):
+            out.append("\\" + c)  # an anchor only at an end of the expression or of a group
         else:
             out.append(c)
     return "".join(out)
