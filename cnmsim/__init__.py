@@ -28,8 +28,16 @@ if TYPE_CHECKING:
     from cnmsim.engine.client.containers import Container
     from cnmsim.engine.engine import Engine
     from cnmsim.lab import ExecResult, Host, Lab
-    from cnmsim.observe import Capture, Checkup, Explanation, Finding, Fix, Hop, Reachability, Trace, Verdict
+    from cnmsim.observe.capture.capture import Capture
+    from cnmsim.observe.diagnosis.finding import Finding
+    from cnmsim.observe.diagnosis.verdict import Verdict
+    from cnmsim.observe.doctor import Checkup
+    from cnmsim.observe.explain import Explanation
+    from cnmsim.observe.fixes.fix import Fix
     from cnmsim.observe.flows.flow import Flow
+    from cnmsim.observe.reachability.matrix import Reachability
+    from cnmsim.observe.trace.hops import Hop
+    from cnmsim.observe.trace.trace import Trace
 
 __version__ = "0.1.0"
 
@@ -72,12 +80,17 @@ _LAZY = {
     "Container": "cnmsim.engine.client.containers",
     "Engine": "cnmsim.engine.engine",
     "Flow": "cnmsim.observe.flows.flow",
+    "Capture": "cnmsim.observe.capture.capture",
+    "Checkup": "cnmsim.observe.doctor",
+    "Explanation": "cnmsim.observe.explain",
+    "Finding": "cnmsim.observe.diagnosis.finding",
+    "Fix": "cnmsim.observe.fixes.fix",
+    "Hop": "cnmsim.observe.trace.hops",
+    "Reachability": "cnmsim.observe.reachability.matrix",
+    "Trace": "cnmsim.observe.trace.trace",
+    "Verdict": "cnmsim.observe.diagnosis.verdict",
     **dict.fromkeys(("ExecResult", "Host", "Lab"), "cnmsim.lab"),
     **dict.fromkeys(("Controller", "Driver", "Endpoint", "Network", "Sandbox"), "cnmsim.cnm"),
-    **dict.fromkeys(
-        ("Capture", "Checkup", "Explanation", "Finding", "Fix", "Hop", "Reachability", "Trace", "Verdict"),
-        "cnmsim.observe",
-    ),
 }
 
 

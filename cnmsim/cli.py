@@ -28,7 +28,12 @@ from cnmsim.printable import echo, fail
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
-    from cnmsim.observe import Directory, Explanation, Fix, Location, Trace, Verdict
+    from cnmsim.observe.diagnosis.verdict import Verdict
+    from cnmsim.observe.directory import Directory
+    from cnmsim.observe.explain import Explanation
+    from cnmsim.observe.fixes.fix import Fix
+    from cnmsim.observe.location import Location
+    from cnmsim.observe.trace.trace import Trace
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -222,11 +227,12 @@ def trace(context: click.Context, lab: Lab, question: Question, pcap: Path | Non
         cnmsim trace lab.yml node1 server:53/udp --pcap dns.pcapng
         cnmsim trace --dir DIR web db:5432    (in a served lab, as it is now)
     """  # noqa: D301 - click's own mark
-    from cnmsim import observe
+    from cnmsim.observe.trace.tracer import capture as start_capture
+    from cnmsim.observe.trace.tracer import trace as run_trace
 
-    capture = observe.capture(lab, "*") if pcap else None
+    capture = start_capture(lab, "*") if pcap else None
     with progress(f"{question.source} → {question.destination}"):
-        walk = observe.trace(lab, question.source, question.destination, **question.options)
+        walk = run_trace(lab, question.source, question.destination, **question.options)
     if capture is not None and pcap is not None:
         capture.stop()
         capture.save(pcap, walk)
@@ -445,7 +451,7 @@ def iptables(lab: Lab, host: str, table: str | None, is_v6: bool) -> None:
 
 
 def _find(lab: Lab, name: str) -> Location:
-    from cnmsim.observe import directory_of
+    from cnmsim.observe.trace.tracer import directory_of
 
     directory: Directory = directory_of(lab)
     return directory.find(name)

@@ -16,7 +16,7 @@ from cnmsim.digits import is_number
 from cnmsim.printable import echo, printable
 
 if TYPE_CHECKING:
-    from cnmsim.observe import Trace
+    from cnmsim.observe.trace.trace import Trace
 
 _PLAIN_WIDTH = 100
 _LEAST_WIDTH = 60

@@ -15,7 +15,7 @@ from cnmsim.userland.tcpdump.printer import Printer
 if TYPE_CHECKING:
     from cnmsim.api.clock_driver import ClockDriver
     from cnmsim.lab import Lab
-    from cnmsim.observe import Capture
+    from cnmsim.observe.capture.capture import Capture
     from cnmsim.observe.capture.pcapng import CapturedFrame
 
 #: Interval at which a capture is read, in seconds of real time.

@@ -23,7 +23,7 @@ from cnmsim.kernel.task import Cancelled, Future, Task
 from cnmsim.lab.copying import Copier
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.observe.capture.capture import Capture
-from cnmsim.observe.fixes.fix import FixSearch
+from cnmsim.observe.fixes.search import FixSearch
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine

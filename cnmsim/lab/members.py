@@ -105,7 +105,7 @@ class LabMembers:
 
         `web` selects all tasks of the service `web`, `web.2` only its second one.
         """
-        from cnmsim.observe import directory_of
+        from cnmsim.observe.trace.tracer import directory_of
 
         locations = [location for location in directory_of(self).matching(name) if location.task]
         return [self.hosts[location.host].docker.containers.get(location.id) for location in locations]
@@ -143,8 +143,8 @@ class LabMembers:
 
         Raises `NotFound` if there is no such interface.
         """
-        from cnmsim.observe import directory_of
         from cnmsim.observe.packets.interface import find_interface
+        from cnmsim.observe.trace.tracer import directory_of
 
         return find_interface(directory_of(self), name)
 

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     from cnmsim.lab.lab import Lab
     from cnmsim.libnetwork.endpoint import Endpoint
     from cnmsim.libnetwork.sandbox import Sandbox
-    from cnmsim.observe import Capture, Checkup, Difference, Explanation, Reachability, Trace
+    from cnmsim.observe.capture.capture import Capture
     from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
+    from cnmsim.observe.doctor import Checkup
+    from cnmsim.observe.explain import Explanation
     from cnmsim.observe.flows.flow import Flow
     from cnmsim.observe.flows.result import FlowReport
     from cnmsim.observe.flows.running import RunningFlows
     from cnmsim.observe.packets.interface import Interface
     from cnmsim.observe.packets.walks import Walks
+    from cnmsim.observe.reachability.matrix import Difference, Reachability
+    from cnmsim.observe.trace.trace import Trace
     from cnmsim.observe.views import LookupView, Picture, RoutesView, RulesView
 
 
@@ -64,7 +68,7 @@ class ObservedLab(LabMembers):
         Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
         destination.
         """
-        from cnmsim.observe import trace
+        from cnmsim.observe.trace.tracer import trace
 
         return trace(self, source, destination, port=port, protocol=protocol, timeout_s=timeout_s, family=family)
 
@@ -75,8 +79,8 @@ class ObservedLab(LabMembers):
         the first message that `source` sent during the block. `source` is a name, a host, a container, a sandbox or
         an endpoint.
         """
-        from cnmsim.observe import directory_of, watch
-        from cnmsim.observe.trace.tracer import location_of
+        from cnmsim.observe.trace.tracer import directory_of, location_of
+        from cnmsim.observe.trace.watch import watch
 
         directory = directory_of(self)
         return watch(self.clock, directory, location_of(directory, source))
@@ -97,7 +101,7 @@ class ObservedLab(LabMembers):
         `service` is written as `"tcp/80"`. Without it, the port is `port` or a part of `destination` as in `trace`;
         without a port, `destination` is pinged. The other parameters are those of `trace`.
         """
-        from cnmsim.observe import explain
+        from cnmsim.observe.explain import explain
 
         return explain(
             self, source, destination, service, port=port, protocol=protocol, timeout_s=timeout_s, family=family
@@ -117,7 +121,7 @@ class ObservedLab(LabMembers):
 
         Nodes of a swarm are probed with real packets, which takes some virtual time.
         """
-        from cnmsim.observe import doctor
+        from cnmsim.observe.doctor import doctor
 
         return doctor(self)
 
@@ -139,7 +143,7 @@ class ObservedLab(LabMembers):
         probe. Raises `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or ambiguous
         source.
         """
-        from cnmsim.observe import reachability
+        from cnmsim.observe.reachability.matrix import reachability
 
         return reachability(self, sources, protocols=protocols, protocol=protocol, port=port, by=by)
 
@@ -204,7 +208,7 @@ class ObservedLab(LabMembers):
         `with` block lasts, the capture records where every packet is delivered or dropped; the simulation then takes
         several times as long. Raises `NotFound` if no device matches, `InvalidParameter` for an invalid filter.
         """
-        from cnmsim.observe import capture
+        from cnmsim.observe.trace.tracer import capture
 
         return capture(self, *places, filter=filter, prn=prn, verdicts=verdicts)
 
@@ -319,12 +323,12 @@ class ObservedLab(LabMembers):
 
     def to_mermaid(self) -> str:
         """Return the lab as a flowchart in mermaid's text format."""
-        from cnmsim.observe import to_mermaid
+        from cnmsim.observe.lab_diagram import to_mermaid
 
         return to_mermaid(self)
 
     def to_dot(self) -> str:
         """Return the lab as a graph in Graphviz's DOT language."""
-        from cnmsim.observe import to_dot
+        from cnmsim.observe.lab_diagram import to_dot
 
         return to_dot(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -16,8 +16,7 @@ from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.display import Displayable
-from cnmsim.observe.fixes.fix import Fix, FixSearch
-from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question
+from cnmsim.observe.fixes.search import FailedProbe, FixSearch, Question
 from cnmsim.observe.location import Listener, Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.trace.target import Target, destination_text, split_pair
@@ -31,6 +30,9 @@ from cnmsim.observe.trace.tracer import (
     location_of,
     run_probe,
 )
+
+if TYPE_CHECKING:
+    from cnmsim.observe.fixes.fix import Fix
 
 
 @frozen

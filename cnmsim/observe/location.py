@@ -13,6 +13,7 @@ from cnmsim.errors import Unavailable
 from cnmsim.kernel.address import Address, Prefix, format_ip, is_loopback
 
 if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
     from cnmsim.kernel.files import FileSystem
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -273,6 +274,11 @@ class Location:
     def listening_on(self, protocol: str, port: int) -> tuple[Listener, ...]:
         """Return the sockets that listen on a port with a protocol (`tcp` or `udp`)."""
         return tuple(item for item in self.listeners if (item.protocol, item.port) == (protocol, port))
+
+    def device_with(self, address: Address) -> Device | None:
+        """Return the network device that has `address`; `None` if there is none."""
+        devices = self.namespace.devices.values()
+        return next((device for device in devices if any(own.address == address for own in device.addresses)), None)
 
     def on_network(self, name: str) -> Attachment | None:
         """Return the attachment to the network with that name, `None` if there is none."""

@@ -25,7 +25,7 @@ from cnmsim.testing.prove import has_come_to
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
-    from cnmsim.observe import Trace
+    from cnmsim.observe.trace.trace import Trace
 
 _TIMEOUT_S = 2.0
 

@@ -39,7 +39,7 @@ from cnmsim.testing.strategies import (
 if TYPE_CHECKING:
     from cnmsim.engine.client.containers import Container
     from cnmsim.engine.engine import Engine
-    from cnmsim.observe import Trace
+    from cnmsim.observe.trace.trace import Trace
 
 DEFAULT_NETWORK = "bridge"
 _HOST_ADDRESS = "10.0.0.15"

@@ -43,7 +43,7 @@ from cnmsim.testing.policy_report import Finding, Report
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
-    from cnmsim.observe import Reachability
+    from cnmsim.observe.reachability.matrix import Reachability
 
 _TEXTS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _FLOWS: Schema = {

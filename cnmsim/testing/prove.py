@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
     from cnmsim.lab import Lab
-    from cnmsim.observe import Trace
+    from cnmsim.observe.trace.trace import Trace
 
 _RESOLVER = ("127.0.0.11", 53)
 _TIMEOUT_S = 2.0

@@ -19,7 +19,7 @@ import pytest
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
-    from cnmsim.observe import Trace
+    from cnmsim.observe.trace.trace import Trace
 
 _SIMULATED, _REAL = "simulated", "real"
 #: The maximum number of lines of a trace in a report.

@@ -7,7 +7,7 @@ rule.
 
 from house import lan, run
 
-from cnmsim.observe import directory_of
+from cnmsim.observe.trace.tracer import directory_of
 
 
 def build():

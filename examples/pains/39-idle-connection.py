@@ -6,7 +6,7 @@ An application's connection pool finds its connections to the database broken ev
 from house import swarm
 
 from cnmsim.kernel.task import Future
-from cnmsim.observe import directory_of
+from cnmsim.observe.trace.tracer import directory_of
 
 PUSHES = []
 

@@ -4,7 +4,7 @@ import pytest
 
 from cnmsim import Lab
 from cnmsim.errors import EngineError
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.testing.drivers import DriverConformance
 
 

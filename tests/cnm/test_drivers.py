@@ -8,7 +8,7 @@ import pytest
 
 from cnmsim import Controller, Lab, cnm
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 
 def run(controller: Controller, network: cnm.Network, name: str, **settings: Any) -> cnm.Sandbox:

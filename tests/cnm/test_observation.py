@@ -8,7 +8,7 @@ import pytest
 
 from cnmsim import Lab, cnm
 from cnmsim.errors import CnmsimError, InvalidParameter, NotFound, Unavailable
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,6 @@ from click.testing import CliRunner
 from support.documents import ROOT, Block, blocks, commands, is_as_shown, is_notebook, pages, run_cell
 from support.patience import PATIENCE_S, eventually, until_ready
 
-import cnmsim.observe
 import cnmsim.testing
 from cnmsim import EngineError, Lab
 from cnmsim.cli import cli
@@ -255,7 +254,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     objects += [getattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in listed]
     missing = [
         f"{package.__name__}.{name}"
-        for package in (cnmsim, cnmsim.observe, cnmsim.testing)
+        for package in (cnmsim, cnmsim.testing)
         for name in package.__all__
         if name != "__version__" and not any(getattr(package, name) is each for each in objects)
     ]

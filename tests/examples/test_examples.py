@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnmsim import Lab
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

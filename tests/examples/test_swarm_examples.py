@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cnmsim import Lab
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PORTS = {"reverse_proxy": 80, "database": 5432, "appserver": 8080, "visualizer": 8080, "payment_gateway": 8443}

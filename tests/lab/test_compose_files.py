@@ -18,7 +18,7 @@ import yaml
 from attrs import fields, has
 
 from cnmsim import Explanation, Lab
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 FOLDER = Path(__file__).parent / "compose_files"
 

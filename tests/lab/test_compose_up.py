@@ -9,7 +9,7 @@ import pytest
 
 from cnmsim import FileError, Lab
 from cnmsim.lab.compose.project import Project
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 SHOP = """
 services:

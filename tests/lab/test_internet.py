@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cnmsim import Lab
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.underlay.nameserver import is_public_name
 
 _PROJECT = {

@@ -8,7 +8,7 @@ import pytest
 
 from cnmsim import Lab
 from cnmsim.errors import FileError
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 
 def _project(driver: str = "macvlan", **pool: str) -> dict[str, Any]:

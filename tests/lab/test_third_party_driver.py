@@ -19,7 +19,7 @@ from cnmsim.libnetwork.driver import (
     SandboxContext,
 )
 from cnmsim.libnetwork.drivers.registry import DriverHost
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 
 class SwitchDriver:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import pkgutil
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from string import Formatter
 from types import ModuleType
@@ -14,9 +16,10 @@ import pytest
 from attrs import evolve, fields
 
 from cnmsim import Lab
-from cnmsim.observe.diagnosis import causes, engine_errors, finding, sentences
-from cnmsim.observe.diagnosis.causes import Cause, Fact, Remark
+from cnmsim.observe.diagnosis import causes, compose_sentences, engine_errors, finding, sentences
+from cnmsim.observe.diagnosis.causes.base import Assumption, Cause, Fact, Remark
 from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
+from cnmsim.observe.diagnosis.sentences import changes as changes_sentences
 from cnmsim.observe.explain import Explanation
 from cnmsim.observe.fixes import changes, commands, fix
 from cnmsim.observe.fixes.changes import Change
@@ -50,7 +53,7 @@ hops_of = trace.hops_of
 @pytest.fixture
 def noisy_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the renderer wherever it is used."""
-    for module in (sentences, finding, fix, engine_errors):
+    for module in (sentences, finding, compose_sentences, fix, engine_errors):
         for name in ("sentence", "advice"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, _noise)
@@ -127,13 +130,16 @@ def _family(module: ModuleType, *bases: type) -> list[type]:
     return [each for each in found if each not in bases]
 
 
-#: Bases, and what is a value with sentences of its own kind each.
-KINDS = [*_family(causes, Cause, Remark, Fact), *_family(changes, Change)]
+#: Modules with causes, and all classes that need a sentence.
+CAUSES = [import_module(f"{causes.__name__}.{module.name}") for module in pkgutil.iter_modules(causes.__path__)]
+KINDS = [kind for module in CAUSES for kind in _family(module, Cause, Remark, Assumption, Fact)]
+KINDS = list(dict.fromkeys([*KINDS, *_family(changes, Change)]))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_cause_remark_and_change_has_a_sentence(kind: type) -> None:
-    template = sentences.base._TEMPLATES.get(kind)
+    import_module(f"{sentences.__name__}.{kind.__module__.rpartition('.')[2]}")
+    template = sentences.base.TEMPLATES.get(kind)
     if template is None:
         assert sentences.sentence.dispatch(kind) is not sentences.sentence.dispatch(object)
         return
@@ -142,8 +148,8 @@ def test_every_cause_remark_and_change_has_a_sentence(kind: type) -> None:
 
 
 def test_every_fact_and_every_task_for_people_has_words() -> None:
-    assert set(sentences.changes._TASKS) == set(changes.Task)
-    assert set(Fact) <= set(sentences.base._TEMPLATES)
+    assert set(changes_sentences._TASKS) == set(changes.Task)
+    assert set(Fact) <= set(sentences.base.TEMPLATES)
 
 
 @pytest.mark.parametrize("kind", commands._TEMPLATES, ids=lambda kind: kind.__name__)

@@ -13,7 +13,7 @@ from scapy.layers.l2 import Ether
 
 from cnmsim import Lab
 from cnmsim.kernel.device import Device
-from cnmsim.observe import Capture
+from cnmsim.observe.capture.capture import Capture
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.testing.strategies import CLIENT, LabSpec, frames, lab_specs, malformed_frames
 

@@ -15,7 +15,7 @@ from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap, wrpcapng
 
 from cnmsim import FileError, InvalidParameter, Lab, NotFound
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.packets.capture_file import read_capture
 from cnmsim.observe.packets.rewrite import Rewrite
 

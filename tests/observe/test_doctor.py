@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cnmsim import Lab
-from cnmsim.observe import Severity
+from cnmsim.observe.doctor import Severity
 
 Build = Callable[[bool], Lab]
 

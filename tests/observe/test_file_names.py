@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from cnmsim import Lab
-from cnmsim.observe import directory_of
 from cnmsim.observe.diagnosis.file_names import names_of, renamed
 from cnmsim.observe.inventory import inventory_text
+from cnmsim.observe.trace.tracer import directory_of
 from cnmsim.testing.policy import check_policy
 
 _FILE = """

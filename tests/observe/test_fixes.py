@@ -8,7 +8,7 @@ import pytest
 from house import lan, run
 
 from cnmsim import Lab
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 
 def _run(lab: Lab, name: str, image: str = "nginx", command: str | None = None, **options: Any) -> None:

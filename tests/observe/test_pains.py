@@ -10,7 +10,7 @@ from house import lan, run
 
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter, Unavailable
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 
 def _network(lab: Lab, name: str, **options: Any) -> None:

@@ -11,7 +11,8 @@ from cnmsim import Lab
 from cnmsim.errors import EngineError
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Future
-from cnmsim.observe import Explanation, Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
+from cnmsim.observe.explain import Explanation
 
 
 class World:

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from support.walks import DB, DB_MAC, WEB, WEB_MAC, dropped, framed, tcp
 
 from cnmsim.kernel.clock import EPOCH_S, NS_PER_S
-from cnmsim.observe import Finding, Trace, Verdict
 from cnmsim.observe.capture.capture import commented
 from cnmsim.observe.capture.pcapng import CapturedFrame, CapturePoint, to_pcapng
-from cnmsim.observe.diagnosis.causes import ReceivedWithoutReply
+from cnmsim.observe.diagnosis.causes.silence import ReceivedWithoutReply
+from cnmsim.observe.diagnosis.finding import Finding
+from cnmsim.observe.diagnosis.verdict import Verdict
+from cnmsim.observe.trace.trace import Trace
 
 POINTS = (CapturePoint("web:eth0", "veth, mtu 1500", WEB_MAC), CapturePoint("node1:br-a", "bridge", DB_MAC))
 FRAMES = st.lists(

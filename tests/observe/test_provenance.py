@@ -8,8 +8,8 @@ import pytest
 
 from cnmsim import Lab
 from cnmsim.engine.standins.knownport import Provenance
-from cnmsim.observe import directory_of
 from cnmsim.observe.diagnosis.verdict import Verdict
+from cnmsim.observe.trace.tracer import directory_of
 
 
 def compose(**services: dict[str, Any]) -> Lab:

@@ -16,7 +16,7 @@ from scapy.packet import Packet, Raw
 
 from cnmsim import InvalidParameter, Lab, NotFound, Unavailable
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 
 def built() -> Lab:

@@ -10,7 +10,7 @@ import pytest
 from house import run
 
 from cnmsim import Lab
-from cnmsim.observe import Explanation
+from cnmsim.observe.explain import Explanation
 
 HOURS_NS = 3600 * 10**9
 

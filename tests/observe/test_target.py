@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.observe import Target
+from cnmsim.observe.trace.target import Target
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,15 @@ from support.walks import DB, WEB, WEB_MAC, crossing, dropped, event, framed, tc
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.transport import ArpMessage
-from cnmsim.observe import Finding, Trace, Verdict
-from cnmsim.observe.diagnosis.causes import (
-    Answered,
-    Drop,
-    Dropped,
-    ReceivedWithoutReply,
-    ServerPaused,
-    SharedNetwork,
-    StackError,
-)
+from cnmsim.observe.diagnosis.causes.base import Drop
+from cnmsim.observe.diagnosis.causes.remarks import ServerPaused
+from cnmsim.observe.diagnosis.causes.routes import Dropped
+from cnmsim.observe.diagnosis.causes.silence import ReceivedWithoutReply, StackError
+from cnmsim.observe.diagnosis.causes.success import Answered, SharedNetwork
+from cnmsim.observe.diagnosis.finding import Finding
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.fixes.changes import Manual, Task
+from cnmsim.observe.trace.trace import Trace
 
 
 def _trace(events: list[Event]) -> Trace:

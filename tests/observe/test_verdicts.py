@@ -6,8 +6,9 @@ import pytest
 from support.docker_host_by_hand import CHAINS, House, docker_rules
 
 from cnmsim.kernel.events import DropReason
-from cnmsim.observe import Trace, Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.location import Published
+from cnmsim.observe.trace.trace import Trace
 
 
 @pytest.fixture

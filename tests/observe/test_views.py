@@ -12,7 +12,7 @@ from support import drawn_swarms
 
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter, NotFound
-from cnmsim.observe import Trace
+from cnmsim.observe.trace.trace import Trace
 from cnmsim.observe.views.badges import ranges
 from cnmsim.observe.views.cabling import lay_out
 from cnmsim.observe.views.headers import headers_of

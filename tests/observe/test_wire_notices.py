@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cnmsim import Lab
-from cnmsim.observe import Explanation
+from cnmsim.observe.explain import Explanation
 
 TWO_VLANS = Path(__file__).parents[2] / "examples" / "labs" / "two-vlans.yml"
 

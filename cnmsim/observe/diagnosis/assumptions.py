@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cnmsim.engine.standins.knownport import Provenance
 from cnmsim.kernel.events import DropReason
-from cnmsim.observe.diagnosis.causes import (
-    Assumption,
+from cnmsim.observe.diagnosis.causes.base import Assumption
+from cnmsim.observe.diagnosis.causes.programs import (
     InternetAssumed,
     ListenerAssumed,
     NoOtherListenerAssumed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from cnmsim.observe.diagnosis.causes import Cause, Drop
+from cnmsim.observe.diagnosis.causes.base import Cause, Drop
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.fixes.changes import (

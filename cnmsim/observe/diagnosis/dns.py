@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.events import Reporter, UpstreamSkipped
-from cnmsim.observe.diagnosis.causes import (
-    Cause,
+from cnmsim.observe.diagnosis.causes.base import Cause, Fact, Remark
+from cnmsim.observe.diagnosis.causes.filters import NoSharedNetwork
+from cnmsim.observe.diagnosis.causes.lookups import (
     ContainerStopped,
-    Fact,
     HostKnowsNoContainers,
-    LookupQueries,
     NameServerSilent,
     NameServerUnusable,
     NoDockerNetwork,
     NoNetwork,
-    NoSharedNetwork,
     NotByThatName,
     ProfileInactive,
     QueryDropped,
-    Remark,
     ResolverAnswered,
     SameNameOnOtherHost,
     SharesStack,
     UpstreamNotReached,
     UpstreamResult,
 )
+from cnmsim.observe.diagnosis.causes.remarks import LookupQueries
 from cnmsim.observe.diagnosis.diagnosis import (
     Diagnosis,
     diagnosis,

@@ -8,22 +8,19 @@ from collections.abc import Callable
 from cnmsim.kernel.address import is_multicast
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.diagnosis import link, routing, service
-from cnmsim.observe.diagnosis.causes import (
-    AddressHidden,
+from cnmsim.observe.diagnosis.causes.filters import StraySegment
+from cnmsim.observe.diagnosis.causes.links import AddressHidden, HostOff, NeighbourSilent, NextHopSilent
+from cnmsim.observe.diagnosis.causes.routes import (
     ContainerNetworkUnknown,
     Dropped,
     ForwardingOff,
-    HostOff,
     InternalNetworksOnly,
     MulticastNotForwarded,
-    NeighbourSilent,
-    NextHopSilent,
     NoIpv6Route,
     NoRoute,
     NotAttached,
     ReplyHasNoRoute,
     RouteRefuses,
-    StraySegment,
 )
 from cnmsim.observe.diagnosis.diagnosis import (
     Diagnosis,

@@ -13,11 +13,10 @@ from attrs import frozen
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.kernel.bridge import Bridge
-from cnmsim.observe.diagnosis.causes import (
+from cnmsim.observe.diagnosis.causes.base import Cause, Fact
+from cnmsim.observe.diagnosis.causes.engine import (
     AddressHeld,
     BridgeFull,
-    Cause,
-    Fact,
     NetworkInUse,
     PoolsExhausted,
     PortHeldByContainer,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from cnmsim.observe.diagnosis.causes import Assumption, Cause, Remark
-from cnmsim.observe.diagnosis.compose_sentences import advice
+from cnmsim.observe.diagnosis.causes.base import Assumption, Cause, Remark
 from cnmsim.observe.diagnosis.file_names import renamed
 from cnmsim.observe.diagnosis.sentences import sentence
 from cnmsim.observe.diagnosis.verdict import Verdict
-from cnmsim.observe.fixes.changes import Change
 from cnmsim.observe.trace.hops import Hop
+
+if TYPE_CHECKING:
+    from cnmsim.observe.fixes.changes import Change
 
 
 @frozen
@@ -41,12 +43,17 @@ class Finding:
     @property
     def advice(self) -> str:
         """The first few of `changes` as a sentence, "" if there are none. Advice has not been tried."""
-        return advice(self.changes, self.names)
+        return self._advice(self.changes)
 
     @property
     def tasks(self) -> str:
         """Those of the suggested changes that only a person can make, as a sentence; "" if there are none."""
-        return advice([change for change in self.changes if not change.is_applicable], self.names)
+        return self._advice(change for change in self.changes if not change.is_applicable)
+
+    def _advice(self, changes: Iterable[Change]) -> str:
+        from cnmsim.observe.diagnosis.compose_sentences import advice
+
+        return advice(tuple(changes), self.names)
 
     @property
     def remark_texts(self) -> tuple[str, ...]:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cnmsim.kernel.address import format_ip, is_loopback
-from cnmsim.observe.diagnosis.causes import (
-    Cause,
-    Fact,
+from cnmsim.observe.diagnosis.causes.base import Cause, Fact
+from cnmsim.observe.diagnosis.causes.filters import (
     Filtered,
     IccDisabled,
     InternalNetwork,

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from cnmsim.kernel.address import Address, Mac, format_ip, format_mac
+from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.device import Device, Nic
-from cnmsim.kernel.events import DropReason, DuplicateAddress, NextHop
+from cnmsim.kernel.events import DropReason, NextHop
 from cnmsim.kernel.ipvlan import Ipvlan
-from cnmsim.kernel.link_events import LinkEventKind
 from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
 from cnmsim.kernel.upper_devices import UpperDevice
 from cnmsim.kernel.vlan import Vlan
-from cnmsim.observe.diagnosis.causes import (
-    AddressClaimedTwice,
+from cnmsim.observe.diagnosis.causes.links import (
     DifferentVlans,
     FrameLost,
     IpvlanRouteMissing,
@@ -23,7 +21,6 @@ from cnmsim.observe.diagnosis.causes import (
     ModeIsolates,
     ParentAndChild,
     PortSecurity,
-    Remark,
     SiblingsIsolated,
     VlanMissing,
 )
@@ -76,7 +73,7 @@ def unanswered(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
     address = hop.detail.address
     device = asker.namespace.devices.get(hop.device)
     target = context.directory.owner(address)
-    other = _device_with(target, address) if target is not None else None
+    other = target.device_with(address) if target is not None else None
     if device is None or target is None or other is None:
         return None
     return (
@@ -85,13 +82,6 @@ def unanswered(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
         or _ipvlan_without_arp(asker, target, other)
         or _different_vlans(asker, device, target, other)
     )
-
-
-def _device_with(location: Location, address: Address) -> Device | None:
-    for device in location.namespace.devices.values():
-        if any(own.address == address for own in device.addresses):
-            return device
-    return None
 
 
 def _lower_devices(device: Device) -> Iterator[Device]:
@@ -204,7 +194,7 @@ def route_to_child_missing(context: DiagnosisContext, hop: Hop) -> Diagnosis | N
     if here is not None and address in here.addresses:  # the request arrived here, so the dropped packet is its reply
         address, is_reply = hop.source, True
     target = context.directory.owner(address) if address is not None else None
-    device = _device_with(target, address) if target is not None and address is not None else None
+    device = target.device_with(address) if target is not None and address is not None else None
     if target is None or not isinstance(device, Ipvlan) or not device.no_arp:
         return None
     subnet = str(next(own.prefix for own in device.addresses if own.address == address))
@@ -231,33 +221,3 @@ def mode_isolates(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     """Diagnose a frame between two children of one interface, dropped because the device's mode forbids it."""
     sender = context.location_at(context.sender(hop))
     return diagnosis(ModeIsolates(hop.where, hop.what), _bridge_mode(sender, "ipvlan_flag"))
-
-
-def address_conflicts(context: DiagnosisContext) -> list[Remark]:
-    """Return a remark for each address that two machines claim.
-
-    An address counts only if it occurs in the trace or is that of the probe's destination.
-    """
-    claims: dict[Address, tuple[Mac, Mac]] = {}
-    for machine in {location.machine.name: location.machine for location in context.directory.locations}.values():
-        for event in machine.link_events.events:
-            if event.kind is LinkEventKind.DUPLICATE_ADDRESS and _concerns(context, event.address):
-                claims.setdefault(event.address, event.macs)
-    return [
-        AddressClaimedTwice(format_ip(address), *sorted(_claimant(context, mac, address) for mac in macs))
-        for address, macs in claims.items()
-    ]
-
-
-def _concerns(context: DiagnosisContext, address: Address) -> bool:
-    return address == context.outcome.address or any(
-        isinstance(hop.detail, DuplicateAddress) and hop.detail.address == address for hop in context.hops
-    )
-
-
-def _claimant(context: DiagnosisContext, mac: Mac, address: Address) -> str:
-    for location in context.directory.locations:
-        device = _device_with(location, address)
-        if device is not None and device.mac == mac:
-            return f"{location.label} ({format_mac(mac)})"
-    return format_mac(mac)

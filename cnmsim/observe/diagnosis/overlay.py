@@ -13,27 +13,27 @@ from attrs import frozen
 
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.events import DropReason, MtuLimit, Step
-from cnmsim.observe.diagnosis.causes import (
-    Cause,
-    Fact,
+from cnmsim.observe.diagnosis.causes.base import Cause, Fact, Remark
+from cnmsim.observe.diagnosis.causes.gossip import (
     GossipFiltered,
     GossipSilent,
     MemberHalted,
     NotLearnt,
+    OverlayNeighbourUnknown,
+)
+from cnmsim.observe.diagnosis.causes.overlay import (
     OverlayAddressUnknown,
     OverlayHoldsHostAddress,
-    OverlayNeighbourUnknown,
-    Remark,
     TunnelFiltered,
     TunnelIntoSilence,
     TunnelLost,
-    TunnelMtuTooSmall,
     TunnelPacket,
     TunnelPortClosed,
     TunnelSourceUnexpected,
     TunnelTooLong,
     TunnelWithoutKeys,
 )
+from cnmsim.observe.diagnosis.causes.remarks import TunnelMtuTooSmall
 from cnmsim.observe.diagnosis.diagnosis import Diagnosis, diagnosis, drop_of
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.fixes.changes import (

@@ -7,8 +7,8 @@ from attrs import evolve
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import DropReason
 from cnmsim.observe.diagnosis.assumptions import path_open
-from cnmsim.observe.diagnosis.causes import (
-    Cause,
+from cnmsim.observe.diagnosis.causes.base import Cause, Remark
+from cnmsim.observe.diagnosis.causes.refusals import (
     ListenerNotPublished,
     ListensByOtherProtocol,
     ListensElsewhere,
@@ -18,15 +18,14 @@ from cnmsim.observe.diagnosis.causes import (
     LocalhostIsThisMachine,
     NothingListens,
     OtherPortsPublished,
-    ProxyClosed,
     PublishedAsOtherPort,
     PublishedForOtherFamily,
     PublishedOnInternalNetworks,
     PublishedOnLoopback,
     PublisherNotRunning,
     Refused,
-    Remark,
 )
+from cnmsim.observe.diagnosis.causes.remarks import ProxyClosed
 from cnmsim.observe.diagnosis.diagnosis import (
     Diagnosis,
     diagnosis,
@@ -40,7 +39,7 @@ from cnmsim.observe.diagnosis.drops import diagnose_drop
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.service import refused_by_member
 from cnmsim.observe.diagnosis.success import proxy_note
-from cnmsim.observe.diagnosis.verdict import Verdict
+from cnmsim.observe.diagnosis.verdict import REFUSALS, Verdict
 from cnmsim.observe.fixes.changes import AskOther, Change, Manual, RebindProgram, StartContainer, Task
 from cnmsim.observe.location import Listener, Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
@@ -48,8 +47,6 @@ from cnmsim.observe.trace.packet_summary import endpoint_text
 
 #: The HTTPS port: its clients speak TLS, so no other port can take its place.
 _TLS_PORT = 443
-#: The drop reasons for which the kernel sends an RST or an ICMP error back.
-REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT, DropReason.NO_DESTINATION})
 
 
 def refused(context: DiagnosisContext, verdict: Verdict) -> Finding:

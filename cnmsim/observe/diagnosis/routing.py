@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.events import NextHop, Step
-from cnmsim.observe.diagnosis.causes import (
+from cnmsim.observe.diagnosis.causes.routes import (
     ConntrackFull,
     LinkDown,
     NarrowMask,

@@ -5,25 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import is_loopback
-from cnmsim.observe.diagnosis.causes import (
+from cnmsim.observe.diagnosis.causes.base import Cause, Remark
+from cnmsim.observe.diagnosis.causes.gossip import PortMissingInMesh, ServiceUnknown
+from cnmsim.observe.diagnosis.causes.remarks import NodeDown, VirtualAddress
+from cnmsim.observe.diagnosis.causes.services import (
     BalancerHasNoTask,
-    Cause,
     ConnectionForgotten,
-    ConnectionReused,
     HostKnowsNoServices,
-    NodeDown,
     NoRoutingMesh,
     NoRunningTask,
     NoSharedServiceNetwork,
     NotInSwarm,
-    PortMissingInMesh,
     PortOfService,
     PublishedOnNodesOfTasks,
-    Remark,
     ServiceHasNoNetwork,
-    ServiceUnknown,
     TaskStatus,
-    VirtualAddress,
 )
 from cnmsim.observe.diagnosis.diagnosis import Diagnosis, diagnosis, networks_of
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
@@ -256,29 +252,14 @@ def _service_of(context: DiagnosisContext, hop: Hop) -> Service | None:
 # ---- remarks
 
 
-def service_remarks(context: DiagnosisContext) -> list[Remark]:
-    """Return remarks on load balancing by IPVS.
-
-    There is one remark if the destination is a service's virtual IP, and one for each new connection that IPVS sent
-    to the task of an earlier connection instead of balancing it.
-    """
+def virtual_address_remarks(context: DiagnosisContext) -> list[Remark]:
+    """Return a remark on load balancing by IPVS, in a list, if the destination is a service's virtual IP."""
     swarm, address = swarm_of(context), context.outcome.address
-    reused = [_reused(context, hop) for hop in context.attempt if hop.decision.endswith("vs.conn_reuse_mode = 0")]
     service = swarm.service_of_address(address) if swarm is not None and address is not None else None
     if swarm is None or service is None:
-        return reused
+        return []
     count = swarm.backends(context.source.host, service)
-    return [VirtualAddress(context.address_text, service.name, count, IDLE_S), *reused]
-
-
-def _reused(context: DiagnosisContext, hop: Hop) -> Remark:
-    """Return a remark on a new connection that IPVS sent to the task of an earlier connection without balancing it.
-
-    `hop` is where IPVS did so. Source: net/netfilter/ipvs/ip_vs_core.c (is_new_conn_expected).
-    """
-    task = context.location_at(context.delivery.place) if context.delivery is not None else None
-    name = task.name if task is not None else ""
-    return ConnectionReused(hop.place, hop.source_port, hop.source_text, name, hop.decision)
+    return [VirtualAddress(context.address_text, service.name, count, IDLE_S)]
 
 
 def down_remarks(context: DiagnosisContext) -> list[Remark]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cnmsim.observe.diagnosis.causes import VniTaken
+from cnmsim.observe.diagnosis.causes.overlay import VniTaken
 from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_view import SwarmView
 

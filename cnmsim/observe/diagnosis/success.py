@@ -7,29 +7,27 @@ import re
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Reporter, Step
-from cnmsim.observe.diagnosis.causes import (
-    Answered,
-    ByProxy,
-    Cause,
+from cnmsim.observe.diagnosis.causes.base import Cause, Fact, Remark
+from cnmsim.observe.diagnosis.causes.remarks import (
     ClientSeenAs,
-    DatagramReceived,
-    DestinationRewritten,
-    Fact,
+    ConnectionReused,
     LateSuccess,
     LookupQueries,
     NameShared,
-    OwnHost,
-    Remark,
     RuleNotVisited,
     ServerPaused,
+)
+from cnmsim.observe.diagnosis.causes.success import (
+    Answered,
+    ByProxy,
+    DatagramReceived,
+    DestinationRewritten,
+    OwnHost,
     SharedNetwork,
     SourceRewritten,
 )
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
-from cnmsim.observe.diagnosis.drops import diagnose_drop
 from cnmsim.observe.diagnosis.finding import Finding
-from cnmsim.observe.diagnosis.overlay import mtu_remarks
-from cnmsim.observe.diagnosis.service import service_remarks
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
@@ -104,7 +102,16 @@ def _remarks(context: DiagnosisContext, hop: Hop | None, server: Location | None
             remarks += _rules_not_visited(context, host)
     if server is not None and server.is_paused and context.target.protocol != "icmp":
         remarks.append(ServerPaused(server.name, context.target.protocol))
-    remarks += [*_late_success(context), *_name_sharing(context), *service_remarks(context), *mtu_remarks(context)]
+    remarks += [*_late_success(context), *_name_sharing(context)]
+    if context.directory.swarms:
+        from cnmsim.observe.diagnosis.service import virtual_address_remarks
+
+        remarks += virtual_address_remarks(context)
+    remarks += [_reused(context, hop) for hop in context.attempt if hop.decision.endswith("vs.conn_reuse_mode = 0")]
+    if any(hop.step is Step.ENCAPSULATED for hop in context.attempt):
+        from cnmsim.observe.diagnosis.overlay import mtu_remarks
+
+        remarks += mtu_remarks(context)
     if len(context.outcome.queries) > 1:
         remarks.append(LookupQueries(tuple(map(str, context.outcome.queries))))
     return remarks
@@ -117,6 +124,8 @@ def _late_success(context: DiagnosisContext) -> list[Remark]:
     drops = [hop for hop in context.drops if len(tries) > 1 and hop.time_ns < tries[1].time_ns]
     if not drops:
         return []
+    from cnmsim.observe.diagnosis.drops import diagnose_drop
+
     seconds = (tries[-1].time_ns - context.connect_started_ns) / NS_PER_S
     return [LateSuccess(len(tries), round(seconds), diagnose_drop(context, drops[-1]).cause)]
 
@@ -131,6 +140,16 @@ def _name_sharing(context: DiagnosisContext) -> list[Remark]:
     count = len({id(owner) for owner, _ in known})
     texts = sorted(f"{owner.name} ({format_ip(address)})" for owner, address in known)
     return [NameShared(context.target.host, count, tuple(texts))]
+
+
+def _reused(context: DiagnosisContext, hop: Hop) -> Remark:
+    """Return a remark on a new connection that IPVS sent to the task of an earlier connection without balancing it.
+
+    `hop` is where IPVS did so. Source: net/netfilter/ipvs/ip_vs_core.c (is_new_conn_expected).
+    """
+    task = context.location_at(context.delivery.place) if context.delivery is not None else None
+    name = task.name if task is not None else ""
+    return ConnectionReused(hop.place, hop.source_port, hop.source_text, name, hop.decision)
 
 
 def _rules_not_visited(context: DiagnosisContext, host: Location) -> list[Remark]:

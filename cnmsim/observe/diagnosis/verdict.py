@@ -10,6 +10,11 @@ from __future__ import annotations
 
 from enum import Enum
 
+from cnmsim.kernel.events import DropReason
+
+#: The drop reasons for which the kernel sends an RST or an ICMP error back.
+REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT, DropReason.NO_DESTINATION})
+
 
 class Verdict(Enum):
     """How the probe ended for its sender."""

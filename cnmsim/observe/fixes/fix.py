@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from cnmsim.errors import CnmsimError, InvalidParameter, Unavailable
 from cnmsim.observe.diagnosis.compose_sentences import change_sentence
@@ -16,15 +15,11 @@ from cnmsim.observe.fixes.apply import apply_change
 from cnmsim.observe.fixes.changes import AskOther, Change, steps_of
 from cnmsim.observe.fixes.commands import commands_of
 from cnmsim.observe.fixes.file_edit import FileEdit
-from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question, fix_candidates
+from cnmsim.observe.fixes.search import Ask, Question
 
 if TYPE_CHECKING:
     from cnmsim.observe.explain import Explanation
 
-#: The type of a function that runs the probe of a question in a lab.
-Ask = Callable[[Any, Question], "Explanation"]
-#: The search for fixes ends when this many are found.
-ENOUGH = 2
 #: The maximum number of changed lines of a file that the outline of a fix shows.
 _LINES = 8
 
@@ -198,55 +193,3 @@ def fork_of(lab: Any) -> Any:
     return fork()
 
 
-@define(eq=False)
-class FixSearch:
-    """A search for the fixes of a failed probe.
-
-    Each candidate is tried on a fork of its own, and only when `first` or `fixes` needs it. `ask` runs the probe of a
-    question in a lab. `names` maps the engine's names to the names in the Compose file.
-    """
-
-    lab: Any
-    failed: FailedProbe
-    ask: Ask
-    names: Mapping[str, str]
-    _found: list[Fix] = field(factory=list, init=False)
-    _rest: Iterator[Fix] = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._rest = self._working()
-
-    @property
-    def first(self) -> Fix | None:
-        """The best fix; `None` if no candidate makes the probe succeed."""
-        return next(iter(self._take(1)), None)
-
-    @property
-    def fixes(self) -> tuple[Fix, ...]:
-        """The first `ENOUGH` fixes, the best first.
-
-        If the lab cannot be forked, they are candidates that were not tried.
-        """
-        return tuple(self._take(ENOUGH))
-
-    def _take(self, count: int) -> list[Fix]:
-        self._found += islice(self._rest, max(0, count - len(self._found)))
-        return self._found[:count]
-
-    def _working(self) -> Iterator[Fix]:
-        try:
-            spare = fork_of(self.lab)
-        except Unavailable:
-            spare = None
-        can_try = spare is not None
-        tried: set[object] = set()
-        for candidate in fix_candidates(self.failed):
-            fix = Fix(candidate.change, self.lab, candidate.question, self.ask, was_tried=can_try, names=self.names)
-            key = (fix.commands or fix.change, fix.question)
-            if key in tried:
-                continue
-            tried.add(key)
-            works_here = not can_try or fix.works(spare)
-            spare = None
-            if works_here:
-                yield fix

@@ -8,41 +8,11 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from cnmsim.observe.fixes.changes import AskOther, Change, DeleteRule, steps_of
-from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
+from cnmsim.observe.fixes.search import FailedProbe, Question
 from cnmsim.observe.trace.rule_decision import RuleSet
-from cnmsim.observe.trace.target import Target
 
 if TYPE_CHECKING:
-    from cnmsim.observe.directory import Directory
     from cnmsim.observe.trace.hops import Hop
-    from cnmsim.observe.trace.trace import Trace
-
-
-@frozen
-class Question:
-    """The description of a probe: whether `source` reaches `destination` by `service` (`tcp/80` or `icmp`).
-
-    Source and destination are names, so that the same probe can be run in any fork of the lab. If `is_place`, the
-    destination is the label of a location (`node1:web`), and the probe goes to the location's address without a name
-    lookup. `family` and `timeout_s` are passed to the probe.
-    """
-
-    source: str
-    destination: str
-    service: str
-    is_place: bool = False
-    family: int = 0
-    timeout_s: float = DEFAULT_TIMEOUT_S
-
-
-@frozen
-class FailedProbe:
-    """A probe that failed: its question, target and trace (`walk`). `directory` has the lab's locations."""
-
-    question: Question
-    target: Target
-    walk: Trace
-    directory: Directory
 
 
 @frozen

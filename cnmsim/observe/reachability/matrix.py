@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.observe.diagnosis.causes import OtherMachinesAddress
+from cnmsim.observe.diagnosis.causes.silence import OtherMachinesAddress
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.directory import Directory

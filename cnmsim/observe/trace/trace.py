@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from cnmsim.kernel.clock import Clock
     from cnmsim.observe.directory import Directory
-    from cnmsim.observe.fixes.fix import Fix, FixSearch
+    from cnmsim.observe.fixes.fix import Fix
+    from cnmsim.observe.fixes.search import FixSearch
     from cnmsim.observe.trace.probe import Outcome
 
 #: The version of the format of `to_json`. It is incremented if a field changes its meaning.

@@ -21,8 +21,7 @@ from cnmsim.observe.diagnosis.diagnose import diagnose
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.directory import Directory
-from cnmsim.observe.fixes.fix import FixSearch
-from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question
+from cnmsim.observe.fixes.search import FailedProbe, FixSearch, Question
 from cnmsim.observe.lab_locations import is_internal, sandbox_location
 from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe

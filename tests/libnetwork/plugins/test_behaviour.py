@@ -9,7 +9,7 @@ from support.plugin_stage import Stage
 
 from cnmsim.errors import EngineError, Forbidden
 from cnmsim.kernel.address import parse_ip
-from cnmsim.observe import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.testing.plugin import Fault
 from cnmsim.testing.snapshot import Snapshot
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnmsim.kernel.address import join_host_port
-from cnmsim.observe.diagnosis.sentences.base import _TEMPLATES, sentence
+from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, sentence
 from cnmsim.observe.fixes import changes
 from cnmsim.observe.fixes.changes import Change, ContainerOption, NetworkSetting, Task, steps_of
 from cnmsim.observe.fixes.commands import commands_of, network_option, publish_option
@@ -15,7 +15,7 @@ def _(change: Change) -> str:
 
     The host's name comes first, except if all commands are docker commands.
     """
-    template = _TEMPLATES.get(type(change))
+    template = TEMPLATES.get(type(change))
     if template is not None:
         return template.format(change)
     commands = commands_of(change)
@@ -128,7 +128,7 @@ def _(change: changes.Manual) -> str:
     return _TASKS[change.task].format(change.subject, change.other)
 
 
-#: Sentences that only contain fields of their value; `0` is the value.
+#: Sentences for tasks that only a person can do; `0` and `1` are the task's `subject` and `other`.
 _TASKS = {
     Task.USE_NAME: "use the name instead of a remembered address: a restarted container may have another one",
     Task.USE_TASK_NAMES: "find the others by name: a service's tasks.NAME has the addresses of all its tasks",
@@ -217,3 +217,19 @@ _TASKS = {
     Task.REMOVE_NETWORK: "docker network rm {0}",
     Task.DISCONNECT: "docker network disconnect {0} {1}",
 }
+
+TEMPLATES.update(
+    {
+        changes.RebindProgram: "let the program in {0.container} bind 0.0.0.0 instead of {0.address}",
+        changes.ChangeDaemonOption: 'give the daemon of {0.host} "{0.option}": {0.value}',
+        changes.RestartDaemon: (
+            "restart Docker on {0.host}, and always after the firewall: it installs its rules again"
+        ),
+        changes.SetSysctl: "sysctl -w {0.key}={0.value} on {0.host}",
+        changes.AddShimDevice: (
+            "give {0.host} a child of its own (ip link add link {0.parent} name shim0 type {0.kind} mode "
+            "{0.mode}) with an address and a route to {0.guest}"
+        ),
+        changes.RepairLinks: "repair the links (lab.heal())",
+    }
+)

@@ -1,18 +1,20 @@
-"""Sentences about name lookups, silence, and refusals of an engine."""
+"""Sentences of causes of a failed name lookup."""
 
 from __future__ import annotations
 
 from cnmsim.kernel.events import DropReason
-from cnmsim.observe.diagnosis import causes
-from cnmsim.observe.diagnosis.causes import Fact, UpstreamNotReached, UpstreamResult
-from cnmsim.observe.diagnosis.sentences.base import _reason, _servers, sentence
+from cnmsim.observe.diagnosis.causes import lookups as causes
+from cnmsim.observe.diagnosis.causes.base import Fact
+from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _reason, _servers, sentence
 
 
 @sentence.register(causes.ResolverAnswered)
 def _(cause: causes.ResolverAnswered) -> str:
     if cause.reason is None:
         reason = ""
-    elif cause.reason is Fact.NO_UPSTREAM_USABLE or isinstance(cause.reason, UpstreamNotReached | UpstreamResult):
+    elif cause.reason is Fact.NO_UPSTREAM_USABLE or isinstance(
+        cause.reason, causes.UpstreamNotReached | causes.UpstreamResult
+    ):
         reason = f"; {sentence(cause.reason)}"
     else:
         reason = f": {sentence(cause.reason)}"
@@ -71,39 +73,17 @@ def _(cause: causes.OtherAddressInHostsFile) -> str:
     )
 
 
-@sentence.register(causes.DroppedWithError)
-def _(cause: causes.DroppedWithError) -> str:
-    return f"{sentence(cause.cause)}; {cause.reporter} answers with {cause.packet}"
-
-
-@sentence.register(causes.NothingAnswered)
-def _(cause: causes.NothingAnswered) -> str:
-    where = f" (last seen at {cause.where}: {cause.what})" if cause.where else ""
-    return f"nothing answered from {cause.endpoint}{where}"
-
-
-@sentence.register(causes.PortHeldByContainer)
-def _(cause: causes.PortHeldByContainer) -> str:
-    return (
-        f"container {cause.container} on {cause.host} has port {cause.port}/{cause.protocol} on "
-        f"{cause.address or 'every address'}"
-    )
-
-
-@sentence.register(causes.PortHeldByProgram)
-def _(cause: causes.PortHeldByProgram) -> str:
-    return f"{cause.program or 'a program'} of {cause.host} itself listens on {cause.listener}"
-
-
-@sentence.register(causes.PoolsExhausted)
-def _(cause: causes.PoolsExhausted) -> str:
-    return f"{cause.count} networks hold all default pools of {cause.host}: {', '.join(cause.examples)}, …"
-
-
-@sentence.register(causes.NetworkInUse)
-def _(cause: causes.NetworkInUse) -> str:
-    is_many = len(cause.containers) > 1
-    return (
-        f"container{'s' * is_many} {', '.join(cause.containers)} {'are' if is_many else 'is'} on network "
-        f"{cause.network}"
-    )
+TEMPLATES.update(
+    {
+        causes.ProfileInactive: "service {0.service} is not started: its profile {0.profile} is not active",
+        causes.ContainerStopped: "{0.container} is not running ({0.status})",
+        causes.HostKnowsNoContainers: "a host's resolver has no container names, and {0.container} is a container",
+        causes.NoNetwork: "{0.container} has no network (network_mode none)",
+        causes.NoDockerNetwork: "{0.source} uses no Docker network, so no resolver of Docker's",
+        causes.SameNameOnOtherHost: (
+            "{0.container} runs on {0.host}, and network {0.network} of {0.host} is not network {0.network} of "
+            "{0.source_host}: a bridge ends at its host"
+        ),
+        causes.NotByThatName: "{0.container} exists, but not under that name on a network of {0.source}",
+    }
+)

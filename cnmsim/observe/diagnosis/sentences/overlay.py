@@ -1,12 +1,12 @@
-"""Sentences about overlay networks and their tunnels."""
+"""Sentences of causes in overlay networks and their tunnels."""
 
 from __future__ import annotations
 
 from attrs import evolve
 
 from cnmsim.kernel.events import DropReason
-from cnmsim.observe.diagnosis import causes
-from cnmsim.observe.diagnosis.sentences.base import _dropped, _packet, _reason, sentence
+from cnmsim.observe.diagnosis.causes import overlay as causes
+from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _dropped, _packet, _reason, sentence
 
 
 @sentence.register(causes.TunnelFiltered)
@@ -56,3 +56,22 @@ def _(cause: causes.TunnelLost) -> str:
         return f"{_packet(cause.packet)} is lost at {hop.where}: {hop.decision}"
     by = f" by {hop.decision}" if hop.decision else ""
     return f"{_packet(cause.packet)} is lost at {hop.where}{by}: {_reason(cause.drop)}"
+
+
+TEMPLATES.update(
+    {
+        causes.TunnelIntoSilence: (
+            "what {0.host} sends to {0.end} for network {0.network} leaves, and nothing of it arrives: {0.end} "
+            "is cut off or has no power, and the tables of {0.host} still lead there"
+        ),
+        causes.OverlayAddressUnknown: (
+            "{0.host} does not know where {0.address} is: {0.device} of network {0.network} has no neighbour or "
+            "FDB entry for it, and no running container has that address"
+        ),
+        causes.OverlayHoldsHostAddress: (
+            "{0.address} is {0.owner}, a host, but the subnet of network {0.network} holds that address too: "
+            "{0.host} looks for {0.owner} in the tunnel {0.device}, and never answers it"
+        ),
+        causes.VniTaken: "device {0.device} of {0.host} has VNI {0.vni}, which is that of network {0.network}",
+    }
+)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cnmsim.observe.diagnosis import causes
-from cnmsim.observe.diagnosis.sentences.base import sentence
+from cnmsim.observe.diagnosis.causes import remarks as causes
+from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, sentence
 
 
 @sentence.register(causes.ServerPaused)
@@ -68,3 +68,19 @@ def _(remark: causes.NodeDown) -> str:
     rule = f" ({remark.rule} on {remark.rule_host})" if remark.rule else ""
     why = remark.obstacle or f"no heartbeat of it comes through to port 2377{rule}"
     return f"the managers hold {remark.host} for down: {why}"
+
+
+TEMPLATES.update(
+    {
+        causes.ClientSeenAs: "{0.server} sees the client as {0.seen}, not as {0.own}",
+        causes.RuleNotVisited: (
+            "{0.rule} on {0.host} was never visited: a published port goes through FORWARD, not INPUT; filter it "
+            "in DOCKER-USER, or publish it on 127.0.0.1"
+        ),
+        causes.ProxyClosed: "docker-proxy on {0.host} accepted the connection and closed it when {0.server} refused",
+        causes.AddressClaimedTwice: (
+            "two stations claim {0.address}: {0.one} and {0.other}; which of them is reached is chance: keep the "
+            "network's --ip-range clear of what a DHCP server or an operator gives out"
+        ),
+    }
+)

@@ -1,10 +1,10 @@
-"""Sentences about routes, links and packet filters."""
+"""Sentences of causes on the way of a packet by routes."""
 
 from __future__ import annotations
 
 from cnmsim.kernel.events import DropReason
-from cnmsim.observe.diagnosis import causes
-from cnmsim.observe.diagnosis.sentences.base import _answer, _article, _dropped, _networks, _reason, _vlan, sentence
+from cnmsim.observe.diagnosis.causes import routes as causes
+from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _answer, _dropped, _networks, _reason, sentence
 
 
 @sentence.register(causes.NoRoute)
@@ -83,89 +83,25 @@ def _(cause: causes.MulticastNotForwarded) -> str:
     )
 
 
-@sentence.register(causes.NeighbourSilent)
-def _(cause: causes.NeighbourSilent) -> str:
-    known = "" if cause.is_known_address else "; no running container or host has that address"
-    link = cause.device or "its link"
-    return f"{cause.place} sent requests for {cause.address} on {link} and received no answer{known}"
-
-
-@sentence.register(causes.HostOff)
-def _(cause: causes.HostOff) -> str:
-    return (
-        f"{cause.place} sent requests for {cause.address} on {cause.device or 'its link'}, and {cause.host}, "
-        "which has that address, has no power or no cable"
-    )
-
-
-@sentence.register(causes.NextHopSilent)
-def _(cause: causes.NextHopSilent) -> str:
-    return f"{cause.place} received no answer on {cause.device or 'its link'} for the next hop to {cause.address}"
-
-
-@sentence.register(causes.ParentAndChild)
-def _(cause: causes.ParentAndChild) -> str:
-    return (
-        f"{cause.guest} is {_article(cause.kind)} child of {cause.host}'s {cause.parent}, and a parent and its "
-        "children never receive each "
-        "other's frames: what either sends leaves by the wire"
-    )
-
-
-@sentence.register(causes.SiblingsIsolated)
-def _(cause: causes.SiblingsIsolated) -> str:
-    how = (
-        "keeps its containers apart"
-        if cause.mode == "private"
-        else "leaves it to the switch to send frames back, and this one does not"
-    )
-    return f"{cause.one} and {cause.other} are both on {cause.parent}, and {cause.kind} mode {cause.mode} {how}"
-
-
-@sentence.register(causes.IpvlanRouteMissing)
-def _(cause: causes.IpvlanRouteMissing) -> str:
-    return (
-        f"{'the answer is lost: ' if cause.is_reply else ''}{cause.place} has no route to {cause.subnet}, an "
-        "ipvlan network in mode "
-        f"{cause.mode} of {cause.host}"
-    )
-
-
-@sentence.register(causes.DifferentVlans)
-def _(cause: causes.DifferentVlans) -> str:
-    return (
-        f"{cause.one}'s {cause.device} is in {_vlan(cause.vlan)}, {cause.other}'s {cause.other_device} in "
-        f"{_vlan(cause.other_vlan)}: they "
-        "are different networks on one wire"
-    )
-
-
-@sentence.register(causes.Filtered)
-def _(cause: causes.Filtered) -> str:
-    verb = "rejected" if cause.drop.hop.reason is DropReason.NETFILTER_REJECT else "dropped"
-    separator = "; " if isinstance(cause.purpose, causes.NoSharedNetwork) else ""
-    purpose = f"{separator}{sentence(cause.purpose)}" if cause.purpose is not None else ""
-    return _dropped(cause.drop, verb) + purpose
-
-
-@sentence.register(causes.NoSharedNetwork)
-def _(purpose: causes.NoSharedNetwork) -> str:
-    return (
-        f"the two share no network ({purpose.source} is on {_networks(purpose.networks)}, {purpose.other} on "
-        f"{_networks(purpose.other_networks)})"
-    )
-
-
-@sentence.register(causes.InternalNetwork)
-def _(purpose: causes.InternalNetwork) -> str:
-    stranger = f", and {purpose.stranger} is not on it" if purpose.stranger else ""
-    return f"; {purpose.network} is internal: nothing enters or leaves it{stranger}"
-
-
-@sentence.register(causes.OtherRuleSet)
-def _(purpose: causes.OtherRuleSet) -> str:
-    listing = "iptables-legacy -S" if purpose.is_legacy else "nft list ruleset"
-    return (
-        f": {purpose.place} has more than one rule set, a packet must pass all, and only {listing} lists the one "
-        "that dropped it"
-    )
+TEMPLATES.update(
+    {
+        causes.NoIpv6Route: "{0.container} has no IPv6 route to {0.address}: its networks have no IPv6",
+        causes.ReplyHasNoRoute: (
+            "the answer is lost: {0.place} has no route to {0.address}, and {0.host} let that address of "
+            "{0.container} out untranslated"
+        ),
+        causes.NotAttached: "{0.container} has no route to {0.address}: it is attached to no network",
+        causes.ContainerNetworkUnknown: (
+            "{0.source} has no route to {0.address}: only {0.host} has a route to the network of {0.container}"
+        ),
+        causes.LinkDown: "{0.device} of {0.source} is down, and the routes by it are gone with it",
+        causes.NoAddress: "{0.source} has no address: none was given to it by hand or by DHCP",
+        causes.NarrowMask: (
+            "{0.source} has only {0.subnet} on its link (its address is {0.own}), and {0.address} of "
+            "{0.neighbour}, whose network is {0.neighbour_subnet}, is outside of it"
+        ),
+        causes.ConntrackFull: (
+            "the connection table of {0.place} is full ({0.limit}): it accepts no packet of a new connection"
+        ),
+    }
+)

@@ -1,10 +1,9 @@
-"""Sentences about swarm services and their tasks."""
+"""Sentences of causes in swarm services and their tasks."""
 
 from __future__ import annotations
 
-from cnmsim.observe.diagnosis import causes
-from cnmsim.observe.diagnosis.causes import TaskStatus
-from cnmsim.observe.diagnosis.sentences.base import _networks, _silent, sentence
+from cnmsim.observe.diagnosis.causes import services as causes
+from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _networks, _silent, sentence
 
 
 @sentence.register(causes.ServiceHasNoNetwork)
@@ -26,21 +25,21 @@ def _(cause: causes.NoRunningTask) -> str:
     name, detail = cause.service, cause.detail
     begin = f"service {name} has no running task"
     match cause.status:
-        case TaskStatus.SCALED_TO_ZERO:
+        case causes.TaskStatus.SCALED_TO_ZERO:
             return f"service {name} has no task: it is scaled to 0"
-        case TaskStatus.NONE:
+        case causes.TaskStatus.NONE:
             return begin
-        case TaskStatus.PENDING:
+        case causes.TaskStatus.PENDING:
             return f"{begin}: its task is pending ({detail or 'it waits for a node'})"
-        case TaskStatus.NEW:
+        case causes.TaskStatus.NEW:
             return (
                 f"{begin}: its task is new, and waits for an address on {detail or 'its networks'} (the virtual "
                 "address, every task, "
                 "and the load balancer of every node use one)"
             )
-        case TaskStatus.NODE_DOWN:
+        case causes.TaskStatus.NODE_DOWN:
             return f"{begin}: {detail}, where its task was, is down"
-        case TaskStatus.STARTING:
+        case causes.TaskStatus.STARTING:
             return f"{begin}: its task is starting, and gets no traffic as its health check has not passed yet"
     text = f"{begin}: its task is {cause.state}" + (f" ({detail})" if detail else "")
     if cause.stale is not None:
@@ -90,23 +89,11 @@ def _(cause: causes.ConnectionForgotten) -> str:
     )
 
 
-@sentence.register(causes.ServiceUnknown)
-def _(cause: causes.ServiceUnknown) -> str:
-    return (
-        f"{cause.host} has not heard of service {cause.service} on {cause.network} (its tasks are on "
-        f"{', '.join(cause.nodes)})"
-    )
-
-
-@sentence.register(causes.PortMissingInMesh)
-def _(cause: causes.PortMissingInMesh) -> str:
-    return (
-        f"{_silent(cause.host, f'port {cause.port}')} there: the routing mesh of {cause.host} has no port for "
-        f"service {cause.service}, "
-        f"which runs on {', '.join(cause.nodes)}"
-    )
-
-
-@sentence.register(causes.NotLearnt)
-def _(cause: causes.NotLearnt) -> str:
-    return f"{sentence(cause.unknown)}: {sentence(cause.reason)}"
+TEMPLATES.update(
+    {
+        causes.HostKnowsNoServices: (
+            "the resolver of a host resolves no services, and {0.service} is a service of the swarm"
+        ),
+        causes.NotInSwarm: "{0.host} is not in the swarm whose service {0.service} publishes port {0.port}",
+    }
+)

@@ -1,0 +1,41 @@
+"""Sentences of causes in the gossip among nodes."""
+
+from __future__ import annotations
+
+from cnmsim.observe.diagnosis.causes import gossip as causes
+from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _silent, sentence
+
+
+@sentence.register(causes.ServiceUnknown)
+def _(cause: causes.ServiceUnknown) -> str:
+    return (
+        f"{cause.host} has not heard of service {cause.service} on {cause.network} (its tasks are on "
+        f"{', '.join(cause.nodes)})"
+    )
+
+
+@sentence.register(causes.PortMissingInMesh)
+def _(cause: causes.PortMissingInMesh) -> str:
+    return (
+        f"{_silent(cause.host, f'port {cause.port}')} there: the routing mesh of {cause.host} has no port for "
+        f"service {cause.service}, "
+        f"which runs on {', '.join(cause.nodes)}"
+    )
+
+
+@sentence.register(causes.NotLearnt)
+def _(cause: causes.NotLearnt) -> str:
+    return f"{sentence(cause.unknown)}: {sentence(cause.reason)}"
+
+
+TEMPLATES.update(
+    {
+        causes.OverlayNeighbourUnknown: (
+            "{0.host} does not know where {0.address} is: {0.device} of network {0.network} has no neighbour or "
+            "FDB entry for it ({0.owner} on {0.owner_host})"
+        ),
+        causes.MemberHalted: "{0.host} takes no part in the swarm: {0.obstacle}",
+        causes.GossipFiltered: "nodes learn this by gossip, and {0.rule} on {0.host} keeps port 7946 shut",
+        causes.GossipSilent: "nodes learn this by gossip, and {0.host} receives none from {0.other}",
+    }
+)

@@ -1,0 +1,66 @@
+"""Sentences about programs that are not simulated."""
+
+from __future__ import annotations
+
+from cnmsim.engine.standins.knownport import KnownPort, PortSource
+from cnmsim.observe.diagnosis.causes import programs as causes
+from cnmsim.observe.diagnosis.sentences.base import sentence
+
+_SOURCES = {
+    PortSource.USER: "stated by {0.evidence}",
+    PortSource.COMMAND: "its command has {0.evidence}",
+    PortSource.ENTRYPOINT: "its entrypoint has {0.evidence}",
+    PortSource.ENVIRONMENT: "its environment has {0.evidence}",
+    PortSource.HEALTH_CHECK: "its health check uses {0.evidence}",
+    PortSource.EXPOSE: "it is exposed",
+    PortSource.PORTS: "it is published",
+    PortSource.REFERENCE: "{0.evidence} names it",
+    PortSource.CATALOGUE: "as the image {0.evidence} does",
+}
+
+
+def _source(port: KnownPort) -> str:
+    return _SOURCES[port.source].format(port)
+
+
+@sentence.register(causes.PathOpen)
+def _(cause: causes.PathOpen) -> str:
+    known = f"; it is known to listen on {', '.join(cause.known)}" if cause.known else ""
+    return (
+        f"the packets arrive at {cause.server} ({cause.endpoint}); {cause.program} is not simulated, and whether it "
+        f"listens there is not known{known}"
+    )
+
+
+@sentence.register(causes.ListenerAssumed)
+def _(assumption: causes.ListenerAssumed) -> str:
+    at = f" of {assumption.port.address}" if assumption.port.address else ""
+    return (
+        f"{assumption.program} in {assumption.server} listens on {assumption.port}{at} "
+        f"({_source(assumption.port)}; the program is not simulated)"
+    )
+
+
+@sentence.register(causes.InternetAssumed)
+def _(assumption: causes.InternetAssumed) -> str:
+    return (
+        f"{assumption.destination} exists and answers ({assumption.server} stands for every public name and address; "
+        "--offline: for none)"
+    )
+
+
+@sentence.register(causes.NoOtherListenerAssumed)
+def _(assumption: causes.NoOtherListenerAssumed) -> str:
+    ports = ", ".join(f"{port} ({_source(port)})" for port in assumption.ports)
+    return (
+        f"{assumption.program} in {assumption.server} listens on {f'{ports} only' if ports else 'no port'}; "
+        "the program is not simulated"
+    )
+
+
+@sentence.register(causes.StateListener)
+def _(remark: causes.StateListener) -> str:
+    return (
+        f"if {remark.service} listens on {remark.port}, state it: --listen {remark.service}:{remark.port}, "
+        f"or x-cnmsim: {{listens: [{remark.port}]}} in the file"
+    )

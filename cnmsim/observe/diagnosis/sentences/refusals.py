@@ -1,0 +1,96 @@
+"""Sentences of causes of a refusal."""
+
+from __future__ import annotations
+
+from cnmsim.observe.diagnosis.causes import refusals as causes
+from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _silent, sentence
+
+#: The maximum number of published ports that a sentence lists.
+_MANY = 4
+
+
+@sentence.register(causes.NothingListens)
+def _(cause: causes.NothingListens) -> str:
+    return _silent(cause.server, cause.endpoint) + (", nor on any other port" if cause.has_no_port else "")
+
+
+@sentence.register(causes.ListensOnLoopback)
+def _(cause: causes.ListensOnLoopback) -> str:
+    return f"{_silent(cause.server, cause.endpoint)} (a program listens on {cause.listener} only)"
+
+
+@sentence.register(causes.ListensElsewhere)
+def _(cause: causes.ListensElsewhere) -> str:
+    return f"{_silent(cause.server, cause.endpoint)} (only on {', '.join(cause.listeners)})"
+
+
+@sentence.register(causes.ListensByOtherProtocol)
+def _(cause: causes.ListensByOtherProtocol) -> str:
+    return f"{_silent(cause.server, cause.endpoint)} by {cause.protocol}; it listens on {cause.port}/{cause.other}"
+
+
+@sentence.register(causes.ListensOnOtherPorts)
+def _(cause: causes.ListensOnOtherPorts) -> str:
+    return f"{_silent(cause.server, cause.endpoint)}; it listens on {', '.join(cause.listeners)}"
+
+
+@sentence.register(causes.PublishedOnInternalNetworks)
+def _(cause: causes.PublishedOnInternalNetworks) -> str:
+    networks = ", ".join(cause.networks)
+    return (
+        f"nothing listens on {cause.endpoint}: {cause.container} is to publish that port, but is on internal "
+        f"networks only ({networks}), and Docker publishes no ports there"
+    )
+
+
+@sentence.register(causes.PublishedForOtherFamily)
+def _(cause: causes.PublishedForOtherFamily) -> str:
+    return (
+        f"nothing listens on {cause.endpoint}: {cause.container} publishes port {cause.port} of {cause.host} on "
+        f"{' and '.join(cause.addresses)} only, which is no IPv{cause.family} address"
+    )
+
+
+@sentence.register(causes.PublishedAsOtherPort)
+def _(cause: causes.PublishedAsOtherPort) -> str:
+    return (
+        f"{_silent(cause.host, cause.endpoint)}; {cause.container}'s port {cause.port} is published as "
+        f"{cause.host_port}"
+    )
+
+
+@sentence.register(causes.PublisherNotRunning)
+def _(cause: causes.PublisherNotRunning) -> str:
+    return (
+        f"{_silent(cause.host, cause.endpoint)}: {cause.container}, which publishes the port, is not running "
+        f"({cause.status})"
+    )
+
+
+@sentence.register(causes.ListenerNotPublished)
+def _(cause: causes.ListenerNotPublished) -> str:
+    return f"{_silent(cause.host, cause.endpoint)}; {cause.container} does, and does not publish it"
+
+
+@sentence.register(causes.OtherPortsPublished)
+def _(cause: causes.OtherPortsPublished) -> str:
+    ports = ", ".join(f"{port} ({name})" for port, name in cause.published[:_MANY])
+    more = ", …" if len(cause.published) > _MANY else ""
+    return f"{_silent(cause.host, cause.endpoint)}; published there: {ports}{more}"
+
+
+TEMPLATES.update(
+    {
+        causes.Refused: "{0.endpoint} answered with a refusal",
+        causes.LocalhostIsItself: (
+            "{0.name} inside {0.container} is {0.container} itself, and nothing listens on port {0.port} there"
+        ),
+        causes.LocalhostIsThisMachine: (
+            "{0.name} on {0.machine} is {0.machine} itself, where nothing listens on port {0.port}; "
+            "{0.owner} publishes it"
+        ),
+        causes.PublishedOnLoopback: (
+            "nothing listens on {0.endpoint}: port {0.port} of {0.host} is published on {0.address} only"
+        ),
+    }
+)
