@@ -13,6 +13,7 @@ from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.neighbour import Neighbour
 
 _TYPE = b"\x08\x06"
 #: The unit of the sysctl `locktime`: USER_HZ, a hundredth of a second.
@@ -60,8 +61,8 @@ def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
         device.drop(frame, DropReason.LAYER_3_ONLY, "the device takes no part in ARP")
         return
     sender, mac = message.sender_ip, message.sender_mac
-    if _is_duplicate(namespace, sender, mac, device, frame):
-        return
+    if namespace.has_address(sender) and not any(own.mac == mac for own in namespace.devices.values()):
+        report_duplicate_address(device, sender, device.mac, mac, frame)  # RFC 5227 §2.4
     if message.operation == ARP_REQUEST and _should_answer(namespace, message.target_ip, sender, device):
         if any(sender):
             table.update_stale(table.get_or_create(device, sender), mac)
@@ -77,7 +78,7 @@ def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
         device.transmit(mac + device.mac + _TYPE + reply.to_wire())
         return
     known = namespace.neighbours.get(device, sender)
-    if known is None or known.is_permanent:
+    if known is None or known.is_permanent or _is_duplicate(known, message, device, frame):
         return
     if message.operation == ARP_REPLY and frame[:6] == device.mac:
         table.update_reachable(known, mac)
@@ -85,26 +86,20 @@ def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
         table.update_stale(known, mac)
 
 
-def _is_duplicate(namespace: NetworkNamespace, sender: Address, mac: Mac, device: Device, frame: bytes) -> bool:
+def _is_duplicate(known: Neighbour, message: ArpMessage, device: Device, frame: bytes) -> bool:
     """Return True if an ARP message must be ignored, as its sender address was claimed by another MAC just before.
 
-    `sender` and `mac` are the IP and MAC address that the message in `frame` claims. As in Linux (arp_process), the
-    first of two claims within the time of the sysctl `locktime` counts, unless the second is a gratuitous ARP.
-
-    Every conflict is logged. If this namespace itself has the address `sender`, the result is False.
+    `known` is the entry of that address. As in Linux (arp_process), the first of two claims within the time of the
+    sysctl `locktime` counts, unless the second is a gratuitous ARP. Every such conflict is logged. The sender address
+    of a request that is answered always counts, so it is not checked here.
     """
-    if namespace.has_address(sender):  # RFC 5227 §2.4
-        if not any(own.mac == mac for own in namespace.devices.values()):
-            report_duplicate_address(device, sender, device.mac, mac, frame)
+    if known.mac in (None, message.sender_mac):
         return False
-    known = namespace.neighbours.get(device, sender)
-    if known is None or known.mac in (None, mac) or known.is_permanent:
-        return False
-    is_announcement = frame[28:32] == frame[38:42]  # the address may have moved
-    if is_announcement or namespace.clock.now_ns - known.updated_ns > known.parameter("locktime") * _NS_PER_TICK:
+    is_announcement = message.sender_ip == message.target_ip  # the address may have moved
+    if is_announcement or device.clock.now_ns - known.updated_ns > known.parameter("locktime") * _NS_PER_TICK:
         return False
     assert known.mac is not None
-    report_duplicate_address(device, sender, known.mac, mac, frame)
+    report_duplicate_address(device, message.sender_ip, known.mac, message.sender_mac, frame)
     return True
 
 

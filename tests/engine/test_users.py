@@ -7,7 +7,7 @@ from support.engine_lab import VERSIONS, new_engine, state_of
 
 from cnmsim import Lab
 from cnmsim.engine.containers.exec_user import find_user, home_of
-from cnmsim.errors import SystemFault
+from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.files import FileSystem
 
@@ -86,11 +86,33 @@ def test_a_container_of_an_unknown_user_does_not_start(version: str) -> None:
 
 
 def test_an_exec_of_an_unknown_user_prints_why() -> None:
-    engine = new_engine()
+    engine = new_engine("26.1.5")
     container = engine.containers.run("alpine", "sleep 1d", detach=True)
     result = container.exec_run("true", user="nosuch")
     assert result == (126, b"unable to find user nosuch: no matching entries in passwd file\r\n")
     assert not engine.store.get(container.id).execs
+
+
+@pytest.mark.parametrize("version", VERSIONS[1:])
+def test_from_28_on_an_exec_of_an_unknown_user_is_not_created(version: str) -> None:
+    # moby daemon/exec.go (ContainerExecCreate), v28.5.2 and docker-v29.7.2
+    engine = new_engine(version)
+    container = engine.containers.run("alpine", "sleep 1d", detach=True)
+    with pytest.raises(InvalidParameter, match=r"^unable to find user nosuch: no matching entries in passwd file$"):
+        container.exec_run("true", user="nosuch")
+    assert container.exec_run("true", user="1000").exit_code == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_exec_is_created_while_a_linked_container_is_gone(version: str) -> None:
+    # 26.1.5 printed this for a container whose link's target was removed and made anew by the same name.
+    engine = new_engine(version)
+    engine.containers.run("alpine", "sleep 1d", name="db", detach=True)
+    web = engine.containers.run("alpine", "sleep 1d", name="web", links={"db": "data"}, detach=True)
+    engine.containers.get("db").remove(force=True)
+    engine.containers.run("alpine", "sleep 1d", name="db", detach=True)
+    with pytest.raises(SystemFault, match=r"^Cannot link to a non running container: /db AS /web/data$"):
+        web.exec_run("true")
 
 
 def test_programs_know_whom_they_run_as() -> None:
@@ -118,5 +140,5 @@ def test_programs_know_whom_they_run_as() -> None:
 def test_early_releases_of_alpine_have_a_user_postgres(tag, is_present):
     docker = Lab().add_host("node1", "10.0.0.2/24", docker=True).docker
     container = docker.containers.run(f"alpine:{tag}", "sleep infinity", detach=True)
-    found = container.exec_run("whoami", user="postgres")
-    assert (found.output == b"postgres\n") == (found.exit_code == 0) == is_present
+    found = container.exec_run("id postgres")
+    assert (b"(postgres)" in found.output) == (found.exit_code == 0) == is_present

@@ -172,6 +172,19 @@ def test_a_lab_without_clashes_has_no_events() -> None:
     assert lab.events == []
 
 
+def test_an_address_that_a_new_container_takes_over_at_once_is_answered_and_no_event() -> None:
+    # Linux: a request that is answered updates the entry of its sender within `locktime`, too (neigh_event_ns).
+    lab = Lab()
+    docker = lab.add_host("node1", "10.0.0.15/24", docker=True).docker
+    docker.containers.run("alpine", "sleep infinity", name="old", mac_address="02:42:ac:11:00:99", detach=True)
+    assert docker.containers.get("old").exec_run("ping -c 1 -W 1 172.17.0.1").exit_code == 0
+    docker.containers.get("old").remove(force=True)
+    new = docker.containers.run("alpine", "sleep infinity", name="new", mac_address="02:42:ac:11:00:98", detach=True)
+    assert new.exec_run("ping -c 1 -W 1 172.17.0.1").exit_code == 0
+    assert "02:42:ac:11:00:98" in lab.host("node1").exec("ip neigh show 172.17.0.2 dev docker0").output
+    assert lab.events == []
+
+
 def test_two_hosts_with_one_ipv6_address_notice_it() -> None:
     lab = Lab()
     lab.add_host("a", "10.0.0.1/24", "fd00::1/64")

@@ -24,9 +24,11 @@ from cnmsim.engine.containers.processes import spawn_process
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.context import EngineContext
+from cnmsim.engine.networks.legacy_links import check_links
 from cnmsim.engine.standins.standin import choose_exec_program
 from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.process import Process
 
 _REMEMBERED_S = 300
@@ -39,12 +41,19 @@ _NOT_STARTED = 126
 def create_exec(context: EngineContext, container: Container, config: dict[str, Any]) -> Exec:
     """Create an exec from `config`, the decoded body of `POST /containers/{id}/exec`.
 
-    Raises `InvalidParameter` if the body contains no command, and `Conflict` if the container is not running normally
-    (see `check_active`).
+    Raises `InvalidParameter` if the body contains no command or, from 28 on, an unknown user; `Conflict` if the
+    container is not running normally (see `check_active`); and `SystemFault` if a container that it links to does not
+    run.
     """
     if not config["Cmd"]:
         raise InvalidParameter("No exec command specified")
     check_active(container)
+    if config["User"] and context.profile.exec_user_is_checked_at_create:
+        try:
+            _user_of(container, config)
+        except SystemFault as error:
+            raise InvalidParameter(error.message) from None
+    check_links(context.containers, container)
     _forget_ended(context)
     streams = StandardStreams(context.clock, has_stdin=config["AttachStdin"], is_terminal=config["Tty"])
     execution = Exec(hex_id(context.random), container, list(config["Cmd"]), config, streams)
@@ -72,6 +81,11 @@ def check_active(container: Container) -> None:
     container.require_not_restarting(f"Container {container.id}")
 
 
+def _user_of(container: Container, config: dict[str, Any]) -> Credentials:
+    user = find_user(config["User"] or container.config["User"], container.files)
+    return with_groups(user, container.host_config["GroupAdd"] or (), container.files)
+
+
 def find_exec(context: EngineContext, identity: str) -> Exec:
     """Return the exec with this id.
 
@@ -97,8 +111,7 @@ def start_exec(context: EngineContext, execution: Exec) -> None:
     _log(context, execution, f"exec_start: {_words(execution)}")
     config = execution.config
     try:
-        user = find_user(config["User"] or container.config["User"], container.files)
-        user = with_groups(user, container.host_config["GroupAdd"] or (), container.files)
+        user = _user_of(container, config)
         credentials = with_capabilities(user, container.host_config, is_privileged=config["Privileged"])
     except SystemFault:
         _refused(context, execution, _NOT_STARTED)

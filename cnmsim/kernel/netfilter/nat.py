@@ -35,13 +35,15 @@ class NatRange:
     """The addresses and ports to which a rule may translate (nf_nat_range2).
 
     The new address is one from `low` to `high`; if they are None, the address is kept. The new port is one from
-    `ports[0]` to `ports[1]`; None keeps the port if possible. `is_random`, `is_fully_random` and `is_persistent` are
-    the options --random, --random-fully and --persistent of iptables.
+    `ports[0]` to `ports[1]`; None keeps the port if possible. In a shifted range, the port `base` becomes `ports[0]`,
+    `base + 1` the port after it, and so on. `is_random`, `is_fully_random` and `is_persistent` are the options
+    --random, --random-fully and --persistent of iptables.
     """
 
     low: Address | None = None
     high: Address | None = None
     ports: tuple[int, int] | None = None
+    base: int | None = None
     is_random: bool = False
     is_fully_random: bool = False
     is_persistent: bool = False
@@ -133,8 +135,10 @@ class Nat:
             if nat_range.ports is None:
                 if not self._is_taken(chosen, connection):
                     return chosen
-            elif _in_ports(chosen, nat_range, is_source) and (
-                nat_range.ports[0] == nat_range.ports[1] or not self._is_taken(chosen, connection)
+            elif (
+                nat_range.base is None
+                and _in_ports(chosen, nat_range, is_source)
+                and (nat_range.ports[0] == nat_range.ports[1] or not self._is_taken(chosen, connection))
             ):
                 return chosen
         return self._with_port(chosen, nat_range, is_source, connection)
@@ -162,9 +166,12 @@ class Nat:
         """Return `chosen` with a free port (or ICMP identifier) in place of its own.
 
         The port to replace is the source port if `is_source` is True, else the destination port. The ports to try are
-        those that `_port_bounds` returns. The search starts at a random one of them. If none is free, the search is
-        repeated with fewer ports from other random starts; finally the last port tried is returned. If the protocol
-        has no port to change, `chosen` is returned unchanged.
+        those that `_port_bounds` returns. The search starts at a random one of them; for a destination whose rule is
+        not random, at the first, or at the one that the range's `base` selects. If none is free, the search is
+        repeated with fewer ports; finally the last port tried is returned. If the protocol has no port to change,
+        `chosen` is returned unchanged.
+
+        Source: net/netfilter/nf_nat_core.c (nf_nat_l4proto_unique_tuple).
         """
         bounds = _port_bounds(chosen, nat_range, is_source)
         if bounds is None:
@@ -173,9 +180,14 @@ class Nat:
         attempts = min(size, _FIRST_ATTEMPTS)
         candidate = chosen
         while True:
-            if self._random is None:  # created on first use: few namespaces need it
-                self._random = self._namespace.clock.stream(f"{self._namespace.name}/nat")
-            offset = self._random.randrange(size)
+            if nat_range.base is not None:
+                offset = ((chosen[3] if is_source else chosen[4]) - nat_range.base) & 0xFFFF
+            elif is_source or nat_range.is_random or nat_range.is_fully_random:
+                if self._random is None:  # created on first use: few namespaces need it
+                    self._random = self._namespace.clock.stream(f"{self._namespace.name}/nat")
+                offset = self._random.randrange(size)
+            else:
+                offset = 0
             for step in range(attempts):
                 candidate = _with_number(chosen, low + (offset + step) % size, is_source)
                 if not self._is_taken(candidate, connection):

@@ -461,6 +461,8 @@ class Profile:
     #: The texts of runc before, and of containerd after, the cause of a failed start.
     runtime_error_detail: str = per_release(v26="", v28="error during container init: ")
     runtime_error_suffix: str = per_release(v26=": unknown", v29="")
+    #: The user of an exec is looked up when the exec is created, not only when it is started.
+    exec_user_is_checked_at_create: bool = per_release(v26=False, v28=True)
     #: The exit status of an exec of a missing command.
     exec_not_found_status: int = per_release(v26=126, v28=127)
     masked_paths: tuple[str, ...] = per_release(

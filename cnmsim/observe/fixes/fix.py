@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -191,5 +191,3 @@ def fork_of(lab: Any) -> Any:
     if fork is None:
         raise Unavailable("this lab cannot be copied: give apply() the lab to change")
     return fork()
-
-

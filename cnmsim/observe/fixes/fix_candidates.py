@@ -12,6 +12,7 @@ from cnmsim.observe.fixes.search import FailedProbe, Question
 from cnmsim.observe.trace.rule_decision import RuleSet
 
 if TYPE_CHECKING:
+    from cnmsim.observe.directory import Directory
     from cnmsim.observe.trace.hops import Hop
 
 

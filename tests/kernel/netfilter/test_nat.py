@@ -7,6 +7,7 @@ from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.checksum import transport_checksum
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook
+from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.netfilter.nat import NatRange, _port_bounds
 from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, build_ip
 from cnmsim.kernel.skbuff import CtState, Packet
@@ -82,6 +83,57 @@ def test_dnat_to_a_range_of_ports_and_addresses_stays_inside(lab):
         out = lab.forward(tcp("10.0.0.2", port, "10.0.0.1", 80, TCP_SYN))
         assert parse_ip("192.168.0.10") <= out.dst <= parse_ip("192.168.0.12")
         assert 8000 <= out.dport <= 8003
+
+
+def test_the_first_free_port_of_a_destination_range_is_taken(lab):
+    # As Linux 6.x does: with a range of destination ports, all new connections went to the first.
+    lab.iptables("-t nat -A PREROUTING -p udp --dport 80 -j DNAT --to-destination 192.168.0.2:7000-7009")
+    ports = [lab.forward(udp("10.0.0.2", 4000 + number, "10.0.0.1", 80)).dport for number in range(3)]
+    assert ports == [7000, 7000, 7000]
+
+
+@pytest.mark.parametrize(("port", "chosen"), [(100, 9), (101, 5), (102, 5), (103, 6), (107, 5), (108, 6)])
+def test_a_shifted_range_keeps_the_distance_to_its_base(lab, port, chosen):
+    # The pairs are those that conntrack -L printed on Linux 6.x.
+    lab.iptables("-t nat -A PREROUTING -p udp --dport 100:120 -j DNAT --to-destination 192.168.0.2:5-9/102")
+    assert lab.forward(udp("10.0.0.2", 4000, "10.0.0.1", port)).dport == chosen
+
+
+#: What iptables 1.8.11 makes of ports after `--to-destination ADDRESS:`: as saved, or its error.
+PORTS = {
+    "0": "0", "010": "8", "0x10": "16", "5-5": "5", "5-9/7": "5-9/7", "http": "80",
+    "5-a": "Port `a' not valid", "a-5": "Port `a-5' not valid", "5-70000": "Port `70000' not valid",
+    "70000-5": "Port `70000-5' not valid", "5/10": "Garbage after port value: `/10'",
+    "5-9/70000": "Port `70000' not valid", "-1": "Port `-1' not valid", "5-": "Port `' not valid",
+    "": "Port `' not valid", "7-6": "Port range `6' funky", "5-6-7": "Garbage after port range: `-7'",
+    "http-https": "Port `http-https' not valid",
+}  # fmt: skip
+#: The targets for which iptables 1.8.11 differs from `PORTS`.
+OTHERWISE = {
+    ("SNAT", "5-9/7"): "5-9/0",
+    ("MASQUERADE", "5-9/7"): "5-9/0",
+    ("REDIRECT", "5-9/7"): "Shifted portmap ranges not supported with this kernel",
+}
+BEFORE_PORTS = {
+    "DNAT": ("PREROUTING", "--to-destination 192.168.0.2:"), "SNAT": ("POSTROUTING", "--to-source 192.168.0.2:"),
+    "MASQUERADE": ("POSTROUTING", "--to-ports "), "REDIRECT": ("PREROUTING", "--to-ports "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", BEFORE_PORTS)
+@pytest.mark.parametrize("ports", PORTS)
+def test_ports_of_translation_are_read_as_iptables_reads_them(lab, target, ports):
+    if not ports and "--to-ports" in BEFORE_PORTS[target][1]:
+        return
+    chain, option = BEFORE_PORTS[target]
+    expected = OTHERWISE.get((target, ports), PORTS[ports])
+    try:
+        lab.iptables(f"-t nat -A {chain} -p tcp -j {target} {option}{ports}")
+    except IptablesError as error:
+        assert expected in str(error)
+        return
+    saved = [line for line in lab.router.netfilter.iptables(4).save("nat").splitlines() if line.startswith("-A")]
+    assert saved == [f"-A {chain} -p tcp -j {target} {option}{expected}"]
 
 
 def test_echo_identifiers_are_translated(lab):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from cnmsim.digits import is_number
 from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, format_ip
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, FinalCheck, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.matches.ports import PORT_PROTOCOLS
 from cnmsim.kernel.netfilter.nat import NatRange
+from cnmsim.kernel.netfilter.netdb import SERVICES
 from cnmsim.kernel.netfilter.option_values import parse_family_address
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict
 from cnmsim.kernel.skbuff import Packet
@@ -21,6 +22,10 @@ from cnmsim.kernel.skbuff import Packet
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
+#: A number at the start of a text, as strtoul(3) with base 0 reads it.
+_C_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*")
+#: The base of a shifted range of SNAT and MASQUERADE, whose structures have no field for it.
+_NO_BASE = 0
 _NEED_PORTS = "Need TCP, UDP, SCTP or DCCP with port specification"
 
 
@@ -28,32 +33,70 @@ def _has_port_protocol(context: ParseContext) -> bool:
     return context.protocol in PORT_PROTOCOLS and not context.is_protocol_inverted
 
 
-def _parse_ports(text: str) -> tuple[int, int]:
-    low_text, dash, high_text = text.partition("-")
-    numbers = []
-    for part in (low_text, high_text) if dash else (low_text,):
-        if not (is_number(part) and 0 < int(part) <= 65535):
+def _parse_ports(text: str) -> tuple[int, int, int | None]:
+    """Parse `PORT`, `PORT-PORT` or `PORT-PORT/BASE`: return the first and the last port, and the base or None.
+
+    A single port may be the name of a service. Source: iptables `extensions/libxt_NAT.c` (parse_ports).
+    """
+    low, end = _port_at(text)
+    if low is None:
+        if text not in SERVICES:
             raise ParameterProblemError(f"Port `{text}' not valid")
-        numbers.append(int(part))
-    if dash and numbers[1] < numbers[0]:
-        raise ParameterProblemError("Port range funky")
-    return numbers[0], numbers[-1]
+        return SERVICES[text], SERVICES[text], None
+    if not end:
+        return low, low, None
+    if not end.startswith("-"):
+        raise ParameterProblemError(f"Garbage after port value: `{end}'")
+    high_text = end[1:]
+    high, end = _port_at(high_text)
+    if high is None:
+        raise ParameterProblemError(f"Port `{high_text}' not valid")
+    if high < low:
+        raise ParameterProblemError(f"Port range `{high_text}' funky")
+    if not end:
+        return low, high, None
+    if not end.startswith("/"):
+        raise ParameterProblemError(f"Garbage after port range: `{end}'")
+    base, rest = _port_at(end[1:])
+    if base is None or rest:
+        raise ParameterProblemError(f"Port `{end[1:]}' not valid")
+    return low, high, base
 
 
-def _split(text: str, family: int) -> tuple[str, str]:
-    """Split `address[-address][:ports]` into the addresses and the ports, each "" if missing.
+def _port_at(text: str) -> tuple[int | None, str]:
+    """Parse the number that `text` begins with, as strtoul(3) with base 0: return it and the rest of the text.
+
+    Return None instead of the number if there is none, or if it is greater than 65535.
+    """
+    match = _C_NUMBER.match(text)
+    if match is None:
+        return None, text
+    digits = match[0]
+    number = int(digits, 16 if digits[:2] in {"0x", "0X"} else 8 if digits[0] == "0" else 10)
+    return (number, text[match.end() :]) if number <= 65535 else (None, text)
+
+
+def _ports_text(ports: tuple[int, int, int | None]) -> str:
+    low, high, base = ports
+    if low == high:
+        return str(low)
+    return f"{low}-{high}" + (f"/{base}" if base is not None else "")
+
+
+def _split(text: str, family: int) -> tuple[str, str | None]:
+    """Split `address[-address][:ports]` into the addresses, "" if missing, and the ports, None if missing.
 
     An IPv6 address followed by ports is in brackets.
     """
     if family == 4:
-        addresses, _, ports = text.partition(":")
-        return addresses, ports
+        addresses, colon, ports = text.partition(":")
+        return addresses, ports if colon else None
     if text.startswith("["):
         addresses, closing, rest = text[1:].partition("]")
         if not closing or (rest and not rest.startswith(":")):
             raise ParameterProblemError("Invalid address format" if not closing else f"Port `{rest}' not valid")
-        return addresses, rest[1:]
-    return text, ""
+        return addresses, rest[1:] if rest else None
+    return text, None
 
 
 def parse_range(text: str, family: int) -> NatRange:
@@ -67,8 +110,10 @@ def parse_range(text: str, family: int) -> NatRange:
         low_text, dash, high_text = addresses.partition("-")
         low = parse_family_address(low_text, family, f'Bad IP address "{low_text}"')
         high = parse_family_address(high_text, family, f'Bad IP address "{high_text}"') if dash else low
-    ports = _parse_ports(ports_text) if ports_text else None
-    return NatRange(low, high, ports)
+    if ports_text is None:
+        return NatRange(low, high)
+    first, last, base = _parse_ports(ports_text)
+    return NatRange(low, high, (first, last), base)
 
 
 def range_text(nat_range: NatRange) -> str:
@@ -82,22 +127,41 @@ def range_text(nat_range: NatRange) -> str:
         return text
     if nat_range.low is not None and len(nat_range.low) == 16:
         text = f"[{text}]"
-    low, high = nat_range.ports
-    return f"{text}:{low}" + (f"-{high}" if high != low else "")
+    return f"{text}:{_ports_text((*nat_range.ports, nat_range.base))}"
 
 
-def _to(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    nat_range = parse_range(words[0], context.family)
+def _to_destination(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    return (range_text(_checked_range(words[0], context)),)
+
+
+def _to_source(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    nat_range = _checked_range(words[0], context)
+    return (range_text(nat_range if nat_range.base is None else evolve(nat_range, base=_NO_BASE)),)
+
+
+def _checked_range(text: str, context: ParseContext) -> NatRange:
+    nat_range = parse_range(text, context.family)
     if nat_range.ports is not None and not _has_port_protocol(context):
         raise ParameterProblemError(_NEED_PORTS)
-    return (range_text(nat_range),)
+    return nat_range
 
 
-def _to_ports(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+def _masquerade_ports(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    low, high, base = _checked_ports(words[0], context)
+    return (_ports_text((low, high, None if base is None else _NO_BASE)),)
+
+
+def _redirect_ports(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    ports = _checked_ports(words[0], context)
+    if ports[2] is not None:
+        raise ParameterProblemError("Shifted portmap ranges not supported with this kernel")
+    return (_ports_text(ports),)
+
+
+def _checked_ports(text: str, context: ParseContext) -> tuple[int, int, int | None]:
     if not _has_port_protocol(context):
         raise ParameterProblemError(_NEED_PORTS)
-    low, high = _parse_ports(words[0])
-    return (str(low) if low == high else f"{low}-{high}",)
+    return _parse_ports(text)
 
 
 def _target_range(target: Extension, option: str, family: int) -> NatRange:
@@ -110,9 +174,10 @@ def _target_range(target: Extension, option: str, family: int) -> NatRange:
     if setting is None:
         return bare
     if option == "to-ports":
-        return evolve(bare, ports=_parse_ports(setting.value))
+        first, last, base = _parse_ports(setting.value)
+        return evolve(bare, ports=(first, last), base=base)
     nat_range = parse_range(setting.value, family)
-    return evolve(bare, low=nat_range.low, high=nat_range.high, ports=nat_range.ports)
+    return evolve(bare, low=nat_range.low, high=nat_range.high, ports=nat_range.ports, base=nat_range.base)
 
 
 def _compile_nat(option: str, is_source: bool) -> Callable[[Extension, int, PacketFilter], Action]:
@@ -195,7 +260,7 @@ def _valued(name: str, canonicalise: Canonicalise) -> Option:
 KINDS = (
     TargetKind(
         "DNAT",
-        (_valued("to-destination", _to), _flag("random"), _flag("persistent")),
+        (_valued("to-destination", _to_destination), _flag("random"), _flag("persistent")),
         _compile_nat("to-destination", False),
         _describe_to,
         _require("DNAT", "to-destination"),
@@ -205,7 +270,7 @@ KINDS = (
     ),
     TargetKind(
         "SNAT",
-        (_valued("to-source", _to), _flag("random"), _flag("random-fully"), _flag("persistent")),
+        (_valued("to-source", _to_source), _flag("random"), _flag("random-fully"), _flag("persistent")),
         _compile_nat("to-source", True),
         _describe_to,
         _require("SNAT", "to-source"),
@@ -215,7 +280,7 @@ KINDS = (
     ),
     TargetKind(
         "MASQUERADE",
-        (_valued("to-ports", _to_ports), _flag("random"), _flag("random-fully")),
+        (_valued("to-ports", _masquerade_ports), _flag("random"), _flag("random-fully")),
         _compile_masquerade,
         _describe_ports("masq ports: "),
         tables=("nat",),
@@ -224,7 +289,7 @@ KINDS = (
     ),
     TargetKind(
         "REDIRECT",
-        (_valued("to-ports", _to_ports), _flag("random")),
+        (_valued("to-ports", _redirect_ports), _flag("random")),
         _compile_redirect,
         _describe_ports("redir ports "),
         tables=("nat",),
