@@ -119,6 +119,7 @@ APPLICATION_PROGRAMS = {
     "mysqladmin": "servers.clients:mysqladmin", "nginx": "servers.nginx", "pg_isready": "servers.clients:pg_isready",
     "rabbitmq-diagnostics": "servers.clients:rabbitmq_diagnostics", "redis-cli": "servers.clients:redis_cli",
     "valkey-cli": "servers.clients:redis_cli", "/whoami": "servers.whoami",
+    "/helloworld": "servers.helloworld", "/bin/ryuk": "servers.ryuk", "socat": "servers.socat",
     **{
         name: f"accounts.shadow:{name}"
         for name in ("chpasswd", "useradd", "userdel", "usermod", "groupadd", "groupdel", "groupmod")

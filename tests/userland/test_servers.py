@@ -158,3 +158,46 @@ def test_a_check_that_cannot_be_decided_counts_as_passed_with_a_note():
     assert "the health check of app counts as passed, as it cannot be decided" in lab.project.notes[0]
     with pytest.raises(Exception, match="dependency failed to start: container shop-app-1 is unhealthy"):
         Lab.from_compose({"services": services}, "shop", strict=True)
+
+
+def test_ryuk_removes_what_matches_the_filters_of_a_client_that_has_gone():
+    lab = Lab()
+    docker = lab.add_host("node1", "10.0.0.2/24", docker=True).docker
+    docker.containers.create("alpine", name="old", labels={"session": "1"})
+    docker.containers.run("alpine", "sleep 1d", name="busy", labels={"session": "1"}, detach=True)
+    docker.containers.create("alpine", name="other", labels={"session": "2"})
+    docker.networks.create("net", labels={"session": "1"})
+    docker.volumes.create("data", labels={"session": "1"})
+    socket = {"/var/run/docker.sock": {"bind": "/var/run/docker.sock"}}
+    ryuk = run(docker, "testcontainers/ryuk:0.8.1", name="ryuk", volumes=socket)
+    client = run(docker, "alpine", "sleep 1d", name="client")
+    script = f"(echo label=session=1; sleep 20) | nc {ryuk.ip()} 8080"
+    talk = client.exec_run(["sh", "-c", script], detach=False)
+    assert talk.output == b"ACK\n"
+    assert {item.name for item in docker.containers.list(all=True)} >= {"old", "busy", "other"}
+    docker.clock.run_for(11)
+    assert {item.name for item in docker.containers.list(all=True)} == {"other", "ryuk", "client"}
+    assert "net" not in {item.name for item in docker.networks.list()}
+    assert docker.volumes.list() == []
+    assert "Removed 2 container(s), 1 network(s), 1 volume(s) 0 image(s)" in ryuk.logs().decode()
+    assert ryuk.wait()["StatusCode"] == 0
+
+
+def test_ryuk_without_a_socket_or_a_client_ends_with_its_reason(docker):
+    alone = run(docker, "testcontainers/ryuk")
+    assert alone.wait()["StatusCode"] == 2
+    assert "panic: Cannot connect to the Docker daemon" in alone.logs().decode()
+
+
+def test_socat_forwards_to_helloworld(docker):
+    docker.networks.create("n1")
+    run(docker, "testcontainers/helloworld:1.2.0", name="hello", network="n1")
+    socat = run(docker, "alpine/socat", "TCP-LISTEN:80,fork,reuseaddr TCP:hello:8080", name="socat", network="n1")
+    client = run(docker, "alpine", "sleep 1d", name="client", network="n1")
+    assert [client.exec("wget -qO- socat/ping").text for _ in "12"] == ["PONG", "PONG"]
+    assert len(client.exec("wget -qO- hello:8081/uuid").text) == 36
+    docker.containers.get("hello").kill()
+    assert client.exec("wget -qO- socat/ping").exit_code == 1
+    assert "Name does not resolve" in socat.logs().decode()
+    refused = run(docker, "alpine/socat", "nosuch:1 TCP:hello:80")
+    assert b'E unknown device/address "nosuch"' in refused.logs()

@@ -43,7 +43,8 @@ _TOOLS = frozenset(
 APPLICATION_PROGRAMS = frozenset(
     (
         "apache2-foreground", "healthcheck.sh", "httpd-foreground", "mariadb-admin", "mongo", "mongosh", "mysqladmin",
-        "nginx", "pg_isready", "rabbitmq-diagnostics", "redis-cli", "valkey-cli", "/whoami",
+        "nginx", "pg_isready", "rabbitmq-diagnostics", "redis-cli", "valkey-cli", "/whoami", "/helloworld",
+        "/bin/ryuk", "socat",
         "addgroup", "adduser", "chpasswd", "delgroup", "deluser", "groupadd", "groupdel", "groupmod", "runuser",
         "useradd", "userdel", "usermod",
     )

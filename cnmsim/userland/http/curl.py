@@ -14,12 +14,12 @@ from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, family_of, format_endpoint, format_ip, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.kernel.inode import SocketFile
 from cnmsim.kernel.task import wait_for
 from cnmsim.kernel.unix_stream import UnixStream
 from cnmsim.userland.busybox.echo import unescape
 from cnmsim.userland.deadline import remaining_s, to_ns
 from cnmsim.userland.http.message import HttpError, Message, Stream, Url, UrlError
+from cnmsim.userland.http.unix_socket import connect_unix
 from cnmsim.userland.invocation import absolute_path
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
@@ -150,13 +150,9 @@ class _Transfer:
     def _connect_unix(self, path: str) -> UnixStream:
         text = f"Failed to connect to {self.url.host} port {self.url.port} after {self.elapsed_ms()} ms: "
         try:
-            inode = self.process.files.inode(absolute_path(self.process, path))
-            if not isinstance(inode, SocketFile):
-                raise ConnectionRefusedError
-            connection = inode.connect()
+            connection = connect_unix(self.process, path)
         except OSError:
             raise _CurlError(7, f"{text}Could not connect to server") from None
-        assert isinstance(connection, UnixStream), "a socket file returns the client's end of a connection"
         self.connected_ns = self.process.clock.now_ns
         self.log_verbose(f"Connected to {self.url.host} ({path}) port 0")
         return connection
