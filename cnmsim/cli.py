@@ -153,7 +153,8 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
     @click.option(
         "--strict",
         is_flag=True,
-        help="Assume nothing: an open path is no success, an external network must exist, a health check must pass.",
+        help="Fail where the answer is not known: an open path is no success, an external network must exist, "
+        "a health check must pass.",
     )
     @click.option("--offline", is_flag=True, help="Simulate no internet: public names and addresses do not answer.")
     @click.option("--stack", is_flag=True, help="FILE is a stack: deploy it to a swarm.")
@@ -274,7 +275,7 @@ def explain(context: click.Context, lab: Lab, question: Question, fixes: bool) -
         shown = explanation.to_json() | ({"fixes": [fix.to_json() for fix in explanation.fixes]} if fixes else {})
         echo_json(shown)
     else:
-        for part in trying(explanation.parts()):
+        for part in trying(explanation.parts(screen_width() or plain_width())):
             say(part)
         with progress("trying fixes on a copy of the lab"):
             working = explanation.fixes if fixes else ()
@@ -329,14 +330,17 @@ def fix(context: click.Context, lab: Lab, question: Question, write: bool) -> No
 
 def _say_fixes(explanation: Explanation, fixes: Sequence[Fix]) -> None:
     """Print the answer of an explanation, and the `fixes` below it."""
-    say(next(explanation.parts()))
+    from cnmsim.observe.display import wrapped
+
+    say(next(explanation.parts(screen_width() or plain_width())))
     if explanation.reachable:
         say("nothing to fix")
     for found in fixes:
         say(f"\nfix: {found}" if found.was_tried else f"\nnot tried: {found}")
     if not fixes and not explanation.reachable:
         advice = explanation.finding.tasks
-        say("no fix that was tried works" + (f"\nadvice (not tried): {advice}" if advice else ""))
+        lines = wrapped(f"advice (not tried): {advice}", screen_width() or plain_width()) if advice else []
+        say("\n".join(["no fix that was tried works", *lines]))
 
 
 def _status(lab: Lab, *, is_reachable: bool, verdict: Verdict | None) -> int:

@@ -75,7 +75,7 @@ def show_walk(walk: Trace, verbosity: int) -> None:
 
 
 def say(text: str) -> None:
-    """Print an answer, on a terminal with colours."""
+    """Print an answer, whose lines have the width of the screen already; on a terminal with colours."""
     if not sys.stdout.isatty():
         echo(text)
         return
@@ -83,7 +83,7 @@ def say(text: str) -> None:
 
     from cnmsim.observe.terminal import coloured
 
-    Console().print(coloured(printable(text)))
+    Console().print(coloured(printable(text)), soft_wrap=True)
 
 
 def screen_width() -> int:

@@ -222,3 +222,11 @@ def multicast_mac(group: Address) -> Mac:
 def solicited_node(address: Address) -> Address:
     """Return the solicited-node multicast group of an IPv6 address (RFC 4291 §2.7.1)."""
     return b"\xff\x02" + bytes(9) + b"\x01\xff" + address[13:]
+
+
+def is_lan_address(address: Address) -> bool:
+    """Return True for a private address (RFC 1918) of 10.0.0.0/8 or 192.168.0.0/16, the subnets of most LANs.
+
+    Bridges of containers use the third private subnet, 172.16.0.0/12.
+    """
+    return len(address) == 4 and (address[0] == 10 or address[:2] == b"\xc0\xa8")

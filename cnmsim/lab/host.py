@@ -68,7 +68,8 @@ class Host(Place):
     #: libnetwork's controller, if it runs here without an engine.
     own_controller: Controller | None = field(default=None, repr=False, init=False)
 
-    #: Options of `Lab.add_host` that cannot be read from the host itself: `docker` and `names`.
+    #: Options of `Lab.add_host` that cannot be read from the host itself: `docker` and `names`. For a machine
+    #: that only a Compose file names, `stands_for_machine` is set (`cnmsim.lab.internet`).
     built_with: Mapping[str, Any] = field(factory=dict, repr=False, init=False)
 
     _dark: _Dark | None = field(default=None, repr=False, init=False)

@@ -60,3 +60,14 @@ def stand_for_internet(host: Host, addresses: Iterable[str], router: Host) -> No
             text = rule.replace("-p icmp", "-p ipv6-icmp --icmpv6-type echo-request") if is_ipv6 else rule
             host.namespace.netfilter.iptables(6 if is_ipv6 else 4).append("nat", "PREROUTING", text)
     host.plain.services.append(host.machine.spawn(discard_server, ["discard"]))
+
+
+def stand_for_machine(host: Host) -> None:
+    """Make `host`, a machine on the LAN that a Compose file names, answer at each of its ports.
+
+    It has a web server and a name server. A verdict that depends on it lists it as an assumption.
+    """
+    for rule in _RULES:
+        host.namespace.netfilter.iptables(4).append("nat", "PREROUTING", rule)
+    host.plain.services.append(host.machine.spawn(discard_server, ["discard"]))
+    host.built_with = {**host.built_with, "stands_for_machine": True}

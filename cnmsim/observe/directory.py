@@ -136,8 +136,10 @@ class Directory:
             if image == text:
                 return name, image
         aliases = {alias for item in others for alias in item.aliases if not item.id.startswith(alias)}
-        own = {besides.name, besides.service} if besides is not None else set()
-        close = difflib.get_close_matches(text, sorted((self._names | aliases) - own), 1)
+        left_out = {besides.name, besides.service} if besides is not None else set()
+        if "." in text:  # a machine on the LAN or beyond is meant, not one that only surrounds a Compose project
+            left_out |= {item.name for item in others if not item.is_container and item.stands_for_internet}
+        close = difflib.get_close_matches(text, sorted((self._names | aliases) - left_out), 1)
         if close:
             return close[0], ""
         for name, image in named.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -15,7 +15,7 @@ from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.directory import Directory
-from cnmsim.observe.display import Displayable
+from cnmsim.observe.display import Displayable, wrapped
 from cnmsim.observe.fixes.search import FailedProbe, FixSearch, Question
 from cnmsim.observe.location import Listener, Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
@@ -56,10 +56,6 @@ class Explanation(Displayable):
         return self.trace.fixes
 
     @property
-    def _names(self) -> Mapping[str, str]:
-        return {} if self.trace.finding is None else self.trace.finding.names
-
-    @property
     def reachable(self) -> bool:
         """Whether the probe succeeded. If the destination was given by name, the name must have been found."""
         return self.trace.is_reachable
@@ -91,28 +87,19 @@ class Explanation(Displayable):
     def __repr__(self) -> str:
         return f"<Explanation {self.source} → {self.destination} {self.service}: {self.verdict.value}>"
 
-    def parts(self) -> Iterator[str]:
+    def parts(self, width: int = 100) -> Iterator[str]:
         """Yield the parts of the text, each as soon as it is known: the answer, the fix, then notes and facts.
 
-        The fix comes later than the answer because it is first tried on a fork of the lab.
+        The fix comes later than the answer because it is first tried on a fork of the lab. Lines have at most `width`
+        columns.
         """
-        answer = "open" if self.verdict is Verdict.PATH_OPEN else "yes" if self.reachable else "no"
-        names = self._names
-        source, destination = (names.get(name, name) for name in (self.source, self.destination))
-        lines = [f"{source} → {destination} {self.service}: {answer}, {self.verdict.value}"]
-        lines.append(f"decided by: {self.decided_by}")
-        lines += [f"assumes: {text}" for text in self.finding.assumption_texts]
-        yield "\n".join(lines)
-        label, fix = self.trace.fix_text()
-        if fix:
-            yield f"{label}: {fix}".replace("\n", "\n    ")
+        yield from self.trace.summary_parts(width, has_path=False)
         lines = []
         if self.by_address is not None and self.by_address.finding is not None:
             lines.append(f"without the name: {str(self.by_address.finding).splitlines()[0]}")
-        lines += [f"note: {remark}" for remark in self.finding.remark_texts]
         lines += [f"fact: {fact}" for fact in self.facts]
         if lines:
-            yield "\n".join(lines)
+            yield "\n".join(part for line in lines for part in wrapped(line, width))
 
     def __str__(self) -> str:
         return "\n".join(self.parts())
@@ -230,13 +217,22 @@ def _facts(source: Location, goal: Location | None, target: Target, names: Mappi
         shared = ", ".join(names.get(network, network) for network in shared_networks(source, goal))
         yield f"they share {shared or 'no network'}"
     heard = [item for item in goal.services if target.protocol in {item.protocol, "icmp"}]
-    texts = [
-        f"{item}/{item.protocol}" + (f" ({item.program}{_certainty(item)})" if item.program else "") for item in heard
-    ]
-    yield f"{name} listens on {', '.join(texts) or 'nothing'}"
+    yield f"{name} listens on {', '.join(_listening(heard)) or 'nothing'}"
     for item in goal.published:
         address = item.host_ip or "every address"
         yield f"{name} publishes {item.port}/{item.protocol} as {address} port {item.host_port}"
+
+
+def _listening(listeners: Sequence[Listener]) -> Iterator[str]:
+    """Yield one text for each program, with the ports on which it listens: without the address if that is any."""
+    ports: dict[str, dict[str, None]] = {}
+    wildcards = {(item.protocol, item.port) for item in listeners if item.address == bytes(16)}
+    for item in listeners:
+        is_any = not any(item.address) and (item.protocol, item.port) in wildcards
+        text = f"{item.port if is_any else item}/{item.protocol}"
+        ports.setdefault(f" ({item.program}{_certainty(item)})" if item.program else "", {})[text] = None
+    for program, texts in ports.items():
+        yield f"{', '.join(texts)}{program}"
 
 
 def _certainty(listener: Listener) -> str:

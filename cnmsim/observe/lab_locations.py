@@ -36,14 +36,16 @@ def host_location(host: Any, engine: Any, networks: Mapping[str, Any], controlle
             for network in controller.networks
             if network.driver_name == "bridge"
         }
-    names = getattr(host, "built_with", {}).get("names") or {}
+    built_with = getattr(host, "built_with", {})
+    names, is_machine = built_with.get("names") or {}, built_with.get("stands_for_machine", False)
     return Location(
         host.name, host.name, machine, machine.root, machine.files,
         has_engine=engine is not None,
         release=engine.profile.version if engine is not None else "",
         bridges=bridges,
         hostname=host.name,
-        stands_for_internet=ANY_PUBLIC_NAME in names,
+        stands_for_internet=ANY_PUBLIC_NAME in names and not is_machine,
+        stands_for_machine=is_machine,
         own_names=tuple(names),
         programs=host.programs,
     )  # fmt: skip

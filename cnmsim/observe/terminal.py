@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _LABELS = (
-    r"cause|path|assumes|decided by|fix|advice|advice \(not tried\)|without the name|note|fact|refused|works|"
+    r"cause|path|assumes|fix|advice|advice \(not tried\)|without the name|note|fact|refused|works|"
     "not tried|because"
 )
 _BAD_VERDICTS = "refused|unreachable|timeout|name not found"
@@ -27,8 +27,6 @@ _STYLES = (
     (re.compile(r"(yes, \w+):"), "bold green"),
     (re.compile(r"(open|yes, \w+ \(assumed\)):"), "bold yellow"),
     (re.compile(rf"(no, (?:{_BAD_VERDICTS})(?: \(assumed\))?(?: after .+ s)?):"), "bold red"),
-    (re.compile(r".+ → .+: (yes, \w+)$"), "bold green"),
-    (re.compile(rf".+ → .+: (no, (?:{_BAD_VERDICTS}))$"), "bold red"),
     (re.compile(rf"\s*((?:{_LABELS}):)"), "bold"),
     (re.compile(r"(.+, which the policy .+)$"), "bold red"),
     (re.compile(r"([A-Z][A-Z /\\]+(?: {2,}[A-Z][A-Z /\\]*)*)$"), "bold"),

@@ -40,7 +40,7 @@ def test_explain_of_a_served_lab_tells_what_decides_as_it_is_now(served):
     lab, sockets = served
     yes = cnmsim("explain", "--dir", sockets.directory, "client", "node1:8080")
     assert yes.returncode == 0
-    assert yes.stdout.startswith("client → node1 tcp/8080: yes, answered\ndecided by: ")
+    assert yes.stdout.startswith("yes, answered: client → node1:8080 (tcp)\ncause: ")
     sockets.call(lab.host("node1").iptables, "-I DOCKER-USER -j DROP")
     no = cnmsim("explain", "--dir", sockets.directory, "client", "node1:8080", "--json")
     sockets.call(lab.host("node1").iptables, "-D DOCKER-USER -j DROP")
@@ -54,7 +54,7 @@ def test_explain_of_a_file_gives_the_same_answer(tmp_path):
     (tmp_path / "lab.yml").write_text(LAB)
     done = cnmsim("explain", tmp_path / "lab.yml", "client", "node1:9")
     assert done.returncode == 1
-    assert done.stdout.startswith("client → node1 tcp/9: no, refused\n")
+    assert done.stdout.startswith("no, refused: client → node1:9 (tcp)\n")
 
 
 @pytest.mark.parametrize(

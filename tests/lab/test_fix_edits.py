@@ -122,6 +122,34 @@ _COMPOSE: dict[str, tuple[str, str, str, list[str]]] = {
         "db:5432",
         ['-      - "db:192.168.77.77"'],
     ),
+    "a port of the host itself as localhost": (
+        """
+        services:
+          web: {image: nginx}
+          ha: {image: homeassistant/home-assistant, network_mode: host}
+        """,
+        "web",
+        "localhost:8123",
+        [
+            "-  web: {image: nginx}",
+            '+  web: {image: nginx, extra_hosts: ["host.docker.internal:host-gateway"]}',
+        ],
+    ),
+    "host.docker.internal without extra_hosts": (
+        """
+        services:
+          web:
+            image: nginx
+            extra_hosts: {nas: 192.168.77.1}
+          ha: {image: homeassistant/home-assistant, network_mode: host}
+        """,
+        "web",
+        "host.docker.internal:8123",
+        [
+            "-    extra_hosts: {nas: 192.168.77.1}",
+            "+    extra_hosts: {nas: 192.168.77.1, host.docker.internal: host-gateway}",
+        ],
+    ),
     "a network without traffic between its containers": (
         """
         services:

@@ -33,8 +33,8 @@ def test_what_decides_is_coloured(line, begin):
 
 
 def test_the_verdict_of_an_explanation_is_coloured():
-    assert "\x1b[1;31mno, name not found\x1b[0m" in printed("a → b tcp/80: no, name not found")
-    assert "\x1b[1;32myes, answered\x1b[0m" in printed("a → b tcp/80: yes, answered")
+    assert "\x1b[1;31mno, name not found\x1b[0m" in printed("no, name not found: a → b:80 (tcp)")
+    assert "\x1b[1;32myes, answered\x1b[0m" in printed("yes, answered: a → b:80 (tcp)")
 
 
 def test_no_color_is_kept_to(monkeypatch):
@@ -44,7 +44,7 @@ def test_no_color_is_kept_to(monkeypatch):
 
 
 def test_colours_leave_the_text_as_it_is():
-    text = "a → b: no, timeout\ndecided by: x\n\n  fix: y [bold]z[/bold]\n"
+    text = "a → b: no, timeout\ncause: x\n\n  fix: y [bold]z[/bold]\n"
     assert coloured(text).plain == text
 
 

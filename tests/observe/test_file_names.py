@@ -38,6 +38,7 @@ def test_containers_and_networks_have_the_names_of_the_file(lab: Lab) -> None:
         "2internal-many-2": "many-2",
         "2internal_data": "data",
         "2internal_pages": "pages",
+        "mine": "mine",
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.lan import web_and_client
 
+from cnmsim import Lab
 from cnmsim.observe.trace.path import MAX_LINES, Station, path_line, path_lines
 
 
@@ -57,3 +58,29 @@ def test_a_long_path_is_cut_in_the_middle() -> None:
     assert len(lines) == MAX_LINES
     assert lines[0].startswith("r0 ") and lines[-1].startswith("r11")
     assert "7 further places" in lines[2]
+
+
+_SHARED = {
+    "services": {
+        "vpn": {"image": "qmcgaw/gluetun"},
+        "app": {"image": "acme/app", "network_mode": "service:vpn"},
+        "web": {"image": "acme/web", "ports": ["8080:80"], "extra_hosts": ["host.docker.internal:host-gateway"]},
+    }
+}
+
+
+def test_a_path_begins_at_the_container_that_asks() -> None:
+    lab = Lab.from_compose(_SHARED)
+    assert path_line(lab.trace("app", "web:80").path) == "app → default (bridge) → web"
+    assert path_line(lab.trace("vpn", "web:80").path) == "vpn → default (bridge) → web"
+
+
+def test_docker_proxy_leads_back_to_the_container_that_asks() -> None:
+    path = Lab.from_compose(_SHARED).trace("web", "host.docker.internal:8080").path
+    assert path_line(path) == "web → host → default (bridge) → web"
+
+
+def test_an_open_path_ends_with_no_refusal() -> None:
+    path = Lab.from_compose(_SHARED).trace("web", "vpn:1").path
+    assert "refused" not in path_line(path)
+    assert path[-1].changes == ("arrived; what listens here is not known",)

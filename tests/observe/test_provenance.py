@@ -31,7 +31,7 @@ def test_an_answer_of_an_image_of_the_catalogue_names_the_assumption() -> None:
 def test_another_port_of_it_is_refused_on_an_assumption() -> None:
     found = finding(compose(db={"image": "postgres:16", "ports": ["5433:5433"]}), "db:5433")
     assert found.verdict is Verdict.REFUSED
-    assert "listens on 5432/tcp (as the image postgres does) only" in found.assumption_texts[0]
+    assert "listens on no other port than 5432/tcp (as the image postgres does)" in found.assumption_texts[0]
     assert found.advice == "use port 5432"
 
 

@@ -66,6 +66,7 @@ class StandIn:
     `server` selects the replies, such as `postgres`; `image` is the image's name, `version` that of its program, ""
     if it is not known. If `is_complete`, the real program
     is assumed to listen on no other ports. A stand-in with `ends` listens on nothing and exits with status 0 at once.
+    `container` is the name of the container that it runs in.
     """
 
     server: str
@@ -76,6 +77,7 @@ class StandIn:
     is_complete: bool = False
     ends: bool = False
     version: str = ""
+    container: str = ""
 
     async def __call__(self, process: Process) -> int:
         """Run the stand-in in `process`, whose arguments are those of the replaced program.
@@ -251,6 +253,7 @@ def _stand_in(context: EngineContext, container: Container, argv: list[str], env
     base = StandIn(
         meaning.server or program, program, container.image.repository, context.programs[_SERVER],
         version=meaning.version,
+        container=container.name,
     )  # fmt: skip
     if any(name in hints.completing for name in names):
         return evolve(base, ends=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.lab.compose import load_project
-from cnmsim.lab.compose.local_network import fit_to_file
+from cnmsim.lab.compose.local_network import Surroundings, fit_to_file
 from cnmsim.lab.compose.project import Project
 from cnmsim.lab.internet import stand_for_internet
 from cnmsim.lab.lab import Lab
@@ -76,7 +76,7 @@ def compose_lab(
     client = lab.add_host(_free("client", used), *map(_with_length, own(CLIENT, CLIENT_6)), gateway=inside)
     addresses = map(_with_length, own(DOCKER, HOST_6))
     host = lab.add_host(_free("host", used), *addresses, gateway=inside, docker=True)
-    fit_to_file(model, host, router, client)
+    fit_to_file(lab, model, Surroundings(host, router, client, names))
     docker = host.docker
     lab.settle()
     lab.images.is_strict = strict

@@ -22,6 +22,7 @@ from cnmsim.lab.edits.project import EditableProject
 from cnmsim.lab.edits.yaml_text import YamlText
 from cnmsim.lab.yamlfile import Key, Map, locate
 from cnmsim.observe.fixes.changes import (
+    HOST_GATEWAY,
     Change,
     ConnectNetwork,
     ContainerOption,
@@ -259,6 +260,14 @@ class ComposeEditor:
             return
         if change.option is ContainerOption.NO_MAC:
             self._remove_mac(service)
+            return
+        if change.option is ContainerOption.HOST_GATEWAY:
+            keys = ("services", service.name, "extra_hosts")
+            name, _, address = HOST_GATEWAY.partition(":")
+            if isinstance(self._file(*keys).node(self._at(*keys)), yaml.MappingNode):
+                self._file(*keys).set(self._at(*keys, name), address)
+            else:
+                self._file(*keys).append(self._at(*keys), HOST_GATEWAY)
             return
         key = {ContainerOption.NO_DNS: "dns", ContainerOption.BRIDGE_NETWORK: "network_mode"}[change.option]
         self._remove("services", service.name, key)

@@ -8,6 +8,7 @@ from cnmsim.observe.diagnosis.causes.base import Assumption
 from cnmsim.observe.diagnosis.causes.programs import (
     InternetAssumed,
     ListenerAssumed,
+    MachineAssumed,
     NoOtherListenerAssumed,
     PathOpen,
     StateListener,
@@ -46,17 +47,19 @@ def assumptions_of(context: DiagnosisContext, finding: Finding) -> tuple[Assumpt
         return ()
     if server.stands_for_internet and finding.verdict.is_reachable and is_assumed_public(context, server):
         return (InternetAssumed(server.name, context.target.host),)
+    if server.stands_for_machine and finding.verdict.is_reachable:
+        return (MachineAssumed(context.address_text),)
     if context.target.protocol == "icmp":
         return ()
     protocol, port = context.target.protocol, hop.destination_port
     if finding.verdict.is_reachable or finding.verdict is Verdict.REFUSED:
         for listener in server.listening_on(protocol, port):
             if listener.known is not None and listener.provenance is Provenance.ASSUMED:
-                programs = [item.program for item in server.stand_ins if listener.known in item.ports]
-                return (ListenerAssumed(server.name, programs[0], listener.known),)
+                owner = next(item for item in server.stand_ins if listener.known in item.ports)
+                return (ListenerAssumed(owner.container or server.name, owner.program, listener.known),)
     if finding.verdict is Verdict.REFUSED and hop.reason is DropReason.PORT_CLOSED:
         return tuple(
-            NoOtherListenerAssumed(server.name, item.program, item.ports)
+            NoOtherListenerAssumed(item.container or server.name, item.program, item.ports)
             for item in server.stand_ins
             if item.ports and not all(port.source.provenance is Provenance.STATED for port in item.ports)
         )

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 
+from attrs import fields, has
+
 from cnmsim.observe.diagnosis.file_names import renamed
 from cnmsim.observe.diagnosis.sentences import sentence
 from cnmsim.observe.fixes.changes import (
+    HOST_GATEWAY,
     AskOther,
     Change,
     ConnectNetwork,
@@ -41,13 +44,23 @@ def change_sentence(change: Change, names: Mapping[str, str]) -> str:
     rendered as an edit of that file, any other change as the module `sentences` renders it.
     """
     shown = renamed(change, names)
-    if shown == change or (isinstance(change, Manual) and "docker service" in sentence(change)):
+    if not _mentions(change, names) or (isinstance(change, Manual) and "docker service" in sentence(change)):
         return sentence(change)
     *steps, last = steps_of(shown)
     texts = [_text(step) for step in steps]
     if texts and isinstance(last, AskOther):
         return f"{'; '.join(texts)}, and ask {sentence(last).removeprefix('use ')}"
     return "; ".join([*texts, _text(last)])
+
+
+def _mentions(value: object, names: Mapping[str, str]) -> bool:
+    """Return True if a change, or a change in it, has one of the `names` as a field."""
+    if isinstance(value, str):
+        return value in names
+    if isinstance(value, tuple):
+        return any(_mentions(item, names) for item in value)
+    kind = type(value)
+    return has(kind) and any(_mentions(getattr(value, attribute.name), names) for attribute in fields(kind))
 
 
 def advice(alternatives: Sequence[Change], names: Mapping[str, str]) -> str:
@@ -121,6 +134,7 @@ def _(change: RecreateContainer) -> str:
         ContainerOption.NO_MAC: f"remove mac_address from service {change.container}",
         ContainerOption.NO_EXTRA_HOSTS: f"remove that name from the extra_hosts of service {change.container}",
         ContainerOption.BRIDGE_NETWORK: f"remove network_mode from service {change.container}",
+        ContainerOption.HOST_GATEWAY: f"add extra_hosts {HOST_GATEWAY} to service {change.container}",
     }[change.option]
 
 

@@ -8,6 +8,7 @@ from cnmsim.observe.diagnosis.causes.base import Cause, Drop
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.fixes.changes import (
+    HOST_NAME,
     AskOther,
     Change,
     ConnectNetwork,
@@ -101,6 +102,13 @@ def join_new_network(context: DiagnosisContext, *locations: Location) -> tuple[C
     used = {item.network for each in context.directory.locations if each.host == host for item in each.attachments}
     name = next(each for each in _NEW_NETWORKS if each not in used)
     return (CreateNetwork(host, name), *(ConnectNetwork(host, name, each.name) for each in locations))
+
+
+def ask_own_host(container: Location, port: int) -> tuple[Change, ...]:
+    """Return the changes by which a container reaches `port` of the host that it runs on, the best first."""
+    ask = AskOther(HOST_NAME, port)
+    name_host = RecreateContainer(container.host, container.name, ContainerOption.HOST_GATEWAY)
+    return ask, *(() if container.task else (Steps((name_host, ask)),))
 
 
 def leave_internal_network(directory: Directory, source: Location) -> Change:

@@ -25,6 +25,7 @@ from cnmsim.observe.diagnosis.causes.lookups import (
 from cnmsim.observe.diagnosis.causes.remarks import LookupQueries
 from cnmsim.observe.diagnosis.diagnosis import (
     Diagnosis,
+    ask_own_host,
     diagnosis,
     drop_of,
     join_a_network,
@@ -38,6 +39,7 @@ from cnmsim.observe.diagnosis.service import unknown_service
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.directory import stack_owner
 from cnmsim.observe.fixes.changes import (
+    HOST_NAME,
     AskOther,
     Change,
     ConnectNetwork,
@@ -158,7 +160,7 @@ def _why_unknown(context: DiagnosisContext, source: Location, name: str) -> Diag
         return Diagnosis(HostKnowsNoContainers(name), _reach_from_outside(context, owner))
     stack = stack_owner(owner, context.directory)
     if stack is not None:
-        return _in_other_stack(owner, stack)
+        return _in_other_stack(source, owner, stack, context.target.port)
     if owner.is_container and not owner.attachments:
         return diagnosis(NoNetwork(owner.name), Manual(Task.USE_SHARED_NETWORK, owner.name, source.name))
     if not source.attachments:
@@ -188,13 +190,14 @@ def _start(context: DiagnosisContext, name: str) -> Change:
     return StartContainer(hosts[0] if len(hosts) == 1 else context.source.host, name)
 
 
-def _in_other_stack(owner: Location, stack: Location) -> Diagnosis:
+def _in_other_stack(source: Location, owner: Location, stack: Location, port: int) -> Diagnosis:
     """Diagnose a name that was not found because its container `owner` uses the network stack of `stack`.
 
     `stack` is another container or a host. Docker registers no name for a container without a stack of its own.
     """
     if not stack.is_container:
-        return diagnosis(SharesStack(owner.name, stack.name, is_host=True), Manual(Task.USE_HOST_GATEWAY))
+        cause = SharesStack(owner.name, stack.name, is_host=True)
+        return diagnosis(cause, *ask_own_host(source, port))
     return diagnosis(SharesStack(owner.name, stack.name, is_host=False), AskOther(stack.service or stack.name))
 
 
@@ -212,5 +215,7 @@ def _reach_from_outside(
 
 def _no_such_name(context: DiagnosisContext, source: Location, name: str) -> Diagnosis:
     close, _image = context.directory.similar(name, source)
+    if name == HOST_NAME and source.is_container:
+        return diagnosis(Fact.NAME_UNKNOWN, *ask_own_host(source, context.target.port))
     task = Manual(Task.CHECK_SPELLING) if "." in name else Manual(Task.CHECK_DOMAIN, name)
     return diagnosis(Fact.NAME_UNKNOWN, *([AskOther(close)] if close else []), task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from cnmsim.kernel.address import is_multicast
+from cnmsim.kernel.address import is_lan_address, is_multicast
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.diagnosis import link, routing, service
 from cnmsim.observe.diagnosis.causes.filters import StraySegment
@@ -95,7 +95,20 @@ def _no_route(context: DiagnosisContext, hop: Hop) -> Diagnosis:
             ChangeDaemonOption(source.host, "iptables", "true"),
             AddRoute(hop.place),
         )
-    return diagnosis(NoRoute(hop.place, hop.destination_text), AddRoute(hop.place))
+    cause = NoRoute(hop.place, hop.destination_text)
+    return diagnosis(cause, _name_machine(context) or AddRoute(hop.place))
+
+
+def _name_machine(context: DiagnosisContext) -> Change | None:
+    """Return the advice to name a machine in the Compose file, if its address is one that a LAN may have.
+
+    Return `None` in a lab whose hosts are all stated, and for an address that a network of containers may have.
+    """
+    address = context.outcome.address
+    is_around_project = any(item.stands_for_internet for item in context.directory.locations)
+    if is_around_project and address is not None and is_lan_address(address):
+        return Manual(Task.NAME_MACHINE, context.address_text)
+    return None
 
 
 def _masquerade(context: DiagnosisContext) -> tuple[Change, ...]:
@@ -159,7 +172,7 @@ def _neighbour_failed(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     owner = context.owner_of_destination(hop)
     if owner is None:
         silent = NeighbourSilent(hop.place, address, hop.device, is_known_address=not address)
-        return diagnosis(silent, Manual(Task.USE_NAME))
+        return diagnosis(silent, _name_machine(context) or Manual(Task.USE_NAME))
     hiding = _hiding_network(context, hop)
     if hiding and owner.host != hop.place and owner.on_network(hiding) is None:
         cause = AddressHidden(hop.place, address, owner.label, hiding, owner.name)

@@ -21,9 +21,9 @@ def names_of(directory: Directory) -> dict[str, str]:
     """Return a mapping from the engine's names to the names in the file of a Compose project or stack.
 
     It contains the names of containers, networks and, for a stack, services and tasks. If a service has several
-    containers, their numbers are kept (`web-2`, or `web.2` in a stack). It does not contain names that the file
-    itself states (`container_name`), nor names whose short form is also that of another project's object or of a
-    host.
+    containers, their numbers are kept (`web-2`, or `web.2` in a stack). It maps names that the file itself states
+    (`container_name`) to themselves. It does not contain names whose short form is also that of another project's
+    object or of a host.
     """
     running = [item for item in directory.locations if item.project and item.service]
     own: list[Location | StoppedContainer] = [
@@ -32,12 +32,15 @@ def names_of(directory: Directory) -> dict[str, str]:
     ]
     replicas = Counter((item.project, item.service) for item in own)
     shorter: dict[str, str] = {}
+    stated: dict[str, str] = {}
     for item in own:
         single = replicas[item.project, item.service] == 1
         if isinstance(item, Location) and item.task:
             shorter[item.name] = item.service_names[-1] if single else item.replica_names[-1]
         elif item.name == f"{item.project}-{item.service}-{item.replica}":
             shorter[item.name] = item.service if single else f"{item.service}-{item.replica}"
+        else:
+            stated[item.name] = item.name
     services = {
         service.name: service.name.removeprefix(f"{project}_")
         for swarm in directory.swarms
@@ -59,9 +62,11 @@ def names_of(directory: Directory) -> dict[str, str]:
         if attachment.network.startswith(f"{item.project}_")
     }
     used = Counter(networks.values())
-    return {name: short for name, short in (services | shorter).items() if taken[short] == 1} | {
-        name: short for name, short in networks.items() if used[short] == 1
-    }
+    return (
+        stated
+        | {name: short for name, short in (services | shorter).items() if taken[short] == 1}
+        | {name: short for name, short in networks.items() if used[short] == 1}
+    )
 
 
 def in_file_names(text: str, names: Mapping[str, str]) -> str:

@@ -28,6 +28,7 @@ from cnmsim.observe.diagnosis.causes.refusals import (
 from cnmsim.observe.diagnosis.causes.remarks import ProxyClosed
 from cnmsim.observe.diagnosis.diagnosis import (
     Diagnosis,
+    ask_own_host,
     diagnosis,
     join_user_network,
     leave_internal_network,
@@ -128,7 +129,7 @@ def _port_of_container(context: DiagnosisContext, server: Location, port: int, e
         texts = tuple(dict.fromkeys(f"{item.port}/{item.protocol}" for item in listeners))
         cause: Cause = ListensOnOtherPorts(server.name, endpoint, texts)
         return Diagnosis(
-            cause, _other_port(context, server, {item.port for item in listeners if item.protocol == protocol})
+            cause, _other_port(context, server, port, {item.port for item in listeners if item.protocol == protocol})
         )
     cause = NothingListens(server.name, endpoint, has_no_port=True)
     return diagnosis(cause, *_rebind(context, server), Manual(Task.START_PROGRAM, server.name))
@@ -158,13 +159,13 @@ def _rebind(context: DiagnosisContext, server: Location) -> tuple[Change, ...]:
     return ()
 
 
-def _other_port(context: DiagnosisContext, server: Location, ports: set[int]) -> tuple[Change, ...]:
+def _other_port(context: DiagnosisContext, server: Location, asked: int, ports: set[int]) -> tuple[Change, ...]:
     """Return the changes that use the port on which a container listens in place of the probed one.
 
-    `ports` are the ports on which it listens. If there are several, or TLS is involved (port 443), the result is
-    advice to choose a port.
+    `asked` is the port of the container that refused, `ports` are those on which it listens. If there are several, or
+    TLS is involved (port 443), the result is advice to choose a port.
     """
-    if len(ports) != 1 or _TLS_PORT in {context.target.port, *ports}:
+    if len(ports) != 1 or _TLS_PORT in {context.target.port, asked, *ports}:
         return (Manual(Task.USE_LISTENED_PORT, server.name),)
     (port,) = ports
     if context.destination is not None and context.destination is not server:
@@ -187,7 +188,7 @@ def _localhost(context: DiagnosisContext, server: Location, port: int) -> Diagno
     listening = [
         item
         for item in context.directory.locations
-        if item is not server and item.listening_on(context.target.protocol, port) and item.is_container
+        if item.attachments and item is not server and item.listening_on(context.target.protocol, port)
     ]
     near = [item for item in listening if shared_networks(server, item)]
     cause = LocalhostIsItself(context.target.host, server.name, port)
@@ -200,6 +201,9 @@ def _localhost(context: DiagnosisContext, server: Location, port: int) -> Diagno
             is_asked = (binding.host_port, binding.protocol) == (port, context.target.protocol)
             if is_asked and shared_networks(server, item):
                 return diagnosis(cause, AskOther(item.service or item.name, binding.port))
+    machine = context.directory.find(server.host)
+    if machine.listening_on(context.target.protocol, port):
+        return diagnosis(cause, *ask_own_host(server, port))
     return diagnosis(cause, Manual(Task.USE_LISTENER_NAME))
 
 
@@ -211,8 +215,12 @@ def _published_elsewhere(context: DiagnosisContext, machine: Location, port: int
     for item in context.directory.locations:
         for binding in item.published:
             is_asked = (binding.host_port, binding.protocol) == (port, context.target.protocol)
-            if is_asked and item.host != machine.name and not binding.is_loopback_only:
-                cause = LocalhostIsThisMachine(context.target.host, machine.name, port, item.host)
+            if is_asked and item.host != machine.name:
+                address = binding.host_ip if binding.is_loopback_only else ""
+                cause = LocalhostIsThisMachine(context.target.host, machine.name, port, item.host, address)
+                if address:
+                    changes = publish_as(item, binding.port, port, binding.protocol, item.host)
+                    return diagnosis(cause, Manual(Task.ASK_FROM_DOCKER_HOST, item.host), *changes)
                 return diagnosis(cause, AskOther(item.host, port))
     return None
 

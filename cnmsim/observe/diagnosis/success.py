@@ -46,7 +46,7 @@ def success(context: DiagnosisContext, verdict: Verdict) -> Finding:
     endpoint = context.endpoint_text
     if hop is not None and hop.destination is not None:
         endpoint = endpoint_text(hop.destination, hop.destination_port)
-    if server is not None and server.stands_for_internet:
+    if server is not None and (server.stands_for_internet or server.stands_for_machine):
         endpoint = (
             context.endpoint_text
         )  # its servers listen on its own address; packets to public addresses are redirected there
@@ -63,13 +63,16 @@ def _path(context: DiagnosisContext, server: Location | None) -> Cause | None:
     proxy = proxy_note(context)
     if proxy is not None:
         return ByProxy(proxy.place)
-    internet = server.namespace.name if server is not None and server.stands_for_internet else None
-    translations = [hop for hop in context.translations() if hop.place != internet]
+    is_stand_in = server is not None and (server.stands_for_internet or server.stands_for_machine)
+    stand_in = server.namespace.name if server is not None and is_stand_in else None
+    translations = [hop for hop in context.translations() if hop.place != stand_in]
     rewritten = [hop for hop in translations if _REWRITES_DESTINATION.search(hop.decision)]
     if rewritten:
         return DestinationRewritten(rewritten[-1].place, rewritten[-1].decision)
-    if server is None or server is source:
-        return Fact.SAME_STACK if server is source else None
+    if server is None:
+        return None
+    if server.namespace is source.namespace:
+        return Fact.SAME_STACK
     shared = shared_networks(source, server)
     if shared:
         return SharedNetwork(shared[0])

@@ -10,6 +10,7 @@ from typing import Any
 from cnmsim.engine.standins.commandline import wildcard_option
 from cnmsim.errors import EngineError, InvalidParameter, NotFound
 from cnmsim.observe.fixes.changes import (
+    HOST_GATEWAY,
     ActivateNode,
     AskOther,
     Change,
@@ -282,6 +283,12 @@ def _(change: RecreateContainer, lab: Any) -> None:
             body.pop("MacAddress", None)
             for endpoint in body["NetworkingConfig"]["EndpointsConfig"].values():
                 endpoint.pop("MacAddress", None)
+            return
+        if change.option is ContainerOption.HOST_GATEWAY:
+            entries = body["HostConfig"].get("ExtraHosts") or []
+            if HOST_GATEWAY in entries:
+                raise InvalidParameter(f"{change.container} was created with {HOST_GATEWAY}")
+            body["HostConfig"]["ExtraHosts"] = [*entries, HOST_GATEWAY]
             return
         key = {ContainerOption.NO_DNS: "Dns", ContainerOption.NO_EXTRA_HOSTS: "ExtraHosts"}[change.option]
         if not body["HostConfig"].get(key):

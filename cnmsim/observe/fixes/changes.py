@@ -108,6 +108,11 @@ class RebindProgram(Change):
     address: str
 
 
+#: The usual name in containers for the Docker host, and the entry of `extra_hosts` that defines it.
+HOST_NAME = "host.docker.internal"
+HOST_GATEWAY = f"{HOST_NAME}:host-gateway"
+
+
 class ContainerOption(Enum):
     """The option that changes when a container is recreated."""
 
@@ -115,6 +120,7 @@ class ContainerOption(Enum):
     NO_MAC = "(no --mac-address)"
     NO_EXTRA_HOSTS = "(no --add-host)"
     BRIDGE_NETWORK = "--network bridge"
+    HOST_GATEWAY = f"--add-host {HOST_GATEWAY}"
 
 
 @frozen
@@ -433,10 +439,12 @@ class Task(Enum):
     """Tasks that a person has to do because cnmsim cannot. `diagnosis.sentences` has a sentence for each."""
 
     USE_NAME = auto()
+    NAME_MACHINE = auto()
     USE_TASK_NAMES = auto()
     USE_VALID_ADDRESS = auto()
     USE_GATEWAY_MODE = auto()
     ASK_FROM_HOST = auto()
+    ASK_FROM_DOCKER_HOST = auto()
     ASK_FROM_ELSEWHERE = auto()
     ASK_FROM_NETWORK = auto()
     ASK_FROM_SAME_NETWORK = auto()
@@ -467,7 +475,6 @@ class Task(Enum):
     PUBLISH_ON_OPEN_NETWORK = auto()
     USE_PUBLISHED = auto()
     USE_LISTENED_PORT = auto()
-    USE_HOST_GATEWAY = auto()
     USE_OVERLAY = auto()
     USE_SHARED_NETWORK = auto()
     USE_SERVICE = auto()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -44,22 +45,26 @@ class _Collected:
 
 
 def stations(
-    hops: Sequence[Hop], directory: Directory | None, protocol: str, port: int, address: str = ""
+    hops: Sequence[Hop], directory: Directory | None, question: Mapping[str, Any], *, is_open: bool = False
 ) -> tuple[Station, ...]:
     """Return the places that the probe passed, in order.
 
-    `protocol`, `port` and `address` are those of the probe; they select its packets among the others of the trace.
-    `directory` has the names to show; with `None` the engine's names are shown.
+    The `question` of the trace has the probe's source, protocol, port and address, which select its packets among the
+    others of the trace. `directory` has the names to show; with `None` the engine's names are shown. With `is_open`
+    the verdict is that the packets arrive: that no socket listens there is then no refusal.
     """
+    protocol, port = str(question.get("protocol", "")), int(question.get("port") or 0)
+    address = str(question.get("address") or "")
     bridges = _bridges(directory)
     labels = _labels(directory)
-    internet = {item.name for item in directory.locations if item.stands_for_internet} if directory else set()
+    locations = directory.locations if directory is not None else ()
+    stand_ins = {item.name for item in locations if item.stands_for_internet or item.stands_for_machine}
     collected: list[_Collected] = []
     forward = _forward_messages(hops, protocol, port, address)
     repeated: set[int] = set()
     tunnel = ""
     for hop in hops:
-        if hop.message not in forward or hop.message in repeated:
+        if hop.message not in forward or (hop.message in repeated and not hop.is_drop):
             continue
         if hop.is_repeated:
             repeated.add(hop.message)
@@ -75,11 +80,24 @@ def stations(
         network = bridges.get((hop.place, hop.device)) if hop.step in {Step.BRIDGED, Step.ROUTED} else None
         if network is not None and network not in station.networks:
             station.networks.append(network)
-        # How the host that represents the internet redirects packets to its servers is not part of the path.
-        change = _change(hop) if place not in internet or hop.is_drop else ""
+        # How a host that represents other machines redirects packets to its servers is not part of the path.
+        change = _change(hop) if place not in stand_ins or hop.is_drop else ""
+        if is_open and hop.reason is DropReason.PORT_CLOSED:
+            change = "arrived; what listens here is not known"
         if change and change not in station.changes:
             station.changes.append(change)
+    if collected and directory is not None:
+        collected[0].label = _source_label(collected[0], directory, str(question.get("source", "")), labels)
     return tuple(_merged(collected))
+
+
+def _source_label(first: _Collected, directory: Directory, source: str, labels: Mapping[str, str]) -> str:
+    """Return the label of the first place: the source's name, also if it uses the network stack of another."""
+    name = source.rpartition(":")[2]
+    asker = next((item for item in directory.locations if item.name == name), None)
+    owner = next((item for item in directory.locations if item.namespace.name == first.place), None)
+    is_shared = asker is not None and owner is not None and asker.namespace is owner.namespace
+    return labels.get(name, name) if is_shared else first.label
 
 
 def _forward_messages(hops: Sequence[Hop], protocol: str, port: int, address: str) -> set[int]:
@@ -112,7 +130,7 @@ def _continues(hops: Sequence[Hop], forward: set[int], sent: Hop) -> bool:
         and hop.step is Step.DELIVERED
         and hop.place == sent.place
         and hop.time_ns <= sent.time_ns
-        and sent.destination != hop.source
+        and (sent.destination, sent.destination_port) != (hop.source, hop.source_port)
         for hop in hops
     )
 

@@ -259,26 +259,36 @@ class RichTable:
 def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
     """Return a small table as plain text. Each column is as wide as its longest text.
 
-    If the table would be wider than `width` (0: no limit), the widest columns are wrapped.
+    If the table would be wider than `width` (0: no limit), the widest columns are wrapped. If it does not fit without
+    broken words either, each row is a list of its cells with their headers.
     """
     widths = [max([len(header), *(len(row[column]) for row in rows)]) for column, header in enumerate(headers)]
     room = width - _GAP * (len(widths) - 1)
     columns = list(zip(headers, *rows, strict=True))
     longest = [max((len(word) for cell in column for word in cell.split()), default=0) for column in columns]
-    least = [
-        max(_NARROWEST, len(column[0]), min(word, _LONGEST_WORD))
-        for column, word in zip(columns, longest, strict=True)
-    ]
-    # Words are broken only if wrapping at spaces does not save enough.
-    for lowest in (least, [min(low, _NARROWEST) for low in least]):
-        while width and sum(widths) > room and any(size > low for size, low in zip(widths, lowest, strict=True)):
-            widest = max((at for at, size in enumerate(widths) if size > lowest[at]), key=lambda at: widths[at])
-            widths[widest] -= 1
+    lowest = [max(len(column[0]), word) for column, word in zip(columns, longest, strict=True)]
+    if width and sum(lowest) > room:
+        return "\n".join(line for row in rows for line in _record(headers, row, width))
+    while width and sum(widths) > room:
+        widest = max((at for at, size in enumerate(widths) if size > lowest[at]), key=lambda at: widths[at])
+        widths[widest] -= 1
     return "\n".join(
         (" " * _GAP).join(part.ljust(size) for part, size in zip(parts, widths, strict=True)).rstrip()
         for line in [headers, *rows]
         for parts in _stacked(line, widths)
     )
+
+
+def _record(headers: Sequence[str], row: Sequence[str], width: int) -> Iterator[str]:
+    """Yield the lines of one table row that does not fit `width`: its first two cells, then one cell a line."""
+    yield (" " * _GAP).join(filter(None, row[:2]))
+    label = max(map(len, headers[2:]), default=0) + _GAP
+    for header, cell in zip(headers[2:], row[2:], strict=True):
+        if cell:
+            yield from textwrap.wrap(
+                f"{header:<{label}}{cell}", width, initial_indent=" " * _GAP,
+                subsequent_indent=" " * (_GAP + label), break_on_hyphens=False,
+            )  # fmt: skip
 
 
 def _stacked(cells: Sequence[str], widths: Sequence[int]) -> Iterator[list[str]]:

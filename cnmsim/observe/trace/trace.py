@@ -202,14 +202,8 @@ class Trace(Displayable):
     @property
     def path(self) -> tuple[Station, ...]:
         """The places that the probe passed, in order, with what changed at each; empty if it was not sent."""
-        question = self.question
-        return stations(
-            self.hops,
-            self.directory,
-            str(question.get("protocol", "")),
-            int(question.get("port") or 0),
-            str(question.get("address") or ""),
-        )
+        is_open = self.finding is not None and self.finding.verdict is Verdict.PATH_OPEN
+        return stations(self.hops, self.directory, self.question, is_open=is_open)
 
     def summary(self, width: int = 100) -> str:
         """Return the answer in a few lines: the verdict, its cause, the fix, the remarks and the path.
@@ -219,10 +213,11 @@ class Trace(Displayable):
         """
         return "\n".join(self.summary_parts(width))
 
-    def summary_parts(self, width: int = 100) -> Iterator[str]:
-        """Yield the parts of `summary`, each as soon as it is known: the answer, the fix, then the path.
+    def summary_parts(self, width: int = 100, *, has_path: bool = True) -> Iterator[str]:
+        """Yield the parts of `summary`, each as soon as it is known: the answer, the fix, then notes and the path.
 
-        The fix comes later than the answer because it is first tried on a fork of the lab.
+        The fix comes later than the answer because it is first tried on a fork of the lab. The path is left out if
+        `has_path` is False.
         """
         finding, outcome = self.finding, self.outcome
         if finding is None:
@@ -246,7 +241,7 @@ class Trace(Displayable):
             text, *changed = fix.splitlines()
             yield "\n".join([*wrap(f"{label}: {text}"), *(f"    {line}" for line in changed)])
         lines = [line for remark in finding.remark_texts for line in wrap(f"note: {remark}")]
-        path = self.path
+        path = self.path if has_path else ()
         lines += wrap(f"path: {path_line(path)}") if path else []
         for line in path_lines(path):
             lines += wrap(line, first="  ", rest="      ")

@@ -51,6 +51,13 @@ class InternetAssumed(Assumption):
 
 
 @frozen
+class MachineAssumed(Assumption):
+    """Assumes that a machine with `address`, which only the Compose file names, is on the LAN and answers."""
+
+    address: str
+
+
+@frozen
 class StateListener(Remark):
     """A hint for the user: if `service` listens on `port`, tell cnmsim so with `--listen` or in the Compose file."""
 

@@ -85,12 +85,16 @@ class LocalhostIsItself(Cause):
 
 @frozen
 class LocalhostIsThisMachine(Cause):
-    """A program on `machine` used `localhost` for a port that is published only on another machine, `owner`."""
+    """A program on `machine` used `localhost` for a port that is published only on another machine, `owner`.
+
+    `address` is the loopback address on which `owner` publishes it, "" if it does on others.
+    """
 
     name: str
     machine: str
     port: int
     owner: str
+    address: str = ""
 
 
 @frozen

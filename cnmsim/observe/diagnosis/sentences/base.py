@@ -90,7 +90,7 @@ TEMPLATES: dict[object, str] = {
     Fact.DEFAULT_BRIDGE_HAS_NO_NAMES: "the default bridge has no names, its containers use the host's name server",
     Fact.OTHER_IP_VERSION: "the name exists, but has no address of that IP version",
     Fact.NAME_UNKNOWN: "no container, service or host has that name",
-    Fact.NO_UPSTREAM_USABLE: "it asked no other server, for no network of the container leads out",
+    Fact.NO_UPSTREAM_USABLE: "it asked no other server, because the container is on internal networks only",
     Fact.SUBNET_NOT_FIXED: (
         "the network's subnet was chosen by Docker, and would be another one after it is made anew"
     ),

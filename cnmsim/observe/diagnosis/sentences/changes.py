@@ -51,6 +51,7 @@ def _(change: changes.RecreateContainer) -> str:
         ContainerOption.BRIDGE_NETWORK: (
             f"start {name} on a network instead of none: a container in network_mode none can not join another"
         ),
+        ContainerOption.HOST_GATEWAY: f"run {name} with {change.option.value}",
     }[change.option]
 
 
@@ -131,10 +132,14 @@ def _(change: changes.Manual) -> str:
 #: Sentences for tasks that only a person can do; `0` and `1` are the task's `subject` and `other`.
 _TASKS = {
     Task.USE_NAME: "use the name instead of a remembered address: a restarted container may have another one",
+    Task.NAME_MACHINE: (
+        'if a machine has that address, state it: extra_hosts: ["NAME:{0}"] of a service puts it on the LAN'
+    ),
     Task.USE_TASK_NAMES: "find the others by name: a service's tasks.NAME has the addresses of all its tasks",
     Task.USE_VALID_ADDRESS: "use an address that is valid on that link (127.0.0.0/8 never leaves its host)",
     Task.USE_GATEWAY_MODE: "set the network's gateway_mode to routed",
     Task.ASK_FROM_HOST: "ask from the host",
+    Task.ASK_FROM_DOCKER_HOST: "ask from {0}",
     Task.ASK_FROM_ELSEWHERE: "ask from another machine",
     Task.ASK_FROM_NETWORK: "ask from a container on its network",
     Task.ASK_FROM_SAME_NETWORK: "send from a container on the same network",
@@ -167,9 +172,6 @@ _TASKS = {
     Task.PUBLISH_ON_OPEN_NETWORK: "attach {0} to a network without --internal and publish the port there",
     Task.USE_PUBLISHED: "use one of those",
     Task.USE_LISTENED_PORT: "ask for the port that is meant, or let the program in {0} listen on this one",
-    Task.USE_HOST_GATEWAY: (
-        "give the source container extra_hosts host.docker.internal:host-gateway, and use host.docker.internal"
-    ),
     Task.USE_OVERLAY: "put both on an overlay network",
     Task.USE_SHARED_NETWORK: "start {0} on a network of {1}",
     Task.USE_SERVICE: "run {0} as a service on it",

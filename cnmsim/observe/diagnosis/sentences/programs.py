@@ -49,13 +49,19 @@ def _(assumption: causes.InternetAssumed) -> str:
     )
 
 
+@sentence.register(causes.MachineAssumed)
+def _(assumption: causes.MachineAssumed) -> str:
+    return f"a machine with the address {assumption.address} is on the LAN and answers (the file names it)"
+
+
 @sentence.register(causes.NoOtherListenerAssumed)
 def _(assumption: causes.NoOtherListenerAssumed) -> str:
-    ports = ", ".join(f"{port} ({_source(port)})" for port in assumption.ports)
-    return (
-        f"{assumption.program} in {assumption.server} listens on {f'{ports} only' if ports else 'no port'}; "
-        "the program is not simulated"
-    )
+    by_source: dict[str, list[str]] = {}
+    for port in assumption.ports:
+        by_source.setdefault(_source(port), []).append(str(port))
+    ports = ", ".join(f"{', '.join(listed)} ({source})" for source, listed in by_source.items())
+    known = f"no other port than {ports}" if ports else "no port"
+    return f"{assumption.program} in {assumption.server} listens on {known}; the program is not simulated"
 
 
 @sentence.register(causes.StateListener)

@@ -9,6 +9,15 @@ from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _silent, sentence
 _MANY = 4
 
 
+@sentence.register(causes.LocalhostIsThisMachine)
+def _(cause: causes.LocalhostIsThisMachine) -> str:
+    only = f" on its own {cause.address} only" if cause.address else ""
+    return (
+        f"{cause.name} on {cause.machine} is {cause.machine} itself, where nothing listens on port {cause.port}; "
+        f"{cause.owner} publishes it{only}"
+    )
+
+
 @sentence.register(causes.NothingListens)
 def _(cause: causes.NothingListens) -> str:
     return _silent(cause.server, cause.endpoint) + (", nor on any other port" if cause.has_no_port else "")
@@ -84,10 +93,6 @@ TEMPLATES.update(
         causes.Refused: "{0.endpoint} answered with a refusal",
         causes.LocalhostIsItself: (
             "{0.name} inside {0.container} is {0.container} itself, and nothing listens on port {0.port} there"
-        ),
-        causes.LocalhostIsThisMachine: (
-            "{0.name} on {0.machine} is {0.machine} itself, where nothing listens on port {0.port}; "
-            "{0.owner} publishes it"
         ),
         causes.PublishedOnLoopback: (
             "nothing listens on {0.endpoint}: port {0.port} of {0.host} is published on {0.address} only"
