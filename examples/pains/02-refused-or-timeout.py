@@ -37,9 +37,9 @@ def fix(lab):
 
 
 SAYS = (
-    "tcp/7000: no, refused",
-    "tcp/7001: no, unreachable",
+    "no, refused: app → 172.17.0.1:7000",
+    "no, unreachable: app → 172.17.0.1:7001",
     "node1 answers with ICMP host prohibited",
-    "tcp/7002: no, timeout",
+    "no, timeout after 5 s: app → 172.17.0.1:7002",
 )
-THEN = ("tcp/7000: yes, answered", "tcp/7001: yes, answered", "tcp/7002: yes, answered")
+THEN = tuple(f"yes, answered: app → 172.17.0.1:{port}" for port in (7000, 7001, 7002))
