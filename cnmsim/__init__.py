@@ -98,7 +98,11 @@ def __getattr__(name: str) -> Any:
     """Import a class such as `Lab` on first use, so that importing only errors and the version is fast."""
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cnmsim.suggestion import suggestion
+
+    hint = suggestion(name, _LAZY) if not name.startswith("_") else ""
+    hint = "; a lab has from_env(): lab.from_env()" if name == "from_env" else hint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, TypeVar
+
+_Class = TypeVar("_Class")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -20,3 +25,47 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     if not names:
         return ""
     return f"; there are: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"
+
+
+def keyword_error(function: Callable[..., Any], error: TypeError) -> TypeError:
+    """Return the error that a call of `function` is to raise instead of `error`.
+
+    That is an error that suggests a parameter, if Python refused the call for an unknown keyword argument; else
+    `error` itself. To be called where `function` was called.
+    """
+    was_called = error.__traceback__ is None or error.__traceback__.tb_next is not None
+    text, quote, rest = str(error).partition("unexpected keyword argument '")
+    if was_called or not quote:
+        return error
+    name = rest.partition("'")[0]
+    known = [
+        item.name for item in inspect.signature(function).parameters.values() if item.kind is not item.VAR_KEYWORD
+    ]
+    return TypeError(f"{text}{quote}{name}'{suggestion(name, [item for item in known if item != 'self'])}")
+
+
+def suggests_keywords(cls: type[_Class]) -> type[_Class]:
+    """Class decorator: a call of a public method with a misspelt keyword argument is answered by the right one.
+
+    Changes `cls` in place, and returns it.
+    """
+    for name, member in list(vars(cls).items()):
+        function = member.__func__ if isinstance(member, classmethod) else member
+        if inspect.isfunction(function) and (not name.startswith("_") or name == "__init__"):
+            suggesting = _suggesting(function)
+            setattr(cls, name, classmethod(suggesting) if isinstance(member, classmethod) else suggesting)
+    return cls
+
+
+def _suggesting(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except TypeError as error:
+            better = keyword_error(function, error)
+            if better is error:
+                raise
+            raise better from None
+
+    return call

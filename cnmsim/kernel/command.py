@@ -57,6 +57,8 @@ def run_command(clock: Clock, spawn: Callable[[Pipe], Process], timeout_s: float
 
 def words(command: str | list[str]) -> list[str]:
     """Return the argument vector for a command: `["sh", "-c", command]` for a string, a copy of a list."""
+    if not isinstance(command, (str, list, tuple)):
+        raise TypeError(f"{command!r} is no command: write a text, or a list of words")
     return ["sh", "-c", command] if isinstance(command, str) else list(command)
 
 

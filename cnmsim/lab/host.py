@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from cnmsim.errors import InvalidParameter, NotFound, Unavailable
 from cnmsim.kernel.command import ExecResult, run_command, words
 from cnmsim.libnetwork.place import Place
+from cnmsim.suggestion import suggestion, suggests_keywords
 from cnmsim.underlay import PlainHost, Segment
 
 if TYPE_CHECKING:
@@ -46,12 +47,16 @@ _PARTS = frozenset({
 class Hosts(dict[str, "Host"]):
     """The hosts of a lab by name. A notebook shows them as a table."""
 
+    def __missing__(self, name: str) -> Host:
+        raise KeyError(f"no host named {name}{suggestion(str(name), self)}")
+
     def _repr_html_(self) -> str:
         from cnmsim.observe.views import hosts_card
 
         return hosts_card(self.values())
 
 
+@suggests_keywords
 @define(eq=False, repr=False)
 class Host(Place):
     """One host of a lab: a shell for commands and, on a Docker host, an engine (`docker`).

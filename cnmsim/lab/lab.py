@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.clock import Clock, rare_garbage_collection
 from cnmsim.lab import hooks
 from cnmsim.lab.cabling import Cabling
@@ -24,6 +25,7 @@ from cnmsim.lab.releases import DEFAULT_RELEASE, require_release
 from cnmsim.lab.serving import ClockMode, PluginControl, ServedLab, server
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
+from cnmsim.suggestion import suggests_keywords
 from cnmsim.underlay import Link, Segment, Trunk
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ _PARTS = frozenset({"clock", "container_programs", "executor", "has_plugins", "p
 hooks.register()
 
 
+@suggests_keywords
 class Lab(ObservedLab):
     """A simulated network of hosts.
 
@@ -210,7 +213,10 @@ class Lab(ObservedLab):
         return self.clock.now
 
     def run(self, seconds: float) -> None:
-        """Advance virtual time by `seconds`."""
+        """Advance virtual time by `seconds`. Raises `InvalidParameter` for what is no number of seconds."""
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 0:
+            hint = f"{seconds!r} is no number of seconds: write lab.run(1.5) to let virtual time pass"
+            raise InvalidParameter(f"{hint}; docker.containers.run() starts a container")
         self.clock.run_for(seconds)
 
     def settle(self, seconds: float = 1.0, *, limit_s: float = 180.0) -> float:
@@ -381,6 +387,8 @@ class Lab(ObservedLab):
         """
         from cnmsim.lab.labfile import load_lab
 
+        if not isinstance(path, (str, Path)):
+            raise InvalidParameter(f"{path!r} is no path of a lab file")
         return load_lab(Path(path), engine=engine, seed=seed, epoch_s=epoch_s, images=images)
 
     @classmethod

@@ -112,6 +112,8 @@ class LabMembers:
 
     def __getitem__(self, name: str) -> Host | Container:
         """Return the host or else the container of that name. Raises `NotFound` with the closest name."""
+        if not isinstance(name, str):
+            raise InvalidParameter(f"lab[{name!r}]: write the name of a host or a container, such as lab['web']")
         if name in self.hosts:
             return self.hosts[name]
         try:

@@ -16,6 +16,7 @@ from attrs import fields
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.lab.members import LabMembers
+from cnmsim.suggestion import suggests_keywords
 
 if TYPE_CHECKING:
     from scapy.plist import PacketList
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from cnmsim.observe.views import LookupView, Picture, RoutesView, RulesView
 
 
+@suggests_keywords
 class ObservedLab(LabMembers):
     """The part of a `Lab` that traces and explains packets, captures frames and draws pictures."""
 
@@ -51,6 +53,7 @@ class ObservedLab(LabMembers):
         self,
         source: object,
         destination: object,
+        service: str | int | None = None,
         *,
         port: int | str | None = None,
         protocol: str | None = None,
@@ -60,17 +63,19 @@ class ObservedLab(LabMembers):
         """Send a real probe from `source` to `destination` and return the trace of everything it caused.
 
         `source` is a name, a host, a container, a sandbox or an endpoint. `destination` is `db:5432`, `web:53/udp`,
-        `db:http`, `("db", 5432)`, a URL, a name, or one of these objects; its port may be given as `port`. Without a
-        port it is pinged. A name is looked up by the source; for an object, its address is used. `protocol` (`tcp` or
-        `udp`) applies to a destination that states none. `timeout_s` limits the wait for an answer, in virtual
-        seconds. `family` (4 or 6) is the IP version to use, 0 for either.
+        `db:http`, `("db", 5432)`, a URL, a name, or one of these objects; its port may be given as `port`, or as
+        `service` (`"tcp/80"`). Without a port it is pinged. A name is looked up by the source; for an object, its
+        address is used. `protocol` (`tcp` or `udp`) applies to a destination that states none. `timeout_s` limits the
+        wait for an answer, in virtual seconds. `family` (4 or 6) is the IP version to use, 0 for either.
 
         Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
         destination.
         """
         from cnmsim.observe.trace.tracer import trace
 
-        return trace(self, source, destination, port=port, protocol=protocol, timeout_s=timeout_s, family=family)
+        return trace(
+            self, source, destination, service, port=port, protocol=protocol, timeout_s=timeout_s, family=family
+        )
 
     def watch(self, source: object) -> AbstractContextManager[Trace]:
         """Trace everything that happens because of the code inside a `with` block.
@@ -272,8 +277,11 @@ class ObservedLab(LabMembers):
 
         A notebook displays the picture, `.save("lab.svg")` writes it.
         """
+        from cnmsim.observe import Trace
         from cnmsim.observe.views import draw
 
+        if trace is not None and not isinstance(trace, Trace):
+            raise InvalidParameter(f"{trace!r} is no trace: write lab.draw(lab.trace('web', 'db:5432'))")
         return draw(self, trace)
 
     def rules(

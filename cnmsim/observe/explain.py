@@ -19,7 +19,7 @@ from cnmsim.observe.display import Displayable, wrapped
 from cnmsim.observe.fixes.search import FailedProbe, FixSearch, Question
 from cnmsim.observe.location import Listener, Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
-from cnmsim.observe.trace.target import Target, destination_text, split_pair
+from cnmsim.observe.trace.target import Target, destination_text, split_pair, split_service
 from cnmsim.observe.trace.trace import Trace
 from cnmsim.observe.trace.tracer import (
     LabView,
@@ -137,8 +137,10 @@ def explain(
     directory = directory_of(lab)
     names = names_of(directory)
     asker = location_of(directory, source)
-    if service is not None and port is not None:
-        raise InvalidParameter(f"service={service!r} and port={port!r} both state a port: leave out one of them")
+    if service is not None:
+        split_service(service, port)
+        if isinstance(destination, str) and Target.parse(destination).port:
+            raise InvalidParameter(f"{destination!r} and service={service!r} both state a port: leave out one")
     destination, port = split_pair(destination, port)
     if service is None:
         named = destination if isinstance(destination, str) else "object"

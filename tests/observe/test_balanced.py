@@ -17,7 +17,7 @@ def lab():
 
 
 def explained(lab):
-    return str(lab.explain(lab.hosts["client"], lab.hosts["lb"], "tcp/80"))
+    return " ".join(str(lab.explain(lab.hosts["client"], lab.hosts["lb"], "tcp/80")).split())
 
 
 def test_a_service_without_destinations(lab):
@@ -41,4 +41,4 @@ def test_a_destination_that_serves(lab):
     lab.hosts["lb"].exec("ipvsadm -a -t 10.5.0.1:80 -r 10.6.0.2:80 -m")
     lab.hosts["b"].exec("sh -c 'nc -lk -p 80 -e cat &'")
     text = explained(lab)
-    assert "client → lb tcp/80: yes" in text
+    assert "yes, answered: client → lb:80" in text

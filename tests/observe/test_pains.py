@@ -188,8 +188,8 @@ def test_an_internal_network_leads_nowhere_and_its_gateway_still_answers() -> No
         "docker network create outside; docker network connect outside keys",
     )
     assert _finding(lab, "keys", "www.example.com")[1] == (
-        "127.0.0.11 says SERVFAIL for www.example.com; it asked no other server, because the container is on internal "
-        "networks only"
+        "127.0.0.11 says SERVFAIL for www.example.com; it asked no other server, because the container is on "
+        "internal networks only"
     )
     assert lab.trace("keys", "172.18.0.1").verdict is Verdict.ANSWERED
 

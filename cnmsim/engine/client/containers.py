@@ -14,7 +14,7 @@ from cnmsim.engine.client.model import Model, filters_of, query_of
 from cnmsim.engine.client.run_options import create_body, words
 from cnmsim.engine.client.streams import Stream, exec_output, log_lines, statistics, type_input
 from cnmsim.engine.containers import container as records
-from cnmsim.errors import CnmsimError, NotFound
+from cnmsim.errors import CnmsimError, InvalidParameter, NotFound
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import Program
@@ -468,6 +468,8 @@ class ContainerCollection:
         `options` are the keyword arguments of `run`. Raises an `EngineError` if the engine refuses the request, and
         `TypeError` for an unknown option.
         """
+        if not isinstance(image, (str, Image)):
+            raise InvalidParameter(f"{image!r} is no image: write its name, such as 'nginx'")
         reference = image if isinstance(image, str) else image.id
         body = create_body(reference, command, options)
         if self._engine.image_store.find(reference) is None:
@@ -476,15 +478,16 @@ class ContainerCollection:
         answer = self._engine.rest.containers.create(body, query)
         return Container(self._engine, answer["Id"])
 
-    def get(self, container_id: str) -> Container:
+    def get(self, container_id: str | Container) -> Container:
         """Return the container with this name, id or unique id prefix.
 
         Raises `NotFound` if there is none; the error's text suggests the container with the most similar name.
         """
+        term = container_id.id if isinstance(container_id, Container) else container_id
         try:
-            return Container(self._engine, self._engine.store.get(container_id).id)
+            return Container(self._engine, self._engine.store.get(term).id)
         except NotFound as error:
-            hint = suggestion(container_id, (container.name for container in self.list(all=True)))
+            hint = suggestion(term, (container.name for container in self.list(all=True)))
             if hint:
                 error.add_note(hint.lstrip(",; "))
             raise

@@ -14,6 +14,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from cnmsim.errors import CnmsimError, EngineError
+from cnmsim.suggestion import keyword_error
 
 T = TypeVar("T")
 _MODULE = "docker.errors"
@@ -40,6 +41,11 @@ def _raising(function: Callable[..., T]) -> Callable[..., T]:
     def call(*args: Any, **options: Any) -> T:
         try:
             return function(*args, **options)
+        except TypeError as error:
+            better = keyword_error(function, error)
+            if better is error:
+                raise
+            raise better from None
         except CnmsimError as error:
             converted = _converted(error)
             if converted is error:

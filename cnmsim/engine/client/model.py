@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from cnmsim.errors import InvalidParameter
 from cnmsim.libnetwork.renderer import html_of
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ def filters_of(filters: Mapping[str, Any] | None) -> dict[str, list[str]] | None
     """
     if not filters:
         return None
+    given: object = filters
+    if not isinstance(given, Mapping):
+        name, _, value = str(given).partition("=")
+        raise InvalidParameter(f"filters={filters!r} is invalid: write filters={{{name!r}: {value!r}}}")
     shown: dict[str, list[str]] = {}
     for key, value in filters.items():
         values = value if isinstance(value, (list, tuple, set)) else [value]

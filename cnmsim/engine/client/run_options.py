@@ -84,6 +84,8 @@ def _size(key: str, value: int | str) -> int:
 
 def words(command: str | list[str] | tuple[str, ...]) -> list[str]:
     """Return the words of a command: a text is split as by a shell, the items of a list are kept."""
+    if not isinstance(command, (str, list, tuple)):
+        raise InvalidParameter(f"{command!r} is no command: write a text, or a list of words")
     return shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
 
 
@@ -117,6 +119,9 @@ def _entrypoint(body: dict[str, Any], _host: dict[str, Any], value: str | list[s
 
 
 def _environment(body: dict[str, Any], _host: dict[str, Any], value: Mapping[str, Any] | Iterable[str]) -> None:
+    if isinstance(value, str):
+        name, _, content = value.partition("=")
+        raise InvalidParameter(f"environment={value!r} is invalid: write environment={{{name!r}: {content!r}}}")
     if isinstance(value, Mapping):
         body["Env"] = [key if content is None else f"{key}={content}" for key, content in value.items()]
     else:
@@ -162,6 +167,10 @@ def _as_mapping(value: str | Iterable[Any]) -> dict[str, Any]:
 
 
 def _binding(target: Any) -> dict[str, str]:
+    address, colon, number = str(target).rpartition(":")
+    if isinstance(target, str) and colon:
+        shown = int(number) if is_number(number) else number
+        raise InvalidParameter(f"{target!r} is no host port: write ({address!r}, {shown!r})")
     if isinstance(target, tuple):
         address, port = (*target, "")[:2]
         return {"HostIp": str(address), "HostPort": str(port or "")}
@@ -204,6 +213,8 @@ def _volumes(_body: dict[str, Any], host: dict[str, Any], value: Mapping[str, An
 
 
 def _healthcheck(body: dict[str, Any], _host: dict[str, Any], value: Mapping[str, Any]) -> None:
+    if not isinstance(value, Mapping):
+        raise InvalidParameter(f"healthcheck={value!r} is invalid: write healthcheck={{'test': {value!r}}}")
     names = {"start_period": "StartPeriod"}
     check = {names.get(key.lower(), key[:1].upper() + key[1:]): setting for key, setting in value.items()}
     if isinstance(check.get("Test"), str):

@@ -203,7 +203,9 @@ class ImageCatalogue:
         added = f"; added: {', '.join(self.meanings)}" if self.meanings else ""
         return f"{len(_index()[0])} images are known, others can be pulled, too{added}"
 
-    def add(self, repository: str, meaning: ImageMeaning | None = None, *, listens: Iterable[int | str] = ()) -> None:
+    def add(
+        self, repository: str, meaning: ImageMeaning | None = None, *, listens: int | str | Iterable[int | str] = ()
+    ) -> None:
         """Add an image's configuration. It applies to the tag in `repository`, if there is one, else to all tags.
 
         It is used for containers that are created from now on, even if an engine has the image already. `listens` are
@@ -211,6 +213,7 @@ class ImageCatalogue:
         `meaning.exposed`. Without `meaning`, the rest of the configuration is that of the catalogue. Raises
         `InvalidParameter` for an invalid port.
         """
+        listens = (listens,) if isinstance(listens, (int, str)) else listens
         try:
             ports = tuple(f"{number}/{protocol}" for number, protocol in map(parse_listener, listens))
         except ValueError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field
 
-from cnmsim.errors import FileError
+from cnmsim.errors import FileError, InvalidParameter
 from cnmsim.lab.compose.dotenv import read_env_file
 from cnmsim.lab.compose.extends import extend_services, message_about
 from cnmsim.lab.compose.interpolate import Variables, interpolate
@@ -38,6 +38,8 @@ def project_files(given: str | Path | Mapping[str, Any] | Sequence[str | Path | 
     as a Compose file; a mapping is the content of one. Raises `FileError` for a folder without a Compose file, and
     for content that is not YAML.
     """
+    if not isinstance(given, (str, Path, Mapping, Sequence)):
+        raise InvalidParameter(f"{given!r} is no Compose file: pass its path, its text, or its content as a mapping")
     several = [given] if isinstance(given, str | Path | Mapping) else list(given)
     files: list[File] = []
     for each in several:

@@ -22,6 +22,7 @@ from cnmsim.observe.display import Displayable
 from cnmsim.observe.packets.codec import dissect, stamp
 from cnmsim.observe.trace.packet_summary import summarize
 from cnmsim.observe.trace.table import plain_grid
+from cnmsim.suggestion import suggestion
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -65,8 +66,7 @@ class Capture(Displayable):
             self._matches = compiled_filter(self.filter)
         if not self.refresh():
             known = sorted({f"{space.name}:{name}" for space in self.namespaces() for name in space.devices})
-            shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
-            raise NotFound(f"no device fits {', '.join(self.patterns)}; there are {shown}")
+            raise NotFound(f"no device fits {', '.join(self.patterns)}{suggestion(self.patterns[0], known)}")
 
     def refresh(self) -> int:
         """Also capture at matching devices created since the last call.

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
 from cnmsim.observe.diagnosis.causes.silence import OtherMachinesAddress
 from cnmsim.observe.diagnosis.finding import Finding
@@ -405,6 +406,11 @@ def reachability(
     directory = directory_of(lab)
     names = _names(directory)
     everyone = [location for location in directory.locations if location.is_container]
+    given: object = sources
+    if isinstance(given, (str, int)):
+        is_port = isinstance(given, int) or is_number(given)
+        meant = f"reachability(port={sources})" if is_port else f"reachability([{sources!r}])"
+        raise InvalidParameter(f"{sources!r} is no list of sources: write {meant}")
     askers = [location_of(directory, source) for source in sources] if sources is not None else everyone
     services: dict[str, Service] = {}
     for location in everyone:

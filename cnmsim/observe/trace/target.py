@@ -40,7 +40,7 @@ class Target:
                 f"{self.host!r} is no name and no address: write db:5432, web:53/udp, [fd00::2]:80 or a URL"
             )
         if self.protocol not in PROTOCOLS:
-            raise InvalidParameter(f"unknown protocol {self.protocol!r}: tcp, udp or icmp")
+            raise InvalidParameter(f"unknown protocol {self.protocol!r}: write tcp, udp or icmp")
         if self.protocol != "icmp" and not 0 < self.port < 65536:
             raise InvalidParameter(f"{self.host}: {self.protocol} needs a port from 1 to 65535")
 
@@ -61,6 +61,7 @@ class Target:
 
         Raises `InvalidParameter` if the text is not a target.
         """
+        protocol = protocol.lower() if isinstance(protocol, str) else protocol
         if "://" in text:
             return cls._of_url(text, protocol)
         rest, slash, suffix = text.rpartition("/")
@@ -97,15 +98,26 @@ class Target:
         """
         first, slash, second = str(service).lower().partition("/")
         if not slash:
-            if is_number(first):
+            if is_number(first) or first in SERVICES:
                 return cls(host, _port(first, str(service)))
             if first in {"icmp", "ping"}:
                 return cls(host, 0, "icmp")
-        elif first in PROTOCOLS and is_number(second):
+        elif first in PROTOCOLS and (is_number(second) or second in SERVICES):
             return cls(host, _port(second, str(service)), first)
-        elif second in PROTOCOLS and is_number(first):
+        elif second in PROTOCOLS and (is_number(first) or first in SERVICES):
             return cls(host, _port(first, str(service)), second)
         raise InvalidParameter(f"invalid service {service!r}: write tcp/80, udp/53 or icmp")
+
+
+def split_service(service: str | int, port: int | str | None) -> tuple[int | None, str]:
+    """Return the port (`None` for a ping) and the protocol of a service such as `tcp/80` or `icmp`.
+
+    Raises `InvalidParameter` for any other service, and if `port` states a port, too.
+    """
+    if port is not None:
+        raise InvalidParameter(f"service={service!r} and port={port!r} both state a port: leave out one of them")
+    target = Target.of_service("service", service)
+    return target.port or None, target.protocol
 
 
 def split_pair(destination: object, port: int | str | None) -> tuple[object, int | str | None]:
@@ -188,5 +200,5 @@ def _port(text: str, whole: str) -> int:
     if text in SERVICES:
         return SERVICES[text]
     if not (is_number(text) and 0 < int(text) < 65536):
-        raise InvalidParameter(f"invalid port in {whole!r}")
+        raise InvalidParameter(f"invalid port in {whole!r}: write a number from 1 to 65535 or a service such as http")
     return int(text)

@@ -25,7 +25,7 @@ from cnmsim.observe.fixes.search import FailedProbe, FixSearch, Question
 from cnmsim.observe.lab_locations import is_internal, sandbox_location
 from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe
-from cnmsim.observe.trace.target import Target, destination_text, split_pair
+from cnmsim.observe.trace.target import Target, destination_text, split_pair, split_service
 from cnmsim.observe.trace.trace import Trace
 
 #: The virtual time in seconds after which a probe that has not ended is reported as an error.
@@ -181,6 +181,10 @@ def run_probe(
     seconds. `family` (4 or 6) is the IP version to use, 0 for either. Raises `InvalidParameter` if the target is an
     address of the other IP version.
     """
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s > 0:
+        raise InvalidParameter(f"timeout_s={timeout_s!r}: write the seconds to wait as a number greater than 0")
+    if family not in (0, 4, 6):
+        raise InvalidParameter(f"family={family!r}: write 4 or 6, the IP version, or 0 for either")
     wrong = {4: ":" in target.host, 6: is_number(target.host.replace(".", ""))}
     if wrong.get(family):
         raise InvalidParameter(f"{target.host} is no IPv{family} address")
@@ -216,6 +220,7 @@ def trace(
     lab: LabView,
     source: object,
     destination: object,
+    service: str | int | None = None,
     *,
     port: int | str | None = None,
     protocol: str | None = None,
@@ -235,6 +240,8 @@ def trace(
 
     directory = directory_of(lab)
     location = location_of(directory, source)
+    if service is not None:
+        port, protocol = split_service(service, port)
     destination, port = split_pair(destination, port)
     place = None
     if isinstance(destination, str):
