@@ -277,10 +277,10 @@ class ObservedLab(LabMembers):
 
         A notebook displays the picture, `.save("lab.svg")` writes it.
         """
-        from cnmsim.observe import Trace
+        from cnmsim.observe.trace.trace import Trace as Recorded
         from cnmsim.observe.views import draw
 
-        if trace is not None and not isinstance(trace, Trace):
+        if trace is not None and not isinstance(trace, Recorded):
             raise InvalidParameter(f"{trace!r} is no trace: write lab.draw(lab.trace('web', 'db:5432'))")
         return draw(self, trace)
 
