@@ -131,7 +131,7 @@ class OslNamespace:
         local = [f"{format_ip(address)}/{length}" for address, length in addresses.link_local]
         for address, length in addresses.link_local:
             with _wrap_os_error(info, f"{setting} link local IPs to [{' '.join(local)}]"):
-                broadcast = Prefix.of(address, length).broadcast if len(address) == 4 and length < 31 else None
+                broadcast = Prefix.of(address, length).broadcast if len(address) == 4 else None
                 text = f"{format_ip(address)}/{length}"
                 namespace.add_address(device, text, broadcast=broadcast, nodad=False)
         for name, value in sysctls.items():

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cnmsim import Controller, Lab, cnm
-from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound
+from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
 from cnmsim.observe.diagnosis.verdict import Verdict
 
 
@@ -128,7 +128,13 @@ def test_an_overlay_network_without_a_swarm_reaches_over_vxlan(
         assert a.exec("ping -c 1 c2").succeeded
     assert "ESP" in str(capture) and "ICMP" not in str(capture)
     assert b.exec("ping -c 1 c1").succeeded
+    before = list(cluster.keys)
     cluster.rotate_keys()
+    for subsystem in {key.subsystem for key in before}:
+        old = [key for key in before if key.subsystem == subsystem]
+        *kept, new = (key for key in cluster.keys if key.subsystem == subsystem)
+        assert kept == sorted(old, key=lambda key: key.lamport_time)[1:]
+        assert new.lamport_time > max(key.lamport_time for key in old) and len(new.key) == 16
     cluster.settle()
     assert a.exec("ping -c 1 c2").succeeded
     with pytest.raises(Forbidden, match="has active endpoints"):
@@ -217,6 +223,81 @@ def test_a_service_on_a_local_network() -> None:
         blue.release_address("172.18.0.101")
     blue.release_address(vip)
     assert blue.reserve_address("172.18.0.100") == vip
+
+
+def test_a_task_can_leave_and_rejoin_a_service_of_a_cluster(
+    overlay: tuple[Lab, cnm.GossipCluster, dict[str, cnm.Network]],
+) -> None:
+    _, cluster, networks = overlay
+    first, second = networks.values()
+    task, watcher = first.endpoint_by_name("c1"), second.endpoint_by_name("c2")
+    assert task is not None and watcher is not None and watcher.sandbox is not None
+    resolver = watcher.sandbox.resolver
+    assert resolver is not None
+    with pytest.raises(Conflict, match="published: bind it to a service before"):
+        first.add_service_binding("db", task)
+    spare = run(cluster.controllers[0], first, "spare")
+    endpoint = first.endpoint_by_name("spare")
+    assert endpoint is not None
+    first.add_service_binding("db", endpoint, aliases=["sql"])
+    cluster.settle()
+    assert resolver.lookup("db").records == resolver.lookup("sql").records == (str(endpoint.address.ip),)  # type: ignore[union-attr]
+    with pytest.raises(Conflict, match="is a task of the service db"):
+        first.add_service_binding("web", endpoint)
+    first.remove_service_binding(endpoint)
+    cluster.settle()
+    assert resolver.lookup("db").records == resolver.lookup("sql").records == ()
+    spare.delete()
+
+
+def test_reserved_addresses_are_of_the_networks_subnets() -> None:
+    controller = Controller()
+    dual = controller.new_network("dual", subnet=["172.18.0.0/24", "fd00::/64"])
+    assert str(dual.reserve_address()) == "172.18.0.2"
+    assert str(dual.reserve_address("fd00::9")) == "fd00::9"
+    with pytest.raises(Forbidden, match="Address already in use"):
+        dual.reserve_address("fd00::9")
+    for address in ("172.19.0.9", "fd01::9"):
+        with pytest.raises(InvalidParameter, match=f"^invalid address {address}: It does not belong"):
+            dual.reserve_address(address)
+    with pytest.raises(InvalidParameter, match=r"not an IP address|invalid"):
+        dual.reserve_address("frob")
+    with pytest.raises(InvalidParameter, match=r"not an IP address|invalid"):
+        dual.release_address("frob")
+    dual.release_address("fd00::9")
+    assert str(dual.reserve_address("fd00::9")) == "fd00::9"
+    with pytest.raises(InvalidParameter, match=r"^network none has no IPv4 subnet$"):
+        controller.new_network("none", "null").reserve_address()
+    dual.delete()  # releases what is reserved
+    again = controller.new_network("dual", subnet=["172.18.0.0/24", "fd00::/64"])
+    assert str(again.reserve_address("fd00::9")) == "fd00::9"
+
+
+@pytest.mark.parametrize(
+    ("service", "settings", "text"),
+    [
+        ("", {}, "a service's name is needed, not ''"),
+        (" ", {}, "a service's name is needed, not ' '"),
+        (7, {}, "a service's name is needed, not 7"),
+        (cnm.ServiceBinding("i", "web"), {"aliases": ["a"]}, "^aliases: set in the ServiceBinding"),
+        ("web", {"frob": 1}, "no option 'frob'; there are id, aliases, virtual_ip, ports"),
+        ("web", {"virtual_ip": "frob"}, "^add_service_binding: "),
+        ("web", {"aliases": 7}, "^add_service_binding: "),
+    ],
+)
+def test_a_binding_that_cannot_be_is_refused(service: Any, settings: dict[str, Any], text: str) -> None:
+    controller = Controller()
+    blue = controller.new_network("blue", subnet="172.18.0.0/16")
+    (task,) = run(controller, blue, "a").endpoints
+    with pytest.raises(InvalidParameter, match=text):
+        blue.add_service_binding(service, task, **settings)
+    alone = blue.create_endpoint("alone")
+    with pytest.raises(InvalidParameter, match="has joined no sandbox"):
+        blue.add_service_binding("web", alone)
+    other = controller.new_network("other")
+    with pytest.raises(InvalidParameter, match="is no endpoint of"):
+        other.add_service_binding("web", task)
+    assert not blue.services()
 
 
 def test_the_resolver_answers_as_programs_see_it() -> None:

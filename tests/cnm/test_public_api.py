@@ -143,6 +143,11 @@ def test_a_sandbox_is_a_place_to_run_programs() -> None:
     assert a.exec("sleep 9", timeout_s=1).status == 124
     assert [item.name for item in a.interfaces] == ["lo", "eth0"]
     assert a.interfaces[1].network == "blue"
+    assert [str(item) for item in a.interfaces] == [
+        "lo 127.0.0.1/8 ::1/128",
+        "eth0 172.18.0.2/16 on blue",
+    ]
+    assert a.exec("cat /etc/hostname").output == "a\n"
     assert next(str(route) for route in a.routes) == "default via 172.18.0.1 dev eth0"
     assert any(line.startswith("iptables -t nat -A DOCKER_OUTPUT") for line in a.rules)
 

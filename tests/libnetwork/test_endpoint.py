@@ -157,8 +157,23 @@ def test_link_local_addresses_come_on_top() -> None:
     endpoint = host.connect("c1", "bridge", link_local=[parse_ip("169.254.9.9")])
     namespace = host.sandboxes["c1"].namespace
     assert namespace is not None
-    found = [str(address) for address in namespace.devices[endpoint.interface_name].addresses]
-    assert found == ["172.17.0.2/16", "169.254.9.9/16"]
+    found = namespace.devices[endpoint.interface_name].addresses
+    assert [(str(address), address.broadcast) for address in found] == [
+        ("172.17.0.2/16", parse_ip("172.17.255.255")),
+        ("169.254.9.9/16", parse_ip("169.254.255.255")),
+    ]
+
+
+@pytest.mark.parametrize(("subnet", "broadcast"), [("10.9.0.0/30", "10.9.0.3"), ("10.9.0.0/31", "")])
+def test_an_address_in_a_subnet_of_two_has_no_broadcast_address(subnet: str, broadcast: str) -> None:
+    # vishvananda/netlink addr_linux.go: a broadcast address is set for prefixes shorter than /31.
+    host = DockerHost()
+    host.network("net", subnet)
+    endpoint = host.run("c1", "net")
+    namespace = host.sandboxes["c1"].namespace
+    assert namespace is not None
+    (address, *_) = namespace.devices[endpoint.interface_name].addresses
+    assert address.broadcast == (parse_ip(broadcast) if broadcast else None)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from support.docker_host import VERSIONS, DockerHost, without_failed_join
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.process import Process
+from cnmsim.kernel.sockets.udp import UdpSocket
 from cnmsim.libnetwork.endpoint import Endpoint
 
 
@@ -55,6 +58,36 @@ def test_ephemeral_ports_are_given_in_the_engines_order(version: str, ports: dic
     endpoint = DockerHost(version).run("web", "bridge", "80", "22", "53/udp")
     found = {(binding.container_port, binding.protocol): binding.host_port for binding in endpoint.port_map}
     assert found == {(80, "tcp"): ports[80], (22, "tcp"): ports[22], (53, "udp"): 32768}
+
+
+@pytest.mark.parametrize("version", ["28.5.2", "29.7.2"])
+@pytest.mark.parametrize(
+    ("published", "order"),
+    [
+        # moby portmapperapi PortBindingReq.Compare: exact host ports first, then by container port, protocol, host
+        # port, end of the range, host address.
+        (["127.0.0.9:81:80", "127.0.0.2:81:80"], ["80/tcp -> 127.0.0.2:81", "80/tcp -> 127.0.0.9:81"]),
+        (["127.0.0.1:90:80", "127.0.0.1:81:80"], ["80/tcp -> 127.0.0.1:81", "80/tcp -> 127.0.0.1:90"]),
+        (
+            ["127.0.0.1:53:53/udp", "127.0.0.1:53:53/sctp", "127.0.0.1:53:53"],
+            ["53/tcp -> 127.0.0.1:53", "53/udp -> 127.0.0.1:53", "53/sctp -> 127.0.0.1:53"],
+        ),
+        (
+            ["127.0.0.1:8000-8009:22", "127.0.0.1:9000:99", "127.0.0.1:9001:80"],
+            ["80/tcp -> 127.0.0.1:9001", "99/tcp -> 127.0.0.1:9000", "22/tcp -> 127.0.0.1:8000"],
+        ),
+        (
+            ["127.0.0.1:8000-8009:80", "127.0.0.1:8000-8001:80"],
+            ["80/tcp -> 127.0.0.1:8000", "80/tcp -> 127.0.0.1:8001"],
+        ),
+        (
+            ["[::1]:81:80", "127.0.0.9:81:80", "82:80"],
+            ["80/tcp -> 127.0.0.9:81", "80/tcp -> ::1:81", "80/tcp -> 0.0.0.0:82", "80/tcp -> :::82"],
+        ),
+    ],
+)
+def test_ports_are_mapped_in_the_engines_order(version: str, published: list[str], order: list[str]) -> None:
+    assert shown(DockerHost(version).run("web", "bridge", *published)) == order
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -255,3 +288,60 @@ def test_publishing_drops_tracked_connections_of_the_address() -> None:
     host.remove("first")
     host.run("second", "bridge", "8080:80")
     assert not list(conntrack.entries())
+
+
+@pytest.mark.parametrize(
+    ("version", "published", "flushed"),
+    [
+        # v28.5.2 flushes by the host's port; docker-v29.7.2 by the container's, on the host address if there is one.
+        ("26.1.5", "5353:53/udp", {("10.0.0.99", 5353)}),
+        ("28.5.2", "5353:53/udp", {("10.0.0.99", 5353)}),
+        ("28.5.2", "10.0.0.15:5353:53/udp", {("10.0.0.99", 5353)}),
+        ("28.5.2", "5353:53", set()),
+        ("29.7.2", "5353:53/udp", {("172.17.0.3", 53), ("10.0.0.98", 53), ("10.0.0.99", 53)}),
+        ("29.7.2", "10.0.0.15:5353:53/udp", set()),
+        ("29.7.2", "5353:53", set()),
+    ],
+)
+def test_publishing_forgets_a_connection_that_nobody_answered_before(
+    version: str, published: str, flushed: set[tuple[str, int]]
+) -> None:
+    # moby clearConntrackEntries: a client that kept sending before the container existed is tracked without NAT.
+    host = DockerHost(version)
+    conntrack = host.machine.root.netfilter.conntrack
+
+    def destinations() -> set[tuple[str, int]]:
+        return {(format_ip(entry.original[2]), entry.original[4]) for entry in conntrack.entries()}
+
+    early = {("172.17.0.2", 53), ("172.17.0.3", 53), ("10.0.0.98", 53), ("10.0.0.99", 53), ("10.0.0.99", 5353)}
+    with closing(UdpSocket(host.machine.root)) as client:
+        for address in early:
+            client.sendto(b"early", address)
+    host.clock.run_ready()
+    assert destinations() == early
+    host.run("web", "bridge", published)
+    assert early - destinations() == {("172.17.0.2", 53), *flushed}
+
+
+@pytest.mark.parametrize(("version", "kept"), [("26.1.5", set()), ("28.5.2", set()), ("29.7.2", {"172.17.0.2"})])
+def test_the_connections_of_a_removed_container_are_forgotten_before_29(version: str, kept: set[str]) -> None:
+    # moby RevokeExternalConnectivity (v26.1.5, v28.5.2); docker-v29.7.2 has no such step in Leave.
+    host = DockerHost(version)
+    host.run("web", "bridge", "5353:53/udp")
+    with closing(UdpSocket(host.machine.root)) as client:
+        client.sendto(b"late", ("172.17.0.2", 53))
+        client.sendto(b"late", ("172.17.0.3", 53))
+    host.clock.run_ready()
+    host.remove("web")
+    entries = host.machine.root.netfilter.conntrack.entries()
+    assert {format_ip(entry.original[2]) for entry in entries} == {"172.17.0.3", *kept}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_container_without_ports_forgets_connections_to_its_address_as_well(version: str) -> None:
+    host = DockerHost(version)
+    with closing(UdpSocket(host.machine.root)) as client:
+        client.sendto(b"early", ("172.17.0.2", 53))
+    host.clock.run_ready()
+    host.run("web", "bridge")
+    assert not list(host.machine.root.netfilter.conntrack.entries())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cnmsim.kernel.address import Address, format_ip, parse_ip
 from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.device import Veth
 from cnmsim.kernel.events import Event, Step
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -128,6 +129,46 @@ def test_what_is_no_query_is_dropped_or_refused_from_its_header(wire: bytes, res
     assert read_query(wire) == Rejection(response)
 
 
+def with_records(answers: int, authorities: int, additionals: int) -> bytes:
+    """A query for `db.` with so many A records in its other sections, all of them readable."""
+    record = b"\x02db\x00" + address_record(parse_ip("10.0.0.1"))
+    counts = b"".join(count.to_bytes(2) for count in (1, answers, authorities, additionals))
+    question = b"\x02db\x00" + bytes((0, 1, 0, 1))
+    return b"\x12\x34\x01\x00" + counts + question + record * (answers + authorities + additionals)
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 2), (1, 1, 2)])
+def test_a_query_may_have_an_answer_an_authority_and_two_additional_records(counts: tuple[int, int, int]) -> None:
+    # miekg/dns acceptfunc.go: NOTIFY has a SOA in the answer section, IXFR one in the authority section, and EDNS
+    # and TSIG are additional records.
+    query = read_query(with_records(*counts))
+    assert isinstance(query, Query)
+    assert (query.name, query.kind, query.question_class) == ("db.", 1, 1)
+
+
+@pytest.mark.parametrize("counts", [(2, 0, 0), (0, 2, 0), (0, 0, 3)])
+def test_a_query_with_more_records_is_refused(counts: tuple[int, int, int]) -> None:
+    assert read_query(with_records(*counts)) == Rejection(b"\x12\x34\x81\x01" + bytes(8))
+
+
+@pytest.mark.parametrize(
+    ("opcode", "is_query"), [(0, True), (1, False), (2, False), (3, False), (4, True), (5, False)]
+)
+def test_only_queries_and_notifications_are_read(opcode: int, is_query: bool) -> None:
+    wire = bytearray(query("db"))
+    wire[2] = wire[2] & ~0x78 | opcode << 3
+    assert isinstance(read_query(bytes(wire)), Query) == is_query
+
+
+def test_an_answer_keeps_the_queries_wish_for_recursion_and_for_no_checks_and_claims_no_more() -> None:
+    wire = bytearray(query("db"))
+    wire[2:4] = b"\x07\x7f"  # AA, TC, RD; Z, AD, CD and a code
+    question = read_query(bytes(wire))
+    assert isinstance(question, Query)
+    assert answer(question, limit=512)[2:4] == b"\x81\x90"  # QR, RD; RA, CD
+    assert answer(question, limit=512, rcode=2)[2:4] == b"\x81\x12"  # without RA
+
+
 @given(st.one_of(st.binary(max_size=80), st.binary(max_size=60).map(lambda tail: query("db.app")[:12] + tail)))
 def test_any_bytes_are_a_query_or_refused(wire: bytes) -> None:
     found = read_query(wire)
@@ -195,7 +236,9 @@ class Bench:
         )
         self.resolver.start()
 
-    def serve(self, namespace: NetworkNamespace, address: str, rcode: int | None, record: str = "") -> None:
+    def serve(
+        self, namespace: NetworkNamespace, address: str, rcode: int | None, record: str = "", family: int = 4
+    ) -> None:
         """Answer every question with a response code and an address; `None`: say nothing."""
 
         def respond(wire: bytes) -> bytes:
@@ -207,9 +250,9 @@ class Bench:
             return response.to_wire()
 
         async def main(process: object) -> int:
-            socket = process.udp()  # type: ignore[attr-defined]
+            socket = process.udp(family)  # type: ignore[attr-defined]
             socket.bind((address, 53))
-            listener = process.tcp()  # type: ignore[attr-defined]
+            listener = process.tcp(family)  # type: ignore[attr-defined]
             listener.bind((address, 53))
             listener.listen()
             process.task(over_tcp(listener))  # type: ignore[attr-defined]
@@ -393,6 +436,26 @@ def test_without_a_way_out_only_servers_of_the_containers_side_are_asked() -> No
     bench.serve(bench.namespace, "127.0.0.54", 0, "203.0.113.2")
     bench.names.has_external_access = False
     assert addresses(bench.ask("www.example.com")) == ["203.0.113.2"]
+
+
+@pytest.mark.parametrize("zone", ["eth0", "eth1"])
+@pytest.mark.parametrize("is_tcp", [False, True])
+def test_a_link_local_server_is_asked_on_the_link_of_its_zone(zone: str, is_tcp: bool) -> None:
+    server = Nameserver(parse_ip("fe80::53"), zone)
+    bench = Bench(Upstream(server, from_host=True))
+    for number in range(2):
+        router = bench.machine.new_namespace(f"router{number}")
+        mac = bytes((2, 0, 0, 0, 0, number))
+        near, far = Veth.pair(bench.clock, f"eth{number}", "eth0", mac, bytes((2, 0, 0, 0, 1, number)))
+        bench.machine.root.add_device(near)
+        router.add_device(far)
+        near.set_up()
+        far.set_up()
+        router.add_address(far, "fe80::53/64", nodad=True)
+        bench.serve(router, "fe80::53", 0, f"203.0.113.{number}", family=6)
+    bench.clock.run(5)  # duplicate address detection
+    found = bench.ask_over_tcp(query("www.example.com"))[0] if is_tcp else bench.ask("www.example.com")
+    assert addresses(found) == [f"203.0.113.{zone[-1]}"]
 
 
 def test_it_answers_over_tcp_and_forwards_over_tcp() -> None:

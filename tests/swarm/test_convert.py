@@ -17,17 +17,26 @@ from cnmsim.swarm.convert.node import node_spec_from_api, node_to_api
 from cnmsim.swarm.convert.secret import config_spec_from_api, secret_spec_from_api, secret_to_api
 from cnmsim.swarm.convert.service import service_spec_from_api, service_spec_to_api, service_to_api
 from cnmsim.swarm.convert.task import task_to_api
+from cnmsim.swarm.convert.task_spec import task_spec_to_api
 from cnmsim.swarm.objects import (
     Annotations,
+    AttachmentSpec,
     Cluster,
     ConfigSpec,
+    ContainerSpec,
+    ContainerStatus,
     Global,
     GlobalJob,
     Replicated,
     ReplicatedJob,
+    ResourceRequirements,
+    Resources,
     Secret,
     SecretSpec,
+    Task,
+    TaskSpec,
     TaskState,
+    TaskStatus,
 )
 from cnmsim.swarm.objects.defaults import interpolate
 
@@ -293,3 +302,44 @@ def test_moments_are_printed_as_go_prints_them():
     assert rfc3339(0) == "1970-01-01T00:00:00Z"
     assert rfc3339(1_767_225_600_120_000_000) == "2026-01-01T00:00:00.12Z"
     assert TaskState.RUNNING == 512
+
+
+@pytest.mark.parametrize(
+    ("spec", "resources"),
+    [
+        (TaskSpec(), None),
+        (TaskSpec(attachment=AttachmentSpec("c1")), None),
+        (TaskSpec(ContainerSpec()), None),
+        (TaskSpec(ContainerSpec(pids_limit=7)), {"Limits": {"Pids": 7}}),
+        (TaskSpec(resources=ResourceRequirements()), {}),
+        (TaskSpec(ContainerSpec(pids_limit=7), resources=ResourceRequirements()), {"Limits": {"Pids": 7}}),
+        (TaskSpec(resources=ResourceRequirements(limits=Resources())), {"Limits": {}}),
+        (
+            TaskSpec(ContainerSpec(pids_limit=7), resources=ResourceRequirements(limits=Resources(10, 20))),
+            {"Limits": {"NanoCPUs": 10, "MemoryBytes": 20, "Pids": 7}},
+        ),
+        (
+            TaskSpec(resources=ResourceRequirements(None, Resources(10, 20), 30, 0)),
+            {"Reservations": {"NanoCPUs": 10, "MemoryBytes": 20}, "SwapBytes": 30, "MemorySwappiness": 0},
+        ),
+    ],
+)
+def test_the_resources_of_a_task_are_printed_as_far_as_they_are_set(
+    spec: TaskSpec, resources: dict[str, object] | None
+) -> None:
+    assert task_spec_to_api(spec).get("Resources") == resources
+
+
+def test_a_task_nothing_happened_to_is_printed_with_its_zeros() -> None:
+    # moby api/types/swarm: ContainerStatus{PID, ExitCode} have no omitempty, Slot and NodeID have.
+    printed = task_to_api(Task("t", status=TaskStatus(container=ContainerStatus("c1"))))
+    assert printed["Status"] == {
+        "Timestamp": "1970-01-01T00:00:00Z",
+        "State": "new",
+        "ContainerStatus": {"ContainerID": "c1", "PID": 0, "ExitCode": 0},
+        "PortStatus": {},
+    }
+    assert printed["DesiredState"] == "new"
+    assert not {"Slot", "NodeID", "ServiceID", "JobIteration"} & set(printed)
+    job = task_to_api(Task("t", job_iteration=0, slot=1))
+    assert (job["JobIteration"], job["Slot"]) == ({}, 1)

@@ -218,6 +218,12 @@ def test_certificates_are_renewed_before_they_expire() -> None:
         assert node.certificate is not None
         assert node.certificate.is_valid_at(cluster.lab.clock.wall_s)
     assert {each.status for each in docker.nodes.list()} == {"ready"}
+    fork = cluster.lab.fork()
+    copy = fork.hosts["node2"].docker.cluster.node
+    assert copy is not None and copy.certificate is not None
+    not_after_s = copy.certificate.not_after_s
+    fork.run(0.8 * 3600)  # a certificate is renewed after 50 to 80 % of its lifetime
+    assert copy.certificate.not_after_s > not_after_s
 
 
 @pytest.mark.parametrize("engine", ["26.1.5", "28.5.2", "29.7.2"])

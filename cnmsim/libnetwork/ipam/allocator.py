@@ -296,8 +296,6 @@ class Ipam:
 
     def _next_free(self, subnet: _Subnet, ip_range: Prefix | None, serial: bool) -> int:
         low, high = subnet.bounds(ip_range)
-        if subnet.prefix.family == 6:
-            high = min(high, low + self.profile.ipv6_automatic_ordinals - 1)
         ordinal = None
         if serial and low < subnet.cursor <= high:
             ordinal = subnet.allocated.first_free(subnet.cursor, high)

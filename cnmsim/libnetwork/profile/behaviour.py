@@ -81,10 +81,8 @@ class Profile:
     #: The error for a requested address of a full pool: 26.1 reports that the pool is full, later releases that the
     #: address is in use.
     full_pool_hides_requested: bool = per_release(v26=True, v28=False)
-    #: 26.1 represents only the first 2**64 - 1 addresses of an IPv6 pool. Later releases represent all, but allocate
-    #: from the first 2**63.
+    #: 26.1 represents only the first 2**64 - 1 addresses of an IPv6 pool.
     ipv6_bitmap_ordinals: int = per_release(v26=(1 << 64) - 1, v28=1 << 128)
-    ipv6_automatic_ordinals: int = per_release(v26=(1 << 64) - 1, v28=1 << 63)
     can_disable_ipv4: bool = per_release(v26=False, v28=True)
     #: IPAM entries are typed in the API: a malformed one fails when the request's body is decoded.
     ipam_config_is_typed: bool = per_release(v26=False, v29=True)
@@ -296,6 +294,10 @@ class Profile:
     )
     proxy_gets_listener: bool = per_release(v26=False, v28=True)
     udp_reuses_address: bool = per_release(v26=False, v28=True, v29=False)
+    #: An endpoint that is no longer the gateway has its tracked connections flushed (RevokeExternalConnectivity).
+    unpublishing_flushes_conntrack: bool = per_release(v26=True, v29=False)
+    #: Publishing a UDP port flushes tracked connections to the container's port on the binding's host address (all if
+    #: it has none); before, those to the host's port on any address.
     conntrack_flush_by_container_port: bool = per_release(v26=False, v29=True)
 
     # ---- swarm

@@ -219,7 +219,8 @@ class Scheduler(StoreLoop):
         if service is None:
             return None
         status = evolve(task.status, timestamp_ns=self._store.now_ns)
-        if (service.spec_version or 0) > (task.spec_version or 0) and task.spec_version is not None:
+        own, newest = task.spec_version, service.spec_version
+        if own is not None and newest is not None and newest > own:
             if task.state is TaskState.PENDING and task.desired_state >= TaskState.SHUTDOWN:
                 status = evolve(status, state=TaskState.SHUTDOWN, err="")
         else:

@@ -383,13 +383,13 @@ class BridgeDriver:
         )
         endpoint.mapping_kinds = kinds
         bindings = sandbox.port_bindings or endpoint.options.port_bindings
-        if not bindings or network.request.internal:
-            return
-        try:
-            self._publish(network, endpoint, bindings, new)
-        except EngineError:
-            self._withdraw_ports(endpoint)
-            raise
+        if bindings and not network.request.internal:
+            try:
+                self._publish(network, endpoint, bindings, new)
+            except EngineError:
+                self._withdraw_ports(endpoint)
+                raise
+        self._flush_conntrack(endpoint)
 
     def _publish(
         self, network: NetworkState, endpoint: EndpointState, bindings: list[PortBinding], mapping_kinds: MappingKinds
@@ -410,23 +410,27 @@ class BridgeDriver:
         )
         for group in in_groups(self.profile, bindings, network.options, ends, mapping_kinds):
             endpoint.mappings += mapper.map_group(network.facts, group)
-        self._flush_conntrack(endpoint)
 
     def _flush_conntrack(self, endpoint: EndpointState) -> None:
         conntrack = self.machine.root.netfilter.conntrack
         addresses = {address for address in (endpoint.ipv4, endpoint.ipv6) if address is not None}
-        ports = {
-            mapping.binding.container_port
-            if self.profile.conntrack_flush_by_container_port
-            else mapping.binding.host_port
-            for mapping in endpoint.mappings
-            if mapping.binding.protocol == "udp"
-        }
-        conntrack.flush(lambda connection: _is_affected(connection, addresses, ports))
+        bindings = [mapping.binding for mapping in endpoint.mappings if mapping.binding.protocol == "udp"]
+        udp: set[tuple[int, Address | None]]
+        if self.profile.conntrack_flush_by_container_port:
+            udp = {
+                (binding.container_port, binding.host_ip if any(binding.host_ip or b"") else None)
+                for binding in bindings
+            }
+        else:
+            udp = {(binding.host_port, None) for binding in bindings}
+        conntrack.flush(lambda connection: _is_affected(connection, addresses, udp))
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
         """Unpublish all ports of an endpoint."""
-        self._withdraw_ports(self._network(network_id).endpoint(endpoint_id))
+        endpoint = self._network(network_id).endpoint(endpoint_id)
+        self._withdraw_ports(endpoint)
+        if self.profile.unpublishing_flushes_conntrack:
+            self._flush_conntrack(endpoint)
 
     def _withdraw_ports(self, endpoint: EndpointState, lost: set[str] | None = None) -> None:
         kept: list[Mapping] = []
@@ -444,13 +448,13 @@ def _fits_mac(info: IpamInfo | None) -> bool:
     return info is not None and info.pool.length <= 80
 
 
-def _is_affected(connection: Connection, addresses: set[Address], udp_ports: set[int]) -> bool:
+def _is_affected(connection: Connection, addresses: set[Address], udp: set[tuple[int, Address | None]]) -> bool:
     """Return True if a tracked connection has to be flushed from conntrack after ports were published.
 
     A connection is flushed if its source or destination, before or after NAT, is in `addresses`, or if it is a UDP
-    connection to one of `udp_ports`.
+    connection to one of `udp`: a port, with the destination address before NAT, `None` for any.
     """
     protocol, src, dst, _, dport = connection.original
     if addresses & {src, dst, connection.reply[1], connection.reply[2]}:
         return True
-    return protocol == Protocol.UDP and dport in udp_ports
+    return protocol == Protocol.UDP and not udp.isdisjoint({(dport, None), (dport, dst)})
