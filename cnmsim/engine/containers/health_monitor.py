@@ -15,6 +15,7 @@ from cnmsim.engine.containers.execs import create_exec, start_exec
 from cnmsim.engine.containers.health import Health
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.standins.standin import StandIn, can_decide
+from cnmsim.engine.wire.timestamps import duration_text
 from cnmsim.errors import EngineError
 from cnmsim.gojson.fields import rfc3339
 from cnmsim.kernel.clock import NS_PER_S, Timer
@@ -28,7 +29,7 @@ _KEPT_OUTPUT = 4096
 def start_monitor(context: EngineContext, container: Container) -> None:
     """Start to check the health of a container whose process has just started, if it has a health check."""
     options = container.config.get("Healthcheck")
-    if options and options.get("Test") not in (None, [], ["NONE"]):
+    if options and options.get("Test") and options["Test"][0] in {"CMD", "CMD-SHELL"}:
         container.health = HealthMonitor(context, container, options).health
 
 
@@ -56,16 +57,14 @@ class HealthMonitor:
         value = self._options.get(key, 0)
         return float(value) / NS_PER_S if value else default
 
-    @property
-    def _is_in_start_period(self) -> bool:
-        started = self._container.started_ns or 0
-        return self._context.clock.unix_ns - started < int(self._options.get("StartPeriod", 0))
+    def _is_in_start_period(self, time_ns: int) -> bool:
+        return time_ns - (self._container.started_ns or 0) < int(self._options.get("StartPeriod", 0))
 
     def _schedule(self) -> None:
         if self._has_ended:
             return
         pause_s = self._seconds("Interval", _INTERVAL_S)
-        if self.health.status == "starting" and self._is_in_start_period:
+        if self.health.status == "starting" and self._is_in_start_period(self._context.clock.unix_ns):
             pause_s = self._seconds("StartInterval", _START_INTERVAL_S)
         self._timer = self._context.clock.call_later(pause_s, self._probe)
 
@@ -74,7 +73,8 @@ class HealthMonitor:
             self._schedule()
             return
         test = list(self._options["Test"])
-        command = ["/bin/sh", "-c", *test[1:2]] if test[0] == "CMD-SHELL" else test[1:]
+        shell = self._container.config.get("Shell") or ["/bin/sh", "-c"]
+        command = [*shell, *test[1:]] if test[0] == "CMD-SHELL" else test[1:]
         body = {
             "User": "", "Privileged": False, "Tty": False, "ConsoleSize": None, "AttachStdin": False,
             "AttachStderr": True, "AttachStdout": True, "DetachKeys": "", "Env": None, "WorkingDir": "",
@@ -93,12 +93,12 @@ class HealthMonitor:
             self._record(began_ns, -1, error.message)
             return
         timeout_s = self._seconds("Timeout", _TIMEOUT_S)
-        timer = self._context.clock.call_later(timeout_s, self._time_out, execution, began_ns, timeout_s)
+        timer = self._context.clock.call_later(timeout_s, self._time_out, execution, began_ns, output)
 
         def done(future: Future[int]) -> None:
             if timer.is_pending:
                 timer.cancel()
-                text = output[:_KEPT_OUTPUT].decode(errors="replace")
+                text = _limited(output)
                 first = self._container.process
                 if future.result() and first is not None and isinstance(first.program, StandIn):
                     self._assume(
@@ -120,10 +120,12 @@ class HealthMonitor:
         outcome = "fails (--strict)" if is_strict else "counts as passed"
         self._record(began_ns, int(is_strict), f"cnmsim: the check cannot be decided and {outcome}: {why}\n")
 
-    def _time_out(self, execution: Exec, began_ns: int, timeout_s: float) -> None:
+    def _time_out(self, execution: Exec, began_ns: int, output: bytearray) -> None:
         if execution.process is not None:
             execution.process.kill(SIGKILL)
-        self._record(began_ns, -1, f"Health check exceeded timeout ({timeout_s:g}s)")
+        timeout = duration_text(round(self._seconds("Timeout", _TIMEOUT_S) * NS_PER_S))
+        printed = f": {_limited(output)}" if output else ""
+        self._record(began_ns, -1, f"Health check exceeded timeout ({timeout}){printed}")
 
     def _record(self, began_ns: int, exit_code: int, output: str) -> None:
         if self._has_ended:
@@ -135,7 +137,7 @@ class HealthMonitor:
         )
         if exit_code == 0:
             health.failing_streak, status = 0, "healthy"
-        elif not (status == "starting" and self._is_in_start_period):
+        elif not (status == "starting" and self._is_in_start_period(began_ns)):
             health.failing_streak += 1
             if health.failing_streak >= (self._options.get("Retries") or _RETRIES):
                 status = "unhealthy"
@@ -144,3 +146,9 @@ class HealthMonitor:
             self._context.log_container(self._container, f"health_status: {status}")
             health.notify_watchers()
         self._schedule()
+
+
+def _limited(output: bytearray) -> str:
+    """Return the output of a check, cut after 4096 bytes (moby `limitedBuffer`)."""
+    text = output[:_KEPT_OUTPUT].decode(errors="replace")
+    return f"{text}..." if len(output) > _KEPT_OUTPUT else text

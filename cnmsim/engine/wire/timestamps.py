@@ -43,6 +43,22 @@ def human_duration(seconds: float) -> str:
     return next(text for holds, text in table if holds)
 
 
+def duration_text(length_ns: int) -> str:
+    """Format a duration of at least 0 ns as Go prints it: `1m30s`, `1.5s`, `500ms`."""
+    for size, unit in ((1, "ns"), (1_000, "µs"), (1_000_000, "ms")):
+        if 0 < length_ns < size * 1_000 and length_ns < NS_PER_S:
+            return f"{_decimal(length_ns, size)}{unit}"
+    minutes, rest_ns = divmod(length_ns, 60 * NS_PER_S)
+    hours = f"{minutes // 60}h" if minutes >= 60 else ""
+    return f"{hours}{f'{minutes % 60}m' if minutes else ''}{_decimal(rest_ns, NS_PER_S)}s"
+
+
+def _decimal(length_ns: int, unit_ns: int) -> str:
+    whole, rest = divmod(length_ns, unit_ns)
+    digits = str(unit_ns + rest)[1:].rstrip("0")
+    return f"{whole}.{digits}" if digits else f"{whole}"
+
+
 def parse_duration_ns(text: str) -> int:
     """Parse a Go duration such as `1m30s` into nanoseconds. Raises `ValueError` for any other text."""
     parts = _DURATION.findall(text)
