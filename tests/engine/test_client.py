@@ -125,6 +125,19 @@ def test_legacy_link_gives_a_hosts_line_and_in_old_releases_variables(version):
     assert has_variables == (version != "29.7.2")
 
 
+def test_a_removed_link_leaves_the_hosts_file_and_both_containers():
+    engine = new_engine()
+    db = engine.containers.run("redis", name="ps", detach=True)
+    web = engine.containers.run("alpine", "sleep 1d", name="lk", links={"ps": "pp"}, detach=True)
+    engine.rest.containers.remove("/lk/pp", {"link": "1"})
+    assert "172.17.0.2\t" not in web.exec("cat /etc/hosts").text
+    assert not web.attrs["HostConfig"]["Links"]
+    assert [item["Names"] for item in engine.rest.containers.list()] == [["/lk"], ["/ps"]]
+    assert (db.status, web.status) == ("running", "running")
+    with pytest.raises(SystemFault, match=r"^Conflict, cannot remove the default link name of the container$"):
+        engine.rest.containers.remove("/lk", {"link": "1"})
+
+
 def test_linked_container_that_comes_back_elsewhere_is_found_there():
     engine = new_engine()
     db = engine.containers.run("redis", name="db", detach=True)

@@ -3,6 +3,7 @@
 import pytest
 
 from cnmsim import Lab
+from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.errors import InvalidParameter, SystemFault
 
 
@@ -31,6 +32,27 @@ def node(**options):
 def test_info_names_the_backend(release, options, view):
     docker = Lab(release).add_host("node1", "10.0.0.15/24", router=True, docker=options).docker
     assert docker.info().get("FirewallBackend") == view
+
+
+@pytest.mark.parametrize(
+    ("release", "version", "names_backend", "has_expected", "bridged"),
+    [
+        # moby system_routes.go getInfo: v26.1.5 has no FirewallBackend; later releases answer as the API's version asks.
+        ("26.1.5", "1.45", False, True, True),
+        ("28.5.2", "1.48", False, True, False), ("28.5.2", "1.49", True, False, False),
+        ("28.5.2", "1.50", True, False, None),
+        ("29.7.2", "1.48", False, True, False), ("29.7.2", "1.49", True, False, False),
+        ("29.7.2", "1.50", True, False, None),
+    ],
+)  # fmt: skip
+def test_info_has_the_fields_of_the_api_version(release, version, names_backend, has_expected, bridged):
+    docker = Lab(release).add_host("node1", "10.0.0.15/24", docker=True).docker
+    info = docker.rest.system.info(ApiVersion.parse(version))
+    assert ("FirewallBackend" in info) == names_backend
+    assert [("Expected" in info[name]) for name in ("ContainerdCommit", "RuncCommit", "InitCommit")] == [
+        has_expected
+    ] * 3
+    assert (info.get("BridgeNfIptables"), info.get("BridgeNfIp6tables")) == (bridged, bridged)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,10 @@ from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.task import Task
 from cnmsim.libnetwork.options import PortBinding, TransportPort
 from cnmsim.libnetwork.profile import profile
+from cnmsim.swarm.objects import Annotations, NetworkSpec, ResourceRequirements, Resources, TaskSpec
+from cnmsim.swarm.objects import Network as ClusterNetwork
+from cnmsim.swarm.objects import Task as ClusterTask
+from cnmsim.swarm.objects.network import NetworkAttachment
 
 
 @pytest.mark.parametrize(
@@ -260,6 +264,49 @@ def test_interrupt_and_end_of_file_are_keys_of_a_terminal():
     assert not streams.stdin.is_closed
 
 
+def test_interrupt_discards_what_was_typed_before_it_and_an_end_of_file_too():
+    streams = StandardStreams(Clock(), has_stdin=True, is_terminal=True)
+    streams.type(b"no\r\x04\x03longer\r")
+    (read,) = [Task(streams.clock, streams.stdin.read())]
+    streams.clock.run_ready()
+    assert read.result() == b"longer\n"
+
+
+def test_a_read_ends_where_an_end_of_file_was_typed():
+    streams = StandardStreams(Clock(), has_stdin=True, is_terminal=True)
+    streams.type(b"one\r\x04two\r")
+    assert streams.stdin.getvalue() == b"one\n"
+    reads = [Task(streams.clock, streams.stdin.read(size)) for size in (2, 9, 9, 2, 9)]
+    streams.clock.run_ready()
+    assert [each.result() for each in reads] == [b"on", b"e\n", b"", b"tw", b"o\n"]
+
+
+def test_a_terminal_is_awaited_while_a_process_reads_and_nothing_is_typed():
+    streams = StandardStreams(Clock(), has_stdin=True, is_terminal=True)
+    assert not streams.stdin.is_awaited
+    read = Task(streams.clock, streams.stdin.read())
+    streams.clock.run_ready()
+    assert streams.stdin.is_awaited
+    streams.type(b"\x04")
+    assert not streams.stdin.is_awaited
+    streams.clock.run_ready()
+    assert (read.result(), streams.stdin.is_awaited) == (b"", False)
+
+
+def test_a_terminal_is_not_awaited_by_a_read_that_timed_out():
+    streams = StandardStreams(Clock(), has_stdin=True, is_terminal=True)
+
+    async def read():
+        with pytest.raises(TimeoutError):
+            await streams.stdin.read(timeout_s=1)
+
+    Task(streams.clock, read())
+    streams.clock.run_for(0.9)
+    assert streams.stdin.is_awaited
+    streams.clock.run_for(0.2)
+    assert not streams.stdin.is_awaited
+
+
 def test_input_without_a_terminal_arrives_as_it_is():
     streams = StandardStreams(Clock(), has_stdin=True)
     assert typed(streams, b"a\x03b") == b""
@@ -376,3 +423,41 @@ def test_a_mode_of_a_service_by_its_name(options, mode):
 )  # fmt: skip
 def test_privileges_of_a_service_are_security_options_of_its_containers(privileges, options):
     assert task_container._security_options(privileges) == options
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("resources", "limits"),
+    [
+        (None, {}),
+        (ResourceRequirements(swap_bytes=MIB, memory_swappiness=1), {}),
+        (ResourceRequirements(Resources(7, MIB)), {"NanoCpus": 7, "Memory": MIB}),
+        (ResourceRequirements(Resources(0, MIB), None, -1), {"NanoCpus": 0, "Memory": MIB, "MemorySwap": -1}),
+        (ResourceRequirements(Resources(0, MIB), None, 0), {"NanoCpus": 0, "Memory": MIB, "MemorySwap": MIB}),
+        (ResourceRequirements(Resources(0, MIB), None, MIB), {"NanoCpus": 0, "Memory": MIB, "MemorySwap": 2 * MIB}),
+        (ResourceRequirements(Resources(0, MIB), None, -2), {"NanoCpus": 0, "Memory": MIB}),
+        (ResourceRequirements(Resources(7), None, MIB), {"NanoCpus": 7, "Memory": 0}),
+        (ResourceRequirements(Resources(), None, None, 0), {"NanoCpus": 0, "Memory": 0, "MemorySwappiness": 0}),
+    ],
+)
+def test_limits_of_a_service_are_limits_of_its_containers(resources, limits):
+    # moby containerConfig.resources: swap counts beside memory, and only where memory is limited.
+    assert task_container._limits(ClusterTask("t", TaskSpec(resources=resources))) == limits
+
+
+@pytest.mark.parametrize(
+    ("network", "network_id"),
+    [
+        (ClusterNetwork("n1", NetworkSpec(Annotations("net"))), "n1"),
+        (ClusterNetwork("n2", NetworkSpec(Annotations("host", {"com.docker.swarm.predefined": "true"}))), None),
+    ],
+)
+def test_an_attachment_of_a_task_names_its_network_and_addresses(network, network_id):
+    attachment = NetworkAttachment(network, ("10.0.1.7/24", "fd00::7/64"), driver_attachment_opts={"a": "b"})
+    settings = task_container.endpoint_settings(attachment)
+    assert settings.get("NetworkID") == network_id
+    assert settings["IPAMConfig"] == {"IPv4Address": "10.0.1.7", "IPv6Address": "fd00::7"}
+    assert settings["DriverOpts"] == {"a": "b"}
+    assert task_container.endpoint_settings(NetworkAttachment(network))["DriverOpts"] is None

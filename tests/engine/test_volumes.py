@@ -117,6 +117,27 @@ def test_tmpfs_options_are_read_as_the_kernel_reads_them():
         parse_tmpfs("bogus")
 
 
+@pytest.mark.parametrize(
+    ("size", "limit"),
+    [
+        ("0", 0), ("1", 4096), ("4096", 4096), ("4097", 8192), ("1k", 4096), ("8k", 8192), ("64m", 64 << 20),
+        ("64M", 64 << 20), ("1g", 1 << 30), ("2G", 2 << 30), ("50%", 0),
+    ],
+)  # fmt: skip
+def test_the_size_of_a_tmpfs_is_counted_in_pages(size, limit):
+    # Linux mm/shmem.c shmem_parse_one: memparse, then DIV_ROUND_UP(size, PAGE_SIZE)
+    options = parse_tmpfs(f"size={size}")
+    assert options.limit == limit
+    shown = [word for word in options.text.split(",") if word.startswith("size=")]
+    assert shown == ([f"size={limit >> 10}k"] if limit else [])
+
+
+def test_a_tmpfs_belongs_to_root_and_everybody_may_write_unless_told_otherwise():
+    plain, own = parse_tmpfs(""), parse_tmpfs("uid=7,gid=8,mode=0750,rw,exec")
+    assert (plain.mode, plain.uid, plain.gid, plain.is_read_only) == (0o1777, 0, 0, False)
+    assert (own.mode, own.uid, own.gid, own.is_read_only) == (0o750, 7, 8, False)
+
+
 def test_a_failed_creation_leaves_no_volume(engine):
     with pytest.raises(EngineError, match="is not directory"):
         run(engine, "true", volumes=["v1:/etc/passwd"])

@@ -65,11 +65,11 @@ def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) ->
     """Return the body of the response to `GET /info`. `swarm` is the value of its `Swarm` field."""
     profile = context.profile
     states = [container.state for container in context.containers]
-    is_old = not (profile.inspect_is_slim and api.at_least("1.50"))
+    is_old = not (profile.info_names_firewall and api.at_least("1.50"))
     paused = states.count(ContainerState.PAUSED)
     running = sum(container.is_running for container in context.containers) - paused
-    bridged = {"BridgeNfIptables": not profile.inspect_is_slim, "BridgeNfIp6tables": not profile.inspect_is_slim}
-    expected = not (profile.inspect_is_slim and api.at_least("1.49"))
+    bridged = dict.fromkeys(("BridgeNfIptables", "BridgeNfIp6tables"), not profile.info_names_firewall)
+    expected = not (profile.info_names_firewall and api.at_least("1.49"))
     view: dict[str, Any] = {
         "ID": context.id,
         "Containers": len(states),
