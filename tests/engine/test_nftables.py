@@ -37,7 +37,7 @@ def test_info_names_the_backend(release, options, view):
 @pytest.mark.parametrize(
     ("release", "version", "names_backend", "has_expected", "bridged"),
     [
-        # moby system_routes.go getInfo: v26.1.5 has no FirewallBackend; later releases answer as the API's version asks.
+        # moby system_routes.go getInfo: 26.1.5 has no such field; later releases answer as the version asks.
         ("26.1.5", "1.45", False, True, True),
         ("28.5.2", "1.48", False, True, False), ("28.5.2", "1.49", True, False, False),
         ("28.5.2", "1.50", True, False, None),
