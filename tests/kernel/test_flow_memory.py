@@ -39,6 +39,52 @@ def test_a_connection_is_remembered_from_its_sixth_packet_on():
     assert remembered == [0, 0, 0, 1, 2]  # then the answers, of which the first is the SYN/ACK
 
 
+def test_packets_of_a_remembered_flow_keep_their_connection_as_linux_does():
+    # The timeouts are tcp_timeouts in nf_conntrack_proto_tcp.c and udp_timeouts in nf_conntrack_proto_udp.c. A data
+    # segment in either direction begins the five days of an established connection again, whatever its age.
+    lab, client, server = lab_with_a_router()
+    router = lab.host("router")
+    router.exec("iptables -A FORWARD -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT")
+    listener = TcpSocket(server)
+    listener.bind((bytes(4), 7000))
+    listener.listen()
+    socket = TcpSocket(client)
+    socket.start_connect(SERVER)
+    lab.run(0.1)
+
+    def entry():
+        return router.exec("conntrack -L -p tcp").output.split()[2:4]
+
+    for pause_s in [0.05] * 8 + [10.0] * 8:
+        socket.send(b"x")
+        lab.run(0.01)
+        assert entry() == ["431999", "ESTABLISHED"]
+        lab.run(pause_s)
+    assert router.namespace.flows.received
+    socket.close()
+    lab.run(0.01)
+    assert entry() == ["59", "CLOSE_WAIT"]
+
+
+def test_datagrams_of_a_remembered_flow_have_half_a_minute_and_as_a_stream_two():
+    lab, client, server = lab_with_a_router()
+    router = lab.host("router")
+    router.exec("iptables -A FORWARD -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT")
+    echo = UdpSocket(server)
+    echo.bind((bytes(4), 7000))
+    socket = UdpSocket(client)
+    timeouts = []
+    for _ in range(8):
+        socket.sendto(b"x", SERVER)
+        lab.run(0.01)
+        echo.sendto(b"y", (parse_ip("10.0.0.2"), socket.getsockname()[1]))
+        lab.run(0.01)
+        timeouts.append(int(router.exec("conntrack -L -p udp").output.split()[2]))
+        lab.run(0.46)
+    assert router.namespace.flows.received
+    assert timeouts == [29] * 5 + [119] * 3  # a stream is older than two seconds
+
+
 def test_datagrams_are_remembered_from_the_second_on():
     lab, client, server = lab_with_a_router()
     UdpSocket(server).bind((bytes(4), 7000))

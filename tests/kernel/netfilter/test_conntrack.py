@@ -6,6 +6,7 @@ from support.nat_lab import NatLab, echo, tcp, udp
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.events import DropReason
 from cnmsim.kernel.netfilter import Hook
+from cnmsim.kernel.netfilter.tcpstate import TcpState
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, build_ip
 from cnmsim.kernel.skbuff import CtState, Packet
 from cnmsim.kernel.transport import icmp_message
@@ -64,6 +65,50 @@ def test_closing_ends_in_time_wait(lab):
     assert states[-1] == "TIME_WAIT"
     lab.clock.run_for(121)
     assert lab.netfilter.conntrack.count == 0
+
+
+#: Each step: direction (original or reply), flags, and the state and timeout in seconds afterwards. From the tables
+#: tcp_conntracks and tcp_timeouts of Linux 6.1 net/netfilter/nf_conntrack_proto_tcp.c.
+OPENED = [
+    ("o", TCP_SYN, "SYN_SENT", 120), ("r", TCP_SYN | TCP_ACK, "SYN_RECV", 60), ("o", TCP_ACK, "ESTABLISHED", 432000)
+]  # fmt: skip
+FIN_ACK = TCP_FIN | TCP_ACK
+WALKS = {
+    "client closes": [
+        *OPENED, ("o", FIN_ACK, "FIN_WAIT", 120), ("r", TCP_ACK, "CLOSE_WAIT", 60), ("r", FIN_ACK, "LAST_ACK", 30),
+        ("o", TCP_ACK, "TIME_WAIT", 120),
+    ],
+    "server closes": [
+        *OPENED, ("r", FIN_ACK, "FIN_WAIT", 120), ("o", TCP_ACK, "CLOSE_WAIT", 60), ("o", FIN_ACK, "LAST_ACK", 30),
+        ("r", TCP_ACK, "TIME_WAIT", 120),
+    ],
+    "both close": [*OPENED, ("o", FIN_ACK, "FIN_WAIT", 120), ("r", FIN_ACK, "LAST_ACK", 30)],
+    "simultaneous open": [
+        ("o", TCP_SYN, "SYN_SENT", 120), ("r", TCP_SYN, "SYN_SENT2", 120), ("o", TCP_SYN | TCP_ACK, "SYN_RECV", 60),
+        ("r", TCP_SYN | TCP_ACK, "SYN_RECV", 60), ("o", TCP_ACK, "ESTABLISHED", 432000),
+    ],
+    "reset": [*OPENED, ("r", TCP_RST | TCP_ACK, "CLOSE", 10)],
+    "data": [*OPENED, ("o", TCP_ACK, "ESTABLISHED", 432000), ("r", TCP_ACK, "ESTABLISHED", 432000)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("walk", WALKS.values(), ids=list(WALKS))
+def test_a_connection_goes_through_linuxs_states(lab, walk):
+    for direction, flags, state, timeout_s in walk:
+        if direction == "o":
+            lab.forward(tcp(*C, *S, flags))
+        else:
+            lab.back(tcp(*S, *C, flags))
+        assert entry(lab).split()[2:4] == [str(timeout_s), state]
+
+
+def test_the_states_have_linuxs_numbers():
+    # include/uapi/linux/netfilter/nf_conntrack_tcp.h: enum tcp_conntrack
+    names = (
+        "NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE",
+        "SYN_SENT2",
+    )  # fmt: skip
+    assert [(state.name, int(state)) for state in TcpState] == [*zip(names, range(10), strict=True)]
 
 
 def test_a_syn_after_time_wait_begins_anew(lab):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.netfilter import netdb
 from cnmsim.kernel.netfilter.option_values import split_words
 from cnmsim.kernel.netfilter.parser import parse_rule
 from cnmsim.kernel.netfilter.restore import restore_rules
@@ -187,3 +188,28 @@ def test_what_a_real_engine_wrote_restores_and_saves_to_the_same_text(command, t
     tables = NetworkNamespace("n", Clock()).netfilter.iptables(family)
     restore_rules(tables, text)
     assert tables.save(command.split()[-1]).replace("[0:0]", "[n:n]").strip() == text.strip()
+
+
+@pytest.mark.skipif(not Path("/etc/services").exists(), reason="no /etc/services to compare with")
+def test_services_and_protocols_have_the_numbers_of_this_hosts_files():
+    services = {}
+    for line in Path("/etc/services").read_text(encoding="utf-8").splitlines():
+        name, *rest = line.partition("#")[0].split() or [""]
+        for word in (name, *rest[1:]):
+            services.setdefault(word, set()).add(int(rest[0].partition("/")[0]) if rest else 0)
+    different = {name: port for name, port in netdb.SERVICES.items() if port not in services.get(name, {port})}
+    assert different == {}
+    protocols = {}
+    for line in Path("/etc/protocols").read_text(encoding="utf-8").splitlines():
+        name, *rest = line.partition("#")[0].split() or [""]
+        protocols.update(dict.fromkeys((name, *(word.lower() for word in rest[1:])), int(rest[0]) if rest else 0))
+    assert {name: n for name, n in netdb.PROTOCOLS.items() if name != "all" and protocols.get(name, n) != n} == {}
+    assert len(services.keys() & netdb.SERVICES.keys()) > 50 and len(protocols.keys() & netdb.PROTOCOLS.keys()) > 20
+
+
+def test_a_name_of_several_services_or_protocols_is_printed_as_the_first():
+    assert {netdb.SERVICES[name] for name in ("shell", "syslog")} == {514}
+    assert netdb.SERVICE_NAMES[514] == "shell"
+    assert [netdb.LONG_PROTOCOL_NAMES[number] for number in (0, 1, 6, 17, 58, 89)] == [
+        "all", "icmp", "tcp", "udp", "ipv6-icmp", "ospf",
+    ]  # fmt: skip
