@@ -181,3 +181,34 @@ def test_a_stack_states_listeners_and_names_those_of_others() -> None:
 def test_containers_of_one_namespace_are_no_duplicate_mac() -> None:
     lab = compose(vpn={"image": "qmcgaw/gluetun"}, app={"image": "acme/app", "network_mode": "service:vpn"})
     assert "duplicate-mac" not in str(lab.doctor())
+
+
+@pytest.mark.parametrize(
+    ("service", "listens", "refuses"),
+    [
+        (
+            {"image": "acme/x", "command": "gunicorn a:b", "environment": {"GUNICORN_CMD_ARGS": "-b :7000"}},
+            7000,
+            8000,
+        ),
+        ({"image": "mysql:8", "command": "--port=3307"}, 3307, 3306),
+        ({"image": "nats", "command": "-p 4333"}, 4333, 4222),
+        ({"image": "acme/x", "environment": {"HTTP_PORT": 81, "GRPC_PORT": 82}}, 82, 80),
+        ({"image": "graylog/graylog:5"}, 9000, 9001),
+    ],
+)
+def test_what_a_file_states_replaces_a_server_s_default(service: dict[str, Any], listens: int, refuses: int) -> None:
+    lab = compose(x=service)
+    assert finding(lab, f"x:{listens}").verdict is Verdict.ANSWERED
+    assert finding(lab, f"x:{refuses}").verdict is Verdict.REFUSED
+
+
+def test_of_containers_that_share_a_stack_the_one_that_is_to_listen_is_named() -> None:
+    lab = compose(
+        vpn={"image": "qmcgaw/gluetun", "container_name": "vpn", "ports": ["8080:8080"]},
+        seed={
+            "image": "linuxserver/qbittorrent", "environment": ["WEBUI_PORT=8080"], "network_mode": "container:vpn",
+            "depends_on": ["vpn"],
+        },
+    )  # fmt: skip
+    assert finding(lab, "vpn:8080").assumption_texts[0].startswith("qbittorrent in seed listens on 8080/tcp (its env")

@@ -134,6 +134,16 @@ def command_ports(argv: Sequence[str], env: Mapping[str, str]) -> list[CommandPo
     return list(ports.values())
 
 
+def replaced_ports(argv: Sequence[str], env: Mapping[str, str]) -> set[int]:
+    """Return the default ports of the servers in a command line that states other ports for them."""
+    return {
+        server.port
+        for words in commands_of(argv, env)
+        for server in _server(words)[1:2]
+        if isinstance(server, ServerProgram) and not any(port.is_default for port in _ports_of(words, env))
+    }
+
+
 def commands_of(argv: Sequence[str], env: Mapping[str, str]) -> list[list[str]]:
     """Return the commands that a command line runs, each as a list of words, with variables expanded from `env`.
 
@@ -232,6 +242,8 @@ def _server(words: list[str]) -> tuple[str, ServerProgram | None, list[str]]:
 
 def _ports_of(words: list[str], env: Mapping[str, str]) -> Iterator[CommandPort]:
     name, server, arguments = _server(words)
+    if name == "gunicorn":
+        arguments = [*shlex.split(env.get("GUNICORN_CMD_ARGS", "")), *arguments]
     address = _address(server, arguments)
     found: list[CommandPort] = []
     for option, value in _options(arguments):

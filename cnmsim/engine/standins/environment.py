@@ -10,7 +10,7 @@ from cnmsim.engine.standins.commandline import CommandPort
 
 #: Variables that hold the port on which the program itself listens.
 _PORT_VARIABLE = re.compile(
-    r"(?:PORT|(?:[A-Z0-9]+_)*?(?:HTTP|HTTPS|SERVER|LISTEN|LISTENING|APP|WEB|WEBUI|UI|API|SERVICE|WEBSERVER|RUN|BIND|"
+    r"(?:PORT|(?:[A-Z0-9]+_)*?(?:HTTP|HTTPS|GRPC|SERVER|LISTEN|LISTENING|APP|WEB|WEBUI|UI|API|SERVICE|WEBSERVER|RUN|BIND|"
     r"UVICORN|ROCKET|NODE|CONTAINER|VIRTUAL|ADMIN|METRICS)_PORTS?|ASPNETCORE_HTTPS?_PORTS)"
 )
 #: Variables that hold the address on which the program itself listens.

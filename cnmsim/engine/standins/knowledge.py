@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from cnmsim.digits import is_number
-from cnmsim.engine.standins.commandline import CommandPort, command_ports
+from cnmsim.engine.standins.commandline import CommandPort, command_ports, replaced_ports
 from cnmsim.engine.standins.environment import environment_ports, health_check_ports
 from cnmsim.engine.standins.hints import ServiceHints, names_of
 from cnmsim.engine.standins.knownport import KnownPort, PortSource, parse_listener
@@ -69,6 +69,9 @@ def port_knowledge(
     ports = _Ports()
     entrypoint = config.get("Entrypoint") or ()
     own = _of_texts(meaning.listens, PortSource.CATALOGUE, meaning.title)
+    has_one_port = sum(port.protocol == "tcp" for port in own) == 1
+    replaced = replaced_ports(argv, env)
+    own = tuple(port for port in own if port.protocol == "udp" or port.number not in replaced)
     for port in command_ports(argv, env):
         if port.is_default and own:
             continue
@@ -77,7 +80,7 @@ def port_knowledge(
         ports.add([_known(port, PortSource.ENTRYPOINT if is_entrypoint else PortSource.COMMAND)])
     ports.add(_known(port, PortSource.ENVIRONMENT) for port in environment_ports(env, labels))
     is_explicit = bool(ports.found)
-    if not (ports.has("tcp") and sum(port.protocol == "tcp" for port in own) == 1):
+    if not (ports.has("tcp") and has_one_port):
         ports.add(own)
     is_known_image = bool(own)
     test = (config.get("Healthcheck") or {}).get("Test")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -49,6 +49,10 @@ APPLICATION_PROGRAMS = frozenset(
         "useradd", "userdel", "usermod",
     )
 )  # fmt: skip
+#: Names of programs that say nothing, such as those of init scripts. The image's name takes their place.
+_GENERIC = re.compile(
+    r"-.*|init|run|start|entrypoint|wrapper|agent|server|serve|s6|bash|sh|eswrapper|[\w-]+\.(?:sh|json|ya?ml)"
+)
 #: Options of interpreters that take the program as text, and what in such a text keeps it running.
 _INLINE = frozenset(("-c", "-e", "-r", "-p", "--eval", "--print"))
 _STAYS = re.compile(r"serve|[Ll]isten|[Ss]leep|while|setInterval|\.run\(|wait|accept")
@@ -105,7 +109,7 @@ def choose_program(
         program, words = find_program(argv, env, container.files, programs)
     except (CommandNotFoundError, CommandNotExecutableError):
         words = unwrapped(argv)
-        if words is argv and len(argv) > 1 and argv[1].startswith("-") and meaning.command:
+        if words is argv and argv[1:2] and argv[1].startswith("-") and _names_program(meaning.command):
             words = [*meaning.command[:1], *argv[1:]] if list(meaning.entrypoint) == argv[:1] else argv
         if words != argv:
             return choose_program(context, container, words, env)
@@ -250,6 +254,8 @@ def _stand_in(context: EngineContext, container: Container, argv: list[str], env
     labels = container.config.get("Labels") or {}
     names = names_of(container.name, labels)
     program = _name_of_program(argv)
+    if meaning.title and _GENERIC.fullmatch(program):
+        program = container.image.repository.rpartition("/")[2]
     base = StandIn(
         meaning.server or program, program, container.image.repository, context.programs[_SERVER],
         version=meaning.version,
@@ -264,6 +270,11 @@ def _stand_in(context: EngineContext, container: Container, argv: list[str], env
     if not known.ports and _ends(argv, meaning, has_input=bool(container.config.get("OpenStdin"))):
         return evolve(base, ends=True)
     return evolve(base, ports=known.ports, is_complete=known.is_complete)
+
+
+def _names_program(command: Sequence[str]) -> bool:
+    """Return True if an image's command begins with a program, not with an option of its entrypoint."""
+    return bool(command) and not command[0].startswith("-")
 
 
 def _name_of_program(argv: list[str]) -> str:

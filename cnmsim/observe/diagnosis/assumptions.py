@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnmsim.engine.standins.knownport import Provenance
+from cnmsim.engine.standins.knownport import PortSource, Provenance
 from cnmsim.kernel.events import DropReason
 from cnmsim.observe.diagnosis.causes.base import Assumption
 from cnmsim.observe.diagnosis.causes.programs import (
@@ -55,8 +55,10 @@ def assumptions_of(context: DiagnosisContext, finding: Finding) -> tuple[Assumpt
     if finding.verdict.is_reachable or finding.verdict is Verdict.REFUSED:
         for listener in server.listening_on(protocol, port):
             if listener.known is not None and listener.provenance is Provenance.ASSUMED:
-                owner = next(item for item in server.stand_ins if listener.known in item.ports)
-                return (ListenerAssumed(owner.container or server.name, owner.program, listener.known),)
+                known = [(own, item) for item in server.stand_ins if (own := item.port(protocol, port)) is not None]
+                # Of containers that share a network stack, the one that is known best for the port is named.
+                best, owner = min(known, key=lambda pair: list(PortSource).index(pair[0].source))
+                return (ListenerAssumed(owner.container or server.name, owner.program, best),)
     if finding.verdict is Verdict.REFUSED and hop.reason is DropReason.PORT_CLOSED:
         return tuple(
             NoOtherListenerAssumed(item.container or server.name, item.program, item.ports)
