@@ -122,8 +122,10 @@ class LocalAddresses:
     def disable_ipv6_changed(self) -> None:
         """Apply a change of the sysctl `disable_ipv6`: remove IPv6 addresses, or add the automatic ones again."""
         namespace = self._namespace
+        disabled = {device for device in namespace.devices.values() if namespace.ipv6_disabled(device)}
+        namespace.neighbours.remove_ipv6(disabled)
         for device in namespace.devices.values():
-            if namespace.ipv6_disabled(device):
+            if device in disabled:
                 self._remove_ipv6(device)
                 namespace.routes6.remove_device(device)
             elif device.is_up:

@@ -10,6 +10,7 @@ itself.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -114,8 +115,7 @@ class Neighbour:
         namespace = self.device.namespace
         assert namespace is not None
         family = "ipv4" if len(self.address) == 4 else "ipv6"
-        # Not `sysctl_get`: an entry may outlast IPv6 on its device, and /proc/sys then has no such file.
-        return int(namespace.sysctl.get(f"net.{family}.neigh.{self.device.name}.{name}"))
+        return int(namespace.sysctl_get(f"net.{family}.neigh.{self.device.name}.{name}"))
 
     @property
     def is_permanent(self) -> bool:
@@ -228,6 +228,11 @@ class NeighbourTable:
             self._delete(key)
         if device.interned_neighbours is not None:
             device.interned_neighbours.clear()
+
+    def remove_ipv6(self, devices: Collection[Device]) -> None:
+        """Delete the IPv6 entries on devices whose IPv6 was switched off (rt6_disable_ip calls neigh_ifdown)."""
+        for key in [key for key in self._entries if len(key[1]) == 16 and key[0] in devices]:
+            self._delete(key)
 
     def output(self, packet: Packet) -> None:
         """Send a packet to its next hop; if the MAC is unknown, resolve it first (neigh_output)."""

@@ -272,10 +272,9 @@ class Segment:
             return
         wait_ns = source.up.wait_ns(len(frame), source.options, now_ns)
         if wait_ns is None:
-            text = f"the queue into {self.name} is full"
-            self._dropped(
-                frame, source.up, sender, DropReason.LINK_LOSS, text, QueueFull(source.options.queue_frames)
-            )
+            full = QueueFull(source.options.queue_frames)
+            text = f"the queue into {self.name} holds {full.limit_frames} frames and is full"
+            self._dropped(frame, source.up, sender, DropReason.LINK_LOSS, text, full)
             return
         vlan = 0
         if self.has_vlans:
@@ -351,10 +350,9 @@ class Segment:
         arrival_ns = self.clock.now_ns + delay_ns
         wait_ns = receiver.down.wait_ns(len(frame), options, arrival_ns)
         if wait_ns is None:
-            text = f"the queue to {receiver.station.name} is full"
-            self._dropped(
-                frame, receiver.down, receiver.station, DropReason.LINK_LOSS, text, QueueFull(options.queue_frames)
-            )
+            full = QueueFull(options.queue_frames)
+            text = f"the queue to {receiver.station.name} holds {full.limit_frames} frames and is full"
+            self._dropped(frame, receiver.down, receiver.station, DropReason.LINK_LOSS, text, full)
             return
         self.clock.post_at_ns(
             arrival_ns + wait_ns + round(options.latency_s * NS_PER_S), self.deliver, frame, receiver

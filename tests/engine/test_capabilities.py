@@ -54,7 +54,9 @@ def test_an_ordinary_container_changes_nothing_of_its_network(lab: Lab, command:
     ids=str,
 )
 def test_one_with_the_capability_does(lab: Lab, options: dict[str, Any]) -> None:
-    assert run(lab, **options).exec("ip addr add 10.9.0.1/24 dev eth0").exit_code == 0
+    container = run(lab, **options)
+    assert container.exec("ip addr add 10.9.0.1/24 dev eth0").exit_code == 0
+    assert "inet 10.9.0.1/24 scope global eth0" in container.exec("ip addr show dev eth0").output
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,10 @@ def test_one_with_the_capability_does(lab: Lab, options: dict[str, Any]) -> None
     ids=str,
 )
 def test_one_that_lost_it_or_is_not_root_does_not(lab: Lab, options: dict[str, Any]) -> None:
-    assert run(lab, **options).exec("ip addr add 10.9.0.1/24 dev eth0").exit_code != 0
+    container = run(lab, **options)
+    refused = container.exec("ip addr add 10.9.0.1/24 dev eth0")
+    assert (refused.exit_code, refused.output) == (2, "ip: RTNETLINK answers: Operation not permitted\n")
+    assert "10.9.0.1" not in container.exec("ip addr show dev eth0").output
 
 
 def test_a_privileged_exec_has_it(lab: Lab) -> None:

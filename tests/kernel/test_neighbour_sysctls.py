@@ -4,6 +4,7 @@
 import pytest
 
 from cnmsim import Lab
+from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.sockets import UdpSocket
 
 
@@ -86,12 +87,26 @@ def test_a_stale_entry_is_probed_after_the_delay_and_as_often_as_ucast_solicit_s
     assert pair.state() == "FAILED"
 
 
-def test_an_entry_outlasts_ipv6_on_its_device():
+@pytest.mark.parametrize(
+    "switch_off",
+    [
+        lambda namespace: namespace.devices["eth0"].set_mtu(600),
+        lambda namespace: namespace.sysctl_set("net.ipv6.conf.eth0.disable_ipv6", "1"),
+        lambda namespace: namespace.sysctl_set("net.ipv6.conf.all.disable_ipv6", "1"),
+    ],
+    ids=["mtu", "device", "all"],
+)
+def test_entries_go_with_ipv6_on_their_device(switch_off):
+    # As Linux showed it, for permanent entries too; those of IPv4 stay.
     lab = Lab()
-    a = lab.add_host("a", "fd00::1/64").namespace
+    a = lab.add_host("a", "fd00::1/64", "10.0.0.1/24").namespace
     lab.add_host("b", "fd00::2/64")
+    eth0 = a.devices["eth0"]
     UdpSocket(a, 6).sendto(b"x", ("fd00::2", 9))
     lab.run(0.01)
-    a.devices["eth0"].set_mtu(600)
-    lab.run(40)
-    assert all(str(entry) for entry in a.neighbours.entries())
+    for address in ("fd00::9", "10.0.0.9"):
+        a.neighbours.add_permanent(eth0, parse_ip(address), b"\2\0\0\0\0\1")
+    assert {format_ip(entry.address) for entry in a.neighbours.entries()} == {"fd00::2", "fd00::9", "10.0.0.9"}
+    switch_off(a)
+    assert [format_ip(entry.address) for entry in a.neighbours.entries()] == ["10.0.0.9"]
+    lab.run(60)  # no timer of a removed entry is left

@@ -124,7 +124,10 @@ def test_a_machine_without_an_address_gets_one_a_route_and_a_name_server() -> No
         f"udhcpc: lease of {address[:-3]} obtained from 10.0.0.1, lease time 864000",
     ]
     assert address in ("10.0.0.100/24", "10.0.0.101/24")
-    assert "default via 10.0.0.1 dev eth0" in host.exec("ip route").output
+    assert host.exec("ip route").output.splitlines() == [
+        "default via 10.0.0.1 dev eth0 ",
+        f"10.0.0.0/24 dev eth0 proto kernel scope link src {address[:-3]} ",
+    ]
     assert host.exec("cat /etc/resolv.conf").output == "nameserver 10.0.0.1\n"
     assert host.curl("http://192.0.2.9/").output == "hello from the web server\n"
 
@@ -225,7 +228,11 @@ def test_an_interface_that_is_not_there_and_a_container_that_may_not() -> None:
     docker = lab.host("node1").docker
     assert lab.host("node1").exec("udhcpc -i eth9 -n -q").output == ("udhcpc: SIOCGIFINDEX: No such device\n")
     container = docker.containers.run("alpine", "sleep 1d", name="c1", detach=True)
-    assert container.exec("udhcpc -n -q").exit_code != 0
+    before = container.exec("ip addr; ip route").output
+    refused = container.exec("udhcpc -n -q")
+    assert refused.exit_code == 1
+    assert refused.output == "udhcpc: started, v1.37.0\nudhcpc: SIOCSIFADDR: Operation not permitted\n"
+    assert container.exec("ip addr; ip route").output == before
 
 
 def test_what_docker_gives_out_and_what_is_lent_meet_and_everybody_is_told() -> None:

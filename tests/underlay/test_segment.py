@@ -111,10 +111,13 @@ def test_bandwidth_makes_frames_wait_for_one_another() -> None:
 def test_a_full_queue_loses_the_frame() -> None:
     segment = Segment("lan", Clock(), bandwidth_bps=8_000)
     a, b = plug_in(segment, 2)
+    segment.clock.context = watcher = Watcher()
     for _ in range(1200):
         a.say(b.mac, size=986)
     segment.clock.run()
-    assert 1000 <= len(b.heard) <= 1002
+    assert len(b.heard) == 1001  # one is being sent, 1000 wait
+    assert {event.decision for event in watcher.events} == {"the queue into lan holds 1000 frames and is full"}
+    assert segment.drops == {"the link's queue was full": 199}
 
 
 def test_a_frame_larger_than_the_mtu_vanishes_with_a_reason() -> None:

@@ -12,6 +12,7 @@ from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
 from cnmsim.userland.busybox.applet import complain, show_usage
 from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.libc.resolver import ResolveError, Resolver
 from cnmsim.userland.ping.session import milliseconds
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.process import Process
 
+#: The exit status of errors after the options (busybox `xfunc_error_retval`).
+_FAILED = 2
 _SYNOPSIS = "[-fqbDUA] [-c CNT] [-w TIMEOUT] [-I IFACE] [-s SRC_IP] DST_IP"
 
 
@@ -28,19 +31,25 @@ async def main(process: Process) -> int:
         options = getopt(process.argv[1:], "fqbDUAc:w:I:i:s:")
         count = options.number("c", 0)
         limit = options.seconds("w", 0)
-        target = parse_ip(options.operands[0]) if options.operands else b""
-        chosen = _source(options)
-    except (UsageError, ValueError) as error:
+    except UsageError as error:
         return show_usage(process, _SYNOPSIS, str(error))
-    if len(target) != 4:
+    if len(options.operands) != 1:
         return show_usage(process, _SYNOPSIS)
     name = options.get("I", options.get("i", "eth0")) or "eth0"
     device = process.namespace.devices.get(name)
     if device is None:
-        return complain(process, f"SIOCGIFINDEX: No such device\narping: interface {name} not found")
+        return _fail(process, f"interface {name} not found: No such device")
     if device.no_arp or device.kind == "loopback":
         complain(process, f"interface {name} is not ARPable")
-        return 0 if "D" in options else 2
+        return 0 if "D" in options else _FAILED
+    try:
+        target = (await Resolver(process).addresses(options.operands[0], 4))[0]
+    except ResolveError:
+        return _fail(process, f"bad address '{options.operands[0]}'")
+    try:
+        chosen = _source(options)
+    except ValueError as error:
+        return _fail(process, str(error))
     if {"U", "A"} & set(options.values):
         return await _announce(process, options, device, target, chosen or target, count, limit)
     source = chosen or select_source(target, device, [device])
@@ -99,8 +108,13 @@ async def main(process: Process) -> int:
     return int(bool(received)) if "D" in options else int(not received)
 
 
+def _fail(process: Process, message: str) -> int:
+    complain(process, message)
+    return _FAILED
+
+
 def _source(options: Options) -> Address | None:
-    """Return the source address of the option -s, or `None` without it. Raises `UsageError` if it is not IPv4."""
+    """Return the source address of the option -s, or `None` without it. Raises `ValueError` if it is not IPv4."""
     text = options.get("s")
     if not text:
         return None
@@ -109,7 +123,7 @@ def _source(options: Options) -> Address | None:
     except ValueError:
         address = b""
     if len(address) != len(IPV4_ANY):
-        raise UsageError(f"invalid source address {text}")
+        raise ValueError(f"invalid source address {text}")
     return address
 
 
