@@ -73,7 +73,10 @@ class _Random(Device):
 
 
 def mount(files: FileSystem, clock: Clock, *, shm_size: int = _SHM_SIZE) -> None:
-    """Mount a tmpfs with the devices at /dev, and one of `shm_size` bytes for shared memory at /dev/shm."""
+    """Mount a tmpfs with the devices at /dev, and one of `shm_size` bytes for shared memory at /dev/shm.
+
+    With a `shm_size` of 0 there is no shared memory.
+    """
     devices: dict[str, Inode | None] = {
         "full": _Full(1, 7), "null": Device(1, 3), "random": _Random(8, clock), "tty": Device(5, 0),
         "urandom": _Random(9, clock), "zero": _Zero(1, 5), "fd": Symlink("/proc/self/fd"),
@@ -82,11 +85,20 @@ def mount(files: FileSystem, clock: Clock, *, shm_size: int = _SHM_SIZE) -> None
         "stderr": Symlink("/proc/self/fd/2"), "pts": Directory(), "shm": Directory(0o1777),
         "mqueue": Directory(0o1777),
     }  # fmt: skip
+    for inode in devices.values():
+        if inode is not None:
+            inode.mtime_ns = clock.unix_ns
     options = "rw,nosuid,size=65536k,mode=755"
-    files.mount("/dev", Directory(entries=devices), device="tmpfs", kind="tmpfs", options=options, limit=_SHM_SIZE)
+    if not shm_size:
+        del devices["shm"]
+    device_directory, shared_memory = Directory(entries=devices), Directory(0o1777)
+    device_directory.mtime_ns = shared_memory.mtime_ns = clock.unix_ns
+    files.mount("/dev", device_directory, device="tmpfs", kind="tmpfs", options=options, limit=_SHM_SIZE)
+    if not shm_size:
+        return
     options = f"rw,nosuid,nodev,noexec,relatime,size={shm_size >> 10}k"
     shm = "/dev/shm"  # noqa: S108 - where the device is, no temporary file
-    files.mount(shm, Directory(0o1777), device="shm", kind="tmpfs", options=options, limit=shm_size)
+    files.mount(shm, shared_memory, device="shm", kind="tmpfs", options=options, limit=shm_size)
 
 
 def add_host_devices(files: FileSystem) -> None:

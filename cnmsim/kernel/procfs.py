@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
 #: The name and release of the kernel, as uname(2) reports them, and the size of a machine.
-KERNEL_RELEASE, KERNEL_VERSION = "6.1.0-cnmsim", "#1 SMP"
+KERNEL_RELEASE = "6.12.48+deb13-amd64"
+KERNEL_VERSION = "#1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1 (2025-09-20)"
 CPUS, MEMORY_KIB = 4, 8 << 20
 #: The soft and hard limits of open files without `--ulimit`.
 DEFAULT_OPEN_FILES = (1048576, 1048576)
@@ -68,7 +69,10 @@ def mount(files: FileSystem, machine: Machine, namespace: Callable[[], PidNamesp
             "self": lambda: Symlink(str(min(processes, default=1))),
             "stat": _text(lambda: f"btime {machine.clock.epoch_s}\nprocesses {len(machine.processes)}\n"),
             "uptime": _text(lambda: f"{machine.clock.now_ns / NS_PER_S:.2f} {machine.clock.now_ns / NS_PER_S:.2f}\n"),
-            "version": _text(lambda: f"Linux version {KERNEL_RELEASE} {KERNEL_VERSION}\n"),
+            "version": _text(lambda:
+                f"Linux version {KERNEL_RELEASE} (debian-kernel@lists.debian.org) (x86_64-linux-gnu-gcc-14 (Debian "
+                f"14.2.0-19) 14.2.0, GNU ld (GNU Binutils for Debian) 2.44) {KERNEL_VERSION}\n"
+            ),
             **{str(number): _directory(process) for number, process in processes.items()},
         }  # fmt: skip
 

@@ -25,7 +25,7 @@ def add_recorded_images(images: ImageCatalogue) -> None:
     Images with other tags stay as they are.
     """
     for name in _NAMES:
-        meaning = evolve(ImageCatalogue().meaning(name), files=_PAGES, system="", accounts={}, env=ImageMeaning().env)
+        meaning = evolve(ImageCatalogue().meaning(name), files=_PAGES, env=ImageMeaning().env)
         if name == "nginx":
             meaning = evolve(meaning, entrypoint=(), command=_HTTPD, exposed=(), stop_signal="")
         images.add(f"{name}:latest", meaning)

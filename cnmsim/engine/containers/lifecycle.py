@@ -127,6 +127,8 @@ class Lifecycle:
         if sandbox is not None and allocates_first:
             networking.allocate(container, sandbox)
         self._mount(container)
+        if container.host_config["CpuShares"] < 0:
+            raise SystemFault("shares: invalid argument")
         if container.write_files is not None:
             container.write_files()
         check_links(context.containers, container)
@@ -170,14 +172,15 @@ class Lifecycle:
             self._bind_file(container, "/etc/resolv.conf", sandbox.resolv_conf)
         self._bind_file(container, "/etc/hostname", File(f"{container.hostname}\n".encode()))
         is_privileged = bool(container.host_config.get("Privileged"))
-        devices.mount(container.files, self.context.clock, shm_size=container.host_config["ShmSize"])
+        shm_size = 0 if container.host_config["IpcMode"] == "none" else container.host_config["ShmSize"]
+        devices.mount(container.files, self.context.clock, shm_size=shm_size)
         add_devices(container, self.context.machine)
         procfs.mount(container.files, self.context.machine, container.pid_namespace)
         procsys.mount(container.files, self._namespace(container), is_read_only=not is_privileged)
         sysfs.mount(container.files, self._namespace(container))
         container.files.mount(
-            "/sys/fs/cgroup", control_group(container), is_read_only=True, device="cgroup", kind="cgroup2",
-            options="nosuid,nodev,noexec,relatime",
+            "/sys/fs/cgroup", control_group(container), is_read_only=not is_privileged, device="cgroup",
+            kind="cgroup2", options="nosuid,nodev,noexec,relatime",
         )  # fmt: skip
 
     def _bind_file(self, container: Container, path: str, file: File) -> None:

@@ -91,6 +91,10 @@ class VolumeStore:
         if not name:
             name = hex_id(self.random)
             labels = {**(labels or {}), _ANONYMOUS: ""}
+        elif len(name) == 1:
+            raise InvalidParameter(
+                f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+            )
         elif not _VALID.fullmatch(name):
             raise InvalidParameter(
                 f'create {name}: "{name}" includes invalid characters for a local volume name, only'

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from attrs import field, frozen
 
+from cnmsim.kernel.procfs import KERNEL_RELEASE
 from cnmsim.libnetwork.profile.directives import V26_DIRECTIVES, V28_DIRECTIVES, V29_DIRECTIVES
 
 _T = TypeVar("_T")
@@ -56,7 +57,7 @@ class Profile:
         v28="2025-11-05T14:43:25.000000000+00:00",
         v29="2026-08-12T16:02:11.000000000+00:00",
     )
-    kernel_version: str = "6.12.48+deb13-amd64"
+    kernel_version: str = KERNEL_RELEASE
 
     # ---- networks and their IPAM
     #: 26.1 walks its list of pools with a cursor; later releases use the lowest free gap.

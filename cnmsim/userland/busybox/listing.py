@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.devices import Device
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.kernel.inode import Directory, Inode, Symlink
+from cnmsim.kernel.inode import Directory, File, Inode, Symlink
 from cnmsim.kernel.mount_table import mount_lines
+from cnmsim.kernel.procfs import MEMORY_KIB
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.inodes import (
     inode_of,
@@ -342,9 +343,9 @@ async def df(process: Process) -> int:
     percent = "Capacity" if "P" in options else "Use%"
     if lines or not options.operands:
         process.write(f"{'Filesystem':<21}{kind_title}{title:>9}      Used Available {percent} Mounted on\n")
-    for device, path, kind, _ in lines:
-        used_kib = _used_kib(process, path)
-        total_kib = _tmpfs_kib(process, path) if kind == "tmpfs" else _DISK_KIB
+    for device, path, kind, mount_options in lines:
+        used_kib = _used_kib(process, path, is_tmpfs=kind == "tmpfs")
+        total_kib = _tmpfs_kib(process, path, mount_options) if kind == "tmpfs" else _DISK_KIB
         numbers = (total_kib, used_kib, total_kib - used_kib)
         sizes = [human_size(n * 1024) if "h" in options else str(n >> 10 if "m" in options else n) for n in numbers]
         share = -(-100 * used_kib // total_kib) if total_kib else 0
@@ -354,14 +355,21 @@ async def df(process: Process) -> int:
     return status
 
 
-def _used_kib(process: Process, path: str) -> int:
-    inode = process.files.inode(path)
-    return sum(_blocks(entry) for _, entry in inode.walk()) // 2 if isinstance(inode, Directory) else 0
+def _used_kib(process: Process, path: str, *, is_tmpfs: bool) -> int:
+    try:
+        inode = process.files.inode(path)
+    except FileNotFoundError:
+        return 0  # a masked path
+    if not isinstance(inode, Directory):
+        return 0
+    # The directories, links and devices of a tmpfs take no blocks.
+    return sum(_blocks(entry) for _, entry in inode.walk() if isinstance(entry, File) or not is_tmpfs) // 2
 
 
-def _tmpfs_kib(process: Process, path: str) -> int:
+def _tmpfs_kib(process: Process, path: str, options: str) -> int:
     limit = next((mount.limit for mount in process.files.mounts() if mount.path == path), 0)
-    return (limit or 4 << 30) >> 10
+    stated = re.search("size=([0-9]+)k", options)
+    return limit >> 10 if limit else int(stated[1]) if stated else MEMORY_KIB // 2
 
 
 async def mount(process: Process) -> int:

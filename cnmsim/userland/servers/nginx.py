@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from cnmsim.kernel.clock import EPOCH_S
+from cnmsim.kernel.procfs import KERNEL_RELEASE
 from cnmsim.userland.http.message import REASONS, http_date
 from cnmsim.userland.servers.http_server import HttpServer, Request, Response, date_header, stamp, until_signal
 
@@ -31,7 +32,7 @@ _ENTRYPOINT = """\
 """
 _NOTICES = (
     'using the "epoll" event method', "nginx/{version}", "built by gcc 14.2.0 (Debian 14.2.0-19) ",
-    "OS: Linux 6.12.0", "getrlimit(RLIMIT_NOFILE): 1048576:1048576", "start worker processes",
+    f"OS: Linux {KERNEL_RELEASE}", "getrlimit(RLIMIT_NOFILE): 1048576:1048576", "start worker processes",
     "start worker process 29",
 )  # fmt: skip
 _TYPES = {

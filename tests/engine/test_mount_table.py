@@ -1,0 +1,44 @@
+"""The mount table of containers, the kernel as it is shown, and values that are refused at the start."""
+
+from __future__ import annotations
+
+import pytest
+
+from cnmsim import Lab
+from cnmsim.errors import EngineError
+
+
+def test_the_mount_table_of_a_container_is_that_which_runc_mounts():
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
+
+    def table(**options):
+        text = docker.containers.run("alpine", "cat /proc/mounts", remove=True, **options).decode()
+        return {line.split()[1]: line.split()[2:4] for line in text.splitlines()}
+
+    usual = table(tmpfs={"/run": ""}, volumes={"data": {"bind": "/d", "mode": "ro"}})
+    assert list(usual)[:9] == [
+        "/", "/proc", "/dev", "/dev/pts", "/sys", "/sys/fs/cgroup", "/dev/mqueue", "/dev/shm", "/d",
+    ]  # fmt: skip
+    assert list(usual)[9:13] == ["/run", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts"]
+    assert usual["/sys/fs/cgroup"] == ["cgroup2", "ro,nosuid,nodev,noexec,relatime"]
+    assert usual["/run"] == ["tmpfs", "rw,nosuid,nodev,noexec,relatime"]
+    assert usual["/sys/firmware"] == ["tmpfs", "ro,relatime"]
+    privileged = table(privileged=True)
+    assert privileged["/sys"] == ["sysfs", "rw,nosuid,nodev,noexec,relatime"]
+    assert "/proc/sys" not in privileged
+    assert "/dev/shm" not in table(ipc_mode="none")
+
+
+def test_the_kernel_is_the_same_wherever_it_is_shown():
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
+    release = docker.containers.run("alpine", "uname -r", remove=True).decode().strip()
+    assert docker.info()["KernelVersion"] == release
+    assert f"Linux version {release} " in docker.containers.run("alpine", "cat /proc/version", remove=True).decode()
+
+
+def test_negative_cpu_shares_are_refused_at_the_start_and_a_short_volume_name_at_once():
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
+    with pytest.raises(EngineError, match=r"^shares: invalid argument$"):
+        docker.containers.run("alpine", "true", cpu_shares=-1)
+    with pytest.raises(EngineError, match="create x: volume name is too short, names should be at least two"):
+        docker.volumes.create("x")
