@@ -30,6 +30,10 @@ from cnmsim.kernel.task import Signal
 __all__ = ["Directory", "File", "FileSystem", "GeneratedFile", "Mount", "Pipe", "Symlink"]
 
 
+#: The unit in which a tmpfs allocates memory.
+_PAGE = 4096
+
+
 @define(eq=False)
 class FileSystem(MountedTree):
     """The files that the processes of one mount namespace see. Relative paths start at the root."""
@@ -48,7 +52,8 @@ class FileSystem(MountedTree):
         """Replace the content of a file, or create the file.
 
         Raises `FileNotFoundError` for a missing directory, `IsADirectoryError`, `NotADirectoryError`, `OSError`
-        (EROFS, ENOSPC), and any `OSError` that a virtual file raises.
+        (EROFS, ENOSPC), and any `OSError` that a virtual file raises. With ENOSPC the file has as much of the content
+        as fits.
         """
         self._store(path, content, appends=False)
 
@@ -66,11 +71,13 @@ class FileSystem(MountedTree):
         if file is None and place.parent is None:
             raise error_at(errno.ENOENT, path)
         self._require_writable(place, path)
+        is_full = False
         if mount is not None and mount.limit and isinstance(mount.root, Directory):
-            present = sum(inode.size for _, inode in mount.root.walk() if isinstance(inode, File))
-            before = file.size if isinstance(file, File) and not appends else 0
-            if present - before + len(content) > mount.limit:
-                raise error_at(errno.ENOSPC, path)
+            others = (inode for _, inode in mount.root.walk() if isinstance(inode, File) and inode is not file)
+            room = mount.limit - sum(-(-inode.size // _PAGE) * _PAGE for inode in others)
+            room -= file.size if isinstance(file, File) and appends else 0
+            is_full = len(content) > room
+            content = content[: max(room, 0)]
         if file is None:
             assert place.parent is not None
             file = File()
@@ -86,6 +93,8 @@ class FileSystem(MountedTree):
         file.mtime_ns = self.now_ns
         if mount is not None and mount.kind == "tmpfs" and self.on_tmpfs_growth is not None:
             self.on_tmpfs_growth()
+        if is_full:
+            raise error_at(errno.ENOSPC, path)
 
     def tmpfs_size(self) -> int:
         """Return the total size of the files in all tmpfs mounts, in bytes."""

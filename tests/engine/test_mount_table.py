@@ -42,3 +42,26 @@ def test_negative_cpu_shares_are_refused_at_the_start_and_a_short_volume_name_at
         docker.containers.run("alpine", "true", cpu_shares=-1)
     with pytest.raises(EngineError, match="create x: volume name is too short, names should be at least two"):
         docker.volumes.create("x")
+
+
+FULL = "No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("script", "err", "size"),
+    [
+        ("dd if=/dev/zero of=x bs=256k count=8", f"dd: error writing 'x': {FULL}\n5+0 records in\n4+0 records out\n",
+         1 << 20),
+        ("cp /big x", f"cp: write error: {FULL}\n", 1 << 20),
+        ("cat /big > x", f"cat: write error: {FULL}\n", 1 << 20),
+        ("dd if=/dev/zero of=a bs=4k count=255 2> /dev/null; echo 1 > b; echo hello > x",
+         f"sh: write error: {FULL}\n", 0),
+    ],
+)  # fmt: skip
+def test_a_full_tmpfs_keeps_what_fits_and_the_programs_report_it_as_busybox_does(script, err, size):
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
+    container = docker.containers.run("alpine", "sleep 1d", tmpfs={"/t": "size=1m"}, detach=True)
+    container.exec_run("dd if=/dev/zero of=/big bs=1k count=2000")
+    result = container.exec_run(["sh", "-c", f"cd /t; {script}"], demux=True)
+    assert (result.exit_code, result.output[1].decode()) == (1, err)
+    assert container.exec_run("stat -c %s /t/x").output == f"{size}\n".encode()

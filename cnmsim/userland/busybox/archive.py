@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip as gzip_format
 import io
 import posixpath
@@ -91,7 +92,8 @@ def _create(process: Process, options: Options, name: str) -> int:
     try:
         process.files.write(absolute_path(process, name), data)
     except OSError as error:
-        return complain(process, f"can't open '{name}': {strerror(error)}")
+        what = "write error" if error.errno == errno.ENOSPC else f"can't open '{name}'"
+        return complain(process, f"{what}: {strerror(error)}")
     return complain(process, "error exit delayed from previous errors") if status else 0
 
 

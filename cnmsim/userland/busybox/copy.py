@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posixpath
 import re
 from collections.abc import Callable
@@ -83,7 +84,8 @@ def _copy(process: Process, options: Options, source: str, target: str) -> int:
         else:
             _copy_file(process, inode, path, keeps_attributes=bool({"a", "p"} & set(options.values)))
     except OSError as error:
-        return complain(process, f"can't create '{target}': {strerror(error)}")
+        what = "write error" if error.errno == errno.ENOSPC else f"can't create '{target}'"
+        return complain(process, f"{what}: {strerror(error)}")
     if "v" in options:
         process.write(f"'{source}' -> '{target}'\n")
     return 0
@@ -229,7 +231,12 @@ async def dd(process: Process) -> int:
             tail = before[seek * size + len(data) :] if "notrunc" in values.get("conv", "") else b""
             process.files.write(path, kept + data + tail)
         except OSError as error:
-            return complain(process, f"can't open '{values['of']}': {strerror(error)}")
+            if error.errno != errno.ENOSPC:
+                return complain(process, f"can't open '{values['of']}': {strerror(error)}")
+            complain(process, f"error writing '{values['of']}': {strerror(error)}")
+            written = (process.files.file(path).size - len(kept)) // size if process.files.exists(path) else 0
+            process.error(f"{written + 1}+0 records in\n{written}+0 records out\n")
+            return 1
     else:
         process.write(data)
     whole, part = divmod(len(data), size)
