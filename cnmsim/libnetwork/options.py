@@ -52,17 +52,18 @@ def to_extra_hosts(values: Mapping[str, str] | Iterable[tuple[str, str] | str]) 
     """Convert extra lines of /etc/hosts to pairs (name, address).
 
     `values` are such pairs, texts such as `db:10.0.0.9`, or a mapping from names to addresses.
+    Raises `ValueError` for what is no address.
     """
     if isinstance(values, str):
         raise TypeError(f"a list is needed: [{values!r}]")
     pairs: list[tuple[str, str]] = []
     for value in values.items() if isinstance(values, Mapping) else values:
         if isinstance(value, str):
-            names, _, address = value.partition(":")
-            parse_ip(address)
-            pairs.append((names, address))
+            name, _, address = value.partition(":")
         else:
-            pairs.append(value)
+            name, address = value
+        parse_ip(address)
+        pairs.append((name, address))
     return pairs
 
 

@@ -11,7 +11,7 @@ from cnmsim.engine.client.networks import Network
 from cnmsim.engine.client.run_options import create_body
 from cnmsim.engine.engine import Engine
 from cnmsim.engine.images.catalogue import ImageCatalogue, ImageMeaning
-from cnmsim.errors import Conflict, NotFound, SystemFault
+from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
 
 
 @pytest.mark.parametrize(
@@ -330,3 +330,56 @@ def test_service_has_the_command_it_was_created_with(command, words):
     engine.swarm.init(advertise_addr="127.0.0.1")
     service = engine.services.create("nginx", command, name="web")
     assert service.attrs["Spec"]["TaskTemplate"]["ContainerSpec"].get("Args") == words
+
+
+def test_a_container_in_anothers_network_has_its_host_and_domain_name():
+    engine = new_engine()
+    engine.containers.run("alpine", "sleep 1d", name="web", hostname="www", domainname="example.org", detach=True)
+    joined = engine.containers.run("alpine", "sleep 1d", network_mode="container:web", detach=True)
+    assert (joined.attrs["Config"]["Hostname"], joined.attrs["Config"]["Domainname"]) == ("www", "example.org")
+
+
+@pytest.mark.parametrize(("ipam", "shown"), [(None, None), ({"Driver": "default"}, None), ({"Options": {}}, {})])
+def test_a_network_shows_the_ipam_options_it_was_given(ipam, shown):
+    engine = new_engine()
+    engine.complete(engine.rest.networks.create({"Name": "net", **({"IPAM": ipam} if ipam is not None else {})}))
+    assert engine.networks.get("net").attrs["IPAM"]["Options"] == shown
+
+
+def test_a_removed_tag_is_an_event_that_names_the_image():
+    engine = new_engine()
+    engine.images.pull("alpine:3.20")
+    identity = engine.images.get("alpine:3.20").id
+    engine.images.remove("alpine:3.20")
+    untags = [event for event in engine.event_log.past if event.action == "untag"]
+    assert [(event.type, event.actor, event.attributes) for event in untags] == [
+        ("image", identity, {"name": identity})
+    ]
+
+
+def test_mounts_of_every_type_are_there():
+    engine = new_engine()
+    engine.volumes.create("data")
+    container = engine.containers.run(
+        "alpine", "sleep 1d", detach=True,
+        mounts=[
+            {"Type": "volume", "Source": "data", "Target": "/data"},
+            {"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": 4096}},
+        ],
+    )  # fmt: skip
+    assert [(mount["Type"], mount["Destination"]) for mount in container.attrs["Mounts"]] == [("volume", "/data")]
+    container.record.files.write("/scratch/x", bytes(4096))
+    with pytest.raises(OSError, match="No space left on device"):
+        container.record.files.write("/scratch/y", b"1")
+
+
+@pytest.mark.parametrize(("swappiness", "is_valid"), [(-2, False), (-1, True), (0, True), (100, True), (101, False)])
+def test_a_memory_swappiness_is_a_share_of_100(swappiness, is_valid):
+    engine = new_engine()
+    if is_valid:
+        container = engine.containers.create("alpine", mem_swappiness=swappiness)
+        assert container.attrs["HostConfig"]["MemorySwappiness"] == (None if swappiness == -1 else swappiness)
+        return
+    with pytest.raises(InvalidParameter) as caught:
+        engine.containers.create("alpine", mem_swappiness=swappiness)
+    assert caught.value.message == f"Invalid value: {swappiness}, valid memory swappiness range is 0-100"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.docker_host import VERSIONS, DockerHost
 
@@ -368,3 +370,23 @@ def test_default_route_may_be_on_a_link() -> None:
     ]
     host.disconnect("c1", "link")
     assert "in0" in host.machine.root.devices
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        ["db:10.0.0.9", "six:fd00::9"],
+        [("db", "10.0.0.9"), ("six", "fd00::9")],
+        {"db": "10.0.0.9", "six": "fd00::9"},
+    ],
+)
+def test_extra_hosts_are_pairs_texts_or_a_mapping(hosts: Any) -> None:
+    assert SandboxOptions(extra_hosts=hosts).extra_hosts == [("db", "10.0.0.9"), ("six", "fd00::9")]
+
+
+@pytest.mark.parametrize("hosts", [["db"], ["db:frob"], [("db", "frob")], {"db": ""}])
+def test_an_extra_host_has_an_address(hosts: Any) -> None:
+    with pytest.raises(ValueError, match="address"):
+        SandboxOptions(extra_hosts=hosts)
+    with pytest.raises(TypeError, match=r"^a list is needed: \['db:10.0.0.9'\]$"):
+        SandboxOptions(extra_hosts="db:10.0.0.9")  # type: ignore[arg-type]

@@ -16,6 +16,8 @@ from cnmsim.swarm.objects import (
     Availability,
     Cluster,
     Global,
+    JobStatus,
+    Meta,
     Node,
     NodeDescription,
     NodeRole,
@@ -25,8 +27,10 @@ from cnmsim.swarm.objects import (
     Placement,
     Platform,
     Replicated,
+    ReplicatedJob,
     ResourceRequirements,
     Resources,
+    RestartCondition,
     RestartPolicy,
     Service,
     ServiceSpec,
@@ -36,6 +40,8 @@ from cnmsim.swarm.objects import (
     TaskStatus,
 )
 from cnmsim.swarm.orchestrator.global_ import GlobalOrchestrator
+from cnmsim.swarm.orchestrator.jobs import JobsOrchestrator
+from cnmsim.swarm.orchestrator.restart import RestartSupervisor
 from cnmsim.swarm.orchestrator.task_reaper import TaskReaper
 from cnmsim.swarm.scheduler.scheduler import Scheduler
 from cnmsim.swarm.store import Store
@@ -294,6 +300,73 @@ def test_a_new_leader_gives_every_eligible_node_its_global_tasks() -> None:
     assert sorted((item.service_id, item.node_id) for item in store.tasks) == [
         ("all", "east"), ("all", "ready"), ("all", "unknown"), ("east", "east"),
     ]  # fmt: skip
+
+
+# ---- jobs: manager/orchestrator/jobs/replicated/reconciler.go
+
+
+def test_a_job_removes_what_still_runs_of_a_former_iteration_and_completes_the_present_one() -> None:
+    def of(task_id: str, iteration: int, slot: int, state: TaskState, desired: TaskState = COMPLETE) -> Task:
+        return task(task_id, state, desired, service_id="job", slot=slot, job_iteration=iteration)
+
+    spec = ServiceSpec(Annotations("job"), mode=ReplicatedJob(max_concurrent=3, total_completions=5))
+    store = store_with(
+        Service("job", spec, job_status=JobStatus(job_iteration=1)),
+        of("running before", 0, 0, RUNNING), of("ended before", 0, 1, COMPLETE), of("going", 0, 2, RUNNING, REMOVE),
+        of("complete", 1, 0, COMPLETE), of("running", 1, 1, RUNNING),
+    )  # fmt: skip
+    numbers = iter(range(100))
+    JobsOrchestrator(store, lambda: f"new {next(numbers)}").start()
+    assert {item.id: item.desired_state for item in store.tasks if not item.id.startswith("new")} == {
+        "running before": REMOVE, "ended before": COMPLETE, "going": REMOVE, "complete": COMPLETE,
+        "running": COMPLETE,
+    }  # fmt: skip
+    # Three at a time, five in all: one is done and one runs, so two more begin in the lowest free slots.
+    new = [item for item in store.tasks if item.id.startswith("new")]
+    assert [(item.slot, item.job_iteration, item.desired_state) for item in new] == [
+        (2, 1, COMPLETE),
+        (3, 1, COMPLETE),
+    ]
+
+
+# ---- restarts: manager/orchestrator/restart/restart.go shouldRestart
+
+S = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("policy", "state", "restarts_ns", "is_restarted"),
+    [
+        (RestartPolicy(), FAILED, [], True), (RestartPolicy(), COMPLETE, [], True),
+        (RestartPolicy(RestartCondition.NONE), FAILED, [], False),
+        (RestartPolicy(RestartCondition.ON_FAILURE), FAILED, [], True),
+        (RestartPolicy(RestartCondition.ON_FAILURE), COMPLETE, [], False),
+        (RestartPolicy(max_attempts=2), FAILED, [], True), (RestartPolicy(max_attempts=2), FAILED, [1], True),
+        (RestartPolicy(max_attempts=2), FAILED, [1, 2], False),
+        (RestartPolicy(max_attempts=2, window_ns=10 * S), FAILED, [95 * S], True),
+        (RestartPolicy(max_attempts=2, window_ns=10 * S), FAILED, [91 * S, 95 * S], False),
+        (RestartPolicy(max_attempts=2, window_ns=10 * S), FAILED, [90 * S, 95 * S], True),
+        (RestartPolicy(max_attempts=2, window_ns=10 * S), FAILED, [95 * S, 100 * S], True),
+    ],
+)  # fmt: skip
+def test_a_policy_decides_from_the_restarts_before_the_end_of_a_task(
+    policy: RestartPolicy, state: TaskState, restarts_ns: list[int], is_restarted: bool
+) -> None:
+    service = Service("s", ServiceSpec(Annotations("s"), mode=Replicated()))
+    supervisor = RestartSupervisor(store_with(service), str)
+    place: dict[str, Any] = {"service_id": "s", "slot": 1, "spec": TaskSpec(restart=policy)}
+    for created_ns in restarts_ns:
+        supervisor.record_restart(task("r", RUNNING, meta=Meta(created_ns=created_ns), **place))
+    assert supervisor.should_restart(task("t", state, at=100 * S, **place), service) == is_restarted
+
+
+def test_restarts_that_were_counted_without_a_window_do_not_count_in_one() -> None:
+    service = Service("s", ServiceSpec(Annotations("s"), mode=Replicated()))
+    supervisor = RestartSupervisor(store_with(service), str)
+    before, after = (TaskSpec(restart=RestartPolicy(max_attempts=1, window_ns=window)) for window in (None, S))
+    supervisor.record_restart(task("r", RUNNING, service_id="s", slot=1, spec=before))
+    assert not supervisor.should_restart(task("t", FAILED, service_id="s", slot=1, spec=before), service)
+    assert supervisor.should_restart(task("t", FAILED, service_id="s", slot=1, spec=after), service)
 
 
 # ---- the scheduler: manager/scheduler/scheduler.go

@@ -478,3 +478,13 @@ def test_a_private_key_is_encrypted_as_openssl_reads_it() -> None:
         return key.private_numbers().private_value
 
     assert private_value(7, b"password") == private_value(7, b"") != private_value(8, b"")
+
+
+def test_task_states_have_swarmkits_numbers() -> None:
+    # api/types.proto: enum TaskState, whose order decides and whose numbers are in Raft's log.
+    numbers = {
+        "NEW": 0, "PENDING": 64, "ASSIGNED": 192, "ACCEPTED": 256, "PREPARING": 320, "READY": 384, "STARTING": 448,
+        "RUNNING": 512, "COMPLETE": 576, "SHUTDOWN": 640, "FAILED": 704, "REJECTED": 768, "REMOVE": 800,
+        "ORPHANED": 832,
+    }  # fmt: skip
+    assert {state.name: int(state) for state in TaskState} == numbers

@@ -40,7 +40,8 @@ class ServiceApi:
         matches = await self.cluster.control("list_services", chosen)
         services = [service for service in matches if filters.exact_match("mode", _MODES[type(service.spec.mode)])]
         views = [self._view(service) for service in services]
-        if strict_bool(query, "status", with_cause=True) and (api or self.context.api_version).at_least("1.41"):
+        has_status = (api or self.context.api_version).at_least("1.41")
+        if has_status and strict_bool(query, "status", with_cause=True):
             statuses = await self.cluster.control("service_statuses", [service.id for service in services])
             for view, status in zip(views, statuses, strict=True):
                 view["ServiceStatus"] = {

@@ -8,6 +8,7 @@ from support.overlay_nodes import VERSIONS, Swarm, keys, ping
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.xfrm import xfrm_of
+from cnmsim.libnetwork.agent import GOSSIP, IPSEC, EncryptionKey, check_keys, keys_of
 from cnmsim.libnetwork.drivers.overlay.encryption import MARK, build_spi
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
 
@@ -205,3 +206,37 @@ def test_a_leftover_rule_does_not_cut_a_plain_network_off() -> None:
         assert network.name == "net"
     swarm.settle()
     assert "6001" not in swarm.nodes[0].machine.root.netfilter.iptables(4).save("filter")
+
+
+def key(subsystem: str, time: int) -> EncryptionKey:
+    return EncryptionKey(subsystem, 0, bytes([time]) * 16, time)
+
+
+def test_the_second_oldest_key_of_a_subsystem_is_its_primary_key() -> None:
+    # moby libnetwork/agent.go getKeys: sorted by Lamport time, then the first two are swapped.
+    keys = [key(GOSSIP, 7), key(IPSEC, 4), key(GOSSIP, 5), key(IPSEC, 6), key(GOSSIP, 6), key(IPSEC, 5)]
+    assert [(item.subsystem, item.lamport_time) for item in keys_of(keys, GOSSIP)] == [
+        (GOSSIP, 6), (GOSSIP, 5), (GOSSIP, 7),
+    ]  # fmt: skip
+    assert [item.lamport_time for item in keys_of(keys, IPSEC)] == [5, 4, 6]
+    assert keys_of(keys[:1], GOSSIP) == keys[:1]
+    assert keys_of([], IPSEC) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ([key(GOSSIP, number) for number in range(3)], ""),
+        ([key(IPSEC, number) for number in range(2)], f"incorrect number of keys for subsystem {IPSEC}"),
+        ([key(GOSSIP, number) for number in range(4)], f"incorrect number of keys for subsystem {GOSSIP}"),
+        ([key("other", 1)], "key received for unrecognized subsystem"),
+        ([], ""),
+    ],
+)
+def test_a_subsystem_has_three_keys_or_none(keys: list[EncryptionKey], text: str) -> None:
+    if not text:
+        check_keys(keys)
+        return
+    with pytest.raises(SystemFault) as caught:
+        check_keys(keys)
+    assert caught.value.message == text
