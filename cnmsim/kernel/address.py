@@ -95,7 +95,7 @@ def to_int(address: Address) -> int:
 
 
 def from_int(value: int, family: int) -> Address:
-    """Return the address of `family` (4 or 6) whose number, as of `to_int`, is `value`."""
+    """Return the address of `family` (4 or 6) whose number is `value`, the inverse of `to_int`."""
     return value.to_bytes(16 if family == 6 else 4)
 
 

@@ -31,8 +31,8 @@ DNS_PORT = 53
 class Forwarder:
     """Sends DNS queries to upstream servers, from the container's namespace or from the host's.
 
-    Only the first three of `upstreams` are used, in their order; the address of the embedded resolver itself
-    (127.0.0.11) does not count. `owner` is the process that owns the sockets.
+    The address of the embedded resolver itself (127.0.0.11) is removed from `upstreams`. Of the other servers only
+    the first three are used, in their order. `owner` is the process that owns the sockets.
     """
 
     namespace: NetworkNamespace

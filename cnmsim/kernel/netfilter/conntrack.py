@@ -207,10 +207,10 @@ class Conntrack:
         return True
 
     def _update_tcp(self, packet: Packet, connection: Connection, is_reply: bool) -> bool | None:
-        """Set the TCP state and the timeout of a connection from a segment. Return True if the segment is valid.
+        """Set the TCP state and the timeout of a connection from a segment.
 
-        `is_reply` is True for a segment in the reply direction. Return False if the segment is invalid, None if it is
-        a SYN that opens a new connection with the same tuple.
+        `is_reply` is True for a segment in the reply direction. Return True if the segment is valid, False if it is
+        invalid, None if it is a SYN that opens a new connection with the same tuple.
         """
         kind = FLAG_KIND[packet.data[packet.l4 + 13]] if len(packet.data) >= packet.l4 + 20 else 5
         old = connection.tcp_state

@@ -160,9 +160,9 @@ class NetworkTables:
         self.notify(WatchEvent(self.id, table, key, operation, before, value, message_value))
 
     def notify_deleted(self, version: EntryVersion) -> None:
-        """Notify the subscribers that the entry of `version` is deleted, unless `version` itself is deleted.
+        """Notify the subscribers that the entry of `version` is deleted. Do nothing if `version` itself is deleted.
 
-        For deletions that are not caused by a gossip message about that entry.
+        Called for deletions that are not caused by a gossip message about that entry.
         """
         if not version.is_deleted:
             table, key = version.slot.key

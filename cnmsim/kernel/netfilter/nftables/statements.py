@@ -44,7 +44,7 @@ VERDICTS: dict[str, Verdict | Break] = {
 class CompileContext:
     """The argument with which statements are compiled.
 
-    `netfilter` is the packet filter, `find_set` returns the elements of the table's set or map of a name.
+    `netfilter` is the packet filter. `find_set(name)` returns the elements of the table's set or map `name`.
     """
 
     netfilter: PacketFilter

@@ -139,7 +139,7 @@ class OverlayDriver:
         """Register a network. Its devices are created when an endpoint joins.
 
         Raises `InvalidParameter` if there is no IPv4 pool, `SystemFault` for other invalid requests, e.g. if there
-        are less VNIs than pools.
+        are fewer VNIs than pools.
         """
         if not request.id:
             raise SystemFault("invalid network id")
