@@ -149,11 +149,10 @@ class OslNamespace:
     def _send_announcements(
         self, device: Device, addresses: EndpointInterface, gratuitous_arp: GratuitousArpConfig
     ) -> list[Timer]:
-        """Announce the interface's addresses on its link, now and later. Return the timers of the later
-        announcements.
+        """Announce the interface's addresses on its link, now and later.
 
-        The list is empty if `gratuitous_arp` requests fewer than two announcements, or if the endpoint has no MAC
-        address.
+        Return the timers of the later announcements. The list is empty if `gratuitous_arp` requests fewer
+        than two announcements, or if the endpoint has no MAC address.
         """
         if not gratuitous_arp.count or addresses.mac is None:  # ipvlan endpoints have no MAC address of their own
             return []
