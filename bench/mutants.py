@@ -27,6 +27,9 @@ from attrs import frozen
 from coverage import CoverageData
 
 STRATA = ("kernel", "libnetwork", "swarm", "engine")
+#: The folders of each stratum's tests. tests/cnm tests libnetwork through its public face.
+SUITES = {stratum: [f"tests/{stratum}"] for stratum in STRATA}
+SUITES["libnetwork"].append("tests/cnm")
 KILLED = ("killed", "timeout")
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-m", "not root")
 #: A line of `pytest --durations=0 -vv`.
@@ -173,9 +176,9 @@ def record(tree: Path, stratum: str, data: Path) -> None:
     options = [f"--cov=cnmsim/{stratum}", f"--cov-config={config}", "--cov-context=test", "--cov-report="]
     options += ["-vv", "--durations=0", "--durations-min=0"]
     partial = data / f"{stratum}.partial"
-    status, output = run_pytest(tree, [*options, f"tests/{stratum}"], None, {"COVERAGE_FILE": str(partial)})
+    status, output = run_pytest(tree, [*options, *SUITES[stratum]], None, {"COVERAGE_FILE": str(partial)})
     if status != 0:
-        sys.exit(f"tests/{stratum} fails without a mutant:\n{output[-3000:]}")
+        sys.exit(f"{' '.join(SUITES[stratum])}: failures without a mutant:\n{output[-3000:]}")
     seconds: dict[str, float] = defaultdict(float)
     for line in output.splitlines():
         if match := DURATION.fullmatch(line):
@@ -362,7 +365,9 @@ def main() -> None:
             ):
                 tests, at_import = covering_tests(recorded, mutant)
                 if at_import and not tests:  # a module of constants
-                    tests = [test for test in seconds if test.startswith(f"tests/{stratum}/")]
+                    tests = [
+                        test for test in seconds if test.startswith(tuple(f"{suite}/" for suite in SUITES[stratum]))
+                    ]
                 tests.sort(key=lambda test: seconds.get(test, 0))
                 sums = accumulate(seconds.get(test, 0) for test in tests)
                 affordable = sum(total <= options.seconds for total in sums)
@@ -372,7 +377,10 @@ def main() -> None:
         os.environ["PYTHONPATH"] = str(tree)
         sys.path.insert(0, str(tree))
         with Path(scratch, "output").open("w") as output, contextlib.redirect_stdout(output):
-            pytest.main([*OPTIONS, f"--basetemp={scratch}/tests", *(f"tests/{s}" for s in options.strata)], [judge])
+            pytest.main(
+                [*OPTIONS, f"--basetemp={scratch}/tests", *(suite for s in options.strata for suite in SUITES[s])],
+                [judge],
+            )
     print("\nsurvivors:")
     totals: dict[str, Counter[str]] = {stratum: Counter() for stratum in options.strata}
     for (mutant, tests, _), outcome in zip(candidates, judge.outcomes, strict=True):

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cnmsim import Lab
+from cnmsim.engine.logdrivers import drivers
 from cnmsim.engine.logdrivers import storage as storage_module
 from cnmsim.engine.logdrivers.encodings import JsonEncoding, LocalEncoding
 from cnmsim.engine.logdrivers.message import LogLine
@@ -76,6 +78,34 @@ def test_a_fork_has_a_log_of_its_own(lab):
     copy.host("node1").machine.files.write(path, b"")
     assert copy.host("node1").docker.containers.get(container.id).logs() == b""
     assert container.logs() == b"one\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "capacity", "files", "compresses"),
+    [
+        # moby daemon/logger/local: defaultMaxFileSize 20 MiB, defaultMaxFileCount 5; sizes count in thousands.
+        ({}, 20 * 1024 * 1024, 5, True), ({"max-size": "1m"}, 1_000_000, 5, True),
+        ({"max-file": "2"}, 20 << 20, 2, True),
+        ({"max-file": "1", "compress": "false"}, 20 << 20, 1, False),
+    ],
+)  # fmt: skip
+def test_the_local_driver_keeps_five_compressed_files_of_20_mib(options, capacity, files, compresses):
+    storage = drivers._local_storage(options)
+    assert (storage.capacity, storage.max_files, storage.compresses) == (capacity, files, compresses)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"max-file": "-1"}, "max file count cannot be less than 0"),
+        ({"max-file": "1"}, "compression cannot be enabled when max file count is 1"),
+        ({"max-file": "0"}, "compression cannot be enabled when max file count is 1"),
+        ({"max-file": "x"}, 'invalid value for max-file: x: strconv.Atoi: parsing "x": invalid syntax'),
+    ],
+)
+def test_limits_of_the_local_driver_that_are_refused(options, text):
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        drivers._local_storage(options)
 
 
 def test_rotation_keeps_the_newest_files():
