@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from support.engine_lab import VERSIONS, new_engine
@@ -383,3 +384,16 @@ def test_a_memory_swappiness_is_a_share_of_100(swappiness, is_valid):
     with pytest.raises(InvalidParameter) as caught:
         engine.containers.create("alpine", mem_swappiness=swappiness)
     assert caught.value.message == f"Invalid value: {swappiness}, valid memory swappiness range is 0-100"
+
+
+@pytest.mark.parametrize(("limit", "shown"), [(None, None), (-1, None), (0, None), (1, 1), (50, 50)])
+def test_a_pids_limit_of_none_or_less_is_no_limit(limit, shown):
+    container = new_engine().containers.create("alpine", pids_limit=limit)
+    assert container.attrs["HostConfig"]["PidsLimit"] == shown
+
+
+def test_the_time_of_a_volume_has_whole_seconds():
+    engine = new_engine()
+    engine.clock.run_for(1.75)
+    created = engine.volumes.create("data").attrs["CreatedAt"]
+    assert re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", created)

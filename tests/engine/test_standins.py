@@ -173,3 +173,23 @@ def test_references_are_read_from_urls_pairs_and_lists():
     assert [
         port.number for port in health_check_ports(["CMD-SHELL", "nc -z localhost 5 || nc -z 127.0.0.1 8080"])
     ] == [8080]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_port"), [("0", False), ("1", True), ("65535", True), ("65536", False), ("x", False)]
+)
+def test_a_port_is_a_number_from_1_to_65535(text, is_port):
+    numbers = [int(text)] if is_port else []
+    assert [port.number for port in environment_ports({"PORT": text}, {})] == numbers
+    label = "traefik.http.services.web.loadbalancer.server.port"
+    assert [port.number for port in environment_ports({}, {label: text})] == numbers
+    if len(text) > 1:  # an address has at least two digits
+        assert [port.number for port in environment_ports({"ASPNETCORE_URLS": f"http://+:{text}"}, {})] == numbers
+
+
+def test_a_label_of_udp_is_a_udp_port():
+    labels = {
+        "traefik.udp.services.dns.loadbalancer.server.port": "53",
+        "traefik.tcp.services.db.loadbalancer.server.port": "5432",
+    }
+    assert [(port.number, port.protocol) for port in environment_ports({}, labels)] == [(53, "udp"), (5432, "tcp")]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from cnmsim import Lab
 from cnmsim.engine.cluster import task_container
-from cnmsim.engine.cluster.addresses import _is_global
+from cnmsim.engine.cluster.addresses import _is_global, _of_interface
 from cnmsim.engine.engine import Engine
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.errors import InvalidParameter, NotFound
-from cnmsim.kernel.address import parse_ip
+from cnmsim.kernel.address import format_ip, parse_ip
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.dummy import Dummy
+from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.swarm.objects import ContainerSpec, Task
 
 
@@ -79,3 +83,45 @@ def test_hosts_of_a_service_are_extra_hosts_of_its_containers() -> None:
 )  # fmt: skip
 def test_an_address_that_others_reach_is_no_loopback_and_not_link_local(address: str, is_global: bool) -> None:
     assert _is_global(parse_ip(address)) == is_global
+
+
+@pytest.mark.parametrize(
+    ("addresses", "address", "text"),
+    [
+        (["10.0.0.1/24"], "10.0.0.1", ""), (["fd00::1/64"], "fd00::1", ""),
+        (["fd00::1/64", "10.0.0.1/24"], "10.0.0.1", ""),
+        (["10.0.0.1/24", "10.0.0.2/24"], "", "interface eth0 has more than one IPv4 address (10.0.0.1 and 10.0.0.2)"),
+        (
+            ["10.0.0.1/24", "fd00::1/64", "fd00::2/64"], "",
+            "interface eth0 has more than one IPv6 address (fd00::2 and fd00::1)",
+        ),
+        ([], "", "interface eth0 has no usable IPv4 or IPv6 address"),
+    ],
+)  # fmt: skip
+def test_an_interface_stands_for_its_only_address(addresses: list[str], address: str, text: str) -> None:
+    # moby daemon/cluster/listen_addr.go resolveInterfaceAddr
+    device = Dummy("eth0", bytes(6), Clock())
+    namespace = NetworkNamespace("host", Clock())
+    namespace.add_device(device)
+    for item in addresses:
+        namespace.add_address(device, item)
+    if not text:
+        assert format_ip(_of_interface(device, "eth0")) == address
+        return
+    with pytest.raises(InvalidParameter, match=f"^{re.escape(text)}$"):
+        _of_interface(device, "eth0")
+
+
+def test_a_task_with_a_health_check_runs_once_it_is_healthy() -> None:
+    # moby daemon/cluster/executor/container/controller.go Start: it waits for health before the service is enabled.
+    lab = Lab()
+    docker: Any = lab.add_host("node1", "10.0.0.15/24", docker=True).docker
+    docker.swarm.init(advertise_addr="10.0.0.15")
+    check = {"test": ["CMD-SHELL", "test -e /ready"], "interval": 1_000_000_000, "retries": 100}
+    service = docker.services.create("alpine", ["sleep", "1d"], name="web", healthcheck=check)
+    lab.run(10)
+    assert [task["Status"]["State"] for task in service.tasks()] == ["starting"]
+    (container,) = docker.containers.list()
+    container.exec("touch /ready")
+    lab.run(3)
+    assert [task["Status"]["State"] for task in service.tasks()] == ["running"]

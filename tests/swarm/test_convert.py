@@ -11,13 +11,16 @@ from cnmsim.engine.wire import swarm_schemas as swarmbodies
 from cnmsim.errors import InvalidParameter
 from cnmsim.gojson.fields import rfc3339
 from cnmsim.libnetwork.profile import PROFILES
+from cnmsim.swarm.controlapi.service_spec import _check_mode
 from cnmsim.swarm.convert.cluster import cluster_spec_from_api, swarm_to_api
+from cnmsim.swarm.convert.container import _config
 from cnmsim.swarm.convert.network import network_resource, network_spec_from_api
 from cnmsim.swarm.convert.node import node_spec_from_api, node_to_api
 from cnmsim.swarm.convert.secret import config_spec_from_api, secret_spec_from_api, secret_to_api
 from cnmsim.swarm.convert.service import service_spec_from_api, service_spec_to_api, service_to_api
 from cnmsim.swarm.convert.task import task_to_api
 from cnmsim.swarm.convert.task_spec import task_spec_to_api
+from cnmsim.swarm.errors import RpcInvalidArgument
 from cnmsim.swarm.objects import (
     Annotations,
     AttachmentSpec,
@@ -343,3 +346,43 @@ def test_a_task_nothing_happened_to_is_printed_with_its_zeros() -> None:
     assert not {"Slot", "NodeID", "ServiceID", "JobIteration"} & set(printed)
     job = task_to_api(Task("t", job_iteration=0, slot=1))
     assert (job["JobIteration"], job["Slot"]) == ({}, 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "text"),
+    [
+        (Replicated(0), ""), (Replicated((1 << 63) - 1), ""), (ReplicatedJob(0, 0), ""),
+        (ReplicatedJob((1 << 63) - 1, (1 << 63) - 1), ""), (Global(), ""), (GlobalJob(), ""),
+        (Replicated(-1), "Number of replicas must be non-negative"),
+        (Replicated(1 << 63), "Number of replicas must be non-negative"),
+        (ReplicatedJob(-1, 0), "Maximum concurrent jobs must not be negative"),
+        (ReplicatedJob(1 << 63, 0), "Maximum concurrent jobs must not be negative"),
+        (ReplicatedJob(0, -1), "Total completed jobs must not be negative"),
+        (ReplicatedJob(0, 1 << 63), "Total completed jobs must not be negative"),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_mode_are_not_negative_as_go_reads_them(mode, text):
+    if not text:
+        _check_mode(mode)
+        return
+    with pytest.raises(RpcInvalidArgument, match=text):
+        _check_mode(mode)
+
+
+FILE = {"Name": "f", "UID": "0", "GID": "0", "Mode": 0o444}
+
+
+@pytest.mark.parametrize(
+    ("file", "runtime", "text"),
+    [
+        (FILE, None, ""), (None, {}, ""), (None, None, "invalid Config: either File or Runtime should be set"),
+        (FILE, {}, "invalid Config: cannot specify both File and Runtime"),
+    ],
+)  # fmt: skip
+def test_a_config_is_a_file_or_for_the_runtime(file, runtime, text):
+    reference = {"ConfigID": "c", "ConfigName": "n", "File": file, "Runtime": runtime}
+    if not text:
+        assert (_config(reference).runtime, _config(reference).file is None) == (file is None, file is None)
+        return
+    with pytest.raises(InvalidParameter, match=f"^{text}$"):
+        _config(reference)

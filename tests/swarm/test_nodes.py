@@ -7,6 +7,7 @@ from support.cluster import Cluster
 
 from cnmsim import Lab
 from cnmsim.errors import EngineError, InvalidParameter, SystemFault, Unavailable
+from cnmsim.swarm.identity import parse_unlock_key
 
 
 def test_a_worker_joins_with_the_workers_token_and_may_change_nothing() -> None:
@@ -281,3 +282,14 @@ def test_a_task_whose_container_is_restarted_by_hand_has_come_to_its_end() -> No
     cluster.lab.run(15)
     states = sorted((task["DesiredState"], task["Status"].get("Err", "")) for task in service.tasks())
     assert states == [("running", ""), ("shutdown", "task: non-zero exit (137)")]
+
+
+def test_a_manager_knows_the_key_that_locks_its_disk() -> None:
+    cluster = Cluster(2)
+    nodes = [cluster.docker(number).cluster.node for number in (1, 2)]
+    assert [node.lock_key for node in nodes if node is not None] == [b"", b""]
+    swarm = cluster.docker(1).swarm
+    swarm.update(EncryptionConfig={"AutoLockManagers": True})
+    cluster.lab.run(1)
+    printed = swarm.get_unlock_key()["UnlockKey"]
+    assert [node.lock_key for node in nodes if node is not None] == [parse_unlock_key(printed), b""]

@@ -8,7 +8,13 @@ from random import Random
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import (
+    BasicConstraints,
+    DNSName,
+    KeyUsage,
+    SubjectAlternativeName,
+    load_pem_x509_certificate,
+)
 from support.cluster import Cluster
 
 from cnmsim.errors import NotSimulated, SystemFault
@@ -137,3 +143,23 @@ def test_without_the_cryptography_package_there_is_no_certificate_but_all_works(
 def test_the_same_seed_makes_the_same_certificate() -> None:
     assert RootCa.create(Random(5), 1e9) == RootCa.create(Random(5), 1e9)
     assert RootCa.create(Random(5), 1e9) != RootCa.create(Random(6), 1e9)
+
+
+@pytest.mark.parametrize("role", ["swarm-manager", "swarm-worker"])
+def test_a_nodes_certificate_states_what_swarmkit_has_it_state(role: str) -> None:
+    # moby/swarmkit ca/certificates.go: a profile of usages "signing", "key encipherment", "server auth" and "client
+    # auth"; cfssl marks the key usage and the basic constraints critical (RFC 5280 4.2.1.3, 4.2.1.9).
+    pem = x509.node_certificate(1, 2, ("org", role, "node"), 0, 3600)
+    certificate = load_pem_x509_certificate(pem.encode())
+    assert certificate.subject.rfc4514_string() == f"CN=node,OU={role},O=org"
+    assert {extension.oid._name: extension.critical for extension in certificate.extensions} == {
+        "keyUsage": True, "extendedKeyUsage": False, "basicConstraints": True, "subjectKeyIdentifier": False,
+        "authorityKeyIdentifier": False, "subjectAltName": False,
+    }  # fmt: skip
+    usage = certificate.extensions.get_extension_for_class(KeyUsage).value
+    assert (usage.digital_signature, usage.key_encipherment, usage.key_cert_sign, usage.crl_sign) == (
+        True, True, False, False,
+    )  # fmt: skip
+    assert not certificate.extensions.get_extension_for_class(BasicConstraints).value.ca
+    names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value.get_values_for_type(DNSName)
+    assert names == [role, "node", *(["swarm-ca"] if role == "swarm-manager" else [])]

@@ -8,11 +8,13 @@ import pytest
 
 from cnmsim import Lab
 from cnmsim.errors import NotFound
+from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import run_until
 from cnmsim.swarm.ca.certificates import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa, join_token_digest
 from cnmsim.swarm.ca.join_token import join_token
 from cnmsim.swarm.rpc import Peer, RpcError, RpcServer, RpcService, ServerStream, dial
+from cnmsim.swarm.rpc.local import LocalClient
 
 
 async def _daemon(process: Process) -> int:
@@ -161,3 +163,36 @@ def test_join_tokens_name_their_authority() -> None:
     token = join_token(random, root.digest)
     assert token.startswith("SWMTKN-1-")
     assert join_token_digest(token) == root.digest
+
+
+def test_the_streams_and_calls_of_a_managers_own_agent_end_with_the_manager() -> None:
+    clock = Clock()
+    service, served, closed, received = RpcService(), list[ServerStream](), list[int](), list[Any]()
+
+    def serve(_peer: Peer, _argument: Any, stream: ServerStream) -> None:
+        stream.on_close = lambda: closed.append(len(served))
+        served.append(stream)
+
+    async def call() -> Any:
+        return await client.call("echo", 7)
+
+    async def echo(_peer: Peer, argument: Any) -> Any:
+        return argument
+
+    service.streams["watch"] = serve
+    service.unary["echo"] = echo
+    client = LocalClient(clock, service, Peer(None, "local"))
+    stream = client.stream("watch", None, received.append)
+    served[0].push("news")
+    clock.run_ready()
+    assert (received, stream.ended.is_done, run_until(clock, call(), 1)) == (["news"], False, 7)
+    client.close()
+    assert closed == [1]
+    assert "the manager is stopped" in str(stream.ended.result())
+    with pytest.raises(RpcError, match="the manager is stopped"):
+        run_until(clock, call(), 1)
+    served[0].push("late")
+    clock.run_ready()
+    assert received == ["news"]
+    client.close()  # again: nothing is left to end
+    assert closed == [1]
