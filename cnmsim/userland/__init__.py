@@ -113,7 +113,8 @@ _CONTAINER = {
 #: Servers and clients of applications. An image has them if the catalogue of images says so, or if it is not in
 #: there.
 APPLICATION_PROGRAMS = {
-    "apache2-foreground": "servers.apache", "healthcheck.sh": "servers.clients:mariadb_healthcheck",
+    "apache2-foreground": "servers.apache", "apachectl": "servers.apache",
+    "healthcheck.sh": "servers.clients:mariadb_healthcheck",
     "httpd-foreground": "servers.apache", "mariadb-admin": "servers.clients:mysqladmin",
     "mongo": "servers.clients:mongosh", "mongosh": "servers.clients:mongosh",
     "mysqladmin": "servers.clients:mysqladmin", "nginx": "servers.nginx", "pg_isready": "servers.clients:pg_isready",

@@ -114,7 +114,7 @@ async def main(process: Process) -> int:
 
 
 async def _run_stand_in(process: Process, stand_in: StandIn) -> int:
-    version = version_line(stand_in.program, process.argv[1:], stand_in.version)
+    version = version_line(stand_in.program, process.argv[1:] or process.argv, stand_in.version)
     if version:
         process.write(version)
         return 0

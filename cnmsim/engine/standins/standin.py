@@ -36,13 +36,15 @@ _ONE_SHOT = re.compile(
     r"compile|test|lint|check|seed|upgrade|deploy|setup|db:\w+|migration:\w+|migrations?:\w+|create|restore|backup|"
     r"dump)"
 )
+_QUESTIONS = frozenset(("-V", "-h", "-help", "-v", "-version", "--help", "--version", "help", "version"))
 _TOOLS = frozenset(
     ("pip", "pip3", "composer", "apk", "apt-get", "apt", "yum", "dnf", "alembic", "flyway", "liquibase")
 )
 #: Simulated programs that an image with a known list of programs has only if it lists them.
 APPLICATION_PROGRAMS = frozenset(
     (
-        "apache2-foreground", "healthcheck.sh", "httpd-foreground", "mariadb-admin", "mongo", "mongosh", "mysqladmin",
+        "apache2-foreground", "apachectl", "healthcheck.sh", "httpd-foreground", "mariadb-admin", "mongo",
+        "mongosh", "mysqladmin",
         "nginx", "pg_isready", "rabbitmq-diagnostics", "redis-cli", "valkey-cli", "/whoami", "/helloworld",
         "/bin/ryuk", "socat",
         "addgroup", "adduser", "chpasswd", "delgroup", "deluser", "groupadd", "groupdel", "groupmod", "runuser",
@@ -254,6 +256,8 @@ def _stand_in(context: EngineContext, container: Container, argv: list[str], env
     labels = container.config.get("Labels") or {}
     names = names_of(container.name, labels)
     program = _name_of_program(argv)
+    if program in _QUESTIONS:  # the entrypoint runs the image's program with this argument
+        program = (meaning.command or (meaning.title,))[0]
     if meaning.title and _GENERIC.fullmatch(program):
         program = container.image.repository.rpartition("/")[2]
     base = StandIn(
@@ -261,7 +265,7 @@ def _stand_in(context: EngineContext, container: Container, argv: list[str], env
         version=meaning.version,
         container=container.name,
     )  # fmt: skip
-    if any(name in hints.completing for name in names):
+    if any(name in hints.completing for name in names) or _only_asks(unwrapped(argv)):
         return evolve(base, ends=True)
     known = port_knowledge(
         argv, env, name=container.name, config=container.config, host_config=container.host_config,
@@ -275,6 +279,11 @@ def _stand_in(context: EngineContext, container: Container, argv: list[str], env
 def _names_program(command: Sequence[str]) -> bool:
     """Return True if an image's command begins with a program, not with an option of its entrypoint."""
     return bool(command) and not command[0].startswith("-")
+
+
+def _only_asks(words: list[str]) -> bool:
+    """Return True if a command's only argument asks for the program's version or help."""
+    return len(words) <= 2 and words[-1] in _QUESTIONS
 
 
 def _name_of_program(argv: list[str]) -> str:

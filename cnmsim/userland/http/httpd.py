@@ -16,6 +16,7 @@ from cnmsim.kernel.files import Pipe
 from cnmsim.userland.busybox.applet import complain, read_options
 from cnmsim.userland.http.message import REASONS, HttpError, Message, Stream, http_date
 from cnmsim.userland.invocation import absolute_path, read_all
+from cnmsim.userland.servers import apache
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -144,6 +145,8 @@ class _Server:
 
 async def main(process: Process) -> int:
     """Run `httpd [-f] [-p [IP:]PORT] [-h FOLDER]`. Without `-f` it continues in the background once it listens."""
+    if process.files.is_dir("/usr/local/apache2"):
+        return await apache.main(process)  # Apache has this name, too
     options = read_options(process, "fvp:u:h:", _SYNOPSIS)
     if options is None:
         return 1

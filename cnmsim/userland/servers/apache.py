@@ -66,7 +66,16 @@ def log(process: Process, request: Request, response: Response) -> None:
 
 
 async def main(process: Process) -> int:
-    """Run `httpd-foreground` or `apache2-foreground`: serve port 80 until a signal ends the process."""
+    """Run `httpd-foreground`, `apache2-foreground` or `httpd`: serve port 80 until a signal ends the process.
+
+    `-v` prints the version, `-t` the result of a syntax check.
+    """
+    if "-v" in process.argv[1:]:
+        process.write(f"Server version: Apache/{version(process)} (Unix)\nServer built:   Jan  1 2026 00:00:00\n")
+        return 0
+    if {"-t", "configtest"} & set(process.argv[1:]):
+        process.error("Syntax OK\n")
+        return 0
     server = HttpServer(
         process, lambda request: answer(process, request), lambda request, response: log(process, request, response)
     )

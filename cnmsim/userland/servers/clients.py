@@ -90,6 +90,10 @@ async def pg_isready(process: Process) -> int:
 
 async def redis_cli(process: Process) -> int:
     """Run `redis-cli [-h HOST] [-p PORT] [-a PASSWORD] COMMAND…`: send one command and print the reply."""
+    version = process.env.get("REDIS_VERSION") or process.env.get("VALKEY_VERSION")
+    if version and process.argv[1:] in (["-v"], ["--version"]):
+        process.write(f"{process.argv[0].rpartition('/')[2]} {version}\n")
+        return 0
     host = _option(process, "-h") or "127.0.0.1"
     port = _number(_option(process, "-p"), 6379)
     words = _operands(process, "hpaunsdDrix")

@@ -138,6 +138,8 @@ _ACCESS: dict[str, tuple[str, str]] = {
 
 #: What programs print for `--version` and its like.
 _VERSION_LINES = {
+    "caddy": "v{}", "haproxy": "HAProxy version {} - https://haproxy.org/",
+    "traefik": "Version:      {}\nCodename:     cheddar\nOS/Arch:      linux/amd64",
     "go": "go version go{} linux/amd64",
     "mariadb": "mariadb from {}-MariaDB, client 15.2 for debian-linux-gnu (x86_64) using  EditLine wrapper",
     "mariadbd": "mariadbd  Ver {}-MariaDB-ubu2404 for debian-linux-gnu on x86_64 (mariadb.org binary distribution)",
