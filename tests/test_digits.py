@@ -15,7 +15,7 @@ from cnmsim.errors import CnmsimError
 from cnmsim.gostrconv import atoi, parse_float, parse_uint
 from cnmsim.gounits import from_human_size, ram_in_bytes
 from cnmsim.kernel.address import Prefix, parse_interface, parse_ip, parse_mac
-from cnmsim.lab.compose.ports import parse_exposed, parse_port
+from cnmsim.lab.compose.port_syntax import parse_exposed, parse_port
 from cnmsim.lab.stack.quantities import duration_ns, nano_cpus
 
 #: All characters that Unicode calls numbers, except the ten of ASCII.

@@ -1,12 +1,20 @@
-"""The DNS records of one network, for its embedded resolvers (moby `libnetwork/network.go`, svcRecs)."""
+"""The DNS records of one network: names and aliases of endpoints, for the embedded resolver (`--network-alias`).
+
+Source: moby `libnetwork/network.go` (svcRecs).
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.interning import InternedMultiMap, intern_pool
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.endpoint import Endpoint
 
 
 @define(eq=False)
@@ -41,6 +49,13 @@ class NameRecords:
         self._by_name.add(name if name.islower() else name.lower(), (address, owner))
         if reverse:
             self._by_address.add(address, (name, owner))
+
+    def add_endpoint(self, endpoint: Endpoint) -> None:
+        """Add the names and aliases of an endpoint with its addresses; a reverse lookup returns the first name."""
+        for number, name in enumerate(endpoint.dns_names):
+            for assigned in (endpoint.interface.ipv4, endpoint.interface.ipv6):
+                if assigned is not None:
+                    self.add(name, assigned[0], endpoint.id, reverse=number == 0)
 
     def remove_owner(self, owner: str) -> None:
         """Remove all records of an owner."""

@@ -438,10 +438,7 @@ class Network:
         """
         if self.ingress or self.is_gossiped:
             return
-        for number, name in enumerate(endpoint.dns_names):
-            for assigned in (endpoint.interface.ipv4, endpoint.interface.ipv6):
-                if assigned is not None:
-                    self.records.add(name, assigned[0], endpoint.id, reverse=number == 0)
+        self.records.add_endpoint(endpoint)
 
     def remove_records(self, endpoint: Endpoint) -> None:
         """Remove the DNS records of an endpoint."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnmsim.lab.compose.ports import PortMapping, parse_exposed, parse_port
+from cnmsim.lab.compose.port_syntax import PortMapping, parse_exposed, parse_port
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from cnmsim.errors import FileError
-from cnmsim.lab.compose.ports import PortMapping
+from cnmsim.lab.compose.port_syntax import PortMapping
 from cnmsim.lab.yamlfile import Key, Map, wrong
 
 

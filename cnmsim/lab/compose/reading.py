@@ -16,7 +16,7 @@ from cnmsim.kernel.address import Prefix, parse_ip, parse_mac
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.lab.compose.dotenv import read_env_file
 from cnmsim.lab.compose.model import ComposeProject, Dependency, HealthCheck, Network, NetworkUse, Pool, Service
-from cnmsim.lab.compose.ports import PortMapping, parse_exposed, parse_port
+from cnmsim.lab.compose.port_syntax import PortMapping, parse_exposed, parse_port
 from cnmsim.lab.compose.scalars import nullable_map, string_map
 from cnmsim.lab.yamlfile import Key, Map, wrong
 

@@ -16,7 +16,7 @@ import yaml
 from cnmsim.digits import is_number
 from cnmsim.engine.standins.commandline import wildcard_option
 from cnmsim.lab.compose.model import Network, Service
-from cnmsim.lab.compose.ports import parse_port
+from cnmsim.lab.compose.port_syntax import parse_port
 from cnmsim.lab.edits.files import EditedFiles, NotExpressible
 from cnmsim.lab.edits.project import EditableProject
 from cnmsim.lab.edits.yaml_text import YamlText

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from cnmsim.lab.compose.ports import parse_port
+from cnmsim.lab.compose.port_syntax import parse_port
 from cnmsim.lab.edits.project import EditableProject, editable_projects
 from cnmsim.lab.yamlfile import Key, Map, Seq, locate
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnmsim.kernel.address import parse_ip
-from cnmsim.lab.compose.ports import parse_port
+from cnmsim.lab.compose.port_syntax import parse_port
 from cnmsim.lab.compose.scalars import scalar_text
 from cnmsim.lab.yamlfile import read_text
 
