@@ -41,11 +41,11 @@ The tests of five client libraries run against a served lab (`cnmsim serve --fas
 registries 2; the client 4 (contexts, WebSocket over a Unix socket); not in 29.7.2 either 2 |
 | aiodocker 0.27 | 125 | 36 | `python` and other programs 14; images' files and builds 10; registries 3; \
 the client (runs as root, lacks asyncssh) 6; images of an earlier test 2; time that jumps 1 |
-| python-on-whales 0.81 (without buildx) | 382 | 66 | images' files and builds 29; registries 11; managed plugins 3; \
-files of the client 3; age of its Compose 2; `useradd` 1; \
-containers of an earlier failed test, and time that jumps 17 |
-| testcontainers-python 4.15 (core) | 469 | 52 | packages missing in the environment 32; builds 9; registries 4; \
-programs 5; the client 2 |
+| python-on-whales 0.81 (without buildx) | 383 | 65 | images' files and builds 29; registries 11; managed plugins 3; \
+files of the client 3; age of its Compose 2; time that jumps, and containers that failed tests leave, 16; \
+a duration 1 |
+| testcontainers-python 4.15 (core, with its reaper) | 471 | 49 | packages missing in the environment 32; builds 7; \
+registries 4; engines in containers 3; nginx's configuration 1; the client 2 |
 | dockerode 5.0 | 110 | 24 | images' files and builds 18; managed plugins 4; registries 2 |
 
 Two tests of docker-py fail on a real 29.7.2 as well: links no longer set environment variables, and a MAC address
@@ -59,17 +59,20 @@ of a `network connect` is not shown before the start. The reasons in detail:
 | registries and the contents of images |
 | that run programs of an image, such as `python -c "print(1)"` (most of aiodocker's tests of output) and `htpasswd` \
 | the programs: a stand-in runs, prints one line and stays up until it is stopped |
-| of programs that testcontainers starts as images: its reaper `ryuk`, `socat` | these programs |
 | that bind a file or folder of the client's own machine | that machine: a bind is of the simulated host |
 | of an nginx that a configuration written at run time lets listen (testcontainers' \
 `test_compose_multiple_containers_and_ports`) | the configuration language: `--listen` and mounted files state ports |
 | of images of one platform only (`arm32v7/busybox`) \
 | platforms of a name: every image can be pulled for every platform, and its programs run |
-| that create users in a container (`useradd`) | the program: /etc/passwd is the image's |
 | that start an engine or a build daemon in a container (`docker:dind`, `moby/buildkit`), and those that need \
 `docker buildx` | programs that control an engine from images; builds |
 | that find a service `starting` before it is `healthy` \
 | slow starts with `--fast`, where the time between is jumped over |
+| that compare the engine's times with the client's clock (python-on-whales' `test_docker_compose_restart`, \
+`test_swarm_update_auto_lock_managers`), or find containers that these left | one clock for client and engine with \
+`--fast`: without it they pass |
+| python-on-whales' `test_compose_logs_follow` | the duration of a real `ping`: the test expects that `ping -c 2` \
+and its end take 5 s |
 """
 
 
