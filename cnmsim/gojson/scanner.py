@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 
@@ -17,6 +17,17 @@ _MOST_LEVELS = 200
 
 
 _SURROGATE, _HALF = re.compile(r"\\u[dD][89a-fA-F]"), re.compile("[\ud800-\udfff]")
+
+
+class _Number(float):
+    """A number whose text the error messages quote."""
+
+    def __new__(cls, text: str) -> Self:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
 
 
 class GoJsonError(ValueError):
@@ -33,7 +44,9 @@ def first_value(content: bytes) -> tuple[Any, str]:
     if start == len(text):
         raise GoJsonError("EOF")
     try:
-        value, end = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole).raw_decode(text, start)
+        value, end = json.JSONDecoder(
+            parse_constant=_refuse_constant, parse_int=_whole, parse_float=_Number
+        ).raw_decode(text, start)
     except json.JSONDecodeError as error:
         raise GoJsonError(_syntax_error(text, error)) from None
     except _ConstantError as error:
@@ -92,7 +105,7 @@ def _whole(digits: str) -> int | float:
 
     An integer that is too large for every Go type becomes a float, which may lose its last digits.
     """
-    return int(digits) if len(digits) < 400 else float(digits)
+    return int(digits) if len(digits) < 400 else _Number(digits)
 
 
 def _quoted(character: str) -> str:

@@ -10,10 +10,10 @@ An error names the innermost struct and the path of fields from the top, includi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from cnmsim.gojson.base64 import CorruptBase64, decode_base64
 from cnmsim.gojson.scanner import GoJsonError, first_value
@@ -33,9 +33,9 @@ _BITS["fs.FileMode"] = 32
 
 
 class GoTextError(GoJsonError):
-    """Error: a type that parses its own text, such as a time, has refused the text.
+    """Error: a type that parses its own text or its own JSON, such as a time, has refused it.
 
-    This error ends decoding at once. Errors of other types are raised only when everything was decoded.
+    This error ends decoding at once. Of the errors of other types, the first is raised when everything was decoded.
     """
 
 
@@ -44,18 +44,21 @@ class Place:
     """The position of a value in a document, for error messages.
 
     `struct` is the name of the innermost Go struct around the value, `path` the names of the fields from the top,
-    joined by dots. Both are "" for the document itself.
+    joined by dots. Both are "" for the document itself. `is_typed` selects the second type of a field that has two
+    (see `either`).
     """
 
     struct: str = ""
     path: str = ""
+    is_typed: bool = False
 
     def below(self, struct: str, name: str) -> Place:
         """Return the position of a field of the struct at this position.
 
         `struct` is the Go name of that struct, such as `container.HostConfig`; `name` is the field.
         """
-        return Place(struct.rpartition(".")[2], f"{self.path}.{name}" if self.path else name)
+        path = f"{self.path}.{name}" if self.path else name
+        return evolve(self, struct=struct.rpartition(".")[2], path=path)
 
     def refuse(self, value: Any, go_type: str, *, is_number: bool = False) -> GoJsonError:
         """Return the error for a value at this position that does not have the Go type `go_type`.
@@ -64,7 +67,7 @@ class Place:
         """
         kind = next((name for types, name in _JSON_TYPES if isinstance(value, types)), "null")
         if kind == "number" and is_number:
-            kind = f"number {value}"
+            kind = f"number {getattr(value, 'text', value)}"
         where = f"struct field {self.struct}.{self.path}" if self.path else "value"
         return GoJsonError(f"json: cannot unmarshal {kind} into Go {where} of type {go_type}")
 
@@ -87,6 +90,30 @@ def convert(kind: Kind, value: Any, place: Place) -> Any:
     Raises `GoJsonError` if the value has another type. `place` is the value's position for the message.
     """
     return kind.zero() if value is None else kind.read(value, place)
+
+
+def _convert_all(values: Iterable[tuple[_K, Kind, Any, Place]], key_kind: Kind | None = None) -> dict[_K, Any]:
+    """Convert `values`, tuples of key, type, JSON value and position, in the order of the document.
+
+    With `key_kind` each key is converted after its value. Raises the first `GoJsonError` when all were converted, but
+    a `GoTextError` at once.
+    """
+    contents: dict[_K, Any] = {}
+    first: GoJsonError | None = None
+    for key, kind, value, place in values:
+        try:
+            contents[key] = convert(kind, value, place)
+            if key_kind is not None:
+                key_kind.read(key, place)
+        except GoTextError:
+            raise
+        except GoJsonError as error:
+            first = first or error
+            if key_kind is not None:
+                key_kind.read(key, place)
+    if first is not None:
+        raise first
+    return contents
 
 
 @frozen
@@ -137,20 +164,14 @@ class Struct:
         """
         if not isinstance(value, Mapping):
             raise place.refuse(value, self.name)
-        given: dict[str, Any] = {}
-        first: GoJsonError | None = None
-        for key, content in value.items():
-            one = self._by_key.get(str(key).lower())
-            if one is not None and content is not None:
-                try:
-                    given[one.name] = one.kind.read(content, place.below(self.name, one.path))
-                except GoTextError:
-                    raise
-                except GoJsonError as error:
-                    first = first or error
-        if first is not None:
-            raise first
-        return self._filled(given)
+        given = ((self._by_key.get(str(key).lower()), content) for key, content in value.items())
+        return self._filled(
+            _convert_all(
+                (one.name, one.kind, content, place.below(self.name, one.path))
+                for one, content in given
+                if one is not None and content is not None
+            )
+        )
 
     def zero(self) -> dict[str, Any]:
         """Return the struct's zero value: a dict of its fields with their values for an empty document."""
@@ -162,6 +183,7 @@ class Struct:
 
 
 Kind: TypeAlias = Type | Struct
+_K = TypeVar("_K")
 
 
 def unmarshal(content: bytes, struct: Struct) -> dict[str, Any]:
@@ -234,13 +256,17 @@ def _read_bytes(value: Any, place: Place) -> bytes:
             raise GoJsonError(str(error)) from None
     if not isinstance(value, list):
         raise place.refuse(value, "[]uint8")
-    return bytes(convert(_OCTET, element, place) for element in value)
+    return bytes(_elements(_OCTET, value, place))
 
 
 def _read_object(value: Any, place: Place) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise place.refuse(value, "struct {}")
     return {}
+
+
+def _elements(kind: Kind, values: Iterable[Any], place: Place) -> list[Any]:
+    return list(_convert_all((number, kind, value, place) for number, value in enumerate(values)).values())
 
 
 def list_of(kind: Kind, name: str | None = None) -> Type:
@@ -250,7 +276,7 @@ def list_of(kind: Kind, name: str | None = None) -> Type:
     def read(value: Any, place: Place) -> list[Any]:
         if not isinstance(value, list):
             raise place.refuse(value, full_name)
-        return [convert(kind, element, place) for element in value]
+        return _elements(kind, value, place)
 
     return Type(full_name, read, lambda: None)
 
@@ -264,25 +290,23 @@ def pair_of(kind: Kind) -> Type:
     def read(value: Any, place: Place) -> list[Any]:
         if not isinstance(value, list):
             raise place.refuse(value, f"[2]{kind.name}")
-        return [convert(kind, element, place) for element in [*value, None, None][:2]]
+        return _elements(kind, [*value, None, None][:2], place)
 
     return Type(f"[2]{kind.name}", read, lambda: [kind.zero(), kind.zero()])
 
 
-def map_of(kind: Kind, name: str | None = None) -> Type:
-    """Return the Go type of maps from strings to `kind`, by default named `map[string]KIND`.
+def map_of(kind: Kind, name: str | None = None, *, key: Kind | None = None) -> Type:
+    """Return the Go type of maps from `key`, by default a string, to `kind`; its default name is `map[KEY]KIND`.
 
-    `null` values become the zero value of `kind`.
+    `null` values become the zero value of `kind`. The keys of the result are texts, whatever the type `key`.
     """
-    full_name = name or f"map[string]{kind.name}"
+    full_name = name or f"map[{key.name if key else 'string'}]{kind.name}"
 
     def read(value: Any, place: Place) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             raise place.refuse(value, full_name)
-        # Convert in the order of the document, so that the first wrong value is reported; then sort, as Go prints
-        # maps.
-        contents = {key: convert(kind, element, place) for key, element in value.items()}
-        return dict(sorted(contents.items()))
+        contents = _convert_all(((name, kind, element, place) for name, element in value.items()), key)
+        return dict(sorted(contents.items()))  # as Go prints maps
 
     return Type(full_name, read, lambda: None)
 
@@ -290,7 +314,24 @@ def map_of(kind: Kind, name: str | None = None) -> Type:
 def _read_words(value: Any, place: Place) -> list[str]:
     if isinstance(value, list) and all(element is None or isinstance(element, str) for element in value):
         return [element or "" for element in value]
-    return [STRING.read(value, place)]
+    try:
+        return [STRING.read(value, place)]
+    except GoJsonError as error:
+        raise GoTextError(str(error)) from None
+
+
+def either(old: Kind, typed: Kind) -> Type:
+    """Return a type that is `old`, or `typed` at positions whose `is_typed` is set. Both have the same zero value."""
+
+    def read(value: Any, place: Place) -> Any:
+        return (typed if place.is_typed else old).read(value, place)
+
+    return Type(old.name, read, old.zero)
+
+
+def ignored_if_typed(kind: Kind) -> Type:
+    """Return a type that is `kind`, or ignores the value at positions whose `is_typed` is set."""
+    return either(kind, Type(kind.name, lambda _value, _place: kind.zero(), kind.zero))
 
 
 _FLOAT32_END = 3.4028235677973366e38
@@ -348,4 +389,4 @@ def embedded(name: str, *fields: Field) -> tuple[Field, ...]:
 
     In error messages their path then begins with `name`, e.g. `Resources.Memory`.
     """
-    return tuple(Field(one.name, one.kind, one.empty, one.omit_empty, name) for one in fields)
+    return tuple(evolve(one, embedded=f"{name}.{one.embedded}" if one.embedded else name) for one in fields)

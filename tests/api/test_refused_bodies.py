@@ -8,6 +8,8 @@ from support.api_client import Api, new_lab
 
 #: What Docker Engine 26.1.5 (built with go1.24) answered, always with status 400: path, body, message.
 REFUSALS = json.loads(Path(__file__).with_name("refusals.json").read_text())
+#: What Docker Engine 29.7.2 answered to bodies with several errors, of addresses, ports and MAC addresses, too.
+REFUSALS_29 = json.loads(Path(__file__).with_name("refusals-29.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +41,17 @@ def test_a_body_is_refused_as_the_real_engine_refuses_it(manager, path, body, me
     status, answer = manager.call("POST", path, body.encode())
     assert (status, answer["message"]) == (400, message)
     assert world(manager) == before
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with new_lab("29.7.2").serve() as paths:
+        yield Api(paths["node1"])
+
+
+@pytest.mark.parametrize(("path", "body", "message"), REFUSALS_29, ids=range(len(REFUSALS_29)))
+def test_a_body_is_refused_as_29_refuses_it(engine, path, body, message):
+    before = world(engine)
+    status, answer = engine.call("POST", path, body.encode())
+    assert (status, answer["message"]) == (400, message)
+    assert world(engine) == before

@@ -19,7 +19,6 @@ from cnmsim.engine.containers.shared_host_config import shared_host_config
 from cnmsim.engine.containers.validate import (
     HOST_NETWORK_LINKS,
     check_config,
-    check_endpoint_addresses,
     check_host_config,
     check_mac_address,
     check_network_mode,
@@ -72,8 +71,6 @@ def create_container(
     """
     profile = context.profile
     config, host_config, endpoints = read_container_create(profile, body)
-    for endpoint in endpoints.values():
-        check_endpoint_addresses(profile, endpoint and endpoint["IPAMConfig"])
     if config is None:
         raise InvalidParameter("config cannot be empty in order to create a container")
     if profile.create_fills_maps:
@@ -254,7 +251,7 @@ def _adapt_sysctls(request: CreateRequest, api: ApiVersion) -> list[str]:
 def _check_endpoints(context: EngineContext, networking: Networking, endpoints: dict[str, EndpointSettings]) -> None:
     faults: list[str] = []
     for name, settings in sorted(endpoints.items()):
-        check_mac_address(context.profile, settings.wanted_mac, prefix=f"invalid config for network {name}: ")
+        check_mac_address(settings.wanted_mac, prefix=f"invalid config for network {name}: ")
         try:
             network = context.controller.find_network(name)
         except EngineError:

@@ -7,13 +7,12 @@ Source: moby `runconfig/hostconfig*.go`, `daemon/container.go` (26.1.5, 28.5.2),
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.engine.containers.exec_user import check_capabilities
 from cnmsim.engine.containers.kernel_namespaces import check_modes
 from cnmsim.engine.containers.resources import check_isolation, check_resources
-from cnmsim.engine.wire.ports import check_address, check_bindings
+from cnmsim.engine.wire.ports import check_bindings
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import parse_ip, parse_mac
@@ -103,9 +102,6 @@ def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
     for entry in host_config["ExtraHosts"] or ():
         _check_extra_host(entry)
-    if profile.ipam_config_is_typed:
-        for server in host_config["Dns"] or ():
-            check_address(server)
     check_bindings(profile, host_config["PortBindings"])
     check_restart_policy(policy)
     check_capabilities(host_config)
@@ -160,33 +156,13 @@ def _check_extra_host(entry: str) -> None:
         raise InvalidParameter(f'invalid IP address in add-host: "{address}"') from None
 
 
-def check_mac_address(profile: Profile, address: str, *, prefix: str = "") -> None:
-    """Check the syntax of a configured MAC address; "" is valid. Raises `InvalidParameter` for an invalid address.
-
-    `prefix` is put before the error text, but only in releases whose API treats a MAC address as a plain string.
-    """
-    if not address:
-        return
+def check_mac_address(address: str, *, prefix: str = "") -> None:
+    """Raise `InvalidParameter` for an invalid MAC address; "" is valid. `prefix` precedes the error text."""
     try:
-        parse_mac(address)
+        if address:
+            parse_mac(address)
     except ValueError:
-        text = (
-            f"invalid JSON: address {address}: invalid MAC address"
-            if profile.ipam_config_is_typed
-            else f"{prefix}invalid MAC address {address}"
-        )
-        raise InvalidParameter(text) from None
-
-
-def check_endpoint_addresses(profile: Profile, ipam_config: Mapping[str, Any] | None) -> None:
-    """Check the addresses in an endpoint's IPAMConfig. Raises `InvalidParameter` for a malformed one.
-
-    Only releases whose API parses these addresses do so; for others, nothing is checked here.
-    """
-    if profile.ipam_config_is_typed and ipam_config:
-        for text in (*map(ipam_config.get, ("IPv4Address", "IPv6Address")), *(ipam_config.get("LinkLocalIPs") or ())):
-            if text:
-                check_address(text)
+        raise InvalidParameter(f"{prefix}invalid MAC address {address}") from None
 
 
 def parse_link(text: str) -> tuple[str, str]:

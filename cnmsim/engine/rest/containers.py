@@ -204,7 +204,7 @@ class ContainerApi:
 
     def update(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Change limits and the restart policy of a container (POST /containers/{id}/update)."""
-        changes = bodies.read(bodies.CONTAINER_UPDATE, body)
+        changes = bodies.read(bodies.CONTAINER_UPDATE, body, self.context.profile)
         check_update(changes)
         container = self.find(id_)
         update_container(container, changes)

@@ -9,7 +9,7 @@ from attrs import define
 
 from cnmsim.engine.cluster.cluster_networks import ClusterNetworks
 from cnmsim.engine.containers.container import EndpointSettings
-from cnmsim.engine.containers.validate import check_endpoint_addresses, check_mac_address
+from cnmsim.engine.containers.validate import check_mac_address
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.networks.networks import Networks
@@ -121,11 +121,10 @@ class NetworkApi:
         options = bodies.read_network_connect(context.profile, body)
         settings = EndpointSettings()
         if options["EndpointConfig"] is not None:
-            check_endpoint_addresses(context.profile, options["EndpointConfig"]["IPAMConfig"])
             settings = EndpointSettings.from_body(
                 options["EndpointConfig"], is_typed=context.profile.ipam_config_is_typed
             )
-            check_mac_address(context.profile, settings.wanted_mac)
+            check_mac_address(settings.wanted_mac)
         mac_address_since = context.profile.connect_mac_api_version
         if not (mac_address_since and (api or context.api_version).at_least(mac_address_since)):
             settings.wanted_mac = ""

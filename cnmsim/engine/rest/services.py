@@ -12,8 +12,7 @@ from cnmsim.engine.cluster.params import version_of
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.query import NO_QUERY, Query, strict_bool
-from cnmsim.engine.wire.schemas import read
-from cnmsim.engine.wire.swarm_schemas import SERVICE_SPEC
+from cnmsim.engine.wire.swarm_schemas import read_service
 from cnmsim.errors import Forbidden, NotFound, SystemFault
 from cnmsim.swarm.convert.service import service_spec_from_api, service_to_api
 from cnmsim.swarm.convert.task import task_to_api
@@ -64,7 +63,7 @@ class ServiceApi:
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create a service, and return its id (POST /services/create)."""
-        fields = read(SERVICE_SPEC, body)
+        fields = read_service(self.context.profile, body)
         self.cluster.manager()
         service = await self.cluster.control("create_service", await self._spec(fields))
         return {"ID": service.id, "Warnings": None}
@@ -75,7 +74,7 @@ class ServiceApi:
         The query parameter `version` must be the service's present version.
         """
         cluster = self.cluster
-        fields = read(SERVICE_SPEC, body)
+        fields = read_service(self.context.profile, body)
         version = version_of(query, "service")
         cluster.manager()
         spec = await self._spec(fields)

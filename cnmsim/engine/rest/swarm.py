@@ -33,7 +33,7 @@ class SwarmApi:
 
     async def init(self, body: Mapping[str, Any]) -> str:
         """Create a swarm (POST /swarm/init). Return the node's id."""
-        fields = read(SWARM_INIT, body)
+        fields = read(SWARM_INIT, body, self.cluster.backend.context.profile)
         spec = cluster_spec_from_api(fields["Spec"], ClusterSpec())
         listen = _listen_address(fields)
         availability = availability_of(fields["Availability"])

@@ -2,7 +2,7 @@
 
 Those of the swarm operations are in `swarm_schemas`. Source: moby
 `api/types/container/{config,hostconfig,create_request,exec_create_request}.go`, `api/types/mount/mount.go`,
-`api/types/network/{endpoint,network_types,ipam}.go` (v26.1.5 to docker-v29.7.2).
+`api/types/network/{endpoint,network_types,ipam,port,hwaddr}.go` (v26.1.5 to docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 from attrs import evolve
 
+from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
 from cnmsim.gojson.scanner import GoJsonError
 from cnmsim.gojson.unmarshal import (
-    ANYTHING,
     BOOL,
     INT,
     INT64,
@@ -34,7 +34,9 @@ from cnmsim.gojson.unmarshal import (
     Type,
     Value,
     convert,
+    either,
     embedded,
+    ignored_if_typed,
     integer,
     list_of,
     map_of,
@@ -42,9 +44,50 @@ from cnmsim.gojson.unmarshal import (
     parsed_text,
 )
 from cnmsim.gonetip import addr_error, prefix_error
+from cnmsim.kernel.address import parse_mac
 from cnmsim.libnetwork.profile import Profile
 
-_PORT_BINDING = Struct("nat.PortBinding", (Str("HostIp"), Str("HostPort")))
+
+def _port_error(text: str) -> str:
+    """Return the error of moby's `network.ParsePort(text)`, "" if `text` is a valid port, such as `80/tcp`."""
+    number = text.partition("/")[0]
+    if not number:
+        cause = "value is empty"
+    elif not is_number(number):
+        cause = "invalid syntax"
+    else:
+        cause = "" if int(number[-6:]) <= 65535 and not number[:-6].strip("0") else "value out of range"
+    return cause and f"invalid port '{number}': {cause}"
+
+
+def _mac_error(text: str) -> str:
+    """Return the error of Go's `net.ParseMAC(text)`, "" if `text` is a valid MAC address."""
+    try:
+        parse_mac(text)
+    except ValueError:
+        return f"address {text}: invalid MAC address"
+    return ""
+
+
+_ADDR, _PORT = parsed_text("netip.Addr", addr_error), parsed_text("network.Port", _port_error)
+#: Addresses, prefixes and MAC addresses: texts, or parsed by the API's decoder in releases with typed fields.
+ADDRESS = either(STRING, _ADDR)
+ADDRESSES = either(STRINGS, list_of(_ADDR))
+PREFIX = either(STRING, parsed_text("netip.Prefix", prefix_error))
+PREFIXES = either(STRINGS, list_of(parsed_text("netip.Prefix", prefix_error)))
+_MAC_ADDRESS = either(STRING, parsed_text("network.HardwareAddr", _mac_error))
+_WORDS = either(WORDS, STRINGS)
+#: The deprecated address of a container. Releases with typed fields decode it apart, and ignore errors.
+_LEGACY_MAC_ADDRESS = Type(
+    "string", lambda value, _: value if isinstance(value, str) and not _mac_error(value) else "", str
+)
+
+_BINDING_FIELDS = (Value("HostIp", ADDRESS), Str("HostPort"))
+_PORT_MAP = either(
+    map_of(list_of(Struct("nat.PortBinding", _BINDING_FIELDS)), "nat.PortMap"),
+    map_of(list_of(Struct("network.PortBinding", _BINDING_FIELDS)), key=_PORT),
+)
+_PORT_SET = either(map_of(NOTHING, "nat.PortSet"), map_of(NOTHING, key=_PORT))
 _RESTART_POLICY = Struct(
     "container.RestartPolicy", (Str("Name", "container.RestartPolicyMode"), Int("MaximumRetryCount", "int"))
 )
@@ -139,8 +182,8 @@ _RESOURCES = embedded(
     Nullable("Devices", list_of(_DEVICE)),
     Nullable("DeviceCgroupRules"),
     Nullable("DeviceRequests", list_of(_DEVICE_REQUEST)),
-    Int("KernelMemory", omit=True),
-    Int("KernelMemoryTCP", omit=True),
+    Field("KernelMemory", ignored_if_typed(INT64), int, omit_empty=True),
+    Field("KernelMemoryTCP", ignored_if_typed(INT64), int, omit_empty=True),
     Int("MemoryReservation"),
     Int("MemorySwap"),
     Nullable("MemorySwappiness", INT64),
@@ -160,17 +203,17 @@ HOST_CONFIG = Struct(
         Str("ContainerIDFile"),
         Value("LogConfig", _LOG_CONFIG),
         Str("NetworkMode", "container.NetworkMode"),
-        Nullable("PortBindings", map_of(list_of(_PORT_BINDING), "nat.PortMap")),
+        Nullable("PortBindings", _PORT_MAP),
         Value("RestartPolicy", _RESTART_POLICY),
         Bool("AutoRemove"),
         Str("VolumeDriver"),
         Nullable("VolumesFrom"),
         Value("ConsoleSize", pair_of(integer("uint"))),
         Nullable("Annotations", STRING_MAP, omit=True),
-        Nullable("CapAdd", WORDS),
-        Nullable("CapDrop", WORDS),
+        Nullable("CapAdd", _WORDS),
+        Nullable("CapDrop", _WORDS),
         Str("CgroupnsMode", "container.CgroupnsMode"),
-        Nullable("Dns"),
+        Nullable("Dns", ADDRESSES),
         Nullable("DnsOptions"),
         Nullable("DnsSearch"),
         Nullable("ExtraHosts"),
@@ -202,7 +245,11 @@ HOST_CONFIG = Struct(
 
 _ENDPOINT_IPAM = Struct(
     "network.EndpointIPAMConfig",
-    (Str("IPv4Address", omit=True), Str("IPv6Address", omit=True), Nullable("LinkLocalIPs", omit=True)),
+    (
+        Value("IPv4Address", ADDRESS, omit=True),
+        Value("IPv6Address", ADDRESS, omit=True),
+        Nullable("LinkLocalIPs", ADDRESSES, omit=True),
+    ),
 )
 ENDPOINT_SETTINGS = Struct(
     "network.EndpointSettings",
@@ -210,11 +257,18 @@ ENDPOINT_SETTINGS = Struct(
         Nullable("IPAMConfig", _ENDPOINT_IPAM),
         Nullable("Links"),
         Nullable("Aliases"),
-        Str("MacAddress"),
+        Value("MacAddress", _MAC_ADDRESS),
         Nullable("DriverOpts", STRING_MAP),
         Int("GwPriority", "int"),
         Str("NetworkID"),
         Str("EndpointID"),
+        Value("Gateway", ADDRESS),
+        Value("IPAddress", ADDRESS),
+        Int("IPPrefixLen", "int"),
+        Value("IPv6Gateway", ADDRESS),
+        Value("GlobalIPv6Address", ADDRESS),
+        Int("GlobalIPv6PrefixLen", "int"),
+        Nullable("DNSNames"),
     ),
 )
 _ENDPOINT_POINTER = Type("network.EndpointSettings", ENDPOINT_SETTINGS.read, lambda: None)
@@ -224,26 +278,20 @@ _NETWORKING_CONFIG = Struct(
 )
 
 
-def _ipam(prefix: Type, address: Type) -> Struct:
-    """Return the struct of a network's IPAM, with the types of its prefixes and addresses."""
-    config = Struct(
-        "network.IPAMConfig",
-        (
-            Value("Subnet", prefix),
-            Value("IPRange", prefix),
-            Value("Gateway", address),
-            Field("AuxiliaryAddresses", map_of(address), dict),
-        ),
-    )
-    return Struct(
-        "network.IPAM", (Str("Driver"), Nullable("Options", STRING_MAP), Field("Config", list_of(config), list))
-    )
-
-
-_IPAM = _ipam(STRING, STRING)
-_TYPED_IPAM = _ipam(parsed_text("netip.Prefix", prefix_error), parsed_text("netip.Addr", addr_error))
+_IPAM_CONFIG = Struct(
+    "network.IPAMConfig",
+    (
+        Value("Subnet", PREFIX),
+        Value("IPRange", PREFIX),
+        Value("Gateway", ADDRESS),
+        Field("AuxiliaryAddresses", either(STRING_MAP, map_of(_ADDR)), dict),
+    ),
+)
+_IPAM = Struct(
+    "network.IPAM", (Str("Driver"), Nullable("Options", STRING_MAP), Field("Config", list_of(_IPAM_CONFIG), list))
+)
 _NETWORK_OPTIONS = (
-    Bool("CheckDuplicate"),
+    Value("CheckDuplicate", ignored_if_typed(BOOL)),
     Str("Driver"),
     Str("Scope"),
     Nullable("EnableIPv4", BOOL),
@@ -280,8 +328,33 @@ _EXEC_START = Struct(
     "ExecStartRequest", (Bool("Detach"), Bool("Tty"), Nullable("ConsoleSize", pair_of(integer("uint"))))
 )
 CONTAINER_UPDATE = Struct("container.UpdateConfig", (*_RESOURCES, Value("RestartPolicy", _RESTART_POLICY)))
-_CLUSTER_VOLUME = Struct("volume.ClusterVolumeSpec", (Nullable("AccessMode", ANYTHING), Str("Group")))
-VOLUME_CREATE = Struct(
+_TOPOLOGIES = list_of(Struct("volume.Topology", (Nullable("Segments", STRING_MAP),)))
+_ACCESS_MODE = Struct(
+    "volume.AccessMode",
+    (
+        Str("Scope", "volume.Scope"),
+        Str("Sharing", "volume.SharingMode"),
+        Nullable("MountVolume", Struct("volume.TypeMount", (Str("FsType"), Nullable("MountFlags")))),
+        Nullable("BlockVolume", Struct("volume.TypeBlock", ())),
+    ),
+)
+_CLUSTER_VOLUME = Struct(
+    "volume.ClusterVolumeSpec",
+    (
+        Str("Group"),
+        Nullable("AccessMode", _ACCESS_MODE),
+        Nullable(
+            "AccessibilityRequirements",
+            Struct(
+                "volume.TopologyRequirement", (Nullable("Requisite", _TOPOLOGIES), Nullable("Preferred", _TOPOLOGIES))
+            ),
+        ),
+        Nullable("CapacityRange", Struct("volume.CapacityRange", (Int("RequiredBytes"), Int("LimitBytes")))),
+        Nullable("Secrets", list_of(Struct("volume.Secret", (Str("Key"), Str("Secret"))))),
+        Str("Availability", "volume.Availability"),
+    ),
+)
+_VOLUME_CREATE = Struct(
     "volume.CreateOptions",
     (
         Str("Name"),
@@ -307,25 +380,25 @@ def container_config(*, is_slim: bool) -> tuple[Field, ...]:
         Bool("AttachStdin"),
         Bool("AttachStdout"),
         Bool("AttachStderr"),
-        Nullable("ExposedPorts", map_of(NOTHING, "nat.PortSet"), omit=True),
+        Nullable("ExposedPorts", _PORT_SET, omit=True),
         Bool("Tty"),
         Bool("OpenStdin"),
         Bool("StdinOnce"),
         Nullable("Env"),
-        Nullable("Cmd", WORDS),
+        Nullable("Cmd", _WORDS),
         Nullable("Healthcheck", HEALTH, omit=True),
         Bool("ArgsEscaped", omit=True),
         Str("Image"),
         Nullable("Volumes", map_of(NOTHING)),
         Str("WorkingDir"),
-        Nullable("Entrypoint", WORDS),
+        Nullable("Entrypoint", _WORDS),
         Bool("NetworkDisabled", omit=True),
-        Str("MacAddress", omit=True),
+        Value("MacAddress", either(STRING, _LEGACY_MAC_ADDRESS), omit=True),
         Nullable("OnBuild", omit=is_slim),
         Nullable("Labels", STRING_MAP),
         Str("StopSignal", omit=True),
         Nullable("StopTimeout", INT, omit=True),
-        Nullable("Shell", WORDS, omit=True),
+        Nullable("Shell", _WORDS, omit=True),
     )
 
 
@@ -341,7 +414,7 @@ def read_container_create(profile: Profile, body: Any) -> tuple[Any, Any, Any]:
     Config is `None` if the body has none of its fields. Raises `InvalidParameter` for an invalid body.
     """
     is_slim = profile.inspect_is_slim
-    fields = read(_container_create(profile.body_structs.container_create, is_slim=is_slim), body)
+    fields = read(_container_create(profile.body_structs.container_create, is_slim=is_slim), body, profile)
     host_config, networking = fields.pop("HostConfig"), fields.pop("NetworkingConfig")
     given = {str(key).lower() for key in body or ()}
     has_config = any(one.name.lower() in given for one in container_config(is_slim=is_slim))
@@ -354,12 +427,8 @@ def read_network_create(profile: Profile, body: Any) -> dict[str, Any]:
     Raises `InvalidParameter` for an invalid body.
     """
     inner = profile.body_structs.network_create_embeds
-    options: tuple[Field, ...] = _NETWORK_OPTIONS
-    if profile.ipam_config_is_typed:
-        options = tuple(Nullable("IPAM", _TYPED_IPAM) if one.name == "IPAM" else one for one in options)
-    if inner:
-        options = embedded(inner, *options)
-    return read(Struct(profile.body_structs.network_create, (*options, Str("Name"))), body)
+    options = embedded(inner, *_NETWORK_OPTIONS) if inner else _NETWORK_OPTIONS
+    return read(Struct(profile.body_structs.network_create, (*options, Str("Name"))), body, profile)
 
 
 def read_network_connect(profile: Profile, body: Any) -> dict[str, Any]:
@@ -367,7 +436,7 @@ def read_network_connect(profile: Profile, body: Any) -> dict[str, Any]:
 
     Raises `InvalidParameter` for an invalid body.
     """
-    return read(evolve(_NETWORK_CONNECT, name=profile.body_structs.network_connect), body)
+    return read(evolve(_NETWORK_CONNECT, name=profile.body_structs.network_connect), body, profile)
 
 
 def read_network_disconnect(profile: Profile, body: Any) -> dict[str, Any]:
@@ -375,7 +444,7 @@ def read_network_disconnect(profile: Profile, body: Any) -> dict[str, Any]:
 
     Raises `InvalidParameter` for an invalid body.
     """
-    return read(evolve(_NETWORK_DISCONNECT, name=profile.body_structs.network_disconnect), body)
+    return read(evolve(_NETWORK_DISCONNECT, name=profile.body_structs.network_disconnect), body, profile)
 
 
 def read_exec_create(profile: Profile, body: Any) -> dict[str, Any]:
@@ -383,7 +452,7 @@ def read_exec_create(profile: Profile, body: Any) -> dict[str, Any]:
 
     Raises `InvalidParameter` for an invalid body.
     """
-    return read(evolve(_EXEC_CREATE, name=profile.body_structs.exec_create), body)
+    return read(evolve(_EXEC_CREATE, name=profile.body_structs.exec_create), body, profile)
 
 
 def read_exec_start(profile: Profile, body: Any) -> dict[str, Any]:
@@ -391,16 +460,22 @@ def read_exec_start(profile: Profile, body: Any) -> dict[str, Any]:
 
     Raises `InvalidParameter` for an invalid body.
     """
-    return read(evolve(_EXEC_START, name=profile.body_structs.exec_start), body)
+    return read(evolve(_EXEC_START, name=profile.body_structs.exec_start), body, profile)
 
 
-def read(struct: Struct, body: Any) -> dict[str, Any]:
-    """Decode a parsed JSON body according to the schema `struct`.
+def read_volume_create(profile: Profile, body: Any) -> dict[str, Any]:
+    """Decode the body of `POST /volumes/create` as the release `profile` does. Raises `InvalidParameter`."""
+    return read(evolve(_VOLUME_CREATE, name=profile.body_structs.volume_create), body, profile)
 
-    Raises `InvalidParameter` if a field has another type.
+
+def read(struct: Struct, body: Any, profile: Profile | None = None) -> dict[str, Any]:
+    """Decode a parsed JSON body according to the schema `struct`, as the release `profile` does.
+
+    Without `profile` addresses and ports are decoded as plain texts. Raises `InvalidParameter`.
     """
+    is_typed = profile is not None and profile.ipam_config_is_typed
     try:
-        fields: dict[str, Any] = convert(struct, body, Place())
+        fields: dict[str, Any] = convert(struct, body, Place(is_typed=is_typed))
     except GoJsonError as error:
         raise InvalidParameter(f"invalid JSON: {error}") from None
     return fields

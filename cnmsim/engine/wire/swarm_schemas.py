@@ -6,24 +6,30 @@ docker-v29.7.2).
 
 from __future__ import annotations
 
-from cnmsim.engine.wire.schemas import HEALTH, MOUNT, ULIMIT
+from typing import Any
+
+from cnmsim.engine.wire.schemas import ADDRESSES, HEALTH, MOUNT, PREFIXES, ULIMIT, read
 from cnmsim.gojson.unmarshal import (
-    ANYTHING,
     BOOL,
     BYTES,
     FLOAT32,
     INT64,
+    STRING,
     STRING_MAP,
     Bool,
     Int,
     Nullable,
     Str,
     Struct,
+    Type,
     Value,
+    either,
     embedded,
     integer,
     list_of,
+    string,
 )
+from cnmsim.libnetwork.profile import Profile
 
 _DURATION, _UINT64 = integer("time.Duration"), integer("uint64")
 _ANNOTATIONS = embedded("Annotations", Str("Name"), Nullable("Labels", STRING_MAP))
@@ -86,7 +92,7 @@ SWARM_INIT = Struct(
         Bool("ForceNewCluster"),
         Value("Spec", CLUSTER_SPEC),
         Bool("AutoLockManagers"),
-        Nullable("DefaultAddrPool"),
+        Nullable("DefaultAddrPool", PREFIXES),
         Int("SubnetSize", "uint32"),
     ),
 )
@@ -165,7 +171,8 @@ _CONTAINER_SPEC = Struct(
         Nullable("Healthcheck", HEALTH),
         Nullable("Hosts"),
         Nullable(
-            "DNSConfig", Struct("swarm.DNSConfig", (Nullable("Nameservers"), Nullable("Search"), Nullable("Options")))
+            "DNSConfig",
+            Struct("swarm.DNSConfig", (Nullable("Nameservers", ADDRESSES), Nullable("Search"), Nullable("Options"))),
         ),
         Nullable("Secrets", list_of(_SECRET_REFERENCE, "[]*swarm.SecretReference")),
         Nullable("Configs", list_of(_CONFIG_REFERENCE, "[]*swarm.ConfigReference")),
@@ -228,11 +235,23 @@ _RESTART_POLICY = Struct(
 _NETWORKS = list_of(
     Struct("swarm.NetworkAttachmentConfig", (Str("Target"), Nullable("Aliases"), Nullable("DriverOpts", STRING_MAP)))
 )
+
+
+def _plugin_spec(name: str, privilege_name: str) -> Struct:
+    privilege = Struct(privilege_name, (Str("name"), Str("description"), Nullable("value")))
+    privileges = Nullable("privileges", list_of(privilege, f"[]*{privilege_name}"))
+    return Struct(name, (Str("name"), Str("remote"), privileges, Bool("disabled"), Nullable("env")))
+
+
+_PLUGIN_SPEC = either(
+    Type("runtime.PluginSpec", _plugin_spec("runtime.PluginSpec", "runtime.PluginPrivilege").read, lambda: None),
+    Type("swarm.RuntimeSpec", _plugin_spec("swarm.RuntimeSpec", "swarm.RuntimePrivilege").read, lambda: None),
+)
 _TASK_SPEC = Struct(
     "swarm.TaskSpec",
     (
         Nullable("ContainerSpec", _CONTAINER_SPEC),
-        Nullable("PluginSpec", Struct("runtime.PluginSpec", (Nullable("privileges", ANYTHING),))),
+        Nullable("PluginSpec", _PLUGIN_SPEC),
         Nullable("NetworkAttachmentSpec", Struct("swarm.NetworkAttachmentSpec", (Str("ContainerID"),))),
         Nullable("Resources", _RESOURCES),
         Nullable("RestartPolicy", _RESTART_POLICY),
@@ -258,17 +277,17 @@ _UPDATE = Struct(
     (
         Int("Parallelism", "uint64"),
         Int("Delay", "time.Duration"),
-        Str("FailureAction"),
+        Value("FailureAction", either(STRING, string("swarm.FailureAction"))),
         Int("Monitor", "time.Duration"),
         Value("MaxFailureRatio", FLOAT32),
-        Str("Order"),
+        Value("Order", either(STRING, string("swarm.UpdateOrder"))),
     ),
 )
 _PORT = Struct(
     "swarm.PortConfig",
     (
         Str("Name"),
-        Str("Protocol", "swarm.PortConfigProtocol"),
+        Value("Protocol", either(string("swarm.PortConfigProtocol"), string("network.IPProtocol"))),
         Int("TargetPort", "uint32"),
         Int("PublishedPort", "uint32"),
         Str("PublishMode", "swarm.PortConfigPublishMode"),
@@ -289,3 +308,17 @@ SERVICE_SPEC = Struct(
         ),
     ),
 )
+
+#: A service as releases decode it that accept the deprecated networks apart from the rest of the spec.
+_SERVICE_WITH_LEGACY = Struct(
+    "swarm.serviceWithLegacy",
+    (
+        *embedded("ServiceSpec", *(one for one in SERVICE_SPEC.fields if one.name != "Networks")),
+        Nullable("Networks", _NETWORKS),
+    ),
+)
+
+
+def read_service(profile: Profile, body: Any) -> dict[str, Any]:
+    """Decode the body of a service's creation or update as the release `profile` does. Raises `InvalidParameter`."""
+    return read(_SERVICE_WITH_LEGACY if profile.ipam_config_is_typed else SERVICE_SPEC, body, profile)

@@ -38,6 +38,7 @@ class BodyStructs:
     network_disconnect: str = "network.DisconnectRequest"
     exec_create: str = "container.ExecCreateRequest"
     exec_start: str = "container.ExecStartRequest"
+    volume_create: str = "volume.CreateOptions"
 
 
 @frozen(kw_only=True)
@@ -85,7 +86,7 @@ class Profile:
     #: 26.1 represents only the first 2**64 - 1 addresses of an IPv6 pool.
     ipv6_bitmap_ordinals: int = per_release(v26=(1 << 64) - 1, v28=1 << 128)
     can_disable_ipv4: bool = per_release(v26=False, v28=True)
-    #: IPAM entries are typed in the API: a malformed one fails when the request's body is decoded.
+    #: Addresses, prefixes, ports and MAC addresses are typed in the API: malformed ones fail when a body is decoded.
     ipam_config_is_typed: bool = per_release(v26=False, v29=True)
     echoes_unused_ipv6_config: bool = per_release(v26=True, v29=False)
     validates_enable_driver_options: bool = per_release(v26=False, v28=True)
@@ -342,7 +343,9 @@ class Profile:
             exec_start="container.ExecStartOptions",
         ),
         v29=BodyStructs(
-            network_connect="networkbackend.ConnectRequest", network_disconnect="networkbackend.DisconnectRequest"
+            network_connect="networkbackend.ConnectRequest",
+            network_disconnect="networkbackend.DisconnectRequest",
+            volume_create="volume.CreateRequest",
         ),
     )
     #: An absent `PortBindings` becomes `{}` instead of `null`, and an empty list of bindings one ephemeral binding.
@@ -448,10 +451,6 @@ class Profile:
     #: The errors for the size of a terminal, with `{side}` and `{value}`.
     invalid_size_text: str = per_release(
         v26='strconv.Atoi: parsing "{value}": invalid syntax', v28='invalid resize {side} "{value}": invalid syntax'
-    )
-    #: The error for a container port, with `{key}`, `{number}` and `{cause}`.
-    invalid_port_text: str = per_release(
-        v26='invalid port specification: "{number}"', v29="invalid JSON: invalid port '{number}': {cause}"
     )
     #: The error for `ps --filter status=` with an invalid state lists the valid ones.
     status_filter_lists_states: bool = per_release(v26=False, v28=True)
