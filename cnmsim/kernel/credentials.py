@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -66,24 +67,40 @@ class Group:
     members: tuple[str, ...] = ()
 
 
-def users(files: FileSystem) -> Iterator[User]:
-    """Yield the users of /etc/passwd; malformed lines are skipped."""
-    for name, _, uid, gid, *rest in _lines(files, "/etc/passwd", 4):
+def users(files: FileSystem) -> tuple[User, ...]:
+    """Return the users of /etc/passwd; malformed lines are skipped."""
+    return _parse_users(_content(files, "/etc/passwd"))
+
+
+def groups(files: FileSystem) -> tuple[Group, ...]:
+    """Return the groups of /etc/group; malformed lines are skipped."""
+    return _parse_groups(_content(files, "/etc/group"))
+
+
+def _content(files: FileSystem, path: str) -> bytes:
+    return files.read(path) if files.exists(path) and not files.is_dir(path) else b""
+
+
+# All containers of an image have the same file until one of them changes it.
+@lru_cache(maxsize=32)
+def _parse_users(content: bytes) -> tuple[User, ...]:
+    found = []
+    for name, _, uid, gid, *rest in _lines(content, 4):
         if is_number(uid) and is_number(gid):
             _comment, home, shell, *_ = (*rest, "", "", "")
-            yield User(name, int(uid), int(gid), home, shell)
+            found.append(User(name, int(uid), int(gid), home, shell))
+    return tuple(found)
 
 
-def groups(files: FileSystem) -> Iterator[Group]:
-    """Yield the groups of /etc/group; malformed lines are skipped."""
-    for name, _, gid, *rest in _lines(files, "/etc/group", 3):
-        if is_number(gid):
-            yield Group(name, int(gid), tuple(filter(None, rest[0].split(","))) if rest else ())
+@lru_cache(maxsize=32)
+def _parse_groups(content: bytes) -> tuple[Group, ...]:
+    return tuple(
+        Group(name, int(gid), tuple(filter(None, rest[0].split(","))) if rest else ())
+        for name, _, gid, *rest in _lines(content, 3)
+        if is_number(gid)
+    )
 
 
-def _lines(files: FileSystem, path: str, at_least: int) -> Iterator[list[str]]:
-    if files.exists(path) and not files.is_dir(path):
-        for line in files.read(path).decode(errors="replace").splitlines():
-            fields = line.split(":")
-            if len(fields) >= at_least:
-                yield fields
+def _lines(content: bytes, at_least: int) -> Iterator[list[str]]:
+    lines = (line.split(":") for line in content.decode(errors="replace").splitlines())
+    return (fields for fields in lines if len(fields) >= at_least)

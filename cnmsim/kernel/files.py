@@ -177,9 +177,10 @@ class FileSystem(MountedTree):
         if self.is_dir(path):
             return
         parent = posixpath.dirname(path)
-        if self.exists(parent) and not self.is_dir(parent):
-            raise error_at(errno.ENOTDIR, path)
-        self.makedirs(parent)
+        if not self.is_dir(parent):
+            if self.exists(parent):
+                raise error_at(errno.ENOTDIR, path)
+            self.makedirs(parent)
         self.mkdir(path, mode)
 
     def _keep_handle_directory(self, path: str) -> None:
@@ -348,11 +349,13 @@ class FileSystem(MountedTree):
                     self.makedirs(path)
         finally:
             self.is_read_only = is_read_only
-        if is_file and self.is_dir(path):
+        place = self._existing(path)
+        is_directory = place.inode is None or isinstance(place.inode, Directory)
+        if is_file and is_directory:
             raise error_at(errno.EISDIR, path)
-        if not is_file and not self.is_dir(path):
+        if not is_file and not is_directory:
             raise error_at(errno.ENOTDIR, path)
-        return self.realpath(path)
+        return place.path
 
     def _is_below_virtual(self, path: str) -> bool:
         """Return True if `path` is below a mount of virtual files, in which no mount point can be created."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.inode import Directory, GeneratedFile, Inode, Symlink
 from cnmsim.kernel.mount_table import proc_mounts
@@ -28,7 +29,7 @@ _FIRST_NAMESPACE_INODE = 4026531834
 
 
 class _Generated(Directory):
-    """A directory whose entries are generated on each access. Subclasses define the entries."""
+    """A directory whose entries `make` generates on each access."""
 
     def __init__(self, make: Callable[[], dict[str, Callable[[], Inode]]]) -> None:
         super().__init__(0o555)
@@ -44,6 +45,27 @@ class _Generated(Directory):
         return sorted(self._make())
 
 
+class _Proc(Directory):
+    """The root of /proc: `fixed` entries, and a directory for each process."""
+
+    def __init__(
+        self, fixed: Mapping[str, Callable[[], Inode]], processes: Callable[[], Mapping[int, Process]]
+    ) -> None:
+        super().__init__(0o555)
+        self._fixed, self._processes = fixed, processes
+
+    def get(self, name: str) -> Inode | None:
+        """Return the entry of that name, or `None` if there is none."""
+        if name in self._fixed:
+            return self._fixed[name]()
+        process = self._processes().get(int(name)) if is_number(name) and name == str(int(name)) else None
+        return None if process is None else _Generated(lambda: _process_entries(process))
+
+    def names(self) -> list[str]:
+        """Return the names of all entries."""
+        return sorted([*self._fixed, *map(str, self._processes())])
+
+
 def _text(read: Callable[[], str]) -> Callable[[], Inode]:
     return lambda: GeneratedFile(read)
 
@@ -55,36 +77,33 @@ def mount(files: FileSystem, machine: Machine, namespace: Callable[[], PidNamesp
     uptime.
     """
 
-    def entries() -> dict[str, Callable[[], Inode]]:
+    def processes() -> Mapping[int, Process]:
         pids = namespace()
-        processes = {} if pids is None else pids.processes
-        return {
-            "cpuinfo": _text(lambda: "".join(_cpu(number) for number in range(CPUS))),
-            "filesystems": _text(lambda: "nodev\tproc\nnodev\ttmpfs\nnodev\toverlay\n\text4\n"),
-            "loadavg": _text(lambda: f"0.00 0.00 0.00 1/{len(machine.processes)} {max(processes, default=1)}\n"),
-            "meminfo": _text(lambda: f"MemTotal:     {MEMORY_KIB:10d} kB\nMemFree:      {MEMORY_KIB:10d} kB\n"
-                             f"MemAvailable: {MEMORY_KIB:10d} kB\nSwapTotal:    {0:10d} kB\n"),
-            "mounts": _text(lambda: proc_mounts(files)),
-            "net": Directory, "sys": Directory,
-            "self": lambda: Symlink(str(min(processes, default=1))),
-            "stat": _text(lambda: f"btime {machine.clock.epoch_s}\nprocesses {len(machine.processes)}\n"),
-            "uptime": _text(lambda: f"{machine.clock.now_ns / NS_PER_S:.2f} {machine.clock.now_ns / NS_PER_S:.2f}\n"),
-            "version": _text(lambda:
-                f"Linux version {KERNEL_RELEASE} (debian-kernel@lists.debian.org) (x86_64-linux-gnu-gcc-14 (Debian "
-                f"14.2.0-19) 14.2.0, GNU ld (GNU Binutils for Debian) 2.44) {KERNEL_VERSION}\n"
-            ),
-            **{str(number): _directory(process) for number, process in processes.items()},
-        }  # fmt: skip
+        return {} if pids is None else pids.processes
 
-    files.mount("/proc", _Generated(entries), device="proc", kind="proc", options="rw,nosuid,nodev,noexec,relatime")
+    fixed: dict[str, Callable[[], Inode]] = {
+        "cpuinfo": _text(lambda: "".join(_cpu(number) for number in range(CPUS))),
+        "filesystems": _text(lambda: "nodev\tproc\nnodev\ttmpfs\nnodev\toverlay\n\text4\n"),
+        "loadavg": _text(lambda: f"0.00 0.00 0.00 1/{len(machine.processes)} {max(processes(), default=1)}\n"),
+        "meminfo": _text(lambda: f"MemTotal:     {MEMORY_KIB:10d} kB\nMemFree:      {MEMORY_KIB:10d} kB\n"
+                         f"MemAvailable: {MEMORY_KIB:10d} kB\nSwapTotal:    {0:10d} kB\n"),
+        "mounts": _text(lambda: proc_mounts(files)),
+        "net": Directory, "sys": Directory,
+        "self": lambda: Symlink(str(min(processes(), default=1))),
+        "stat": _text(lambda: f"btime {machine.clock.epoch_s}\nprocesses {len(machine.processes)}\n"),
+        "uptime": _text(lambda: f"{machine.clock.now_ns / NS_PER_S:.2f} {machine.clock.now_ns / NS_PER_S:.2f}\n"),
+        "version": _text(lambda:
+            f"Linux version {KERNEL_RELEASE} (debian-kernel@lists.debian.org) (x86_64-linux-gnu-gcc-14 (Debian "
+            f"14.2.0-19) 14.2.0, GNU ld (GNU Binutils for Debian) 2.44) {KERNEL_VERSION}\n"
+        ),
+    }  # fmt: skip
+    files.mount(
+        "/proc", _Proc(fixed, processes), device="proc", kind="proc", options="rw,nosuid,nodev,noexec,relatime"
+    )
 
 
 def _cpu(number: int) -> str:
     return f"processor\t: {number}\nmodel name\t: cnmsim\ncpu MHz\t\t: 1000.000\n\n"
-
-
-def _directory(process: Process) -> Callable[[], Inode]:
-    return lambda: _Generated(lambda: _process_entries(process))
 
 
 def _process_entries(process: Process) -> dict[str, Callable[[], Inode]]:

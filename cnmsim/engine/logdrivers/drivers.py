@@ -37,10 +37,11 @@ _LOCAL_SIZE, _LOCAL_FILES = 20 << 20, 5
 
 def directory_of(context: EngineContext, container: Container) -> Directory:
     """Return a container's directory on its host, after creating it if it is missing."""
-    path = f"{ROOT}/{container.id}"
-    context.machine.files.makedirs(ROOT, 0o710)
-    context.machine.files.makedirs(path, 0o710)
-    inode = context.machine.files.inode(path)
+    files, path = context.machine.files, f"{ROOT}/{container.id}"
+    if not files.is_dir(path):
+        files.makedirs(ROOT, 0o710)
+        files.makedirs(path, 0o710)
+    inode = files.inode(path)
     assert isinstance(inode, Directory), "makedirs created it"
     return inode
 
