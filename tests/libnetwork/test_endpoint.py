@@ -84,6 +84,19 @@ def test_interface_without_ipv6_has_it_switched_off(version: str) -> None:
     assert [str(route) for route in dual_ns.routes6.routes][-1] == "default via fd00:60::1 dev eth0 metric 1024"
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_both_addresses_of_a_removed_endpoint_are_free_again(version: str) -> None:
+    host = DockerHost(version)
+    host.network("six", "10.60.0.0/24", "fd00:60::/64", enable_ipv6=True)
+    host.run("first", "six", ipv4="10.60.0.9", ipv6="fd00:60::9")
+    for ipv4, ipv6 in (("10.60.0.9", "fd00:60::a"), ("10.60.0.10", "fd00:60::9")):
+        with pytest.raises(Forbidden, match="Address already in use"):
+            host.run("second", "six", ipv4=ipv4, ipv6=ipv6)
+    host.remove("first")
+    endpoint = host.run("second", "six", ipv4="10.60.0.9", ipv6="fd00:60::9")
+    assert (endpoint.ipv4, endpoint.ipv6) == ((parse_ip("10.60.0.9"), 24), (parse_ip("fd00:60::9"), 64))
+
+
 def test_26_puts_the_mac_into_the_ipv6_address_on_the_default_bridge() -> None:
     host = DockerHost("26.1.5", ipv6=True, fixed_cidr_v6="2001:db8:1::/64")
     endpoint = host.run("c1", "bridge")

@@ -24,6 +24,7 @@ from cnmsim.libnetwork.dnsmessage import (
     address_record,
     answer,
     pointer_record,
+    rcode_of,
     read_query,
     reversed_address,
 )
@@ -144,6 +145,20 @@ def test_a_query_may_have_an_answer_an_authority_and_two_additional_records(coun
     query = read_query(with_records(*counts))
     assert isinstance(query, Query)
     assert (query.name, query.kind, query.question_class) == ("db.", 1, 1)
+
+
+def test_bytes_after_a_message_are_ignored() -> None:
+    # miekg/dns Msg.Unpack: "extra bytes in dns packet" are no error.
+    assert read_query(query("db") + b"junk") == read_query(query("db"))
+    assert rcode_of(b"\x12\x34\x81\x83\x00\x01" + bytes(6) + b"\x02db\x00\x00\x01\x00\x01junk") == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "rcode"), [(b"\x81\x80", 0), (b"\x81\x82", 2), (b"\x81\x85", 5), (b"\x01\x00", None)]
+)
+def test_the_response_code_of_an_answer_and_none_of_a_query(flags: bytes, rcode: int | None) -> None:
+    assert rcode_of(b"\x12\x34" + flags + b"\x00\x01" + bytes(6) + b"\x02db\x00\x00\x01\x00\x01") == rcode
+    assert rcode_of(b"\x12\x34" + flags + b"\x00\x01") is None
 
 
 @pytest.mark.parametrize("counts", [(2, 0, 0), (0, 2, 0), (0, 0, 3)])
