@@ -397,3 +397,51 @@ def test_the_time_of_a_volume_has_whole_seconds():
     engine.clock.run_for(1.75)
     created = engine.volumes.create("data").attrs["CreatedAt"]
     assert re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", created)
+
+
+SIX_MB = 6 * 1024 * 1024
+RESERVATION = "Minimum memory reservation allowed is 6MB"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        # moby daemon/daemon_unix.go verifyPlatformContainerResources: linuxMinMemory is 6 MiB
+        ({"mem_limit": SIX_MB}, ""), ({"mem_limit": SIX_MB - 1}, "Minimum memory limit allowed is 6MB"),
+        ({"mem_reservation": SIX_MB}, ""), ({"mem_reservation": SIX_MB - 1}, RESERVATION),
+        ({"mem_reservation": 1}, RESERVATION), ({"mem_limit": SIX_MB, "mem_reservation": SIX_MB}, ""),
+        (
+            {"mem_limit": SIX_MB, "mem_reservation": SIX_MB + 1},
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        ),
+        ({"mem_limit": SIX_MB, "memswap_limit": SIX_MB}, ""), ({"mem_limit": SIX_MB, "memswap_limit": -1}, ""),
+        (
+            {"mem_limit": SIX_MB, "memswap_limit": SIX_MB - 1},
+            "Minimum memoryswap limit should be larger than memory limit, see usage",
+        ),
+        ({"memswap_limit": 1}, "You should always set the Memory limit when using Memoryswap limit, see usage"),
+    ],
+)  # fmt: skip
+def test_memory_limits_that_are_refused(options, text):
+    engine = new_engine()
+    if not text:
+        engine.containers.create("alpine", **options)
+        return
+    with pytest.raises(InvalidParameter) as caught:
+        engine.containers.create("alpine", **options)
+    assert caught.value.message == text
+
+
+@pytest.mark.parametrize(
+    ("addresses", "text"),
+    [
+        ({"ipv6_address": "10.0.0.1"}, "invalid IPv6 address: 10.0.0.1"),
+        ({"ipv4_address": "fd00::1"}, "invalid IPv4 address: fd00::1"),
+    ],
+)  # fmt: skip
+def test_an_address_of_the_other_family_is_refused(addresses, text):
+    engine = new_engine()
+    network = engine.networks.create("net")
+    container = engine.containers.create("alpine")
+    with pytest.raises(InvalidParameter, match=text):
+        network.connect(container, **addresses)

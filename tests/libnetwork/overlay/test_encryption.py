@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.overlay_nodes import VERSIONS, Swarm, keys, ping
 
-from cnmsim.errors import SystemFault
+from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.xfrm import xfrm_of
 from cnmsim.libnetwork.agent import GOSSIP, IPSEC, EncryptionKey, check_keys, keys_of
-from cnmsim.libnetwork.drivers.overlay.encryption import MARK, build_spi
+from cnmsim.libnetwork.drivers.overlay.encryption import MARK, Key, build_spi
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
 
 
@@ -240,3 +242,50 @@ def test_a_subsystem_has_three_keys_or_none(keys: list[EncryptionKey], text: str
     with pytest.raises(SystemFault) as caught:
         check_keys(keys)
     assert caught.value.message == text
+
+
+def driver_with_keys() -> tuple[Any, list[Key]]:
+    swarm = Swarm(1, "29.7.2")
+    encryption: Any = swarm.nodes[0].controller.drivers.get("overlay").encryption  # type: ignore[union-attr]
+    three = [Key(bytes([number]) * 16, number) for number in (1, 2, 3)]
+    encryption.set_keys(three)
+    return encryption, three
+
+
+@pytest.mark.parametrize(
+    ("primary", "pruned", "order"),
+    [
+        # moby updateKeys: the new key is appended, the primary key swapped with the first, then one is removed.
+        (0, 0, [1, 2, 3, 4]), (2, 0, [2, 1, 3, 4]), (2, 1, [2, 3, 4]), (0, 3, [1, 2, 4]),
+        (3, 1, [3, 2, 4]),
+    ],
+)  # fmt: skip
+def test_a_rotation_adds_a_key_uses_another_and_drops_one(primary: int, pruned: int, order: list[int]) -> None:
+    encryption, _ = driver_with_keys()
+    by_tag = {0: None, **{number: Key(bytes([number]) * 16, number) for number in range(1, 5)}}
+    encryption.update_keys(by_tag[4], by_tag[primary], by_tag[pruned])
+    assert [item.tag for item in encryption.keys] == order
+
+
+@pytest.mark.parametrize(
+    ("new", "primary", "pruned", "text"),
+    [
+        (0, 2, 2, "attempting to both make a key (index 1) primary and delete it"),
+        (0, 1, 1, "attempting to both make a key (index 0) primary and delete it"),
+        (
+            0, 9, 1,
+            "cannot find proper key indices while processing key update:(newIdx,priIdx,delIdx):(-1, -1, 0)",
+        ),
+        (
+            4, 2, 9,
+            "cannot find proper key indices while processing key update:(newIdx,priIdx,delIdx):(3, 1, -1)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_rotation_that_cannot_be_is_refused(new: int, primary: int, pruned: int, text: str) -> None:
+    encryption, three = driver_with_keys()
+    keys_by_tag = [Key(bytes([number]) * 16, number) if number else None for number in (new, primary, pruned)]
+    with pytest.raises(InvalidParameter) as caught:
+        encryption.update_keys(*keys_by_tag)
+    assert caught.value.message == text
+    assert encryption.keys[:3] == three
