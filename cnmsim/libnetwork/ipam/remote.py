@@ -128,16 +128,15 @@ class RemoteIpam:
         another one; the rejected pools are released only afterwards, so that the plugin does not return them again.
         Raises `SystemFault` if the plugin returns a rejected pool again.
         """
-        known = next(
-            (restored_id for restored_id, prefix in (self._restored or {}).items() if str(prefix) == pool), None
-        )
-        if known is not None and self._restored is not None:
+        restored = self._restored or {}
+        known = next((restored_id for restored_id, prefix in restored.items() if str(prefix) == pool), None)
+        if known is not None:
             if self.requires_replay:
                 try:
                     return self._request(space, pool, sub_pool, v6=v6, options=options)
                 except EngineError as error:
                     self.client.log.append(f"Failed to allocate ipam pool(s): {error.message}")
-            return Pool(known, self._restored[known])
+            return Pool(known, restored[known])
         # The result does not matter: the caller excludes nothing for a network of global scope.
         is_global = self.profile.remote_ipam_looks_up_spaces and self._ask_spaces()[1] == space
         excluded = tuple(exclude)
