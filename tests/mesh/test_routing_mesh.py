@@ -231,3 +231,17 @@ def test_an_ingress_network_over_the_lan_is_told() -> None:
     finding = lab.trace("client", "node11:8080").finding
     assert "10.0.0.50 is client, a host, but the subnet of network ingress holds that address too" in str(finding)
     assert "--default-addr-pool" in finding.advice
+
+
+@pytest.mark.parametrize("delays", [(0, 0), (0.02, 0.5), (1.5, 0.3)])
+def test_a_port_that_went_and_came_back_before_the_update_converged_answers(delays):
+    mesh = Mesh()
+    service = mesh.serve(replicas=2)
+    for delay_s in delays:
+        service.update(ports={})
+        mesh.lab.run(delay_s)
+        service.update(ports={8080: 80})
+        mesh.lab.run(delay_s)
+    mesh.lab.settle()
+    for node in NODES:
+        assert set(mesh.answers(node, 2)) == set(mesh.tasks(service))
