@@ -10,7 +10,7 @@ from attrs import frozen
 from cnmsim.engine.standins.knownport import Provenance
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip
-from cnmsim.observe.diagnosis.file_names import names_of
+from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
 from cnmsim.observe.diagnosis.verdict import Verdict
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 class Explanation(Displayable):
     """The answer to the question whether `source` reaches `destination` by `service`, such as `tcp/80` or `icmp`.
 
-    `trace` is the trace of the probe. If the name was not found, `by_address` is a second trace, of a probe to the
-    address instead; otherwise it is `None`. `facts` are sentences about the configuration of source and destination.
+    `source` and `destination` are names as in the lab's file. `trace` is the trace of the probe. If the name was not
+    found, `by_address` is a second trace, of a probe to the address instead; otherwise it is `None`. `facts` are
+    sentences about the configuration of source and destination.
     """
 
     source: str
@@ -158,7 +159,7 @@ def explain(
         facts = tuple(_facts(asker, None, target, names)) + _name_facts(asker, walk)
         question = Question(asker.lasting_name, target.host, target.service, False, family, timeout_s)
         walk.fix_search = FixSearch(lab, FailedProbe(question, target, walk, directory), repeat, names)
-        return Explanation(asker.name, target.host, target.service, walk, None, facts)
+        return Explanation(names.get(asker.name, asker.name), target.host, target.service, walk, None, facts)
     is_name = isinstance(destination, str) and ":" not in destination
     target = Target.of_service(str(destination) if is_name else goal.name, service)
     address = None
@@ -178,7 +179,8 @@ def explain(
         asker.lasting_name, named, target.service, not isinstance(destination, str), family, timeout_s
     )
     walk.fix_search = FixSearch(lab, FailedProbe(question, target, walk, directory), repeat, names)
-    return Explanation(asker.name, goal.name, target.service, walk, second, facts)
+    shown = [names.get(location.name, location.name) for location in (asker, goal)]
+    return Explanation(shown[0], shown[1], target.service, walk, second, facts)
 
 
 def repeat(lab: LabView, question: Question) -> Explanation:
@@ -219,7 +221,7 @@ def _facts(source: Location, goal: Location | None, target: Target, names: Mappi
         shared = ", ".join(names.get(network, network) for network in shared_networks(source, goal))
         yield f"they share {shared or 'no network'}"
     heard = [item for item in goal.services if target.protocol in {item.protocol, "icmp"}]
-    yield f"{name} listens on {', '.join(_listening(heard)) or 'nothing'}"
+    yield in_file_names(f"{name} listens on {', '.join(_listening(heard)) or 'nothing'}", names)
     for item in goal.published:
         address = item.host_ip or "every address"
         yield f"{name} publishes {item.port}/{item.protocol} as {address} port {item.host_port}"

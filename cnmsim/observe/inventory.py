@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.observe.diagnosis.file_names import names_of
+from cnmsim.observe.diagnosis.file_names import json_in_file_names, names_of
 from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_inventory import swarms, swarms_text
 from cnmsim.observe.trace.table import plain_grid
@@ -13,12 +13,12 @@ from cnmsim.observe.trace.tracer import LabView, directory_of
 
 
 def inventory(lab: LabView) -> dict[str, Any]:
-    """Return the contents of a lab as plain values.
+    """Return the contents of a lab as plain values, with names as in its Compose or stack file.
 
     The keys are `hosts`, `networks`, `containers`, `stopped`, `inactive` and `swarms`.
     """
     directory = directory_of(lab)
-    return {
+    shown = {
         "hosts": [_host(lab, location) for location in directory.locations if not location.is_container],
         "networks": [network for host in lab.hosts.values() for network in _networks(host)],
         "containers": [_container(location) for location in directory.locations if location.is_container],
@@ -26,6 +26,7 @@ def inventory(lab: LabView) -> dict[str, Any]:
         "inactive": {name: list(profiles) for name, profiles in directory.inactive.items()},
         "swarms": swarms(lab),
     }
+    return json_in_file_names(shown, names_of(directory))
 
 
 def _host(lab: LabView, location: Location) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from cnmsim.kernel.address import Prefix, format_ip
+from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.location import Attachment, Location
 from cnmsim.observe.trace.sequence_diagram import mermaid_text
@@ -35,6 +36,7 @@ def _plan(directory: Directory) -> _Plan:
     numbers: dict[str, str] = {}
     tunnels: list[tuple[str, str, str]] = []
     overlays: dict[str, str] = {}
+    names = names_of(directory)
 
     def number(key: str) -> str:
         return numbers.setdefault(key, f"n{len(numbers)}")
@@ -47,12 +49,15 @@ def _plan(directory: Directory) -> _Plan:
         if location.is_container:
             own = number(f"container {location.label}")
             label = location.replica_names[0] if location.task else location.name
+            label = names.get(location.name, label)
             hosts[location.host].append((own, label, "container"))
             for item in location.attachments:
                 key = f"network {location.host} {item.network}"
                 if key not in numbers:
                     subnet = ", ".join(map(str, item.subnets))
-                    label = f"{item.network} {subnet}".strip() + (" (internal)" if item.is_internal else "")
+                    label = f"{names.get(item.network, item.network)} {subnet}".strip() + (
+                        " (internal)" if item.is_internal else ""
+                    )
                     hosts[location.host].append((number(key), label, "network"))
                     edges += _ways_out(item, number(key), number(f"host {location.host}"), segments)
                     if item.driver == "overlay":

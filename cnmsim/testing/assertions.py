@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip
+from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.location import Location
 from cnmsim.observe.trace.target import Target
@@ -41,7 +42,8 @@ def assert_reachable(
     for an invalid destination.
     """
     walk = trace(lab, source, destination, protocol=protocol, timeout_s=timeout_s)
-    assert walk.is_reachable, f"{_name(source)} does not reach {destination}\n\n{walk}"
+    head = in_file_names(f"{_name(source)} does not reach {destination}", walk.file_names)
+    assert walk.is_reachable, f"{head}\n\n{walk}"
     return walk
 
 
@@ -74,15 +76,16 @@ def assert_resolves(
     """
     directory = directory_of(lab)
     location = location_of(directory, source)
+    own = names_of(directory).get(location.name, location.name)
     found = lookup(lab, location, name, family=family)
     resolved, questions = list(found.addresses), found.questions
     if not resolved:
         walk = run_probe(directory, location, Target(name, 0, "icmp"), family=family)
-        raise AssertionError(f"{location.name} finds no address for {name}\n{questions}\n\n{walk}")
+        raise AssertionError(f"{own} finds no address for {name}\n{questions}\n\n{walk}")
     expected = None if to is None else sorted([to] if isinstance(to, str) else to)
     shown = ", ".join(sorted(resolved))
     assert expected is None or sorted(resolved) == expected, (
-        f"{location.name} resolves {name} to {shown}, not to {', '.join(expected or ())}\n{questions}"
+        f"{own} resolves {name} to {shown}, not to {', '.join(expected or ())}\n{questions}"
     )
     return resolved
 
@@ -98,7 +101,8 @@ def assert_no_path_from_outside(
     arrived.
     """
     for source, target, walk in paths_from_outside(lab, destination, outside=outside, ports=ports):
-        raise AssertionError(f"{source.name} gets to {target.name} from outside\n\n{walk}")
+        head = in_file_names(f"{source.name} gets to {target.name} from outside", walk.file_names)
+        raise AssertionError(f"{head}\n\n{walk}")
 
 
 def paths_from_outside(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.events import Step
+from cnmsim.observe.diagnosis.file_names import in_file_names
 from cnmsim.observe.location import Location
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.tracer import directory_of, location_of, run_probe
@@ -41,7 +42,8 @@ def assert_isolated(
             for service in services:
                 walk = _probe(lab, source, format_ip(address), service)
                 assert not walk.is_reachable and not has_come_to(walk, target.namespace), (
-                    f"{source.name} is not isolated from {target.name} by {service}:\n{walk}"
+                    in_file_names(f"{source.name} is not isolated from {target.name}", walk.file_names)
+                    + f" by {service}:\n{walk}"
                 )
 
 

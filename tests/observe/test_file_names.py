@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cnmsim import Lab
 from cnmsim.observe.diagnosis.file_names import names_of, renamed
-from cnmsim.observe.inventory import inventory_text
+from cnmsim.observe.inventory import inventory, inventory_text
 from cnmsim.observe.trace.tracer import directory_of
+from cnmsim.observe.views import walk_html
+from cnmsim.testing import assert_isolated, assert_reachable
 from cnmsim.testing.policy import check_policy
 
 _FILE = """
@@ -98,3 +104,58 @@ def test_lists_walks_and_policies_use_the_names_of_the_file() -> None:
     assert "container data" in texts[1]
     assert "app-2 reaches data:5432" in texts[3]
     assert texts[4] == "app-1 → data:53/udp"
+
+
+_FOLDER = Path(__file__).parents[1] / "lab" / "compose_files"
+_PROJECT = "zqproject"
+
+
+def _outputs(lab: Lab, question: str) -> Iterator[tuple[str, str]]:
+    """Yield (kind of output, text) for what can be asked of a lab, with one question of its file."""
+    source, destination = question.split()[:2]
+    walk, matrix = lab.trace(source, destination), lab.reachability()
+    explanation = lab.explain(source, destination)
+    yield "explain", f"{explanation}{explanation!r}{explanation._repr_html_()}"
+    yield "explain --json", json.dumps(explanation.to_json())
+    yield "trace", f"{walk.text(verbose=True)}{walk.summary()}{walk!r}{walk._repr_html_()}"
+    yield "trace as a diagram", walk.to_mermaid()
+    yield "stepper", walk_html(walk)
+    yield "topology", lab.to_mermaid() + lab.to_dot() + lab.draw()._repr_html_()
+    yield "ls", inventory_text(lab)
+    yield "ls --json", json.dumps(inventory(lab))
+    yield "doctor", str([(fault.place, fault.text, fault.advice) for fault in lab.doctor().faults])
+    yield "reachability", f"{matrix}{matrix._repr_html_()}"
+    yield "a failed assertion", _failure(lambda: assert_isolated(lab, source, source, ["icmp"]))
+    yield "a failed assertion", _failure(lambda: assert_reachable(lab, source, "198.18.0.99:1", timeout_s=0.1))
+    with lab.capture() as capture:
+        lab.trace(source, destination)
+    yield "capture", f"{capture}{capture._repr_html_()}"
+    yield "views", f"{lab.lookup(source, 'localhost')}{lab.routes(source)}{lab.rules(source)!r}"
+
+
+def _failure(assertion: Callable[[], object]) -> str:
+    try:
+        assertion()
+    except AssertionError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in _FOLDER.iterdir()))
+def test_no_output_about_a_compose_file_contains_a_name_of_the_engine(name: str) -> None:
+    asked = yaml.safe_load((_FOLDER / name / "questions.yaml").read_text(encoding="utf-8"))
+    files = [_FOLDER / name / file for file in asked.get("files", ["compose.yaml"])]
+    lab = Lab.from_compose(files, _PROJECT, profiles=asked.get("profiles", ()))
+    assert [kind for kind, text in _outputs(lab, asked["questions"][0]) if _PROJECT in text] == []
+
+
+def test_only_the_commands_of_a_fix_use_the_names_of_the_engine() -> None:
+    fix = Lab.from_compose(_FILE).explain("app", "db:6379").fixes[0].to_json()
+    assert "2internal" in str(fix.pop("commands"))
+    assert "2internal" not in str(fix)
+
+
+def test_a_capture_accepts_the_names_of_the_file() -> None:
+    capture = Lab.from_compose(_FILE).capture("app:eth0")
+    capture.stop()
+    assert [point.name for point in capture.points] == ["2internal-app-1:eth0"]

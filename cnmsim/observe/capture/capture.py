@@ -18,6 +18,7 @@ from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import EPOCH_S, NS_PER_S
 from cnmsim.observe.capture.pcapng import CapturedFrame, CapturePoint, to_pcapng
 from cnmsim.observe.capture.verdicts import VerdictRecorder
+from cnmsim.observe.diagnosis.file_names import in_file_names
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.packets.codec import dissect, stamp
 from cnmsim.observe.trace.packet_summary import summarize
@@ -44,7 +45,8 @@ class Capture(Displayable):
     Unix time at which the lab's clock started. Call `refresh` to include devices created later. `filter` is an
     expression in the language of tcpdump; only frames that match it are captured. `prn` is called with every captured
     scapy packet; its return value is printed, unless it is `None`. With `verdicts`, the capture also records whether
-    each packet was delivered or dropped, while its `with` block lasts. Raises `NotFound` if no device matches any
+    each packet was delivered or dropped, while its `with` block lasts. `file_names` returns the mapping from the
+    engine's names to those of the Compose or stack file. Raises `NotFound` if no device matches any
     pattern, `InvalidParameter` for an invalid filter.
     """
 
@@ -55,6 +57,7 @@ class Capture(Displayable):
     filter: str = ""
     prn: Callable[[Any], Any] | None = None
     verdicts: bool = False
+    file_names: Callable[[], Mapping[str, str]] = dict
     points: list[CapturePoint] = field(factory=list)
     frames: list[CapturedFrame] = field(factory=list)
     _taps: dict[Device, Any] = field(factory=dict)
@@ -65,7 +68,14 @@ class Capture(Displayable):
         if self.filter:
             self._matches = compiled_filter(self.filter)
         if not self.refresh():
-            known = sorted({f"{space.name}:{name}" for space in self.namespaces() for name in space.devices})
+            names = self.file_names()
+            known = sorted(
+                {
+                    f"{names.get(space.name, space.name)}:{name}"
+                    for space in self.namespaces()
+                    for name in space.devices
+                }
+            )
             raise NotFound(f"no device fits {', '.join(self.patterns)}{suggestion(self.patterns[0], known)}")
 
     def refresh(self) -> int:
@@ -73,10 +83,14 @@ class Capture(Displayable):
 
         Return the total number of devices at which frames are now captured.
         """
+        shown = self.file_names()
         for space in self.namespaces():
             for device in space.devices.values():
                 name = f"{space.name}:{device.name}"
-                if device not in self._taps and any(fnmatchcase(name, pattern) for pattern in self.patterns):
+                names = {name, f"{shown.get(space.name, space.name)}:{device.name}"}
+                if device not in self._taps and any(
+                    fnmatchcase(each, pattern) for each in names for pattern in self.patterns
+                ):
                     self._attach(device, name)
         return len(self._taps)
 
@@ -134,10 +148,11 @@ class Capture(Displayable):
         return f"<Capture {', '.join(self.patterns)}: {len(self.frames)} frames at {len(self.points)} devices>"
 
     def __str__(self) -> str:
+        names = self.file_names()
         rows = [
             (
                 f"{frame.time_ns / NS_PER_S:.6f}",
-                self.points[frame.point].name,
+                in_file_names(self.points[frame.point].name, names),
                 frame.direction,
                 summary.label,
                 summary.addresses,

@@ -20,10 +20,10 @@ _STACK = "com.docker.stack.namespace"
 def names_of(directory: Directory) -> dict[str, str]:
     """Return a mapping from the engine's names to the names in the file of a Compose project or stack.
 
-    It contains the names of containers, networks and, for a stack, services and tasks. If a service has several
-    containers, their numbers are kept (`web-2`, or `web.2` in a stack). It maps names that the file itself states
-    (`container_name`) to themselves. It does not contain names whose short form is also that of another project's
-    object or of a host.
+    It contains the names of containers, networks, images that Compose builds and, for a stack, services and tasks. If
+    a service has several containers, their numbers are kept (`web-2`, or `web.2` in a stack). It maps names that the
+    file itself states (`container_name`) to themselves. It does not contain names whose short form is also that of
+    another project's object or of a host.
     """
     running = [item for item in directory.locations if item.project and item.service]
     own: list[Location | StoppedContainer] = [
@@ -55,17 +55,20 @@ def names_of(directory: Directory) -> dict[str, str]:
             *(item.name for item in directory.locations if item.name not in shorter),
         ]
     )
+    engine_networks = {attachment.network for item in running for attachment in item.attachments}
+    engine_networks.update(network for item in directory.locations for network in item.bridges.values())
     networks = {
-        attachment.network: attachment.network.removeprefix(f"{item.project}_")
-        for item in running
-        for attachment in item.attachments
-        if attachment.network.startswith(f"{item.project}_")
+        network: network.removeprefix(f"{project}_")
+        for project in {item.project for item in own}
+        for network in engine_networks
+        if network.startswith(f"{project}_")
     }
+    images = {item.image: item.service for item in running if item.image == f"{item.project}-{item.service}"}
     used = Counter(networks.values())
     return (
         stated
         | {name: short for name, short in (services | shorter).items() if taken[short] == 1}
-        | {name: short for name, short in networks.items() if used[short] == 1}
+        | {name: short for name, short in (networks | images).items() if used[short] <= 1}
     )
 
 
@@ -76,6 +79,25 @@ def in_file_names(text: str, names: Mapping[str, str]) -> str:
     longest_first = sorted(names, key=len, reverse=True)
     pattern = rf"(?<![\w./-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-]|[./]\w)"
     return re.sub(pattern, lambda found: names[found[0]], text)
+
+
+def json_in_file_names(value: _T, names: Mapping[str, str]) -> _T:
+    """Return a copy of a JSON value with the engine's names in its texts and keys replaced by those of the file.
+
+    Values of the keys `commands` and `edits` are kept: an operator types commands with the engine's names.
+    """
+    return _json_renamed(value, names) if names else value
+
+
+def _json_renamed(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return in_file_names(value, names)
+    if isinstance(value, dict):
+        return {
+            in_file_names(key, names): item if key in {"commands", "edits"} else _json_renamed(item, names)
+            for key, item in value.items()
+        }
+    return [_json_renamed(item, names) for item in value] if isinstance(value, list) else value
 
 
 def renamed(value: _T, names: Mapping[str, str]) -> _T:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from cnmsim.observe.diagnosis.causes.base import Assumption, Cause, Remark
-from cnmsim.observe.diagnosis.file_names import renamed
+from cnmsim.observe.diagnosis.file_names import in_file_names, renamed
 from cnmsim.observe.diagnosis.sentences import sentence
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.trace.hops import Hop
@@ -58,7 +58,7 @@ class Finding:
     @property
     def remark_texts(self) -> tuple[str, ...]:
         """The remarks as sentences."""
-        return tuple(sentence(renamed(remark, self.names)) for remark in self.remarks)
+        return tuple(in_file_names(sentence(renamed(remark, self.names)), self.names) for remark in self.remarks)
 
     @property
     def assumption_texts(self) -> tuple[str, ...]:

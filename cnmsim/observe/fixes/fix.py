@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from cnmsim.errors import CnmsimError, InvalidParameter, Unavailable
 from cnmsim.observe.diagnosis.compose_sentences import change_sentence
+from cnmsim.observe.diagnosis.file_names import in_file_names
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.fixes.apply import apply_change
 from cnmsim.observe.fixes.changes import AskOther, Change, steps_of
@@ -173,8 +174,8 @@ class Fix(TriedChange):
     def to_json(self) -> dict[str, Any]:
         """Return the fix as plain values: `text`, `commands`, `edits`, `question` and `was_tried`."""
         question = {
-            "source": self.question.source,
-            "destination": self.question.destination,
+            "source": in_file_names(self.question.source, self._names),
+            "destination": in_file_names(self.question.destination, self._names),
             "service": self.question.service,
         }
         return super().to_json() | {"question": question}

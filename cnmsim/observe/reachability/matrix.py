@@ -14,6 +14,7 @@ from attrs import define, evolve, field, frozen
 from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
 from cnmsim.observe.diagnosis.causes.silence import OtherMachinesAddress
+from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.directory import Directory
@@ -430,15 +431,18 @@ def reachability(
 
 
 def _names(directory: Directory) -> dict[int, str]:
-    """Return a mapping from the `id()` of each location to its name in the matrix.
+    """Return a mapping from the `id()` of each location to its name in the matrix: as in the Compose or stack file.
 
     A name that is used on several hosts gets the host as prefix (`node1/web`).
     """
+    names = names_of(directory)
     seen: dict[str, int] = {}
     for location in directory.locations:
         seen[location.name] = seen.get(location.name, 0) + 1
     return {
-        id(location): location.name if seen[location.name] == 1 else location.label.replace(":", "/")
+        id(location): names.get(location.name, location.name)
+        if seen[location.name] == 1
+        else location.label.replace(":", "/")
         for location in directory.locations
     }
 

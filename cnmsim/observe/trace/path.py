@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.observe.diagnosis.file_names import names_of
+from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.packet_summary import endpoint_text
@@ -81,7 +81,7 @@ def stations(
         if network is not None and network not in station.networks:
             station.networks.append(network)
         # How a host that represents other machines redirects packets to its servers is not part of the path.
-        change = _change(hop) if place not in stand_ins or hop.is_drop else ""
+        change = in_file_names(_change(hop), labels) if place not in stand_ins or hop.is_drop else ""
         if is_open and hop.reason is DropReason.PORT_CLOSED:
             change = "arrived; what listens here is not known"
         if change and change not in station.changes:

@@ -8,7 +8,7 @@ trace.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -20,7 +20,7 @@ from attrs import define, evolve, field
 from cnmsim.errors import Unavailable
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Event, Observer
-from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
+from cnmsim.observe.diagnosis.file_names import in_file_names, json_in_file_names, names_of
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.display import Displayable, views, wrapped
@@ -165,16 +165,24 @@ class Trace(Displayable):
         """Return the hops of the short view, or all hops with `verbose`."""
         return self.hops if verbose else tuple(hop for hop in self.hops if not hop.is_plain)
 
-    def _in_file_names(self, hops: Iterable[Hop]) -> list[Hop]:
+    @property
+    def file_names(self) -> Mapping[str, str]:
+        """The mapping from the engine's names to the names in the Compose file or stack file of the lab."""
+        return names_of(self.directory) if self.directory is not None else {}
+
+    def in_file_names(self, hops: Iterable[Hop]) -> list[Hop]:
         """Return copies of the hops with the engine's names replaced by the names in the Compose file.
 
         If the lab has no Compose file, the hops are returned unchanged.
         """
-        names = names_of(self.directory) if self.directory is not None else {}
+        names = self.file_names
         return [
-            evolve(hop, place=names.get(hop.place, hop.place), decision=in_file_names(hop.decision, names))
+            evolve(
+                hop, place=names.get(hop.place, hop.place), decision=in_file_names(hop.decision, names),
+                what=in_file_names(hop.what, names), packet=in_file_names(hop.packet, names),
+            )
             for hop in hops
-        ]
+        ]  # fmt: skip
 
     def _left_out(self, *, verbose: bool) -> str:
         count = len(self.hops) - len(self.shown(verbose=verbose))
@@ -188,7 +196,7 @@ class Trace(Displayable):
         lines = [self.title, ""] if self.title else []
         shown = self.shown(verbose=verbose)
         if shown:
-            lines += [text_table(self._in_file_names(shown), width, verbose=verbose)]
+            lines += [text_table(self.in_file_names(shown), width, verbose=verbose)]
         left_out = self._left_out(verbose=verbose)
         lines += [f"({left_out})"] if left_out else []
         lines += [""] if shown else []
@@ -274,7 +282,7 @@ class Trace(Displayable):
         parts: list[RenderableType] = [Text(printable(self.title), style="bold"), Text("")] if self.title else []
         shown = self.shown(verbose=verbose)
         if shown:
-            parts.append(RichTable(self._in_file_names(shown), verbose))
+            parts.append(RichTable(self.in_file_names(shown), verbose))
         left_out = self._left_out(verbose=verbose)
         if left_out:
             parts += [Text(f"({left_out})", style="dim"), Text("")]
@@ -290,7 +298,7 @@ class Trace(Displayable):
         finding, outcome = self.finding, self.outcome
         label, fix = self.fix_text()
         fix = fix.partition("\n")[0]
-        return {
+        shown = {
             "schema": SCHEMA_VERSION,
             "question": dict(self.question),
             "verdict": finding.verdict.value if finding else None,
@@ -308,13 +316,14 @@ class Trace(Displayable):
             ],
             "hops": [_hop_json(hop) for hop in self.hops],
         }
+        return json_in_file_names(shown, self.file_names)
 
     def to_frame(self) -> Any:
         """Return the hops as a pandas `DataFrame`. Raises `ImportError` if pandas is not installed."""
         return import_module("pandas").DataFrame(
             [
                 (hop.time_ns / NS_PER_S, hop.place, hop.device, what_of(hop), hop.decision, hop.addresses, hop.packet)
-                for hop in self.hops
+                for hop in self.in_file_names(self.hops)
             ],
             columns=[*(header.lower().replace(" ", "_") for header in HEADERS), "packet"],
         )
@@ -346,7 +355,7 @@ class Trace(Displayable):
 
         It has one column for each place, and an arrow wherever a packet reaches another place.
         """
-        return sequence_diagram(self.hops)
+        return sequence_diagram(self.in_file_names(self.hops))
 
 
 def _hop_json(hop: Hop) -> dict[str, Any]:

@@ -313,4 +313,5 @@ def capture(lab: LabView, *places: str | Sandbox | Endpoint, **options: Any) -> 
 
     if not any(stacks()):
         raise NotFound("the lab has no hosts")
+    options["file_names"] = lambda: names_of(directory_of(lab))
     return Capture(patterns or ("*:[!l]*",), stacks, names, lab.clock.epoch_s, **options)

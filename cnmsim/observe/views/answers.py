@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.observe.diagnosis.file_names import in_file_names
 from cnmsim.observe.trace.packet_summary import summarize
 from cnmsim.observe.trace.table import what_of
 from cnmsim.observe.views.markup import (
@@ -124,11 +125,13 @@ def capture_card(what: Capture) -> str:
     """
     frames = what.frames
     begin = frames[0].time_ns if frames else 0
+    names = what.file_names()
+    places = [in_file_names(point.name, names) for point in what.points]
     rows = []
     for number, frame in enumerate(frames[:_FRAMES], 1):
         summary = summarize(frame.data, is_frame=True)
         rows.append(
-            (str(number), f"{(frame.time_ns - begin) / NS_PER_S:.6f}", what.points[frame.point].name, frame.direction,
+            (str(number), f"{(frame.time_ns - begin) / NS_PER_S:.6f}", places[frame.point], frame.direction,
              str(len(frame.data)), summary.label, summary.addresses)
         )  # fmt: skip
     kind = f"capture of {len(frames)} frames at {len(what.points)} devices"

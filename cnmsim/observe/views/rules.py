@@ -22,6 +22,7 @@ from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.kernel.netfilter.nftables.statements import Counter
 from cnmsim.kernel.netfilter.save import rule_line
 from cnmsim.kernel.process import Process
+from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.trace.lookup import Lookup, look_up
 from cnmsim.observe.trace.rule_decision import RuleDecision
@@ -129,14 +130,15 @@ def rules(
     traversed chains and the rules that decided are marked. `family` is the IP version, 4 or 6. Raises `NotFound` for
     an unknown host, container or chain, `InvalidParameter` for an unknown table.
     """
-    location = location_of(directory_of(lab), where)
+    directory = directory_of(lab)
+    location = location_of(directory, where)
     passed, decided = _visits(trace, location.namespace.name, table_name)
     views = _views(location.namespace.netfilter, table_name, family, passed, decided)
     if chain is not None:
         views = [view for view in views if view.name == chain]
         if not views:
             raise NotFound(f"no chain {chain!r} in table {table_name} of {location.label}")
-    return RulesView(location.label, table_name, tuple(views), family)
+    return RulesView(in_file_names(location.label, names_of(directory)), table_name, tuple(views), family)
 
 
 def _views(
@@ -240,7 +242,8 @@ def routes(lab: LabView, where: object, *, to: str = "", trace: Trace | None = N
     The route to the address `to`, and the routes that the packets of `trace` used, are marked. Raises `NotFound` for
     an unknown host or container, `InvalidParameter` for an invalid address.
     """
-    location = location_of(directory_of(lab), where)
+    directory = directory_of(lab)
+    location = location_of(directory, where)
     space = location.namespace
     chosen = {
         _in_table(event.decision)
@@ -255,7 +258,7 @@ def routes(lab: LabView, where: object, *, to: str = "", trace: Trace | None = N
         route = space.find_route(address)
         chosen |= {_in_table(decision_text(route, space.route_rule(address)))} if route is not None else set()
     ipv4, ipv6 = (tuple(_route_texts(space, family)) for family in (4, 6))
-    return RoutesView(location.label, ipv4, ipv6, frozenset(chosen))
+    return RoutesView(in_file_names(location.label, names_of(directory)), ipv4, ipv6, frozenset(chosen))
 
 
 _BY_RULE = re.compile(r"(.*), by rule \d+: .* lookup (\S+).*")
@@ -334,7 +337,8 @@ def lookup(lab: LabView, where: object, name: str, *, family: int = 0) -> Lookup
 
     `family` is 4 or 6; 0 tries IPv4 first, then IPv6. Raises `NotFound` for an unknown host or container.
     """
-    location = location_of(directory_of(lab), where)
+    directory = directory_of(lab)
+    location = location_of(directory, where)
     clock = lab.clock
     begun_ns = clock.now_ns
     lookups: list[Lookup] = []
@@ -348,4 +352,6 @@ def lookup(lab: LabView, where: object, name: str, *, family: int = 0) -> Lookup
     if not lookups:
         process.kill()
         lookups.append(Lookup(name))
-    return LookupView(location.label, lookups[0], (clock.now_ns - begun_ns) / NS_PER_S)
+    return LookupView(
+        in_file_names(location.label, names_of(directory)), lookups[0], (clock.now_ns - begun_ns) / NS_PER_S
+    )

@@ -5,7 +5,7 @@ Everything is read from the devices: a veth's peer, a bridge's ports, a tunnel's
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -14,6 +14,7 @@ from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Nic, Veth
 from cnmsim.kernel.upper_devices import UpperDevice
 from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.location import Location, Published
 from cnmsim.underlay.segment import Segment
@@ -185,12 +186,14 @@ def _machine(location: Location, directory: Directory) -> MachineScene:
     ]
     spaces += [container.namespace for container in here]
     spaces = [space for space in dict.fromkeys(spaces) if space is not root]
+    shown = names_of(directory)
     names = {**location.bridges, **{bridge: name for name, bridge in _network_names(here)}}
-    buses = _buses(machine, [root, *spaces], names)
+    names = {bridge: shown.get(name, name) for bridge, name in names.items()}
+    buses = _buses(machine, [root, *spaces], names, shown)
     order = {bus.key: number for number, bus in enumerate(buses)}
     known = {bus.key for bus in buses}
     hidden = {bus.key[1] for bus in buses} - {root.name}
-    sandboxes = [_sandbox(location, space, here, known) for space in spaces if space.name not in hidden]
+    sandboxes = [_sandbox(location, space, here, known, shown) for space in spaces if space.name not in hidden]
     sandboxes.sort(
         key=lambda sandbox: (
             sandbox.kind != "container",
@@ -202,7 +205,7 @@ def _machine(location: Location, directory: Directory) -> MachineScene:
         for device in root.devices.values()
         if isinstance(device, Nic)
     )
-    guests = tuple(container.name for container in here if container.namespace is root)
+    guests = tuple(shown.get(container.name, container.name) for container in here if container.namespace is root)
     return MachineScene(location.name, _role(location, directory), tuple(sandboxes), tuple(buses), interfaces, guests)
 
 
@@ -232,12 +235,18 @@ def _device_text(device: Device) -> str:
     return f"{device.name} {_addresses(device)}".strip()
 
 
-def _buses(machine: Machine, spaces: list[NetworkNamespace], names: dict[str, str]) -> list[Bus]:
+def _buses(
+    machine: Machine, spaces: list[NetworkNamespace], names: Mapping[str, str], shown: Mapping[str, str]
+) -> list[Bus]:
+    """Return the buses of a machine: its bridges, and the parents of macvlan and ipvlan devices.
+
+    `names` maps devices to the names of their networks, `shown` the engine's names to those of the file.
+    """
     buses: dict[Key, Bus] = {}
     for space in spaces:
         for device in space.devices.values():
             if isinstance(device, Bridge):
-                bus = _bridge_bus(machine.name, space, device, names)
+                bus = _bridge_bus(machine.name, space, device, names, shown)
             elif (
                 isinstance(device, UpperDevice) and space is not machine.root and device.lower.namespace is not space
             ):
@@ -252,11 +261,13 @@ def _buses(machine: Machine, spaces: list[NetworkNamespace], names: dict[str, st
     return list(buses.values())
 
 
-def _bridge_bus(host: str, space: NetworkNamespace, bridge: Bridge, names: dict[str, str]) -> Bus:
+def _bridge_bus(
+    host: str, space: NetworkNamespace, bridge: Bridge, names: Mapping[str, str], shown: Mapping[str, str]
+) -> Bus:
     key = (host, space.name, bridge.name)
     tunnel = next((port for port in bridge.ports if isinstance(port, Vxlan)), None)
     overlay = space.name.removeprefix(f"{host}: overlay ") if space.name != host else ""
-    name = overlay or names.get(bridge.name, bridge.name)
+    name = shown.get(overlay, overlay) or names.get(bridge.name, bridge.name)
     detail = (
         _addresses(bridge) if name == bridge.name or len(_device_text(bridge)) > _DETAIL else _device_text(bridge)
     )
@@ -271,16 +282,17 @@ def _interface_under(machine: Machine, device: Device) -> Key:
     return (machine.name, machine.name, device.name if isinstance(device, Nic) else "")
 
 
-def _sandbox(location: Location, space: NetworkNamespace, here: list[Location], known: set[Key]) -> Sandbox:
+def _sandbox(
+    location: Location, space: NetworkNamespace, here: list[Location], known: set[Key], shown: Mapping[str, str]
+) -> Sandbox:
     host = location.name
     owners = [owner for owner in here if owner.namespace is space]
     plugs = tuple(
         _plug(location, space, device, known) for device in space.devices.values() if device.kind != "loopback"
     )
-    names = [_short_name(owner) for owner in owners] or [space.name]
-    title = (
-        ", ".join(f"{owner.name} ({owner.image})" if owner.image else owner.name for owner in owners) or space.name
-    )
+    names = [shown.get(owner.name, _short_name(owner)) for owner in owners] or [space.name]
+    full = [(shown.get(owner.name, owner.name), shown.get(owner.image, owner.image)) for owner in owners]
+    title = ", ".join(f"{name} ({image})" if image else name for name, image in full) or space.name
     ports = tuple(dict.fromkeys(_port_text(item) for owner in owners for item in owner.published))
     return Sandbox(
         (host, space.name, ""), " + ".join(names), title, "container" if owners else "docker", plugs, ports

@@ -48,8 +48,9 @@ def walk_data(trace: Trace) -> dict[str, Any]:
     picture = picture_of(trace)
     assert picture.track is not None
     steps = []
-    for event, way in zip(trace.events, picture.track.waypoints, strict=True):
-        hop = way.hop
+    waypoints = picture.track.waypoints
+    hops = trace.in_file_names(way.hop for way in waypoints)
+    for event, way, hop in zip(trace.events, waypoints, hops, strict=True):
         steps.append(
             {
                 "number": way.number, "plain": hop.is_plain, "time": format_time(hop.time_ns), "place": hop.place,

@@ -63,10 +63,14 @@ def finding_banner(trace: Trace) -> str:
 
 def walk_table(trace: Trace) -> str:
     """Return the HTML table of a trace: its packets in order, each with its steps."""
-    events = {id(hop): event for hop, event in zip(trace.hops, trace.events, strict=True)}
-    decided = _decisive(trace)
+    own = {id(hop): event for hop, event in zip(trace.hops, trace.events, strict=True)}
+    shown = trace.shown()
+    named = trace.in_file_names(shown)
+    events = {id(name): own[id(hop)] for hop, name in zip(shown, named, strict=True)}
+    decisive = _decisive(trace)
+    decided = next((name for hop, name in zip(shown, named, strict=True) if hop is decisive), None)
     body = []
-    for section in sections_of(trace.shown()):
+    for section in sections_of(named):
         body.append(
             f'<tr style="background:transparent"><td colspan="{len(HEADERS) + 1}" style="{CELL};padding-top:9px">'
             f"<b>{safe(section.title)}</b></td></tr>"
