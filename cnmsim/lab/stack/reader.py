@@ -65,7 +65,7 @@ def read_stack(
         for key in services
     }  # fmt: skip
     if hints is not None:
-        _give_hints(name, document, specs, hints)
+        _record_ports(name, document, specs, hints)
     if stacks is not None:
         stacks[name] = objects
     networks, external = objects.networks([use for service in services.values() for use in networks_of(service)])
@@ -81,7 +81,7 @@ def read_stack(
     )
 
 
-def _give_hints(
+def _record_ports(
     stack: str, document: StackDocument, specs: Mapping[str, dict[str, Any]], hints: ServiceHints
 ) -> None:
     services = document.section("services")
@@ -91,7 +91,9 @@ def _give_hints(
         given = (declaration or {}).get(EXTENSION)
         if given is not None:
             stated = check_extension(given, _error_at(document, key))
-            if stated is not None:
+            # What the command line or a program stated takes precedence over the file, as for Compose projects.
+            known = hints.stated.get(f"{stack}/{key}", ())
+            if stated is not None and not any(port.evidence == "the user" for port in known):
                 hints.state(f"{stack}/{key}", stated)
         container = specs[f"{stack}_{key}"]["TaskTemplate"]["ContainerSpec"]
         env = dict(item.split("=", 1) for item in container.get("Env", ()) if "=" in item)
