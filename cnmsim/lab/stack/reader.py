@@ -92,8 +92,8 @@ def _record_ports(
         if given is not None:
             stated = check_extension(given, _error_at(document, key))
             # What the command line or a program stated takes precedence over the file, as for Compose projects.
-            known = hints.stated.get(f"{stack}/{key}", ())
-            if stated is not None and not any(port.evidence == "the user" for port in known):
+            earlier = hints.stated.get(f"{stack}/{key}", ())
+            if stated is not None and not any(port.evidence == "the user" for port in earlier):
                 hints.state(f"{stack}/{key}", stated)
         container = specs[f"{stack}_{key}"]["TaskTemplate"]["ContainerSpec"]
         env = dict(item.split("=", 1) for item in container.get("Env", ()) if "=" in item)
