@@ -4,11 +4,11 @@ import pytest
 from support.nat_lab import NatLab, echo, tcp, udp
 
 from cnmsim.kernel.address import format_ip, parse_ip
-from cnmsim.kernel.checksum import transport_checksum
+from cnmsim.kernel.checksum import checksum, transport_checksum
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook
 from cnmsim.kernel.netfilter.errors import IptablesError
-from cnmsim.kernel.netfilter.nat import NatRange, _port_bounds
+from cnmsim.kernel.netfilter.nat import NatRange, _port_bounds, _translate
 from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, build_ip
 from cnmsim.kernel.skbuff import CtState, Packet
 from cnmsim.kernel.sockets.udp import UdpSocket
@@ -302,3 +302,20 @@ def test_a_source_port_is_replaced_by_one_of_the_kernels_range_for_it(port, boun
     assert _port_bounds(key, NatRange(), is_source=True) == bounds
     assert _port_bounds(key, NatRange(), is_source=False) is None
     assert _port_bounds(key, NatRange(ports=(80, 90)), is_source=False) == (80, 11)
+
+
+@pytest.mark.parametrize("is_source", [True, False])
+@pytest.mark.parametrize(
+    ("address", "identifier", "is_changed"),
+    [("", 7, False), ("", 8, True), ("", 0x0107, True), ("203.0.113.9", 7, True), ("203.0.113.9", 8, True)],
+)
+def test_a_ping_is_rewritten_only_where_nat_demands(is_source, address, identifier, is_changed):
+    data = echo("10.0.0.2", "192.168.0.2", 7)
+    packet = Packet(data, None)
+    new = parse_ip(address) if address else packet.src if is_source else packet.dst
+    other = (1, packet.dst, new, identifier, 0) if is_source else (1, new, packet.src, identifier, 0)
+    assert _translate(packet, other, is_source=is_source) is is_changed
+    assert (packet.data != data) is is_changed
+    assert (packet.src if is_source else packet.dst) == new
+    assert int.from_bytes(packet.payload[4:6]) == identifier
+    assert checksum(packet.payload) == 0
