@@ -141,8 +141,12 @@ def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) ->
         view["DefaultAddressPools"] = pools
     if profile.info_names_firewall and api.at_least("1.49"):
         view["FirewallBackend"] = _firewall_view(context)
-    warnings = None if context.forwards_ipv4 else ["WARNING: IPv4 forwarding is disabled"]
-    return {**view, "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"], "Warnings": warnings}
+    view["CDISpecDirs"] = ["/etc/cdi", "/var/run/cdi"]
+    if api.at_least("1.46"):
+        namespaces = {"Containers": "moby", "Plugins": "plugins.moby"}
+        view["Containerd"] = {"Address": "/run/containerd/containerd.sock", "Namespaces": namespaces}
+    view["Warnings"] = None if context.forwards_ipv4 else ["WARNING: IPv4 forwarding is disabled"]
+    return view
 
 
 def _network_drivers(context: EngineContext) -> list[str]:
