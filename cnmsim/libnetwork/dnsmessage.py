@@ -66,7 +66,10 @@ class Query:
 
 @frozen
 class Rejection:
-    """The response to a message that is not accepted as a query; `None` means that no response is sent."""
+    """A message that is not accepted as a query, with the response to it.
+
+    `answer` is the response as a DNS message; `None` if no response is sent.
+    """
 
     answer: bytes | None
 

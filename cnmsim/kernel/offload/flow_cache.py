@@ -222,10 +222,10 @@ class FlowCache:
 
 
 class Flow:
-    """One direction of one flow through one namespace.
+    """A cached flow: what the full path decided about the packets of one flow, in one direction, in one namespace.
 
-    `decision` is the routing decision for which a sent flow was recorded, `mac` the destination MAC of a received
-    flow's frames. `translates` is True if NAT rewrites addresses or ports.
+    A flow that the namespace sends belongs to the routing decision `decision`; one that it receives has frames with
+    the destination MAC `mac`. `translates` is True if NAT rewrites addresses or ports.
 
     If packets leave the namespace, `device` is the device, and `l2_suffix` (source MAC and EtherType) follows the
     next hop's MAC in their frames. If `is_delivered` is True, packets are delivered to `socket` instead; that socket

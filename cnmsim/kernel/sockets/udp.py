@@ -198,8 +198,8 @@ class UdpSocket(Socket):
     def enqueue(self, data: bytes, src: Address, sport: int) -> bool:
         """Append a datagram from address `src` and port `sport` to the receive queue. Return True if it was received.
 
-        Return `False` if the receive buffer is full. A datagram of a measured flow is counted instead of being
-        queued.
+        Return False if the receive buffer is full. A datagram that `cnmsim.Flow` sent is only counted, not queued,
+        and the result is True.
         """
         meter = self.namespace.clock.meter
         if meter is not None and meter.received_datagram(self, data):

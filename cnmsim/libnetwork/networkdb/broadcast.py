@@ -4,8 +4,8 @@ Messages are sent in this order: those with the fewest transmissions first; of t
 packet; of these the newest. A message is removed after a number of transmissions that grows with the logarithm of the
 cluster's size.
 
-Messages are stored sorted by size, and those of one size by age. A parallel byte array holds their numbers of
-transmissions. The messages for a packet are therefore found as slices of these arrays, without moving any element.
+Messages are stored sorted by size, and those of one size by age. A byte array holds, at the same indexes, how often
+each was transmitted. The messages for a packet are taken as slices of the two, and no other message is moved.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _CHECK_S = 0.01
 
 
 class LabWithSegments(LabView, Protocol):
-    """The part of a lab that flows use."""
+    """The interface of a lab in which flows (`cnmsim.Flow`, sequences of measured packets) can run."""
 
     @property
     def segments(self) -> Mapping[str, Segment]:

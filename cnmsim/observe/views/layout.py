@@ -102,7 +102,7 @@ class Layout:
         self._on_bar.setdefault(bar, []).append((x, place))
 
     def is_on(self, bar: Key, place: Key) -> bool:
-        """Return True if the node `place` is on this bar."""
+        """Return True if the node `place` is attached to `bar`, the line at which a network is drawn."""
         return any(key == place for _, key in self._on_bar.get(bar, ()))
 
     def finish(self) -> None:

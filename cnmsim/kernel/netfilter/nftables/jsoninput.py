@@ -139,7 +139,7 @@ def _type(types: Json) -> str:
 
 
 def _value_type(of: str, types: Json) -> str:
-    """Return the type of a map's data in nft's language.
+    """Return the type of a map's data in nft's language. `types` is the value of the key `map` in the JSON document.
 
     `of` is `type` or `typeof`, as in the JSON document. For `typeof` the result is an expression of that type, e.g.
     `ip saddr`.
