@@ -48,11 +48,15 @@ def to_transport_ports(values: Iterable[TransportPort | str]) -> list[TransportP
     ]
 
 
+#: Go's text of a missing address, which 26.1 writes for `host-gateway` without a default bridge.
+NIL_ADDRESS = "<nil>"
+
+
 def to_extra_hosts(values: Mapping[str, str] | Iterable[tuple[str, str] | str]) -> list[tuple[str, str]]:
     """Convert extra lines of /etc/hosts to pairs (name, address).
 
     `values` are such pairs, texts such as `db:10.0.0.9`, or a mapping from names to addresses.
-    Raises `ValueError` for what is no address.
+    Raises `ValueError` for what is neither an address nor `NIL_ADDRESS`.
     """
     if isinstance(values, str):
         raise TypeError(f"a list is needed: [{values!r}]")
@@ -62,7 +66,8 @@ def to_extra_hosts(values: Mapping[str, str] | Iterable[tuple[str, str] | str]) 
             name, _, address = value.partition(":")
         else:
             name, address = value
-        parse_ip(address)
+        if address != NIL_ADDRESS:
+            parse_ip(address)
         pairs.append((name, address))
     return pairs
 

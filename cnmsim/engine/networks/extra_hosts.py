@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cnmsim.engine.context import EngineContext
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import format_ip
+from cnmsim.libnetwork.options import NIL_ADDRESS
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.network import Network
@@ -31,7 +32,7 @@ def _of_entry(context: EngineContext, entry: str, bridge: Network | None) -> lis
         return [(name, address.strip("[]"))]
     gateways = _host_gateways(context, bridge)
     if not gateways and context.config.bridge == "none" and not context.profile.host_gateway_both_families:
-        return [(name, "<nil>")]  # as 26.1 prints a missing address
+        return [(name, NIL_ADDRESS)]
     if not gateways:
         raise SystemFault("unable to derive the IP value for host-gateway")
     return [(name, gateway) for gateway in gateways]
