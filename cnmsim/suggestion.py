@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 _Class = TypeVar("_Class")
+T = TypeVar("T")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -52,14 +53,16 @@ def suggests_keywords(cls: type[_Class]) -> type[_Class]:
     for name, member in list(vars(cls).items()):
         function = member.__func__ if isinstance(member, classmethod) else member
         if inspect.isfunction(function) and (not name.startswith("_") or name == "__init__"):
-            suggesting = _suggesting(function)
+            suggesting = suggests_keyword(function)
             setattr(cls, name, classmethod(suggesting) if isinstance(member, classmethod) else suggesting)
     return cls
 
 
-def _suggesting(function: Callable[..., Any]) -> Callable[..., Any]:
+def suggests_keyword(function: Callable[..., T]) -> Callable[..., T]:
+    """Return `function` with an error that suggests the right name for a misspelt keyword argument."""
+
     @wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
+    def call(*args: Any, **options: Any) -> T:
         try:
             return function(*args, **options)
         except TypeError as error:

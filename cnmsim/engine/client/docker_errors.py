@@ -14,7 +14,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from cnmsim.errors import CnmsimError, EngineError
-from cnmsim.suggestion import keyword_error
+from cnmsim.suggestion import suggests_keyword
 
 T = TypeVar("T")
 _MODULE = "docker.errors"
@@ -37,15 +37,12 @@ def raises_docker_errors(cls: type[T]) -> type[T]:
 
 
 def _raising(function: Callable[..., T]) -> Callable[..., T]:
+    suggesting = suggests_keyword(function)
+
     @wraps(function)
     def call(*args: Any, **options: Any) -> T:
         try:
-            return function(*args, **options)
-        except TypeError as error:
-            better = keyword_error(function, error)
-            if better is error:
-                raise
-            raise better from None
+            return suggesting(*args, **options)
         except CnmsimError as error:
             converted = _converted(error)
             if converted is error:
