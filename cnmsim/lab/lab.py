@@ -81,8 +81,7 @@ class Lab(ObservedLab):
         self.engine = require_release(engine)
         self.nameserver = nameserver
         self.clock = Clock(seed)
-        #: The folders in which engines look for network and IPAM plugins, unless `add_host` gives their host other
-        #: folders.
+        #: The folders in which engines look for plugins, unless `add_host` gives their host other folders.
         self.plugin_dirs = [Path(folder) for folder in plugin_dirs]
         self.plugin_policy = plugin_policy or PluginPolicy()
         #: Executes work in the thread of the lab while an engine waits for a plugin.
@@ -203,8 +202,6 @@ class Lab(ObservedLab):
         """
         return self._cabling.link(left, right, options)
 
-    # ---- lookup
-
     # ---- time
 
     @property
@@ -319,10 +316,7 @@ class Lab(ObservedLab):
         return export(self, docker=docker)
 
     def edits_of(self, fix: TriedChange) -> tuple[FileEdit, ...]:
-        """Return the edits of the lab's files that make a fix; empty if the files cannot express it.
-
-        `fix.edits` returns the same.
-        """
+        """Return the edits of the lab's files that make a fix; empty if the files cannot express it."""
         from cnmsim.lab.edits.render import edits_of
 
         return edits_of(self, fix)
@@ -430,8 +424,7 @@ class Lab(ObservedLab):
         return compose_lab(
             files, project, env, profiles,
             env_files=env_files, scale=scale, create_external=create_external, listens=listens,
-            strict=strict, offline=offline, engine=engine, seed=seed,
-            epoch_s=epoch_s,
+            strict=strict, offline=offline, engine=engine, seed=seed, epoch_s=epoch_s,
         )  # fmt: skip
 
     def up(
@@ -495,8 +488,7 @@ class Lab(ObservedLab):
             self.plugin_policy = evolve(self.plugin_policy, give_up_s=give_up_s)
         more = [Path(folder) for folder in folders]
         self.plugin_dirs += more
-        for engine in self._engines():
-            store = engine.controller.plugins
+        for store in (engine.controller.plugins for engine in self._engines()):
             store.folders = [*store.folders, *more]
             store.policy = self.plugin_policy
 

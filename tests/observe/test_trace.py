@@ -21,7 +21,8 @@ from cnmsim.observe.diagnosis.causes.silence import ReceivedWithoutReply, StackE
 from cnmsim.observe.diagnosis.causes.success import Answered, SharedNetwork
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
-from cnmsim.observe.fixes.changes import Manual, Task
+from cnmsim.observe.fixes.changes import Manual
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.trace.trace import Trace
 
 

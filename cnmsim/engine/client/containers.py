@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
-from attrs import define, field, frozen
+from attrs import define, field
 
+from cnmsim.engine.client.command_output import CommandOutput, ExecResult
 from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.images import Image, ImageCollection
 from cnmsim.engine.client.model import Model, filters_of, query_of
@@ -37,43 +38,6 @@ class ContainerError(CnmsimError):
         )
         self.container, self.exit_status = container, exit_status
         self.command, self.image, self.stderr = command, image, stderr
-
-
-class ExecResult(NamedTuple):
-    """The result of `exec_run`: the command's exit status and its output, which can be unpacked as a pair."""
-
-    exit_code: int | None
-    output: Any
-
-
-@frozen
-class CommandOutput:
-    """The output of a command as the text that a terminal would show, and the command's exit status."""
-
-    text: str
-    exit_code: int
-
-    @property
-    def output(self) -> str:
-        """The same as `text`, under the name that it has in the result of a host's `exec`."""
-        return self.text
-
-    @property
-    def status(self) -> int:
-        """The same as `exit_code`, under the name that it has in the result of a host's `exec`."""
-        return self.exit_code
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        return self.text.rstrip("\n")
-
-    def __contains__(self, part: str) -> bool:
-        return part in self.text
-
-    def __bool__(self) -> bool:
-        return self.exit_code == 0
 
 
 class _LogOptions(TypedDict, total=False):

@@ -18,8 +18,8 @@ from cnmsim.observe.fixes.changes import (
     PublishPort,
     RecreateContainer,
     Steps,
-    Task,
 )
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.location import Location
 from cnmsim.observe.trace.hops import Hop
 

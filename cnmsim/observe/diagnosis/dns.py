@@ -48,8 +48,8 @@ from cnmsim.observe.fixes.changes import (
     RecreateContainer,
     StartContainer,
     Steps,
-    Task,
 )
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.lookup import LookupResult
 

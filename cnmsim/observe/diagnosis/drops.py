@@ -45,8 +45,8 @@ from cnmsim.observe.fixes.changes import (
     RecreateNetwork,
     RepairLinks,
     SetSysctl,
-    Task,
 )
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.trace.hops import Hop
 
 _MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"

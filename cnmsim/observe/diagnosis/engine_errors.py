@@ -29,7 +29,8 @@ from cnmsim.observe.diagnosis.sentences import sentence
 from cnmsim.observe.diagnosis.stale_vxlan import FILE_EXISTS, stale_vxlan_devices
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
-from cnmsim.observe.fixes.changes import Change, DeleteLink, Manual, Steps, Task
+from cnmsim.observe.fixes.changes import Change, DeleteLink, Manual, Steps
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.trace.tracer import LabView
 
 _Diagnose = Callable[[LabSnapshot, "re.Match[str]", str], Diagnosis | None]

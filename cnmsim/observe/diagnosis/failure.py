@@ -24,7 +24,8 @@ from cnmsim.observe.diagnosis.refused import refused
 from cnmsim.observe.diagnosis.sandboxes import for_sandboxes
 from cnmsim.observe.diagnosis.service_updates import for_services
 from cnmsim.observe.diagnosis.verdict import Verdict
-from cnmsim.observe.fixes.changes import ContainerOption, Manual, RecreateContainer, Task
+from cnmsim.observe.fixes.changes import ContainerOption, Manual, RecreateContainer
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.trace.lookup import HOSTS_FILE
 
 

@@ -45,8 +45,8 @@ from cnmsim.observe.fixes.changes import (
     NetworkSetting,
     RecreateNetwork,
     RestartDaemon,
-    Task,
 )
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.rule_decision import DOCKER_TABLE, RuleDecision, RuleSet

@@ -36,8 +36,8 @@ from cnmsim.observe.fixes.changes import (
     RecreateNetwork,
     RepairLinks,
     Steps,
-    Task,
 )
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.location import Location
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.underlay.segment import Segment

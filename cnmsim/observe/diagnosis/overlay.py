@@ -46,8 +46,8 @@ from cnmsim.observe.fixes.changes import (
     RejoinSwarm,
     RepairLinks,
     ReplaceRoute,
-    Task,
 )
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_view import SwarmView, needs_unlock, rule_against_gossip
 from cnmsim.observe.trace.hops import Hop

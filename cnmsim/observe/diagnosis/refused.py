@@ -41,7 +41,8 @@ from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.service import refused_by_member
 from cnmsim.observe.diagnosis.success import proxy_note
 from cnmsim.observe.diagnosis.verdict import REFUSALS, Verdict
-from cnmsim.observe.fixes.changes import AskOther, Change, Manual, RebindProgram, StartContainer, Task
+from cnmsim.observe.fixes.changes import AskOther, Change, Manual, RebindProgram, StartContainer
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.location import Listener, Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.packet_summary import endpoint_text

@@ -28,8 +28,8 @@ from cnmsim.observe.fixes.changes import (
     RestartContainer,
     SetLinkUp,
     SetSysctl,
-    Task,
 )
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.trace.hops import Hop
 
 if TYPE_CHECKING:

@@ -36,9 +36,9 @@ from cnmsim.observe.fixes.changes import (
     NetworkSetting,
     RecreateNetwork,
     ScaleService,
-    Task,
     UpdateService,
 )
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.swarm_view import IDLE_S, SwarmView, ports_of, rule_against_managers
 from cnmsim.observe.trace.hops import Hop
 

@@ -7,9 +7,11 @@ phrases. Each of these modules selects a function by the type of the change. Fur
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import Enum
 
 from attrs import frozen
+
+from cnmsim.observe.fixes.tasks import Task
 
 
 class Change:
@@ -433,87 +435,6 @@ class Steps(Change):
     """Several changes that help only if all of them are made."""
 
     changes: tuple[Change, ...]
-
-
-class Task(Enum):
-    """Tasks that a person has to do because cnmsim cannot. `diagnosis.sentences` has a sentence for each."""
-
-    USE_NAME = auto()
-    NAME_MACHINE = auto()
-    USE_TASK_NAMES = auto()
-    USE_VALID_ADDRESS = auto()
-    USE_GATEWAY_MODE = auto()
-    ASK_FROM_HOST = auto()
-    ASK_FROM_DOCKER_HOST = auto()
-    ASK_FROM_ELSEWHERE = auto()
-    ASK_FROM_NETWORK = auto()
-    ASK_FROM_SAME_NETWORK = auto()
-    ASK_MEMBER = auto()
-    CHECK_SPELLING = auto()
-    ACTIVATE_PROFILE = auto()
-    CHECK_DOMAIN = auto()
-    CHECK_PLACE = auto()
-    CHECK_BEYOND = auto()
-    CHECK_PAUSED = auto()
-    CHECK_ROUTES = auto()
-    CHECK_SEGMENT = auto()
-    CHECK_LOOP = auto()
-    CHECK_SERVICE = auto()
-    CHECK_VIRTUAL_SERVICE = auto()
-    CHECK_HEALTH = auto()
-    CHECK_DATA_PATH = auto()
-    CHANGE_RULE = auto()
-    CHANGE_OUTPUT_RULE = auto()
-    START_LISTENER = auto()
-    START_PROGRAM = auto()
-    USE_LISTENER_NAME = auto()
-    PUBLISH_OTHER_ADDRESS = auto()
-    PUBLISH_IN_HOST_MODE = auto()
-    PUBLISH_IN_INGRESS_MODE = auto()
-    PUBLISH_ANY_PORT = auto()
-    PUBLISH_OTHER_PORT = auto()
-    PUBLISH_ON_OPEN_NETWORK = auto()
-    USE_PUBLISHED = auto()
-    USE_LISTENED_PORT = auto()
-    USE_OVERLAY = auto()
-    USE_SHARED_NETWORK = auto()
-    USE_SERVICE = auto()
-    USE_CONSTRAINTS = auto()
-    USE_KEEPALIVE = auto()
-    USE_LARGER_SUBNET = auto()
-    USE_DNS_SERVER = auto()
-    USE_ADDRESS_POOL = auto()
-    USE_DATA_PATH_ADDRESS = auto()
-    USE_IPVLAN = auto()
-    USE_SAME_VLAN = auto()
-    USE_ROUTER = auto()
-    USE_SYMMETRIC_ROUTE = auto()
-    ALLOW_MAC = auto()
-    ALLOW_VLAN = auto()
-    ADD_VLAN = auto()
-    ALLOW_GOSSIP = auto()
-    ALLOW_ESP = auto()
-    BRING_BACK = auto()
-    BRING_LINK_UP = auto()
-    GIVE_ADDRESS = auto()
-    JOIN_SWARM = auto()
-    RAISE_MTU = auto()
-    REDUCE_LOSS = auto()
-    REPAIR_PATH = auto()
-    WAIT_FOR_GOSSIP = auto()
-    WAIT_FOR_REPLACEMENT = auto()
-    RECONNECT = auto()
-    WIDEN_PORT_RANGE = auto()
-    STOP_PROGRAM = auto()
-    USE_OTHER_SUBNET = auto()
-    PRUNE_NETWORKS = auto()
-    USE_SMALLER_POOLS = auto()
-    USE_IP_RANGE = auto()
-    USE_MORE_NETWORKS = auto()
-    USE_FIXED_SUBNET = auto()
-    REMOVE_CONTAINER = auto()
-    REMOVE_NETWORK = auto()
-    DISCONNECT = auto()
 
 
 @frozen

@@ -19,7 +19,8 @@ from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.display import Displayable, views
-from cnmsim.observe.fixes.changes import Manual, Task
+from cnmsim.observe.fixes.changes import Manual
+from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.location import Location
 from cnmsim.observe.reachability.equivalence import EquivalenceClasses
 from cnmsim.observe.reachability.nameclasses import NameClasses

@@ -272,10 +272,7 @@ class Shell(SubshellStarter):
         return status
 
     async def _select(self, node: For, streams: Streams) -> int:
-        """Run bash's `select`. Return the exit status.
-
-        It prints the menu, reads an answer and runs the body, again and again until the input ends.
-        """
+        """Run bash's `select`: print the menu and run the body for each answer. Return the exit status."""
         values = list(self.arguments) if node.words is None else await expand_words(self, node.words)
         menu = "".join(f"{number}) {value}\n" for number, value in enumerate(values, 1))
         status, goes_on, shows_menu = 0, True, True
@@ -496,8 +493,5 @@ class Shell(SubshellStarter):
 
 
 def _reports_inside(node: Pipeline) -> bool:
-    """Return True if a pipeline is a single compound command such as `if`.
-
-    `set -e` has then been applied to the commands inside it already.
-    """
+    """Return True for a single compound command such as `if`: `set -e` has been applied inside it already."""
     return len(node.commands) == 1 and isinstance(node.commands[0], (If, Loop, For, ArithmeticFor, Case))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from cnmsim.kernel.address import join_host_port
 from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, sentence
 from cnmsim.observe.fixes import changes
-from cnmsim.observe.fixes.changes import Change, ContainerOption, NetworkSetting, Task, steps_of
+from cnmsim.observe.fixes.changes import Change, ContainerOption, NetworkSetting, steps_of
 from cnmsim.observe.fixes.commands import commands_of, network_option, publish_option
+from cnmsim.observe.fixes.tasks import Task
 
 
 @sentence.register(Change)
