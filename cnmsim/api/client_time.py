@@ -71,9 +71,9 @@ class ClientTime:
     def convert(self, parameters: dict[str, str], is_lab_time: Callable[[int], bool] | None = None) -> dict[str, str]:
         """Return query parameters in which `since` and `until` are converted from the client's time to the lab's.
 
-        A time for which `is_lab_time` returns True is not converted, because the client has read it from the lab's
-        output; nor is, for the same reason, a `since` in the client's future. An `until` more than a year ahead means
-        no limit and is not converted either.
+        Times that the client has read from the lab's output are not converted: those for which `is_lab_time` returns
+        True, and a `since` in the client's future. An `until` more than a year ahead means no limit and is not
+        converted either.
         """
         converted = dict(parameters)
         lab_ns, real_ns = self.clock.unix_ns, time.time_ns()

@@ -167,7 +167,7 @@ class Connection:
     async def _answer_unless_gone(self, request: Request) -> Answer | None:
         """Run the handler of a request and return its answer.
 
-        If the client disconnects before, cancel the handler and return `None`.
+        If the client disconnects before the handler has ended, cancel the handler and return `None`.
         """
         work = asyncio.ensure_future(self._dispatch(request))
         watch = asyncio.ensure_future(self._watch())

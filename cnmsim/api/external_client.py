@@ -2,8 +2,8 @@
 
 It is a machine next to the Docker host, with an address on the Docker host's first segment, and uses the Docker host
 as its gateway. Packets of real clients thus pass the Docker host's rules like packets of any other machine. Some
-ports are published only on the Docker host's loopback, or in an address family that it does not have. Connections to
-these ports come from the Docker host itself.
+ports are published only on the Docker host's loopback, or for an IP version in which one of the two hosts has no
+address on the segment. Connections to these ports come from the Docker host itself.
 """
 
 from __future__ import annotations

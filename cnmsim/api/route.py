@@ -107,8 +107,8 @@ def _caller(
 ) -> Callable[[HostApi, Request, dict[str, str]], Awaitable[Any]]:
     """Return a function that calls `operation`, a method of an attribute of `Rest`, for a request.
 
-    The arguments are the path parameters, and those of `body`, `query` and `api` that `operation` has as parameters.
-    `part` and `requires_body` are as in `json_route`.
+    It passes the path parameters to `operation`, and the body, the query and the API version of the request if
+    `operation` has parameters named `body`, `query` and `api`. `part` and `requires_body` are as in `json_route`.
     """
     part = part or _PARTS[operation.__qualname__.partition(".")[0]]
     names = [name for name in inspect.signature(operation).parameters if name != "self"]

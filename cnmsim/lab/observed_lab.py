@@ -1,8 +1,7 @@
 """`ObservedLab`: the methods of a lab that trace, explain and draw.
 
-`Lab` is derived from it and adds those that change a lab.
-
-Each method calls the module of `cnmsim.observe` in which the work is done.
+`Lab` is derived from it and adds the methods that change a lab. Each method here calls the module of `cnmsim.observe`
+in which the work is done.
 """
 
 from __future__ import annotations
@@ -306,7 +305,7 @@ class ObservedLab(LabMembers):
     def routes(self, where: object, *, to: str = "", trace: Trace | None = None) -> RoutesView:
         """Return the routes of a host or a container.
 
-        The route that a lookup of the address `to` selects, or the routes that packets of `trace` used, are marked.
+        The route that a lookup of the address `to` selects, and the routes that packets of `trace` used, are marked.
         Raises `NotFound` for an unknown host or container, `InvalidParameter` if `to` is not an address.
         """
         from cnmsim.observe.views import routes

@@ -59,7 +59,8 @@ class Allocator(Protocol):
     ) -> tuple[Address, int] | None:
         """Allocate `address`, or any free address if it is `None`. Return it with the prefix length of its subnet.
 
-        Return `None` if the driver has no addresses.
+        Return `None` if the driver never assigns addresses (`null`). If the pool has no free address, raise an
+        `EngineError`.
         """
 
     def release_address(self, pool_id: str, address: Address) -> None:

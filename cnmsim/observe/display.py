@@ -16,7 +16,7 @@ def views() -> Any:
 
 
 def wrapped(text: str, width: int, first: str = "", rest: str = "    ") -> list[str]:
-    """Return a text as lines of at most `width` columns, but at least 40; words are not broken.
+    """Wrap a text into lines of at most `width` columns (40 if `width` is less). Words are not broken.
 
     `first` is put before the first line, `rest` before the others.
     """

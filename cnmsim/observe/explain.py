@@ -228,7 +228,10 @@ def _facts(source: Location, goal: Location | None, target: Target, names: Mappi
 
 
 def _listening(listeners: Sequence[Listener]) -> Iterator[str]:
-    """Yield one text for each program, with the ports on which it listens: without the address if that is any."""
+    """Yield one text for each program, with the ports on which it listens, e.g. `80/tcp (nginx)`.
+
+    The address is included too, except for a program that listens on every IPv4 and IPv6 address.
+    """
     ports: dict[str, dict[str, None]] = {}
     wildcards = {(item.protocol, item.port) for item in listeners if item.address == bytes(16)}
     for item in listeners:

@@ -107,7 +107,10 @@ def _number(labels: Mapping[str, str], service: str) -> int:
 
 
 def share_attachments(locations: list[Location]) -> None:
-    """Copy attachments to containers that use another container's network namespace (`--network container:X`)."""
+    """Set the attachments of containers that use another container's network namespace (`--network container:X`).
+
+    Each gets the attachments of the container to which the namespace belongs.
+    """
     owners = {location.namespace: location for location in locations if location.attachments}
     for location in locations:
         if location.is_container and not location.attachments and location.namespace in owners:

@@ -100,9 +100,9 @@ class Location:
 
     A sandbox that belongs to no container has both `is_sandbox` and `is_container`, because to the network it is like
     a container. `requested` are the ports that a container should publish; `published` are those that Docker does
-    publish. `stands_for_internet` marks a host that answers for every public name and address, `stands_for_machine`
-    one that answers at every port for a machine that only the file names; `own_names` are the names for which its
-    name server has records.
+    publish. `stands_for_internet` marks the host that answers for every public name and address. `stands_for_machine`
+    marks a host in place of a machine that only the Compose file mentions; it answers at every port. `own_names` are
+    the names for which a host's name server has records.
 
     `project`, `service` and `replica` come from a Compose project or a swarm stack; `task` is the name of the swarm
     task. For a host with an engine, `release` is the engine's version, and `bridges` maps names of bridge devices to

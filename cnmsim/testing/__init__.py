@@ -4,7 +4,8 @@
 
 Names are imported on first use. `assertions`, `policy`, `prove`, `invariants`, `snapshot` and `plugin` (a Docker
 plugin for tests of engines) need only cnmsim. `drivers` (conformance tests for network drivers) and `pytest_plugin`
-need pytest; strategies and state machines need Hypothesis. `cnm` has those of the container network model.
+need pytest; strategies and state machines need Hypothesis. `cnm` has the strategies and the state machine for the
+container network model.
 """
 
 from __future__ import annotations

@@ -115,10 +115,11 @@ def data_path_address(namespace: NetworkNamespace, text: str) -> str:
 def local_address(
     namespace: NetworkNamespace, listen: HostPort, advertise: HostPort, docker_subnets: Iterable[Prefix]
 ) -> str:
-    """Return the address to which gossip is bound: the listen address, unless this is a wildcard such as `0.0.0.0`.
+    """Return the address to which gossip is bound.
 
-    Then return the advertise address if the machine has it, else the machine's only address outside `docker_subnets`.
-    Raises `InvalidParameter` if there is not exactly one.
+    It is the listen address, unless that is a wildcard such as `0.0.0.0`. For a wildcard it is the advertise address
+    if the machine has it, else the machine's only global address outside `docker_subnets`. Raises `InvalidParameter`
+    if the machine has no such address or several.
     """
     if any(parse_ip(listen.host)):
         return listen.host

@@ -44,9 +44,10 @@ def fit_to_file(lab: Lab, model: ComposeProject, around: Surroundings) -> None:
     """Adapt the Docker host's LAN to the Compose file: the network card's name, its addresses, and other machines.
 
     The card gets the name that macvlan or ipvlan networks in the file have as parent. The subnet of such a network
-    becomes a subnet of the LAN: the router gets its gateway address, which the file or (before release 29) the engine
-    chooses; the Docker host and the client get the last addresses that are free. A host address in `ports` is an
-    address of the card. A private address in `extra_hosts` or `dns` is a machine on the LAN that answers everything.
+    becomes a subnet of the LAN, in which the Docker host and the client get the last free addresses. The router gets
+    the network's gateway address: the one in the file or, before release 29, the one that the engine chooses. A host
+    address in `ports` is an address of the card. A private address in `extra_hosts` or `dns` is a machine on the LAN
+    that answers everything.
     """
     docker, router, client = around.docker, around.router, around.client
     networks = [each for each in model.networks.values() if each.driver in _ON_THE_LAN and not each.is_external]

@@ -1,4 +1,4 @@
-"""The syntax of published ports, as of `-p 127.0.0.1:8080:80/udp`: the `ports` and `expose` of a service.
+"""The syntax of published ports, such as `127.0.0.1:8080:80/udp`: the `ports` and `expose` of a service.
 
 Source: compose-spec, 05-services; docker/go-connections `nat`.
 """

@@ -431,7 +431,7 @@ def _option_value(value: str) -> object:
 
 
 def _before_port(host_ip: str) -> str:
-    """Return the part of a short item of `ports` that states the host address, "" for all addresses."""
+    """Return a host address as the beginning of a short item of `ports`, such as `127.0.0.1:`; "" for ""."""
     return f"[{host_ip}]:" if ":" in host_ip else f"{host_ip}:" if host_ip else ""
 
 

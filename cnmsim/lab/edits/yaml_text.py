@@ -47,8 +47,7 @@ class YamlText:
     def _root(self, keys: Sequence[Key]) -> yaml.Node | None:
         """Return the root node of the document that contains the longest beginning of the path `keys`.
 
-        If several documents contain equally much of it, return the last one. Return `None` if the text has no
-        document.
+        Of several such documents, return the last one. Return `None` if the text has no document.
         """
         return max(reversed(self._documents), key=lambda root: self._depth(root, keys), default=None)
 

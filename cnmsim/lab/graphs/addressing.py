@@ -24,9 +24,8 @@ _SWITCH_LENGTH, _LINK_LENGTH, _IPV6_LENGTH = 24, 30, 64
 class Domain:
     """A broadcast domain: the ports that reach each other without a router, and their subnets.
 
-    `places` are the (switch, VLAN) pairs of the domain; empty for a link between two hosts. If the domain has no
-    subnet, one is allocated from the address range `pool`, which is that of its switch; `None` if the switch has
-    none.
+    `places` are the (switch, VLAN) pairs of the domain; empty for a link between two hosts. `pool` is the address
+    range of the domain's switch, from which a missing subnet is allocated; `None` if the switch has none.
     """
 
     ports: list[Port] = field(factory=list)
@@ -126,7 +125,7 @@ def carries(cable: Cable, vlan: int) -> bool:
 def assign_addresses(domains: list[Domain], pools: list[str]) -> None:
     """Allocate a subnet for each domain that has none, and an address for each interface that has none.
 
-    A subnet is allocated from the pool of the domain's switch or, if the switch has none, from each of `pools`.
+    A domain gets a subnet from the pool of its switch or, if the switch has no pool, one subnet from each of `pools`.
     Raises `InvalidParameter` if a pool or a subnet is full.
     """
     allocators = {text: _Allocator(text) for text in dict.fromkeys(pools)}

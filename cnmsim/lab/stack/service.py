@@ -172,9 +172,9 @@ class ServiceReader:
         return sorted(key if value is None else f"{key}={value}" for key, value in variables.items())
 
     def _resolve_variables(self, values: Mapping[str, str | None]) -> dict[str, str | None]:
-        """Return environment variables; a variable without a value takes it from the docker command's environment.
+        """Return environment variables; those without a value get it from the docker command's environment.
 
-        If that environment has no such variable either, the value stays `None` or "".
+        A variable that is not in that environment either keeps its value `None` or "".
         """
         return {key: value or self.variables.get(key, value) for key, value in values.items()}
 

@@ -13,7 +13,7 @@ _MOST_TEXT = 400
 
 
 def wrong_file(path: Path, message: str) -> FileError:
-    """Return the error for the state file `path` if its content is invalid; `message` describes the fault."""
+    """Return the error for the state file `path` whose content is invalid; `message` describes the fault."""
     return FileError(message, path=str(path))
 
 

@@ -37,7 +37,8 @@ class CapturePoint:
 class CapturedFrame:
     """A frame captured at one interface of the file.
 
-    `time_ns` is counted from the start of the lab. `direction` is "in" or "out". `comments` become packet comments.
+    `time_ns` is counted from the start of the lab. `point` is the index of the interface in the file. `direction` is
+    "in" or "out". `comments` become packet comments.
     """
 
     time_ns: int

@@ -71,8 +71,8 @@ def assumptions_of(context: DiagnosisContext, finding: Finding) -> tuple[Assumpt
 def is_assumed_public(context: DiagnosisContext, server: Location) -> bool:
     """Return True if `server` answered in place of the public machine that the probe's destination names.
 
-    In a lab, a host can represent the internet. This is so if the destination is an address that `server` does not
-    have, or a public name that is not one of the server's own names.
+    In a lab, a host can represent the internet. It answered in place of another machine if the destination is an
+    address that `server` does not have, or a public name that is not one of the server's own names.
     """
     address = context.outcome.address
     if address is not None and address not in server.addresses:

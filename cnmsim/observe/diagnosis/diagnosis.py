@@ -127,8 +127,8 @@ def leave_internal_network(directory: Directory, source: Location) -> Change:
 def share_network(asker: Location, target: Location) -> Change:
     """Return the change that puts two containers, `asker` and `target`, on a common network.
 
-    If `target` is on a user-defined network, `asker` joins it, else `target` joins one of `asker`. If neither
-    container is on a user-defined network, the change names no network: the user chooses one.
+    If `target` is on a user-defined network, `asker` joins that network. Otherwise, if `asker` is on one, `target`
+    joins it. If neither is on a user-defined network, the change names no network: the user chooses one.
     """
     for one, other in ((target, asker), (asker, target)):
         for item in one.attachments:

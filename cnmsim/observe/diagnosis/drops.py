@@ -100,9 +100,10 @@ def _no_route(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def _name_machine(context: DiagnosisContext) -> Change | None:
-    """Return the advice to name a machine in the Compose file, if its address is one that a LAN may have.
+    """Return the advice to name the packet's destination, which may be a machine on the LAN, in the Compose file.
 
-    Return `None` in a lab whose hosts are all stated, and for an address that a network of containers may have.
+    Return `None` if the address is not one that a LAN may have, and for a lab in which no host represents the
+    internet: such a lab has all its machines.
     """
     address = context.outcome.address
     is_around_project = any(item.stands_for_internet for item in context.directory.locations)

@@ -227,9 +227,9 @@ def _published_elsewhere(context: DiagnosisContext, machine: Location, port: int
 
 
 def _reachable_endpoint(server: Location, listener: Listener) -> Listener:
-    """Return the listener with an address at which it can be reached.
+    """Return a listener with an address that others can use: one of the server's in place of a wildcard address.
 
-    For a listener on the wildcard address, that is an address of the server in the same IP version.
+    The new address has the IP version of the wildcard address. Any other listener is returned unchanged.
     """
     if any(listener.address):
         return listener

@@ -24,7 +24,7 @@ def _counts(faults: Iterable[Fault]) -> _Counts:
 
 @frozen(repr=False)
 class FaultFix(TriedChange):
-    """A change to the lab after which the doctor does not find a fault, and no other fault that was not there.
+    """A change to the lab after which the doctor no longer finds a fault, and finds no new warning or error.
 
     `fault` is the (kind, place) of the fault.
     """

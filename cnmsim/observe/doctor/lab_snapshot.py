@@ -111,14 +111,15 @@ class LabSnapshot:
         return "" if self.places is None else str(self.places.network(net.host.name, net.name, *paths))
 
     def host_source(self, name: str, *texts: str, path: Sequence[str] = ()) -> str:
-        """Return the line in the lab file of the command of a host that contains one of `texts`.
+        """Return the line, such as `lab.yml:12`, of the first command of a host that contains one of `texts`.
 
-        If there is none, return the line of the host's setting at `path`, or of the host.
+        If the lab file has no such command, return the line of the host's setting at `path` or, without such a
+        setting, of the host. Return "" if the lab file does not contain the host.
         """
         return "" if self.places is None else str(self.places.host(name, *texts, path=path))
 
     def lab_source(self, *keys: str) -> str:
-        """Return the line of an entry of the lab file, "" if there is none."""
+        """Return the line of the lab file's entry at the path `keys`, such as `lab.yml:12`; "" if there is none."""
         return "" if self.places is None else str(self.places.lab_entry(*keys))
 
     def own_devices(self, host: Location) -> set[str]:

@@ -157,9 +157,10 @@ def _changes(container: Location, server: Location, reference: _Reference, port:
 def _may_serve_itself(container: Location, port: int, reference: _Reference, *, is_check: bool) -> bool:
     """Return True if a text that names `localhost` may really mean the container itself.
 
-    That is so if the container listens on `port`, or if it is unknown whether it does. The latter is disregarded if
-    the scheme in `reference` is that of a server that is no web server, such as `redis`. `is_check` is True if the
-    text is the container's health check: ports that are known only from health checks then do not count as listening.
+    This is the case if the container listens on `port`, or if it is unknown whether it does. An unknown port does not
+    count if the URL scheme in `reference` belongs to a server other than a web server, such as `redis`. `is_check` is
+    True if the text is the container's health check: ports that are known only from health checks then do not count
+    as listening.
     """
     own = container.listening_on("tcp", port)
     if is_check:

@@ -23,7 +23,8 @@ class Change:
     def is_applicable(self) -> bool:
         """Whether cnmsim itself can apply the change: its kind is supported, and it leaves no choice to the user.
 
-        Only a person can change a daemon's options or a swarm's keys and tokens, or do one of the tasks in `Task`.
+        It is False for what only a person can do: changing the options of a daemon, restarting a daemon, letting a
+        node rejoin its swarm, and the manual work that a `Task` describes.
         """
         match self:
             case ChangeDaemonOption() | RestartDaemon() | RejoinSwarm() | Manual():
@@ -138,8 +139,8 @@ class RecreateContainer(Change):
 class ReplaceInSetting(Change):
     """Recreate a container with the text `old` replaced by `new` in one setting.
 
-    `keys` is the path to the setting in a Compose service: `command`, `entrypoint`, `healthcheck` and `test`, or
-    `environment` or `labels` and a name.
+    `keys` is the path to the setting in a Compose service: `("command",)`, `("entrypoint",)`, `("healthcheck",
+    "test")`, or the name of an entry, such as `("environment", "DB_HOST")` or `("labels", "app.url")`.
     """
 
     host: str
@@ -204,8 +205,8 @@ class NetworkSetting(Enum):
 class RecreateNetwork(Change):
     """Recreate a network of a host with one setting changed, and connect its containers again.
 
-    `value` is `KEY=VALUE` for a driver option, and an address for other settings. It is "" if the user, or for a
-    subnet Docker, has to choose the value.
+    `value` is `KEY=VALUE` for a driver option, and an address for a subnet or gateway. If it is "", the user has to
+    choose the value; for a subnet, Docker chooses one. `--ipv6` and `--attachable` need no value.
     """
 
     host: str

@@ -46,9 +46,9 @@ class TriedChange(Displayable, ABC):
 
     @abstractmethod
     def solves(self, lab: Any) -> bool:
-        """Return True if what the change is for is the case in `lab`. The change is not applied to it.
+        """Return True if `lab` does not have the problem that the change is meant to solve.
 
-        Raises the errors of a probe.
+        The change is not applied here. Raises the errors of a probe.
         """
 
     @property

@@ -71,7 +71,7 @@ class FlowRecord:
 
     @property
     def is_accounted(self) -> bool:
-        """Whether each message that was sent either arrived or was dropped, judging by the numbers of both.
+        """Whether the numbers of arrived and of dropped messages add up to at least the number of sent ones.
 
         A duplicate counts as an arrival, so the value may become True too early. For TCP it is always True.
         """

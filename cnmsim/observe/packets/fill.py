@@ -128,10 +128,11 @@ def _source(layer: Packet, namespace: NetworkNamespace, device: Device, family: 
 
 
 def _sender_mac(packet: Packet, namespace: NetworkNamespace, device: Device) -> Mac:
-    """Return the MAC address that a received frame with this packet would have as its source.
+    """Return the source MAC address for a frame that `device` receives with this packet.
 
-    It is that of the packet's source address or of the gateway towards it, if the neighbour table of `namespace` has
-    one. Otherwise it is the MAC address of the other end of a veth device, or of an unknown station.
+    If the neighbour table of `namespace` has the packet's source address, or the gateway towards it, return the MAC
+    address found there. Otherwise return the MAC address of the veth device's other end or, for other devices, a
+    fixed one.
     """
     for layer in layers_of(packet):
         source = layer.fields.get("src" if type(layer).__name__ in {"IP", "IPv6"} else "psrc")

@@ -69,7 +69,8 @@ def ask(place: object, packets: object, *, device: str = "", timeout_s: float = 
 class Batch:
     """Packets that one call sends from one origin.
 
-    With `needs_answers`, the call waits until every packet has an answer or the timeout is over.
+    With `inbound`, the device of the origin receives the packets as if from the wire instead of sending them. With
+    `needs_answers`, the call waits until every packet has an answer or the timeout is over.
     """
 
     origin: Origin

@@ -1,11 +1,11 @@
 """Equivalence classes of locations, which let `lab.reachability` derive many results from one probe.
 
-Two containers are in one class if their network attachments and the tables in their own network namespaces are the
-same, and all rules, routes and sysctls of their host that can affect their packets are, too, apart from the
-containers' own names and addresses. Two pairs (source, target) have the same *signature* if the rules that affect
-them are the same in this way: the rules of their networks, in traversal order, are equal once bridge names, subnets
-and addresses are replaced by placeholders (`<bridge 0>`, `<own 0 of 16>`). One real probe gives the result for all
-pairs with the same signature.
+Two containers are in one class if they differ only in their names and addresses: their network attachments, the
+tables in their own network namespaces, and all rules, routes and sysctls of their host that can affect their packets
+are the same. Two pairs (source, target) have the same *signature* if the rules that affect them are the same in this
+way: the rules of their networks, in traversal order, are equal once bridge names, subnets and addresses are replaced
+by placeholders (`<bridge 0>`, `<own 0 of 16>`). One real probe gives the result for all pairs with the same
+signature.
 
 A location forms a class by itself if its tables cannot be compared in this way: they contain a rule that counts,
 limits or looks up a set; its gateway is another container; its address is a duplicate; or its network is not a
@@ -48,8 +48,8 @@ class Group:
     """A class of equivalent locations, `members`, on the host `host`.
 
     `nets` are the bridges of the members' networks. `entries` are, for each chain, the positions of the rules that
-    concern the members. `shape` is the configuration that the members have in common, with placeholders for the names
-    of each; it is `None` for a location that forms a class by itself.
+    concern the members. `shape` is the configuration that all members have, with placeholders for the names and
+    addresses in which they differ; it is `None` for a location that forms a class by itself.
     """
 
     number: int

@@ -93,10 +93,10 @@ class Cells(Mapping[tuple[str, str], Trace]):
         return len(self._walks)
 
     def named(self, source: str, service: str) -> tuple[str, str]:
-        """Return the key of a pair in this mapping, for any names of the source and of the service.
+        """Return this mapping's key for the pair (`source`, `service`), which may be given by any of their names.
 
-        A location may have several names (`web`, `web-2`, `node1:web`); each is accepted. Raises `KeyError` for a
-        pair that was not probed.
+        A location may have several names (`web`, `web-2`, `node1:web`). Raises `KeyError` for a pair that was not
+        probed.
         """
         if source in self.sources and service in self.services:
             return source, service

@@ -50,8 +50,8 @@ def stations(
     """Return the places that the probe passed, in order.
 
     The `question` of the trace has the probe's source, protocol, port and address, which select its packets among the
-    others of the trace. `directory` has the names to show; with `None` the engine's names are shown. With `is_open`
-    the verdict is that the packets arrive: that no socket listens there is then no refusal.
+    others of the trace. `directory` has the names to show; with `None` the engine's names are shown. `is_open` is
+    True for the verdict "path open": a closed port at the destination is then not shown as a refusal.
     """
     protocol, port = str(question.get("protocol", "")), int(question.get("port") or 0)
     address = str(question.get("address") or "")

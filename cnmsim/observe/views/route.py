@@ -118,7 +118,7 @@ class _Walker:
         return place
 
     def onto(self, one: Key, bar: Key) -> Key:
-        """Return the first node on the path from the node `one` to the bar of a network that lies on the bar.
+        """Follow the path from the node `one` to a network's line, `bar`, and return the first node on that line.
 
         Return the bar's own node if there is no path.
         """

@@ -207,8 +207,8 @@ class NetworkAllocator:
         """Allocate an address and return it in prefix form such as `10.0.1.3/24`, or "" for a node-local network.
 
         `requested` is the address to allocate, or "" for any free one. `kind` is the kind of address that error
-        messages mention. Raises `AllocationError` if the network is not allocated, or if no address, or not the
-        requested one, is free.
+        messages mention. Raises `AllocationError` if the network is not allocated, the requested address is invalid
+        or in use, or no address is free.
         """
         local = self._networks.get(network_id)
         if local is None:

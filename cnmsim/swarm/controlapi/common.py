@@ -81,7 +81,8 @@ class Filters:
     def passes_any(self, object_id: str, name: str, labels: Labels) -> bool:
         """Return True if an object has all labels and matches at least one name, name prefix or id prefix.
 
-        `passes`, in contrast, requires a match with each of these three fields, and does not ignore case in names.
+        If the filters contain no names and prefixes, the labels alone decide. Names are compared without regard to
+        case. `passes` differs: it compares case, and requires a match in each of the three fields that is not empty.
         """
         is_open = not (self.names or self.name_prefixes or self.id_prefixes)
         return has_labels(labels, self.labels) and (

@@ -48,7 +48,7 @@ def cluster_to_api(cluster: Cluster) -> dict[str, Any]:
 
 
 def swarm_to_api(cluster: Cluster) -> dict[str, Any]:
-    """Return the cluster in the form of `GET /swarm`: as in `docker info`, and its join tokens."""
+    """Return the cluster as `GET /swarm` does: the fields that `docker info` has, plus the join tokens."""
     tokens = {"Worker": cluster.root_ca.worker_token, "Manager": cluster.root_ca.manager_token}
     return {**cluster_to_api(cluster), "JoinTokens": tokens}
 

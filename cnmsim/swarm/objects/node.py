@@ -94,7 +94,8 @@ class Certificate:
 class Node:
     """A node. `role` is its actual role (the desired one is in the spec).
 
-    `attachments` are the addresses of its load balancer, one on each network that needs one.
+    `attachments` are the addresses of the node's load balancer: one on each network on which the balancer needs an
+    address.
     """
 
     id: str

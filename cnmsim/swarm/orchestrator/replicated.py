@@ -150,7 +150,7 @@ def _delete(tx: Store, slots: dict[int, Slot]) -> None:
 
 
 def _by_keep_priority(slots: Iterable[Slot]) -> list[Slot]:
-    """Sort slots in the order in which a service that is scaled down keeps them: the last ones are removed first.
+    """Sort slots by priority: a service that is scaled down keeps the first ones and removes the last ones.
 
     The slots on each node are numbered, those with a running task first, then by slot number. All slots are sorted by
     these numbers, so that the nodes with the most slots lose tasks first. Slots with several tasks or without a node

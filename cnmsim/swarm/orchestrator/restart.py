@@ -162,8 +162,8 @@ class RestartSupervisor:
     def updatable_tasks(self, slot: Slot, service: Service) -> Slot:
         """Return the tasks of a slot that an update has to examine, or `[]` if there are none.
 
-        These are the tasks whose desired state is RUNNING or earlier. If all have a later one, the result is the
-        latest task of the slot if the restart policy forbids replacing it. During a rollback this task is left out:
+        These are the tasks whose desired state is RUNNING or earlier. If the slot has no such task, the result is its
+        latest task, but only if the restart policy forbids a replacement of this task and no rollback is in progress:
         after a rollback all tasks shall run (swarmkit `UpdatableTasksInSlot`).
         """
         active = [task for task in slot if task.desired_state <= TaskState.RUNNING]

@@ -32,8 +32,8 @@ class DecisionNode:
 def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[NodeInfo], bool]) -> DecisionNode:
     """Return a decision tree of `nodes`, with one level for each placement preference of `task`.
 
-    Its leaves contain only nodes for which `fits` returns True. Its task counts include the service's tasks on other
-    nodes.
+    Its leaves contain only nodes for which `fits` returns True, but its task counts include the service's tasks on
+    all `nodes`.
     """
     root = DecisionNode()
     preferences = task.spec.placement.preferences if task.spec.placement is not None else ()

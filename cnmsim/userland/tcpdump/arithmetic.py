@@ -66,9 +66,9 @@ OPERATORS: tuple[dict[str, Binary], ...] = (
 
 
 def combined(one: Value, other: Value, combine: Binary) -> Value:
-    """Return a `Value` that applies the operator `combine` to the values `one` and `other` of a frame.
+    """Return the function that applies `combine` to what the functions `one` and `other` return for the same frame.
 
-    The result is `None` for a frame for which either value is `None`.
+    It returns `None` for a frame for which `one` or `other` returns `None`.
     """
 
     def value(captured: CapturedFrame) -> int | None:

@@ -34,7 +34,9 @@ class MatchKind:
 
     `compile` returns the test for one use of the match. `describe` returns the text of one use in `iptables -L`, with
     numbers if its second argument is True, else with names; `has_no_leading_space` means that no space precedes the
-    text. `depends` declares the dependency of the test, either for all uses or by option name ("" means every use).
+    text. `depends` states whether the result of the test is the same for all packets of a flow (`FLOW`) or may differ
+    (`ANYTHING`). It is one value for all uses, or a mapping from the name of an option to the value for uses with
+    that option; the key "" has the value for all uses and for options that the mapping does not contain.
     """
 
     name: str

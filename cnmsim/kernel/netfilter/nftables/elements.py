@@ -68,7 +68,7 @@ class Elements:
         return self._items.get(key)
 
     def add(self, key: ElementKey, data: Data = None) -> None:
-        """Add or replace an element."""
+        """Add an element, or replace the one with this key. `data` is its value in a map, `None` in a set."""
         self._items[key] = data
         if key and all(span.is_single for span in key):
             self._exact[tuple(span.low for span in key)] = data

@@ -85,7 +85,10 @@ class OtherRuleSet(Cause):
 
 @frozen
 class StraySegment(Cause):
-    """The machine `place` answered a TCP segment with RST because the segment belongs to no connection there."""
+    """The machine `place` answered a TCP segment with RST because the segment belongs to no connection there.
+
+    `packet` is the label of the segment, e.g. `TCP SYN-ACK`.
+    """
 
     place: str
     packet: str

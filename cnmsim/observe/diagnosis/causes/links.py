@@ -38,7 +38,10 @@ class AddressHidden(Cause):
 
 @frozen
 class HostOff(Cause):
-    """A packet was dropped because the machine with the destination address is powered off or has no cable."""
+    """A packet to the machine `host` (`address`) was dropped because the machine is powered off or has no cable.
+
+    The machine `place` dropped the packet: its ARP requests or neighbour solicitations on `device` got no answer.
+    """
 
     place: str
     address: str
@@ -109,7 +112,7 @@ class IpvlanWithoutArp(Cause):
 
 @frozen
 class IpvlanRouteMissing(Cause):
-    """A router dropped a packet because it has no route to the subnet of a routed ipvlan network.
+    """The router `place` dropped a packet because it has no route to the subnet of a routed ipvlan network.
 
     The network is on `host`, in the ipvlan mode `mode` (`l3` or `l3s`). `is_reply` is True if the packet was a reply.
     """

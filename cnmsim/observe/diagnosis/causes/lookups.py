@@ -39,7 +39,8 @@ class UpstreamResult(Cause):
 class NameServerSilent(Cause):
     """No name server answered.
 
-    `reason` is a second cause, for which the name would not exist even if a server answered; `None` if there is none.
+    `reason` is the cause for which the lookup would fail even if a server answered, e.g. that the container with that
+    name is stopped; `None` if no such cause is known.
     """
 
     servers: tuple[str, ...]

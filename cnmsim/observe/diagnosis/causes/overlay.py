@@ -88,7 +88,7 @@ class TunnelLost(Cause):
 class TunnelIntoSilence(Cause):
     """Outer packets of a tunnel left the node `host` and did not arrive at the node `end`.
 
-    The trace has no drop of them.
+    The trace does not show where they were dropped.
     """
 
     host: str

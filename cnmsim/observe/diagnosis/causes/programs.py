@@ -52,7 +52,10 @@ class InternetAssumed(Assumption):
 
 @frozen
 class MachineAssumed(Assumption):
-    """Assumes that a machine with `address`, which only the Compose file names, is on the LAN and answers."""
+    """Assumes that the machine with `address` is on the LAN and answers.
+
+    Only the Compose file mentions this machine.
+    """
 
     address: str
 

@@ -73,9 +73,9 @@ class ListensOnOtherPorts(Cause):
 
 @frozen
 class LocalhostIsItself(Cause):
-    """A program in `container` tried to reach another machine by the name `localhost`, which is the container itself.
+    """A program in `container` tried to reach another machine at `localhost`, which means the container itself.
 
-    `name` is the name as the probe used it, e.g. `localhost` or `127.0.0.1`.
+    `name` is what the probe used, e.g. `localhost` or `127.0.0.1`.
     """
 
     name: str
@@ -87,7 +87,7 @@ class LocalhostIsItself(Cause):
 class LocalhostIsThisMachine(Cause):
     """A program on `machine` used `localhost` for a port that is published only on another machine, `owner`.
 
-    `address` is the loopback address on which `owner` publishes it, "" if it does on others.
+    `address` is the address at which `owner` publishes the port if that is a loopback address, else "".
     """
 
     name: str

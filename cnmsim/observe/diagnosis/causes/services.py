@@ -33,8 +33,8 @@ class ServiceHasNoNetwork(Cause):
 class NoSharedServiceNetwork(Cause):
     """The container `source` cannot reach the service `service` because they share no network.
 
-    `closed` is a network of the service that the source cannot join, because only tasks of services may (it is not
-    attachable); "" if there is no such network.
+    `closed` is a network of the service that is not attachable: only tasks of services may join it, so `source`
+    cannot. It is "" if there is no such network.
     """
 
     source: str

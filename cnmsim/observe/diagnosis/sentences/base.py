@@ -26,10 +26,10 @@ def sentence(value: object) -> str:
 
 
 def _load(kind: type[object]) -> bool:
-    """Import the module with the sentences of a type. Return False if it was imported before.
+    """Import the module that has the sentences of a type. Return False if it was imported before.
 
-    It has the name of the module that defines the type. An answer needs few sentences, so a module of them is
-    imported when it is first needed.
+    The module has the name of the module that defines the type. It is imported only when a sentence is first needed,
+    because an answer needs few sentences.
     """
     name = f"{__package__}.{kind.__module__.rpartition('.')[2]}"
     if name in sys.modules:

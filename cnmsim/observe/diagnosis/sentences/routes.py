@@ -1,4 +1,4 @@
-"""Sentences of causes on the way of a packet by routes."""
+"""Sentences of causes in routing."""
 
 from __future__ import annotations
 
