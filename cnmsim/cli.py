@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import atexit
 import gc
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from cnmsim import __version__
 from cnmsim.api.commands import add_commands
 from cnmsim.api.control_commands import explain_served, trace_served
-from cnmsim.bounded_read import read_bytes
-from cnmsim.cli_arguments import LabCommand, Question, question_options
+from cnmsim.cli_arguments import LabCommand, Question, probe_options, question_options
+from cnmsim.cli_loading import FILE, lab_options, load
 from cnmsim.cli_output import echo_json, plain_width, progress, say, screen_width, show_walk, trying
-from cnmsim.errors import CnmsimError, FileError
-from cnmsim.printable import echo, fail
+from cnmsim.printable import echo
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -35,160 +32,8 @@ if TYPE_CHECKING:
     from cnmsim.observe.location import Location
     from cnmsim.observe.trace.trace import Trace
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 #: The number of objects after which the cycle collector runs: about 100 MB of them, so `serve` stays small.
 _GC_THRESHOLD = 1_000_000
-_FILE = click.Path(exists=True, path_type=Path)
-
-
-def _kind_of(path: Path) -> str:
-    """Return "lab" or "compose", the kind of the file `path`, by its top-level keys; "compose" for a folder.
-
-    Raises `FileError`.
-    """
-    import yaml
-
-    if path.is_dir():
-        return "compose"
-    try:
-        root = yaml.compose(read_bytes(path), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise FileError(error.strerror or str(error), path=str(path)) from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        # The Compose loader reports what is wrong, with its line.
-        return "compose"
-    keys = {str(key.value) for key, _ in root.value} if isinstance(root, yaml.MappingNode) else set()
-    if "hosts" in keys:
-        return "lab"
-    if keys & {"services", "include"}:
-        return "compose"
-    raise FileError("neither a Compose file (services:) nor a lab file (hosts:)", path=str(path))
-
-
-def _load(
-    files: Sequence[Path],
-    engine: str | None,
-    project: str | None = None,
-    profiles: Sequence[str] = (),
-    env_files: Sequence[Path] = (),
-    epoch_s: int | None = None,
-    *,
-    create_external: bool = False,
-    listens: Sequence[str] = (),
-    strict: bool = False,
-    offline: bool = False,
-    swarm: tuple[int, int] | None = None,
-    images: str = "hub",
-) -> Lab:
-    """Build the lab of a lab file or Compose files, or of a stack with `swarm` managers and workers."""
-    from cnmsim.lab import Lab
-
-    only_compose = {"--profile": profiles, "--env-file": env_files, "--create-external": create_external}
-    others = {"--listen": listens, "--project": project, "--offline": offline}
-    with progress(f"bringing up {', '.join(file.name for file in files)}"):
-        if swarm is not None:
-            from cnmsim.lab.stack.default_topology import stack_lab
-
-            _refuse(only_compose, "not for stacks", files[0])
-            lab = stack_lab(
-                files, managers=swarm[0], workers=swarm[1], env=os.environ, name=project or "",
-                listens=_listens(listens), offline=offline, engine=engine,
-            )  # fmt: skip
-            lab.images.is_strict = strict
-            return lab
-        if _kind_of(files[0]) == "lab":
-            _refuse(only_compose | others, "not for lab files (`x-cnmsim` states what listens)", files[0])
-            if len(files) > 1:
-                raise FileError("a lab file takes no further files", path=str(files[1]))
-            lab = Lab.from_file(files[0], engine=engine, epoch_s=epoch_s, images=images)
-            lab.images.is_strict = strict
-            return lab
-        options: dict[str, Any] = {"engine": engine} if engine else {}
-        options |= {"epoch_s": epoch_s, "create_external": create_external, "strict": strict}
-        options["offline"] = offline
-        options["listens"] = _listens(listens)
-        lab = Lab.from_compose(files, project, os.environ, profiles=profiles, env_files=env_files, **options)
-    for note in lab.project.notes if lab.project is not None else ():
-        echo(f"note: {note}", err=True)
-    return lab
-
-
-def _refuse(options: Mapping[str, object], reason: str, file: Path) -> None:
-    """Raise `FileError` if one of the options has a value."""
-    for name, value in options.items():
-        if value:
-            raise FileError(f"{name} is {reason}", path=str(file))
-
-
-def _listens(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Parse the values of `--listen SERVICE:PORT[/udp]` into a mapping from service to ports.
-
-    Raises `InvalidParameter`.
-    """
-    from cnmsim.errors import InvalidParameter
-
-    found: dict[str, list[str]] = {}
-    for text in texts:
-        service, colon, port = text.rpartition(":")
-        if not colon or not service:
-            raise InvalidParameter(f"--listen {text}: must be SERVICE:PORT or SERVICE:PORT/udp, such as web:8000")
-        found.setdefault(service, []).append(port)
-    return found
-
-
-def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
-    """Add the argument FILE and its options to a command; the command receives the lab as its first argument."""
-
-    @click.argument("file", type=_FILE)
-    @click.option("-f", "--file", "more", type=_FILE, multiple=True, help="A further Compose file, merged over FILE.")
-    @click.option("--engine", metavar="VERSION", help="Release of Docker to simulate (26.1.5, 28.5.2, 29.7.2).")
-    @click.option("-p", "--project", metavar="NAME", help="Compose project name.")
-    @click.option("--profile", "profiles", metavar="NAME", multiple=True, help="Compose profile to activate.")
-    @click.option("--env-file", "env_files", type=_FILE, multiple=True, help="Variables for ${…} in Compose files.")
-    @click.option("--create-external", is_flag=True, help="Create the project's external networks first.")
-    @click.option(
-        "--listen", "listens", metavar="SERVICE:PORT[/udp]", multiple=True, help="State that a service listens there."
-    )
-    @click.option(
-        "--strict",
-        is_flag=True,
-        help="Fail where the answer is not known: an open path is no success, an external network must exist, "
-        "a health check must pass.",
-    )
-    @click.option("--offline", is_flag=True, help="Simulate no internet: public names and addresses do not answer.")
-    @click.option("--stack", is_flag=True, help="FILE is a stack: deploy it to a swarm.")
-    @click.option(
-        "--managers", type=click.IntRange(min=1), default=3, show_default=True, help="Number in the swarm of --stack."
-    )
-    @click.option(
-        "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Number in the swarm of --stack."
-    )
-    @wraps(command)
-    def wrapped(
-        file: Path, more: tuple[Path, ...], engine: str | None, project: str | None, profiles: tuple[str, ...],
-        env_files: tuple[Path, ...], create_external: bool, listens: tuple[str, ...], strict: bool, offline: bool,
-        stack: bool, managers: int, workers: int,
-        *args: Any,
-        **kwargs: Any,
-    ) -> _R:  # fmt: skip
-        try:
-            lab = _load(
-                (file, *more), engine, project, profiles, env_files, create_external=create_external,
-                listens=listens, strict=strict, offline=offline, swarm=(managers, workers) if stack else None,
-            )  # fmt: skip
-            return command(lab, *args, **kwargs)  # type: ignore[arg-type]
-        except CnmsimError as error:
-            text = error.message if not isinstance(error, FileError) else str(error)
-            hint = " (--create-external makes it)" if "declared as external" in text and not stack else ""
-            hint = "\nIs it a stack file? Then add --stack" if "not a swarm manager" in text else hint
-            fail(text + hint)
-        except BrokenPipeError:
-            raise  # click ends the command silently
-        except OSError as error:
-            fail(str(error))
-
-    return wrapped
 
 
 _SERVED = {"trace": trace_served, "explain": explain_served}
@@ -212,7 +57,7 @@ def cli() -> None:
 
 
 @cli.command(cls=LabCommand)
-@_lab_options
+@lab_options
 @question_options
 @click.option("--pcap", type=click.Path(dir_okay=False, path_type=Path), help="Write a pcapng file of all devices.")
 @click.option("--mermaid", is_flag=True, help="Print a mermaid sequence diagram.")
@@ -257,7 +102,7 @@ def _show(walk: Trace, verbosity: int) -> None:
 
 
 @cli.command(cls=LabCommand)
-@_lab_options
+@lab_options
 @question_options
 @click.option("--fixes", is_flag=True, help="Show the fixes that worked on a copy of the lab.")
 @click.pass_context
@@ -289,7 +134,7 @@ def explain(context: click.Context, lab: Lab, question: Question, fixes: bool) -
 
 
 @cli.command(cls=LabCommand)
-@_lab_options
+@lab_options
 @question_options
 @click.option("--write", is_flag=True, help="Write the first fix that is an edit to the file.")
 @click.pass_context
@@ -353,7 +198,7 @@ def _status(lab: Lab, *, is_reachable: bool, verdict: Verdict | None) -> int:
 
 
 @cli.command(cls=LabCommand)
-@_lab_options
+@lab_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(context: click.Context, lab: Lab, as_json: bool) -> None:
@@ -374,8 +219,8 @@ def doctor(context: click.Context, lab: Lab, as_json: bool) -> None:
 
 
 @cli.command(cls=LabCommand)
-@_lab_options
-@click.option("--policy", "policy_file", type=_FILE, required=True, help="The policy file (docs/policy.md).")
+@lab_options
+@click.option("--policy", "policy_file", type=FILE, required=True, help="The policy file (docs/policy.md).")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit report to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Show all checks, and the walk of each violation.")
@@ -403,8 +248,39 @@ def check(
     context.exit(0 if report.passed else 1)
 
 
+@cli.command(cls=LabCommand)
+@lab_options
+@click.argument("sources", nargs=-1, metavar="[SRC]...")
+@click.option("--port", metavar="PORT", help="Probe this port of every container, not those on which they listen.")
+@probe_options
+@click.option("-v", "--verbose", is_flag=True, help="Show the cause of each failure, and all assumptions.")
+def reachability(
+    lab: Lab, sources: tuple[str, ...], port: str | None, protocol: str | None, family: int, timeout: float,
+    as_json: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Show which containers of FILE reach which, by real probes: from all of them, or from SRC.
+
+    Probes go by name to each port on which a container listens (by TCP, or with --udp by UDP). Published ports and
+    addresses outside are questions for `trace`.
+
+    \b
+        cnmsim reachability compose.yml
+        cnmsim reachability compose.yml web worker --port 5432
+    """  # noqa: D301 - click's own mark
+    from cnmsim.observe.reachability.matrix_text import matrix_text
+
+    with progress("probing all pairs"):
+        matrix = lab.reachability(
+            list(sources) or None, port=port, protocol=protocol or "tcp", family=family, timeout_s=timeout
+        )
+    if as_json:
+        echo_json(matrix.to_json())
+    else:
+        say(matrix_text(matrix, screen_width(), verbose=verbose))
+
+
 @cli.command("ls", cls=LabCommand)
-@_lab_options
+@lab_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_lab(lab: Lab, as_json: bool) -> None:
     """List the hosts, networks and containers of FILE with their addresses."""
@@ -419,7 +295,7 @@ def list_lab(lab: Lab, as_json: bool) -> None:
 @cli.command(
     "exec", cls=LabCommand, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
 )
-@_lab_options
+@lab_options
 @click.argument("container")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
@@ -444,7 +320,7 @@ def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, 
 
 
 @cli.command(cls=LabCommand)
-@_lab_options
+@lab_options
 @click.argument("host")
 @click.option("-t", "--table", type=click.Choice(["raw", "mangle", "nat", "filter"]), help="Print this table only.")
 @click.option("-6", "is_v6", is_flag=True, help="Print ip6tables' rules instead.")
@@ -462,7 +338,7 @@ def _find(lab: Lab, name: str) -> Location:
 
 
 # Clients of a served lab compare its time of day with their own. A lab file's engines begin as the recorded ones did.
-add_commands(cli, lambda file, engine: _load((file,), engine, epoch_s=int(time.time()), images="recorded"))
+add_commands(cli, lambda file, engine: load((file,), engine, epoch_s=int(time.time()), images="recorded"))
 
 
 def main() -> None:

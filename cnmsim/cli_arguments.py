@@ -105,17 +105,27 @@ def question_options(command: Callable[..., _R]) -> Callable[..., _R]:
     return wrapped
 
 
-_QUESTION: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
-    click.argument("source", metavar="SRC"),
-    click.argument("destination", metavar="DST[:PORT]"),
+_PROBE: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option("--tcp", "protocol", flag_value="tcp", help="Connect by TCP (the default with a port)."),
     click.option("--udp", "protocol", flag_value="udp", help="Send a UDP datagram."),
     click.option("--icmp", "protocol", flag_value="icmp", help="Send an echo request (the default without a port)."),
-    click.option("-4", "family", flag_value=4, type=int, help="Use IPv4 only."),
+    click.option("-4", "family", flag_value=4, type=int, default=0, help="Use IPv4 only."),
     click.option("-6", "family", flag_value=6, type=int, help="Use IPv6 only."),
     click.option(
         "--timeout", type=click.FloatRange(min=0.001), default=5.0, show_default=True, help="Seconds to wait."
     ),
     click.option("--json", "as_json", is_flag=True, help="Print JSON (trace.schema.json in the package)."),
+)
+_QUESTION: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+    click.argument("source", metavar="SRC"),
+    click.argument("destination", metavar="DST[:PORT]"),
+    *_PROBE,
     click.option("-v", "--verbose", count=True, help="Show the walk of the packets; twice: every step of it."),
 )
+
+
+def probe_options(command: Callable[..., _R]) -> Callable[..., _R]:
+    """Add the options of probes that `trace` and `explain` have, too: protocol, IP version, timeout and JSON."""
+    for decorate in reversed(_PROBE):
+        command = decorate(command)
+    return command

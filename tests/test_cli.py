@@ -14,7 +14,9 @@ import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
+from cnmsim import Lab
 from cnmsim.cli import cli
+from cnmsim.observe.reachability.matrix_text import matrix_text
 
 LAB = """\
 nameserver: 203.0.113.10
@@ -277,3 +279,54 @@ def test_a_reader_that_closed_the_pipe_ends_a_command_silently(lab_file: str) ->
     finally:
         os.close(writing)
     assert (result.returncode, result.stderr) == (1, b"")
+
+
+PAIRS = """
+services:
+  app: {image: nginx, networks: [front, back]}
+  db: {image: postgres, networks: [back]}
+  proxy: {image: nginx, networks: [front]}
+networks: {front: {}, back: {internal: true}}
+"""
+
+
+def test_reachability_prints_a_verdict_for_every_pair_and_what_it_assumes(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(PAIRS, encoding="utf-8")
+    assert _run("reachability", str(path), "db", "proxy", "--port", "5432", "-v").stdout.splitlines() == [
+        "FROM \\ TO  app:5432  db:5432         proxy:5432",
+        "db         refused   answered        name not found",
+        "proxy      refused   name not found  refused",
+        "",
+        "assumes: postgres in db listens on 5432/tcp (as the image postgres does; the program is not",
+        "    simulated)",
+        "db → app:5432: refused: app answers, but nothing listens on 172.19.0.2:5432; it listens on 80/tcp",
+        "db → proxy:5432: name not found: 127.0.0.11 says SERVFAIL for proxy: the two share no network (db is",
+        "    on back, proxy on front)",
+        "proxy → app:5432: refused: app answers, but nothing listens on 172.18.0.2:5432; it listens on 80/tcp",
+        "proxy → db:5432: name not found: 127.0.0.11 says NXDOMAIN for db: the two share no network (proxy is",
+        "    on front, db on back)",
+        "proxy → proxy:5432: refused: proxy answers, but nothing listens on 172.18.0.3:5432; it listens on",
+        "    80/tcp",
+    ]
+    shown = json.loads(_run("reachability", str(path), "--json").stdout)
+    assert {pair["verdict"] for pair in shown["pairs"] if pair["reachable"]} == {"answered"}
+    assert len(shown["pairs"]) == len(shown["sources"]) * len(shown["services"]) == 9
+    wrong = _run("reachability", str(path), "prxy")
+    assert wrong.exit_code == 2 and "did you mean proxy" in wrong.stderr
+
+
+def test_a_matrix_wider_than_the_screen_is_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(PAIRS, encoding="utf-8")
+    matrix = Lab.from_compose(path).reachability()
+    assert matrix_text(matrix, 48).splitlines() == [
+        "FROM   VERDICT         TO",
+        "app    answered        app:80, db:5432, proxy:80",
+        "db     answered        app:80, db:5432",
+        "       name not found  proxy:80",
+        "proxy  answered        app:80, proxy:80",
+        "       name not found  db:5432",
+        "",
+        "assumes: what listens on db:5432 (-v: why)",
+    ]

@@ -137,6 +137,8 @@ class ObservedLab(LabMembers):
         protocol: str | None = None,
         port: int | str | None = None,
         by: str = "name",
+        timeout_s: float = 1.0,
+        family: int = 0,
     ) -> Reachability:
         """Return which containers reach which other containers, as found by real probes.
 
@@ -144,12 +146,16 @@ class ObservedLab(LabMembers):
         `protocols`. With `port`, every container is probed at this port of `protocol`, whether it listens there or
         not; `protocol="icmp"` pings. A probe uses the container's name, which the source looks up, or with
         `by="address"` its address. Pairs between which no rule, route, socket or bridge makes a difference share one
-        probe. Raises `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or ambiguous
-        source.
+        probe. `timeout_s` limits the wait for an answer, in virtual seconds; `family` (4 or 6) is the IP version, 0
+        for either. Raises `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or
+        ambiguous source.
         """
         from cnmsim.observe.reachability.matrix import reachability
 
-        return reachability(self, sources, protocols=protocols, protocol=protocol, port=port, by=by)
+        return reachability(
+            self, sources, protocols=protocols, protocol=protocol, port=port, by=by, timeout_s=timeout_s,
+            family=family,
+        )  # fmt: skip
 
     def diff(self, other: Lab, **options: Any) -> Difference:
         """Return the pairs that reach each other in this lab but not in `other`, and vice versa.

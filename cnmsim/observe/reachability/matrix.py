@@ -60,8 +60,9 @@ class Cells(Mapping[tuple[str, str], Trace]):
         timeout_s: float,
         *,
         by_name: bool,
+        family: int = 0,
     ) -> None:
-        self._directory, self._timeout_s = directory, timeout_s
+        self._directory, self._timeout_s, self._family = directory, timeout_s, family
         self.sources, self.services = sources, services
         self._equivalence: dict[tuple[str, int], EquivalenceClasses] = {}
         self._names = NameClasses(directory) if by_name else None
@@ -155,7 +156,7 @@ class Cells(Mapping[tuple[str, str], Trace]):
     def _probe(self, source: Location, service: Service) -> Trace:
         location = service.location
         is_by_name = self._names is not None and location.is_container
-        return _probe(self._directory, source, service, self._timeout_s, by_name=is_by_name)
+        return _probe(self._directory, source, service, self._timeout_s, by_name=is_by_name, family=self._family)
 
 
 def _representatives(sources: list[Location], targets: list[Service]) -> Iterator[tuple[Location, Service]]:
@@ -174,7 +175,9 @@ def _representatives(sources: list[Location], targets: list[Service]) -> Iterato
         yield itself, by_location[id(itself)]
 
 
-def _probe(directory: Directory, source: Location, service: Service, timeout_s: float, *, by_name: bool) -> Trace:
+def _probe(
+    directory: Directory, source: Location, service: Service, timeout_s: float, *, by_name: bool, family: int
+) -> Trace:
     """Send a probe to a service and return its trace.
 
     With `by_name` the probe uses the name of the service's location. Otherwise it uses an address of that location,
@@ -183,8 +186,8 @@ def _probe(directory: Directory, source: Location, service: Service, timeout_s: 
     """
     location = service.location
     target = evolve(service.target, host=location.name)
-    address = None if by_name else address_towards(source, location)
-    walk = run_probe(directory, source, target, address=address, timeout_s=timeout_s)
+    address = None if by_name else address_towards(source, location, family)
+    walk = run_probe(directory, source, target, address=address, timeout_s=timeout_s, family=family)
     if walk.is_reachable and not _has_come_to(walk, source, location):
         used = walk.question["address"]
         walk.finding = Finding(
@@ -340,6 +343,18 @@ class Reachability(Displayable):
     def _known(self) -> frozenset[str]:
         return frozenset(self.sources)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the matrix as plain values: `sources`, `services` and `pairs` with verdicts, causes, assumptions."""
+        pairs = [
+            {
+                "source": source, "service": service, "verdict": verdict.value, "reachable": verdict.is_reachable,
+                "cause": finding.cause_text, "assumptions": list(finding.assumption_texts),
+            }
+            for source, service, verdict in self.pairs()
+            if (finding := self[source, service].finding) is not None
+        ]  # fmt: skip
+        return {"sources": list(self.sources), "services": list(self.services), "pairs": pairs}
+
     @property
     def is_large(self) -> bool:
         """Whether the matrix has too many pairs to be shown one by one."""
@@ -386,6 +401,7 @@ def _reaches(verdict: Verdict | None) -> bool:
 def reachability(
     lab: LabView, sources: Sequence[object] | None = None, *, protocols: Sequence[str] = ("tcp",),
     protocol: str | None = None, port: int | str | None = None, by: str = "name", timeout_s: float = _TIMEOUT_S,
+    family: int = 0,
 ) -> Reachability:  # fmt: skip
     """Probe which containers can reach which: from every container (or `sources`) to every container.
 
@@ -393,8 +409,9 @@ def reachability(
 
     With `port`, that port of `protocol` is probed on every container. Without it, every port on which a container
     listens by one of `protocols` is probed, except listeners on loopback only. `protocol` is short for `protocols`
-    with one element; `icmp` needs no port. Raises `InvalidParameter` for an unknown protocol or an invalid port,
-    `NotFound` or `Conflict` for an unknown or ambiguous source.
+    with one element; `icmp` needs no port. `family` (4 or 6) is the IP version to use, 0 for either. Raises
+    `InvalidParameter` for an unknown protocol or an invalid port, `NotFound` or `Conflict` for an unknown or
+    ambiguous source.
     """
     probed_protocols = (protocol,) if protocol is not None else tuple(protocols)
     number = None if port is None else port_number(port)
@@ -421,8 +438,9 @@ def reachability(
         for target in _targets(location, names[id(location)], probed_protocols, number):
             services.setdefault(str(target), Service(location, target))
     cells = Cells(
-        directory, {names[id(source)]: source for source in askers}, services, timeout_s, by_name=by == "name"
-    )
+        directory, {names[id(source)]: source for source in askers}, services, timeout_s, by_name=by == "name",
+        family=family,
+    )  # fmt: skip
     targets = [service.location for service in services.values()]
     locations = list({id(location): location for location in (*askers, *targets)}.values())
     for probed_port in dict.fromkeys((service.target.protocol, service.target.port) for service in services.values()):
