@@ -198,7 +198,10 @@ async def _answer(api: HostApi, request: Request) -> Answer:
 async def _send_answer(
     http: h11.Connection, stream: UnixStream, request: Request, answer: Answer, headers: dict[str, str]
 ) -> bool:
-    """Send an answer. Return False if it has ended HTTP on the connection (a hijack), else True."""
+    """Send an answer. Return False if it has ended HTTP on the connection (a hijack), else True.
+
+    `headers` are sent with every answer except a hijack.
+    """
     if isinstance(answer, Response):
         _send_response(http, stream, request, answer, headers)
         return True

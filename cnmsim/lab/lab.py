@@ -210,7 +210,7 @@ class Lab(ObservedLab):
         return self.clock.now
 
     def run(self, seconds: float) -> None:
-        """Advance virtual time by `seconds`. Raises `InvalidParameter` for what is no number of seconds."""
+        """Advance virtual time by `seconds`. Raises `InvalidParameter` if this is negative or not a number."""
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 0:
             hint = f"{seconds!r} is no number of seconds: write lab.run(1.5) to let virtual time pass"
             raise InvalidParameter(f"{hint}; docker.containers.run() starts a container")

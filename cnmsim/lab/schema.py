@@ -107,7 +107,10 @@ def _is_type_clash(error: ValidationError) -> bool:
 
 
 def _describe(error: ValidationError, sentences: Mapping[str, Sentence]) -> tuple[tuple[Key, ...], str]:
-    """Return the path of keys to the invalid value, and a sentence that describes the error."""
+    """Return the path of keys to the invalid value, and a sentence that describes the error.
+
+    `sentences` maps keywords of JSON Schema to functions, as in `check`.
+    """
     keys = tuple(error.absolute_path)
     describe = sentences.get(str(error.validator))
     return describe(error, keys) if describe else (keys, error.message)

@@ -75,8 +75,9 @@ def _vni(item: Attachment) -> str:
 def _ways_out(item: Attachment, own: str, host: str, segments: dict[Prefix, str]) -> list[tuple[str, str, str]]:
     """Return the edges that connect a network to the rest of the diagram, as (node, other node, label).
 
-    `own` is the network's node, `host` its host's node. A macvlan or ipvlan network is connected to the segment whose
-    subnet it uses, an internal network to nothing, any other network to its host.
+    `own` is the network's node, `host` its host's node; `segments` maps the subnet of each segment to the segment's
+    node. A macvlan or ipvlan network is connected to the segment whose subnet it uses, an internal network to
+    nothing, any other network to its host.
     """
     parent = item.options.get("parent", "") if item.driver in {"macvlan", "ipvlan"} else ""
     on_wire = [(own, segments[subnet], parent) for subnet in item.subnets if parent and subnet in segments]

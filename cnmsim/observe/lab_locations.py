@@ -1,6 +1,6 @@
 """Read the locations of a lab: its hosts, and their containers and other sandboxes.
 
-The data of a container are those of its inspect result; those of a sandbox without a container are libnetwork's.
+The data of a container come from its inspect result, the data of a sandbox without a container from libnetwork.
 """
 
 from __future__ import annotations

@@ -283,9 +283,10 @@ class SwarmNode:
     def force_new_cluster(self, listen: str, advertise: str) -> None:
         """Turn this manager and its copy of the store into a cluster of one manager. Sets `ready` to a new future.
 
-        Raises `OSError` if the port is in use. The other managers are no longer members; each of them learns this
-        from the reply to its next Raft message (moby/swarmkit `manager/state/raft/raft.go`, ForceNewCluster). This
-        node's tasks are shut down; the new cluster creates new ones.
+        `listen` and `advertise` are the manager's new addresses, as in `NodeConfig`. Raises `OSError` if the port is
+        in use. The other managers are no longer members; each of them learns this from the reply to its next Raft
+        message (moby/swarmkit `manager/state/raft/raft.go`, ForceNewCluster). This node's tasks are shut down; the
+        new cluster creates new ones.
         """
         former = self.manager_node
         assert former is not None

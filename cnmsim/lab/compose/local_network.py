@@ -91,7 +91,7 @@ def _published_addresses(model: ComposeProject) -> list[Address]:
 def _other_machines(model: ComposeProject, published: list[Address]) -> dict[Address, str]:
     """Return the private addresses in `extra_hosts` and `dns`, each with a name for the machine that has it.
 
-    An entry with the name of a service, which hides that service, is no machine.
+    An entry of `extra_hosts` with the name of a service is left out: it hides the service and means no other machine.
     """
     found: dict[Address, str] = {}
     for service in model.services.values():
@@ -166,7 +166,12 @@ def _plug_in(
     *,
     has_default_gateway: bool,
 ) -> None:
-    """Make the subnets of a macvlan or ipvlan network subnets of the LAN. `named` are other addresses in the file."""
+    """Make the subnets of a macvlan or ipvlan network subnets of the LAN.
+
+    `machines` are the router, the Docker host and the client, with the names of their cards. `named` are other
+    addresses in the file, which are not assigned. With `has_default_gateway`, the engine chooses a gateway if the
+    file names none.
+    """
     router, docker, _ = machines
     published = _published_addresses(model)
     for pool in network.pools:

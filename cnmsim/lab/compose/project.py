@@ -189,7 +189,7 @@ class Project:
         made.append(("network", identity))
 
     def _assume_network(self, network: Network, made: list[tuple[str, str]]) -> None:
-        """Create an external network that does not exist, as `docker network create` without options does.
+        """Create a missing external network, as `docker network create` without options does.
 
         Append its (kind, id) to `made`, the list of everything created so far.
         """

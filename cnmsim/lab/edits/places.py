@@ -81,7 +81,10 @@ class FilePlaces:
         return self.lab_entry("hosts", name, paths=[path])
 
     def lab_entry(self, *keys: str, paths: Sequence[Sequence[str]] = ()) -> str:
-        """Return the place of an entry of the lab file, or of one of its settings."""
+        """Return the place of the entry at the path `keys` in the lab file.
+
+        If one of its settings at `paths` exists, return the place of the first such setting instead.
+        """
         return _place(self._lab_file, keys, paths) if _path_at(self._lab_file, keys) is not None else ""
 
 
@@ -101,7 +104,10 @@ def _place(document: Any, own: Sequence[str], paths: Sequence[Sequence[str]]) ->
 
 
 def _path_at(document: Any, path: Sequence[str]) -> list[Key] | None:
-    """Return `path` with the selectors of list items replaced by their numbers; `None` if nothing is there."""
+    """Return `path` with the selectors of list items replaced by their indices.
+
+    `None` if `document` has no such value.
+    """
     here, keys = document, list[Key]()
     for key in path:
         if isinstance(here, Map) and key in here:

@@ -111,7 +111,10 @@ def _add_controller(graph: nx.Graph[str], host: str, controller: Controller) -> 
 
 
 def _device(driver: str, network_id: str, options: Mapping[str, str]) -> str:
-    """Return the name of the device that a network uses on its host; "" for a driver without one."""
+    """Return the name of the device that a network uses on its host; "" for a driver without one.
+
+    It is the one in the network's driver options or, by default, begins with `network_id`, such as `br-3f2a…`.
+    """
     return {
         "bridge": options.get("com.docker.network.bridge.name", f"br-{network_id[:12]}"),
         "ipvlan": options.get("parent", f"di-{network_id[:12]}"),

@@ -341,7 +341,10 @@ def _of_end(value: Any, name: str) -> Any:
 
 
 def _order_ports(host: HostPlan, own: dict[str, Port]) -> None:
-    """Set the order of a host's ports: `eth2` is number 2, and ports without a device name get free numbers."""
+    """Append the ports `own` to the host's ports in order: `eth2` is number 2; ports without a name get free numbers.
+
+    Raises `InvalidParameter` if a device has another name than `eth0`, `eth1` and so on, or if a number is missing.
+    """
     fixed: dict[int, Port] = {}
     for device, port in own.items():
         if device[0] in "?+":

@@ -27,7 +27,7 @@ _DEFAULT_MODE = 0o444
 
 
 def networks_of(service: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the networks that a service uses, each with the service's settings for it, by the network's key.
+    """Return a mapping from the key of each network that a service uses to the service's settings for the network.
 
     A service that lists no networks uses the default network.
     """

@@ -25,7 +25,7 @@ def path_open(context: DiagnosisContext, hop: Hop, server: Location, endpoint: s
     """Return a finding with the verdict "path open", for a probe that reached a program that is not simulated.
 
     The program runs at `server`, and the probe was sent to `endpoint` (address and port). In the simulation it was
-    refused at `hop`, but in reality the program may listen there. Return `None` if it is known that it does not.
+    refused at `hop`, but in reality the program may listen there. Return `None` if the port is known to be closed.
     """
     protocol, port = context.target.protocol, hop.destination_port
     if not server.is_open_to(protocol, port):

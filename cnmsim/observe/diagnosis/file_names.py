@@ -82,9 +82,9 @@ def in_file_names(text: str, names: Mapping[str, str]) -> str:
 
 
 def json_in_file_names(value: _T, names: Mapping[str, str]) -> _T:
-    """Return a copy of a JSON value with the engine's names in its texts and keys replaced by those of the file.
+    """Return a copy of a JSON value with the engine's names in texts and keys replaced by the Compose file's names.
 
-    Values of the keys `commands` and `edits` are kept: an operator types commands with the engine's names.
+    Values of the keys `commands` and `edits` are not changed: an operator types commands with the engine's names.
     """
     return _json_renamed(value, names) if names else value
 
@@ -101,7 +101,10 @@ def _json_renamed(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def renamed(value: _T, names: Mapping[str, str]) -> _T:
-    """Return a copy of a cause, remark, change or hop in which the engine's names are replaced as `names` says."""
+    """Return a copy of a cause, remark, change or hop in which the engine's names are replaced.
+
+    `names` maps them to the names in the Compose file.
+    """
     return _renamed(value, names) if names else value
 
 

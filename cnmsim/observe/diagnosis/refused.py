@@ -71,7 +71,7 @@ def refused(context: DiagnosisContext, verdict: Verdict) -> Finding:
 
 
 def _path_open(context: DiagnosisContext, hop: Hop, server: Location) -> Finding | None:
-    """Return a finding with the verdict "path open" if it is not known if the server listens on the port.
+    """Return a finding with the verdict "path open" if it is unknown whether the server listens on the port.
 
     `hop` is where the server refused the packet. Return `None` if the cause of the refusal is known.
     """
@@ -161,10 +161,10 @@ def _rebind(context: DiagnosisContext, server: Location) -> tuple[Change, ...]:
 
 
 def _other_port(context: DiagnosisContext, server: Location, asked: int, ports: set[int]) -> tuple[Change, ...]:
-    """Return the changes that use the port on which a container listens in place of the probed one.
+    """Return the changes that use another port than the probed one, because the container listens only there.
 
-    `asked` is the port of the container that refused, `ports` are those on which it listens. If there are several, or
-    TLS is involved (port 443), the result is advice to choose a port.
+    `asked` is the port of the container that refused, `ports` are those on which it listens. If it listens on several
+    ports, or TLS is involved (port 443), the result is advice to choose a port.
     """
     if len(ports) != 1 or _TLS_PORT in {context.target.port, asked, *ports}:
         return (Manual(Task.USE_LISTENED_PORT, server.name),)

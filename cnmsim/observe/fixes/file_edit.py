@@ -18,7 +18,7 @@ _CONTEXT_LINES = 3
 class FileEdit:
     """An edit of a file: `before` is the text that was read, `after` the edited text.
 
-    The edit keeps everything else as it is: comments, order, spacing and quotes.
+    Comments, order, spacing and quotes are the same in both.
     """
 
     path: str

@@ -27,8 +27,8 @@ class FixCandidate:
 def fix_candidates(failed: FailedProbe) -> Iterator[FixCandidate]:
     """Yield candidates for fixes of a failed probe, the best first.
 
-    These are the changes that the diagnosis proposes, then the deletion of the packet filter rule that dropped the
-    packet.
+    These are the changes that the diagnosis proposes, and then, if a packet filter rule dropped the packet on which
+    the verdict is based, the deletion of this rule.
     """
     finding = failed.walk.finding
     changes = finding.changes if finding is not None else ()

@@ -160,8 +160,8 @@ class Meter:
     def received_datagram(self, socket: UdpSocket, data: bytes) -> bool:
         """Record a datagram that a socket received, if it is one of a measured flow, and return True.
 
-        Return False if it is not, or if the socket's program is docker-proxy (which relays the datagram) or is
-        paused.
+        Return False for any other datagram, and if the socket's program is paused or is docker-proxy, which relays
+        the datagram.
         """
         if data[:_MAGIC_LENGTH] != MAGIC or len(data) < TAG_LENGTH:
             return False

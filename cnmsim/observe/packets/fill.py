@@ -151,7 +151,7 @@ def _sender_mac(packet: Packet, namespace: NetworkNamespace, device: Device) -> 
 
 
 def _target_mac(layer: Packet, namespace: NetworkNamespace, device: Device) -> Mac:
-    """Return the destination MAC address for an Ethernet header `layer` with its payload on `device`.
+    """Return the destination MAC address for `layer`, an Ethernet header that is sent on `device` with its payload.
 
     It belongs to the next hop, whose address is resolved if necessary. If the next hop does not answer, return the
     broadcast address.

@@ -92,7 +92,10 @@ def stations(
 
 
 def _source_label(first: _Collected, directory: Directory, source: str, labels: Mapping[str, str]) -> str:
-    """Return the label of the first place: the source's name, also if it uses the network stack of another."""
+    """Return the label of the first place. It is the source's name, even if the source uses another's network stack.
+
+    `labels` maps the engine's names to the names to show.
+    """
     name = source.rpartition(":")[2]
     asker = next((item for item in directory.locations if item.name == name), None)
     owner = next((item for item in directory.locations if item.namespace.name == first.place), None)

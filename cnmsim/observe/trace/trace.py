@@ -80,7 +80,7 @@ class Trace(Displayable):
 
     @contextmanager
     def watching(self, clock: Clock) -> Iterator[None]:
-        """Record all events that result from actions inside the `with` block, also those that happen after it.
+        """Record all events that actions inside the `with` block cause, even if they happen after the block.
 
         If another observer was set before, it still receives these events too.
         """

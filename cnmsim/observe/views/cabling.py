@@ -147,7 +147,10 @@ class _Cabling:
         return bottom + 8 if names else floor + NIC_H / 2
 
     def _hang(self, machines: Sequence[MachineBox], ceiling: float) -> None:
-        """Place machines below the segments, each as near as possible to the other machines on its segments."""
+        """Place machines below the segments, each as near as possible to the other machines on its segments.
+
+        `ceiling` is the height of their upper edge.
+        """
         preferred = sorted(
             ((self._middle(machine) - machine.width / 2, at, machine) for at, machine in enumerate(machines)),
             key=lambda item: item[:2],

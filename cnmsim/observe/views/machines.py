@@ -72,7 +72,7 @@ class MachineBox:
         return self.width - occupied + widths[0] / 2 if widths else self.width
 
     def _fan(self, row: tuple[Sandbox, ...]) -> float:
-        """Return the height of the space below a row of sandboxes in which their lines bend into their channels."""
+        """Return the height of the space below a row of sandboxes in which the lines of their interfaces diverge."""
         return 30.0 + 3.0 * max(len(sandbox.plugs) for sandbox in row) if row is not self.rows[-1] else 16.0
 
     def place(self, x: float, edge: float, *, level: float | None = None) -> None:

@@ -111,7 +111,7 @@ class MachineScene:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the machine has neither sandboxes nor networks, as a router or a client."""
+        """Whether the machine has neither sandboxes nor networks; this is usual for a router or a client."""
         return not self.sandboxes and not self.buses
 
 
@@ -240,7 +240,7 @@ def _buses(
 ) -> list[Bus]:
     """Return the buses of a machine: its bridges, and the parents of macvlan and ipvlan devices.
 
-    `names` maps devices to the names of their networks, `shown` the engine's names to those of the file.
+    `names` maps devices to the names of their networks, `shown` the engine's names to the names to show.
     """
     buses: dict[Key, Bus] = {}
     for space in spaces:

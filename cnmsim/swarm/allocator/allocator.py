@@ -61,10 +61,7 @@ class Allocator(StoreLoop):
         self.failures: dict[str, str] = {}
 
     def start(self) -> None:
-        """Restore the allocations that the store contains and allocate what is missing.
-
-        Then follow changes of the store.
-        """
+        """Restore the allocations that the store contains, allocate what is missing, and subscribe to changes."""
         self._restore()
         self._watch = self._store.watch(self._on_changes, Network, Service, Task, Node)
 

@@ -65,8 +65,8 @@ class ClusterOperations(Operations):
     def _root(self, root: RootCa, spec: ClusterSpec) -> RootCa:
         """Return the root authority to store when the cluster's settings change to `spec`; `root` is the present one.
 
-        If `spec.force_rotate` has changed, it is `root` with a new root rotation in progress, otherwise it is `root`
-        itself. Raises `NotSimulated` if `spec` contains a root certificate or key of the user's.
+        If `spec.force_rotate` has changed, the result is `root` with a new root rotation in progress, otherwise
+        `root` itself. Raises `NotSimulated` if `spec` contains a root certificate or key of the user's own.
         """
         if spec.signing_ca_cert or spec.signing_ca_key:
             raise NotSimulated("user-supplied root certificates are not simulated")

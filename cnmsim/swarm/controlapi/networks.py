@@ -58,7 +58,7 @@ class NetworkOperations(Operations):
         return find_one("network", reference, self.store.networks.get(reference), self.list_networks)
 
     def list_networks(self, filters: Filters | None = None) -> list[Network]:
-        """List networks in order of creation."""
+        """Return the networks that pass the filters, in order of creation; `None` means no filters."""
         chosen = filters or Filters()
         return [
             network

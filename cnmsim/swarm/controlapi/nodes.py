@@ -61,7 +61,7 @@ class NodeOperations(Operations):
         return self._with_status(find_one("node", reference, self.store.nodes.get(reference), self.list_nodes))
 
     def list_nodes(self, filters: Filters | None = None) -> list[Node]:
-        """List nodes in the order they joined."""
+        """Return the nodes that pass the filters, in the order in which they joined; `None` means no filters."""
         chosen = filters or Filters()
         return [self._with_status(node) for node in self.store.nodes if _passes(chosen, node)]
 

@@ -93,7 +93,7 @@ class SecretOperations(Operations):
         return _without_data(find_one("secret", reference, self.store.secrets.get(reference), self.list_secrets))
 
     def list_secrets(self, filters: Filters | None = None) -> list[Secret]:
-        """List secrets in order of creation."""
+        """Return the secrets that pass the filters, in order of creation; `None` means no filters."""
         chosen = filters or Filters()
         return [
             _without_data(secret)
@@ -140,7 +140,7 @@ class ConfigOperations(Operations):
         return find_one("config", reference, self.store.configs.get(reference), self.list_configs)
 
     def list_configs(self, filters: Filters | None = None) -> list[Config]:
-        """List configs in order of creation."""
+        """Return the configs that pass the filters, in order of creation; `None` means no filters."""
         chosen = filters or Filters()
         return [
             config

@@ -148,7 +148,7 @@ class ServiceOperations(Operations):
         self.store.update(lambda tx: tx.delete(Service, service_id))
 
     def list_services(self, filters: Filters | None = None) -> list[Service]:
-        """List services in order of creation."""
+        """Return the services that pass the filters, in order of creation; `None` means no filters."""
         chosen = filters or Filters()
         return [
             service

@@ -37,7 +37,7 @@ class TaskOperations(Operations):
         return find_one("task", reference, self.store.tasks.get(reference), self.list_tasks)
 
     def list_tasks(self, filters: Filters | None = None) -> list[Task]:
-        """List tasks in order of creation."""
+        """Return the tasks that pass the filters, in order of creation; `None` means no filters."""
         chosen = filters or Filters()
         return [task for task in self._candidates(chosen) if self._passes(chosen, task)]
 

@@ -74,7 +74,7 @@ class Connection(Client):
                 stream.ended.set_result(content.error)
 
     async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Call a method and return its result.
+        """Call a method with one argument and return its result.
 
         Raises the error that the server returns, or `RpcError` if the connection breaks or the call times out.
         """

@@ -23,7 +23,7 @@ class LocalClient(Client):
         self.is_open = True
 
     async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Call a method and return its result.
+        """Call a method with one argument and return its result.
 
         Raises the error that the manager returns, or `RpcError` if the manager is stopped or the call times out.
         """

@@ -34,7 +34,7 @@ class Assumption:
 
 
 class Fact(Cause, Enum):
-    """The causes that need no fields, because no name, address or rule belongs to them."""
+    """Causes without fields: what they say needs no name, address or rule."""
 
     SAME_STACK = auto()  # sender and receiver use the same network stack
     ROUTED_PATH = auto()  # the packet was only routed on its way; no NAT rule rewrote it

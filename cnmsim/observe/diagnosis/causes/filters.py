@@ -33,7 +33,7 @@ class NoSharedNetwork(Cause):
 
 @frozen
 class OtherNetworkAddress(Cause):
-    """A packet was sent to an address of the container on a network to which `source` is not attached."""
+    """A packet was sent to the address that `container` has on a network to which `source` is not attached."""
 
     address: str
     container: str

@@ -70,7 +70,7 @@ class MemberHalted(Cause):
 
 @frozen
 class GossipFiltered(Cause):
-    """A packet filter rule on `host` drops gossip (port 7946), so that nodes lack entries announced by each other."""
+    """A packet filter rule on `host` drops gossip (port 7946), so that nodes lack each other's entries."""
 
     rule: str
     host: str

@@ -86,9 +86,9 @@ class ParentAndChild(Cause):
 
 @frozen
 class SiblingsIsolated(Cause):
-    """Two containers, `one` and `other`, cannot reach each other: their devices isolate children of the same parent.
+    """Two containers, `one` and `other`, cannot reach each other: the mode of their devices isolates them.
 
-    `kind` is `macvlan` or `ipvlan`, `mode` the mode that isolates them, such as `private`.
+    Both devices are children of the interface `parent`. `kind` is `macvlan` or `ipvlan`, `mode` is e.g. `private`.
     """
 
     one: str

@@ -116,7 +116,10 @@ class NoDockerNetwork(Cause):
 
 @frozen
 class SameNameOnOtherHost(Cause):
-    """The name was not found: the container is on another host, on a bridge network that merely has the same name."""
+    """The name was not found.
+
+    The container is on another host, on a bridge network named like one of the source's networks.
+    """
 
     container: str
     host: str
