@@ -224,7 +224,7 @@ class Location:
         """Return how certain it is whether a program listens on `port` by `protocol`.
 
         If a socket listens there, return the provenance of this socket. Otherwise, return `UNKNOWN` if `is_open_to`
-        is True for the port, `ASSUMED` if the location runs another program that is not simulated, and `RECORDED` if
+        is True for the port, else `ASSUMED` if the location runs a program that is not simulated, and `RECORDED` if
         it runs only simulated programs.
         """
         for listener in self.listening_on(protocol, port):

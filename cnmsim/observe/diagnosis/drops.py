@@ -100,10 +100,10 @@ def _no_route(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def _name_machine(context: DiagnosisContext) -> Change | None:
-    """Return the advice to name the packet's destination, which may be a machine on the LAN, in the Compose file.
+    """Return the advice to mention the packet's destination, which may be a machine on the LAN, in the Compose file.
 
-    Return `None` if the address is not one that a LAN may have, and for a lab in which no host represents the
-    internet: such a lab has all its machines.
+    Return `None` if its address is not one that a LAN may have, and for a lab without a host that represents the
+    internet, because all machines of such a lab are simulated.
     """
     address = context.outcome.address
     is_around_project = any(item.stands_for_internet for item in context.directory.locations)

@@ -155,7 +155,7 @@ def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Servic
 def refused_by_member(context: DiagnosisContext, hop: Hop, host: Location) -> Diagnosis | None:
     """Diagnose a host that refused a port published by a service of its swarm; `None` if no service publishes it.
 
-    If the host is in no swarm, the services of the lab's other swarms are considered.
+    If the host is in no swarm, the services of all swarms of the lab are considered.
     """
     from cnmsim.swarm.objects import PublishMode
 

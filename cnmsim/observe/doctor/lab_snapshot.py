@@ -93,10 +93,11 @@ class LabSnapshot:
         )
 
     def source(self, container: Location, *paths: Sequence[str]) -> str:
-        """Return where a container's service is declared in a Compose or stack file, as `compose.yml:12`.
+        """Return the line, such as `compose.yml:12`, at which a container's service is declared.
 
-        Each path leads from the service to one of its settings, such as `("environment", "DB_HOST")`; the place of
-        the first that the file contains is returned. Return "" if no file declares the service.
+        Each of `paths` leads from the service to one of its settings, such as `("environment", "DB_HOST")`. If the
+        file contains one of these settings, return the line of the first such setting instead. Return "" if no file
+        declares the service.
         """
         name = container.service if container.task else container.name
         return "" if self.places is None else str(self.places.service(container.host, name, *paths))

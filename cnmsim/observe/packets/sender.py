@@ -81,9 +81,9 @@ class Batch:
     def send(self, packets: object, interval_s: float, count: int | None, timeout_s: float) -> Walks:
         """Send packets one after the other, `interval_s` apart, and let time pass until they are settled.
 
-        At most `count` packets are sent; with `None` all are. They are settled when none is in transit or waits for a
-        neighbour's address (with `needs_answers`: when each has an answer), or after `timeout_s` seconds. Return one
-        `Walk` for each.
+        A packet is settled when it is neither in transit nor waiting for a neighbour's address or, with
+        `needs_answers`, when it has an answer. The wait for this ends after `timeout_s` seconds. At most `count`
+        packets are sent; with `None` all are. Return one `Walk` for each.
         """
         expanded = _expanded(packets)
         if isinstance(packets, Sequence):

@@ -259,8 +259,8 @@ class RichTable:
 def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
     """Return a small table as plain text. Each column is as wide as its longest text.
 
-    If the table would be wider than `width` (0: no limit), the widest columns are wrapped. If it does not fit without
-    broken words either, each row is a list of its cells with their headers.
+    If the table would be wider than `width` (0: no limit), the widest columns are wrapped. If words would have to be
+    broken to make it fit, each row is shown as a list of its cells with their headers instead.
     """
     widths = [max([len(header), *(len(row[column]) for row in rows)]) for column, header in enumerate(headers)]
     room = width - _GAP * (len(widths) - 1)

@@ -27,7 +27,7 @@ from cnmsim.swarm.store import Store
 
 @frozen
 class SavedStore:
-    """The objects of one cluster, in order of creation."""
+    """The objects of one cluster, in order of creation, and `index`, the store's index."""
 
     index: int
     clusters: tuple[Cluster, ...]

@@ -231,9 +231,9 @@ class Scheduler(StoreLoop):
     # ---- committing
 
     def _apply_decisions(self, decisions: Sequence[_SchedulingDecision]) -> list[_SchedulingDecision]:
-        """Write decisions to the store, and undo those whose task was changed or deleted after the decision was made.
+        """Write decisions to the store. Return the decisions that were written or needed no change.
 
-        Return the decisions that were written or needed no change.
+        A decision is undone instead if its task was changed or deleted after the decision was made.
         """
         done: list[_SchedulingDecision] = []
         changes: list[Task] = []
