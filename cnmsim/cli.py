@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import time
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from cnmsim import __version__
 from cnmsim.api.commands import add_commands
 from cnmsim.api.control_commands import explain_served, trace_served
 from cnmsim.cli_arguments import LabCommand, Question, probe_options, question_options
+from cnmsim.cli_fix import fix_faults, fix_question
 from cnmsim.cli_loading import FILE, lab_options, load
 from cnmsim.cli_output import echo_json, plain_width, progress, say, screen_width, show_walk, trying
 from cnmsim.printable import echo
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from cnmsim.lab import Lab
     from cnmsim.observe.diagnosis.verdict import Verdict
     from cnmsim.observe.directory import Directory
-    from cnmsim.observe.explain import Explanation
-    from cnmsim.observe.fixes.fix import Fix
     from cnmsim.observe.location import Location
     from cnmsim.observe.trace.trace import Trace
 
@@ -135,57 +134,30 @@ def explain(context: click.Context, lab: Lab, question: Question, fixes: bool) -
 
 @cli.command(cls=LabCommand)
 @lab_options
-@question_options
-@click.option("--write", is_flag=True, help="Write the first fix that is an edit to the file.")
+@partial(question_options, is_optional=True)
+@click.option("--write", is_flag=True, help="Write the fix to the file.")
 @click.pass_context
 def fix(context: click.Context, lab: Lab, question: Question, write: bool) -> None:
-    """Show edits of FILE after which SRC reaches DST, as unified diffs.
+    """Show edits of FILE after which SRC reaches DST, as unified diffs; without SRC and DST, the doctor's fixes.
 
     Each fix was tried on a copy of the lab, and the edited FILE was read and asked again. What no edit of FILE can
-    express is shown as commands. Exit status: 0 if SRC reaches DST or there is a fix, 1 if there is none, 2 for wrong
-    arguments or a wrong file; with --write, 1 if nothing was written.
+    express is shown as commands. With SRC and DST, --write writes the first fix that is an edit; without them, the
+    fixes of all errors and warnings. If the engine refuses FILE, the fix is an edit with which it does not.
+
+    Exit status: 0 if there is nothing to fix or there are fixes, 1 if there is none for the question or for an error
+    or a warning, 2 for wrong arguments or a wrong file; with --write, 1 also if a fix is no edit of FILE.
 
     \b
+        cnmsim fix compose.yml
         cnmsim fix compose.yml web db:5432
         cnmsim fix compose.yml web db:5432 --write
         cnmsim fix compose.yml web db:5432 | patch -p0
     """  # noqa: D301 - click's own mark
-    with progress(f"{question.source} → {question.destination}"):
-        explanation = lab.explain(question.source, question.destination, **question.options)
-        fixes = explanation.fixes
-        first = next((found for found in fixes if found.edits), None)
-    if first is not None and write:
-        first.write()
-    if question.as_json:
-        shown = {"reachable": explanation.reachable, "cause": explanation.decided_by}
-        shown["fixes"] = [found.to_json() for found in fixes]
-        shown["written"] = [edit.path for edit in first.edits] if first is not None and write else []
-        echo_json(shown)
-    else:
-        _say_fixes(explanation, fixes)
-        if question.verbosity:
-            show_walk(explanation.trace, question.verbosity)
-        for edit in first.edits if first is not None and write else ():
-            echo(f"written: {edit.path}", err=True)
-        if write and fixes and first is None:
-            echo("nothing was written: no fix is an edit of the file", err=True)
-    is_done = first is not None if write else bool(fixes)
-    context.exit(0 if explanation.reachable or is_done else 1)
-
-
-def _say_fixes(explanation: Explanation, fixes: Sequence[Fix]) -> None:
-    """Print the answer of an explanation, and the `fixes` below it."""
-    from cnmsim.observe.display import wrapped
-
-    say(next(explanation.parts(screen_width() or plain_width())))
-    if explanation.reachable:
-        say("nothing to fix")
-    for found in fixes:
-        say(f"\nfix: {found}" if found.was_tried else f"\nnot tried: {found}")
-    if not fixes and not explanation.reachable:
-        advice = explanation.finding.tasks
-        lines = wrapped(f"advice (not tried): {advice}", screen_width() or plain_width()) if advice else []
-        say("\n".join(["no fix that was tried works", *lines]))
+    if question.source and question.destination:
+        context.exit(fix_question(lab, question, write=write))
+    if question.source:
+        raise click.UsageError(f"from {question.source} to where? Add DST[:PORT], or leave SRC out, too", context)
+    context.exit(fix_faults(lab, as_json=question.as_json, write=write))
 
 
 def _status(lab: Lab, *, is_reachable: bool, verdict: Verdict | None) -> int:

@@ -89,8 +89,11 @@ class Question(NamedTuple):
         return {"protocol": self.protocol, "timeout_s": self.timeout_s, "family": self.family}
 
 
-def question_options(command: Callable[..., _R]) -> Callable[..., _R]:
-    """Add SRC, DST and the options of a question; the command receives them as the keyword argument `question`."""
+def question_options(command: Callable[..., _R], *, is_optional: bool = False) -> Callable[..., _R]:
+    """Add SRC, DST and the options of a question; the command receives them as the keyword argument `question`.
+
+    If `is_optional`, SRC and DST may be left out, and are then "".
+    """
 
     @wraps(command)
     def wrapped(
@@ -100,7 +103,7 @@ def question_options(command: Callable[..., _R]) -> Callable[..., _R]:
         question = Question(source, destination, protocol, family or 0, timeout, as_json, verbose)
         return command(*args, question=question, **options)
 
-    for decorate in reversed(_QUESTION):
+    for decorate in reversed((*(_OPTIONAL_ENDS if is_optional else _ENDS), *_QUESTION)):
         wrapped = decorate(wrapped)
     return wrapped
 
@@ -116,9 +119,12 @@ _PROBE: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     ),
     click.option("--json", "as_json", is_flag=True, help="Print JSON (trace.schema.json in the package)."),
 )
+_ENDS = (click.argument("source", metavar="SRC"), click.argument("destination", metavar="DST[:PORT]"))
+_OPTIONAL_ENDS = (
+    click.argument("source", metavar="[SRC", required=False, default=""),
+    click.argument("destination", metavar="DST[:PORT]]", required=False, default=""),
+)
 _QUESTION: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
-    click.argument("source", metavar="SRC"),
-    click.argument("destination", metavar="DST[:PORT]"),
     *_PROBE,
     click.option("-v", "--verbose", count=True, help="Show the walk of the packets; twice: every step of it."),
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from cnmsim.bounded_read import read_bytes
+from cnmsim.cli_fix import refuse
 from cnmsim.cli_output import progress
 from cnmsim.errors import CnmsimError, FileError
 from cnmsim.printable import echo, fail
@@ -163,7 +164,7 @@ def lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
             text = error.message if not isinstance(error, FileError) else str(error)
             hint = " (--create-external makes it)" if "declared as external" in text and not stack else ""
             hint = "\nIs it a stack file? Then add --stack" if "not a swarm manager" in text else hint
-            fail(text + hint)
+            refuse(text + hint, error)
         except BrokenPipeError:
             raise  # click ends the command silently
         except OSError as error:

@@ -14,7 +14,7 @@ import click
 
 from cnmsim.api.control_commands import capture
 from cnmsim.digits import is_number
-from cnmsim.printable import echo, fail
+from cnmsim.printable import echo
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -81,6 +81,7 @@ def _serve_command(load: Load) -> click.Command:
         """  # noqa: D301 - click's own mark
         import asyncio  # imported here, because `cnmsim sh` runs for every program of a script and must start fast
 
+        from cnmsim.cli_fix import refuse
         from cnmsim.errors import CnmsimError
 
         certificates = _certificates(tlsverify, tlscacert, tlscert, tlskey)
@@ -93,7 +94,7 @@ def _serve_command(load: Load) -> click.Command:
                 if state_file is not None:
                     state_file.finish()
         except (CnmsimError, OSError, ValueError) as error:
-            fail(str(error))
+            refuse(str(error), error)
 
     return serve
 

@@ -23,8 +23,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cnmsim.errors import CnmsimError, FileError
+from cnmsim.errors import CnmsimError, EngineError, FileError
 from cnmsim.kernel.address import Prefix
+from cnmsim.lab.compose.error_location import keys_in_network
 from cnmsim.lab.lab import Lab
 from cnmsim.lab.labfile_swarm import SWARM_KEYS, SwarmBuilder
 from cnmsim.lab.recorded_images import HUB, RECORDED, add_recorded_images
@@ -176,9 +177,11 @@ def load_lab(
     if isinstance(document, dict) and "hosts" not in document and document.keys() & {"services", "include"}:
         raise FileError("this is a Compose file, not a lab file: Lab.from_compose reads it", path=str(path))
     check(document, LAB_SCHEMA, str(path))
-    lab = _Reader(path, document, texts).lab(engine, seed, epoch_s, images)
     again = partial(load_lab, path, engine=engine, seed=seed, epoch_s=epoch_s, images=images)
-    lab.source = LabSource(again, path, document)
+    source = LabSource(again, path, document)
+    with source.fixing():
+        lab = _Reader(path, document, texts).lab(engine, seed, epoch_s, images)
+    lab.source = source
     return lab
 
 
@@ -194,6 +197,8 @@ class _Reader:
         if isinstance(error, FileError):
             return error
         text = error.message if isinstance(error, CnmsimError) else str(error)
+        if isinstance(error, EngineError) and keys[:1] == ("networks",):
+            keys = keys_in_network(self.document["networks"][keys[1]], keys, error)
         return wrong(self.document, keys, text, str(self.path))
 
     def lab(self, engine: str | None, seed: int, epoch_s: int | None, images: str) -> Lab:

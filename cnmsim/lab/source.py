@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
+
+from cnmsim.errors import FileError
 
 if TYPE_CHECKING:
     from cnmsim.lab.lab import Lab
@@ -27,3 +31,17 @@ class LabSource:
     load: Callable[..., Lab]
     lab_file: Path | None = None
     document: Any = None
+
+    @contextmanager
+    def fixing(self) -> Iterator[None]:
+        """Let a `FileError` raised in the `with` block have a fix, which is searched for when it is read."""
+        try:
+            yield
+        except FileError as error:
+            error.search = error.search or partial(self._fix, error)
+            raise
+
+    def _fix(self, error: FileError) -> Any:
+        from cnmsim.lab.edits.refusal import fix_of
+
+        return fix_of(error, self)

@@ -130,9 +130,10 @@ def wrong(root: Any, keys: Iterable[Key], message: str, path: str = "") -> FileE
     """
     keys = tuple(keys)
     place = locate(root, keys)
-    if place is None:
-        return FileError(message, path=path, key=key_text(keys))
-    return place.error(message, key_text(keys))
+    text = key_text(keys)
+    error = FileError(message, path=path, key=text) if place is None else place.error(message, text)
+    error.keys, error.document = keys, root
+    return error
 
 
 def read_text(path: Path) -> str:

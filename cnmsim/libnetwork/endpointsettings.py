@@ -51,7 +51,7 @@ def validate_endpoint_settings(
     `subnets` is `None` for a network that does not exist yet. Raises `InvalidParameter` with all errors that were
     found.
     """
-    errors = []
+    errors, refused = [], ""
     if not is_user_defined(network):
         if settings.ipv4 or settings.ipv6:
             errors.append(profile.static_ip_on_predefined_text)
@@ -62,8 +62,9 @@ def validate_endpoint_settings(
         for text, family in ((settings.ipv4, 4), (settings.ipv6, 6)):
             if text and (fault := _subnet_fault(profile, text, family, subnets)):
                 errors.append(fault)
+                refused = refused or text
     if errors:
-        raise InvalidParameter(f"invalid endpoint settings:\n{join_errors(errors)}")
+        raise InvalidParameter(f"invalid endpoint settings:\n{join_errors(errors)}").about(refused)
 
 
 def _parse(text: str) -> Address | None:

@@ -304,10 +304,10 @@ class Network:
             return address
         if requested is not None:
             text = f"invalid address {format_ip(requested)}: It does not belong to any of this network's subnets"
-            raise InvalidParameter(text)
+            raise InvalidParameter(text).about(format_ip(requested))
         raise SystemFault(
             f"no available IPv{family} addresses on this network's address pools: {self.name} ({self.id})"
-        )
+        ).about(str(infos[0].pool) if infos else "")
 
     def _mac_option(self, endpoint: Endpoint) -> dict[str, str] | None:
         """Return the IPAM option with the endpoint's MAC address; `None` if the IPAM driver does not require it.

@@ -33,6 +33,7 @@ class PortAlreadyAllocated(SystemFault):
     def __init__(self, address: Address, port: int) -> None:
         self.address, self.port = address, port
         super().__init__(f"Bind for {format_ip(address)}:{port} failed: port is already allocated")
+        self.value = str(port)
 
 
 class AllPortsAllocated(SystemFault):

@@ -50,7 +50,7 @@ class StackDescription:
     external_networks: Sequence[str]
     secrets: Sequence[Body]
     configs: Sequence[Body]
-    located_error: Callable[[str, str, str, str], Exception] = field(repr=False)
+    located_error: Callable[[str, str, str, EngineError], Exception] = field(repr=False)
     notices: tuple[str, ...] = ()
 
 
@@ -227,7 +227,7 @@ class _Deployment:
             self._ensure_service(name, spec, there.get(name))
 
     def _refused(self, kind: str, name: str, text: str, error: EngineError) -> Exception:
-        return self.description.located_error(kind, name, f"{text}: {error.message}", error.message)
+        return self.description.located_error(kind, name, f"{text}: {error.message}", error)
 
     # ---- networks
 
@@ -239,10 +239,10 @@ class _Deployment:
             scope = self.engine.rest.networks.inspect(name)["Scope"]
         except NotFound:
             text += "could not be found. You need to create a swarm-scoped network before the stack is deployed"
-            raise self.description.located_error("network", name, text, "") from None
+            raise self.description.located_error("network", name, text, EngineError("")) from None
         if scope != "swarm":
             text += f'it is not in the right scope: "{scope}" instead of "swarm"'
-            raise self.description.located_error("network", name, text, "")
+            raise self.description.located_error("network", name, text, EngineError(""))
 
     def _create_network(self, name: str, body: Body) -> None:
         try:
@@ -289,7 +289,7 @@ class _Deployment:
         if reference not in known:
             short = service.removeprefix(f"{self.stack.name}_")
             text = f"{kind} not found: {reference}"
-            raise self.description.located_error("service", service, f"service {short}: {text}", text)
+            raise self.description.located_error("service", service, f"service {short}: {text}", EngineError(text))
         return known[reference]
 
     # ---- services

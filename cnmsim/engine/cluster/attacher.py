@@ -61,7 +61,7 @@ class Attachers:
             attachment.task_id = await self.ask("resource.attach", (container_id, target, addresses))
         except CnmsimError as error:
             del self._known[key]
-            raise SystemFault(f"Could not attach to network {target}: {error.message}") from None
+            raise SystemFault(f"Could not attach to network {target}: {error.message}").about(target) from None
         try:
             got = await wait_for(clock, attachment.attached, _REQUEST_TIMEOUT_S)
         except TimeoutError:

@@ -90,7 +90,7 @@ def check_sysctls(profile: Profile, container: Container) -> None:
             cause = f'sysctl "{name}" not allowed in host network namespace'
         else:
             continue
-        raise StartError(SystemFault(f"{_FAILED}{cause}{profile.runtime_error_suffix}"), UNKNOWN)
+        raise StartError(SystemFault(f"{_FAILED}{cause}{profile.runtime_error_suffix}").about(name), UNKNOWN)
 
 
 def check_limits(profile: Profile, container: Container) -> None:

@@ -91,7 +91,8 @@ def compose_lab(
     lab.source = LabSource(partial(compose_lab, files, **options))
     lab.project = Project(model, docker, lab.clock, is_strict=strict)
     lab.projects.append(lab.project)
-    lab.project.up(scale=scale)
+    with lab.source.fixing():
+        lab.project.up(scale=scale)
     lab.settle()
     return lab
 

@@ -1,73 +1,117 @@
-"""Find the line of a Compose file that caused an engine's error.
+"""Find the line of a Compose file, stack file or lab file that caused an engine's error.
 
-It is the line of the value that the error message quotes, or else of a setting that the message mentions.
+It is the line of the value that the error carries (`EngineError.value`). For an error without one, it is the line of
+a value that the error's message quotes or mentions, or else of a setting whose name the message contains.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cnmsim.errors import EngineError, refused_value
+from cnmsim.kernel.address import Prefix, parse_ip
 from cnmsim.lab.compose.model import ComposeProject, Network, Service
+from cnmsim.lab.compose.port_syntax import parse_port
 from cnmsim.lab.yamlfile import Key
 
+#: Words in messages about a service, each with the setting that it refers to.
+_SETTINGS = {"image": "image", "address": "networks", "network": "networks", "link": "links", "alias": "networks"}
+#: The shortest text for which a message is searched.
+_SHORTEST = 4
 
-def keys_of_network_error(project: ComposeProject, network: Network, message: str) -> tuple[Key, ...]:
-    """Return the path of keys to the setting that the engine's error `message` about a network concerns.
+
+def keys_of_network_error(project: ComposeProject, network: Network, error: EngineError) -> tuple[Key, ...]:
+    """Return the path of keys to the setting that the engine's `error` about a network concerns.
 
     If no setting can be identified, it is the path of the network itself: `("networks", KEY)`.
     """
-    at: tuple[Key, ...] = ("networks", network.key)
     given = (project.document.get("networks") or {}).get(network.key)
-    if not isinstance(given, dict):
-        return at
-    exact = holding(given, message, at)
-    if exact is not None:
-        return exact
-    if "pool" in message.lower() or "subnet" in message.lower() or "overlap" in message.lower():
-        pools = given.get("ipam", {}).get("config", ())
-        if pools and "subnet" in pools[0]:
-            return (*at, "ipam", "config", 0, "subnet")
-    return at
+    return keys_in_network(given, ("networks", network.key), error)
 
 
-def keys_of_service_error(project: ComposeProject, service: Service, message: str) -> tuple[Key, ...]:
-    """Return the path of keys to the setting that the engine's error `message` about a service concerns.
+def keys_in_network(given: Any, at: tuple[Key, ...], error: EngineError) -> tuple[Key, ...]:
+    """Return the path of the setting in `given`, the declaration of a network at `at`, that an error concerns."""
+    return refused_keys(given, at, error) or mentioned_keys(given, at, error.message) or at
 
-    If no setting can be identified, it is the path of the service itself: `("services", NAME)`.
+
+def keys_of_service_error(project: ComposeProject, service: Service, error: EngineError) -> tuple[Key, ...]:
+    """Return the path of keys to the setting that the engine's `error` about a service concerns.
+
+    It is a setting of the service or of one of its networks. If no setting can be identified, it is the path of the
+    service itself: `("services", NAME)`.
     """
     at: tuple[Key, ...] = ("services", service.name)
     given = project.document["services"][service.name]
-    for number, port in enumerate(given.get("ports", ())):
-        published = str(port.get("published", "")) if isinstance(port, dict) else str(port)
-        if any(f":{word} " in f"{message} " for word in published.replace("/", ":").split(":") if word):
-            return (*at, "ports", number)
-    if "port" in message and "ports" in given and "allocated" in message:
-        return (*at, "ports")
-    exact = holding({key: value for key, value in given.items() if key not in {"image", "ports"}}, message, at)
-    if exact is not None:
+    names = {key: network.name for key, network in project.networks.items()}
+    exact = refused_keys(given, at, error, names)
+    for use in () if exact else service.networks:
+        declared = (project.document.get("networks") or {}).get(use.network)
+        exact = exact or refused_keys(declared, ("networks", use.network), error)
+    if exact:
         return exact
-    words = {"image": "image", "address": "networks", "network": "networks", "link": "links", "alias": "networks"}
-    for word, key in words.items():
-        if word in message.lower() and key in given:
-            return (*at, key)
-    return at
+    found = mentioned_keys({key: value for key, value in given.items() if key != "image"}, at, error.message)
+    words = (key for word, key in _SETTINGS.items() if word in error.message.lower() and key in given)
+    return found or next(((*at, key) for key in words), at)
 
 
-def holding(value: Any, message: str, at: tuple[Key, ...]) -> tuple[Key, ...] | None:
-    """Return the path of keys to the first string in `value` that the message quotes; `None` if there is none.
+def refused_keys(
+    given: Any, at: tuple[Key, ...], error: BaseException, names: Mapping[str, str] | None = None
+) -> tuple[Key, ...] | None:
+    """Return the path of the value in `given` that the engine's error carries; `None` if it is not there.
 
-    `at` is the path of `value` in the document; the result begins with it.
+    `at` is the path of `given` in the document. `names` maps the keys of networks to their names in the engine.
     """
-    if isinstance(value, dict):
+    value = refused_value(error)
+    matches = [keys for keys, text in _texts(given, at) if value and _is_same(text, value, names or {})]
+    return max(matches, key=len, default=None)
+
+
+def mentioned_keys(given: Any, at: tuple[Key, ...], message: str) -> tuple[Key, ...] | None:
+    """Return the path of a string in `given` that an error's message contains; `None` if there is none.
+
+    A string that the message quotes is preferred, then the longest one. `at` is the path of `given` in the document.
+    """
+    found = [
+        (f"'{text}'" in message or f'"{text}"' in message, len(text), -number, keys)
+        for number, (keys, text) in enumerate(_texts(given, at))
+        if len(text) >= _SHORTEST and text in message
+    ]
+    return max(found)[-1] if found else None
+
+
+def _texts(value: Any, at: tuple[Key, ...]) -> Iterator[tuple[tuple[Key, ...], str]]:
+    """Yield the path and the text of each scalar below `value` and of each key, and for ports the published port."""
+    if isinstance(value, Mapping):
         for key, item in value.items():
-            found = holding(item, message, (*at, key))
-            if found is not None:
-                return found
-    elif isinstance(value, list):
+            yield (*at, key), key
+            yield from _texts(item, (*at, key))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
         for number, item in enumerate(value):
-            found = holding(item, message, (*at, number))
-            if found is not None:
-                return found
-    elif isinstance(value, str) and len(value) > 3 and value in message:
-        return at
-    return None
+            if at[-1:] == ("ports",):
+                yield from (((*at, number), port) for port in _published(item))
+            else:
+                yield from _texts(item, (*at, number))
+    elif isinstance(value, str):
+        yield at, value
+
+
+def _published(item: Any) -> Iterator[str]:
+    """Yield the host ports that an item of `ports` publishes."""
+    try:
+        for mapping in parse_port(item):
+            low, _, high = mapping.published.partition("-")
+            yield from map(str, range(int(low or 0), int(high or low or 0) + 1) if low else ())
+    except ValueError:
+        return
+
+
+def _is_same(text: str, value: str, names: Mapping[str, str]) -> bool:
+    if value in {text, names.get(text), text.partition("=")[0]}:
+        return True
+    for parse in (parse_ip, lambda part: Prefix.parse(part, strict=False)):
+        try:
+            return bool(parse(text) == parse(value))
+        except ValueError:
+            continue
+    return False

@@ -185,7 +185,7 @@ class Project:
         except EngineError as error:
             text = f"failed to create network {network.name}: {error.message}"
             text = "; ".join([text, *getattr(error, "__notes__", ())])
-            raise self.model.error(text, *keys_of_network_error(self.model, network, error.message)) from None
+            raise self.model.error(text, *keys_of_network_error(self.model, network, error)) from error
         made.append(("network", identity))
 
     def _assume_network(self, network: Network, made: list[tuple[str, str]]) -> None:
@@ -225,9 +225,7 @@ class Project:
             name = container_name(self.model, service, number)
             return str(self.engine.rest.containers.create(body, {"name": name})["Id"])
         except EngineError as error:
-            raise self.model.error(
-                error.message, *keys_of_service_error(self.model, service, error.message)
-            ) from None
+            raise self.model.error(error.message, *keys_of_service_error(self.model, service, error)) from error
 
     def _pull(self, service: Service) -> None:
         """Pull the image of a service, if the engine does not have it.
@@ -302,9 +300,8 @@ class Project:
             try:
                 container.start()
             except EngineError as error:
-                raise self.model.error(
-                    error.message, *keys_of_service_error(self.model, service, error.message)
-                ) from None
+                keys = keys_of_service_error(self.model, service, error)
+                raise self.model.error(error.message, *keys) from error
 
     def _take_back(self, made: list[tuple[str, str]]) -> None:
         for kind, identity in reversed(made):

@@ -67,6 +67,11 @@ class YamlText:
         """Return the number of the line (from 1) of the node at `keys`. Raises `KeyError` if there is none."""
         return self._require(keys).start_mark.line + 1
 
+    def key_line(self, keys: Sequence[Key]) -> int:
+        """Return the number of the line (from 1) of the key at the path `keys`, or of the list item there."""
+        entry = self._entry(keys)
+        return self.line(keys) if entry is None else int(entry[0].start_mark.line) + 1
+
     def items(self, keys: Sequence[Key]) -> list[yaml.Node]:
         """Return the items of the list at `keys`; empty if there is no list."""
         node = self.node(keys)

@@ -78,7 +78,8 @@ def stack_lab(
             offline=offline, engine=engine,
         )
     )  # fmt: skip
-    first.stacks.deploy(stack, replaced_texts(files, texts or {}), env=env, folder=files[0].parent)
+    with lab.source.fixing():
+        first.stacks.deploy(stack, replaced_texts(files, texts or {}), env=env, folder=files[0].parent)
     require_services(lab.stacks[stack].document.section("services"), listens or {})
     lab.settle()
     return lab

@@ -12,9 +12,9 @@ from cnmsim.engine.client.stacks import StackDescription, StackFiles
 from cnmsim.engine.standins.environment import references
 from cnmsim.engine.standins.hints import ServiceHints
 from cnmsim.engine.standins.knownport import KnownPort, PortSource
-from cnmsim.errors import FileError
+from cnmsim.errors import EngineError, FileError
 from cnmsim.lab.compose.document import project_files
-from cnmsim.lab.compose.error_location import holding
+from cnmsim.lab.compose.error_location import keys_in_network, mentioned_keys, refused_keys
 from cnmsim.lab.compose.hints import EXTENSION, check_extension
 from cnmsim.lab.stack.document import StackDocument, StackVariables, read_document
 from cnmsim.lab.stack.objects import StackObjects
@@ -116,8 +116,8 @@ class ErrorLocator:
     document: StackDocument
     objects: StackObjects
 
-    def __call__(self, kind: str, name: str, message: str, refusal: str) -> FileError:
-        """Return an error with the text `message`, located at the line that caused the engine's error `refusal`.
+    def __call__(self, kind: str, name: str, message: str, error: EngineError) -> FileError:
+        """Return an error with the text `message`, located at the line that caused the engine's `error`.
 
         `kind` and `name` identify the object that the engine refused, such as `service` and `shop_web`.
         """
@@ -129,19 +129,20 @@ class ErrorLocator:
                 user for user, service in self.document.section("services").items() if not service.get("networks")
             ]
             return self.document.error(message, "services", *users[:1])
-        return self.document.error(message, *self._keys_for(section, key, keys[key] or {}, refusal))
+        return self.document.error(message, *self._keys_for(section, key, keys[key] or {}, error))
 
     def _name(self, section: str, key: str) -> str:
         return self.objects.scoped_name(key) if section == "services" else self.objects.name_of(section, key)
 
-    def _keys_for(self, section: str, key: str, declaration: Mapping[str, Any], refusal: str) -> tuple[Key, ...]:
+    def _keys_for(
+        self, section: str, key: str, declaration: Mapping[str, Any], error: EngineError
+    ) -> tuple[Key, ...]:
         at: tuple[Key, ...] = (section, key)
         if section == "networks":
-            lowered = refusal.lower()
-            pools = (declaration.get("ipam") or {}).get("config", ())
-            if pools and "subnet" in pools[0] and any(noun in lowered for noun in ("pool", "subnet", "overlap")):
-                return (*at, "ipam", "config", 0, "subnet")
-        location = holding({field: value for field, value in declaration.items() if field != "image"}, refusal, at)
+            return keys_in_network(declaration, at, error)
+        refusal = error.message
+        given = {field: value for field, value in declaration.items() if field != "image"}
+        location = refused_keys(given, at, error) or mentioned_keys(given, at, refusal)
         if location is not None:
             return location
         for number, port in enumerate(declaration.get("ports", ())):

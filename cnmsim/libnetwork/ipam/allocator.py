@@ -216,7 +216,7 @@ class Ipam:
         prefix = self._parse(address_space.name, pool, sub_pool, pool, "invalid address pool")
         if not sub_pool:
             if any(prefix.overlaps(other) for other in address_space.subnets):
-                raise errors.pool_overlap(self.profile)
+                raise errors.pool_overlap(self.profile, prefix)
             address_space.subnets[prefix] = _Subnet.make(prefix, self.profile)
             return Pool(f"{address_space.name}/{prefix}", prefix)
         ip_range = self._parse(address_space.name, pool, sub_pool, sub_pool, "invalid address subpool")
@@ -231,7 +231,7 @@ class Ipam:
             subnet = address_space.subnets[prefix] = _Subnet.make(prefix, self.profile)
             subnet.auto_release = True
         elif ip_range in subnet.ranges:
-            raise errors.pool_overlap(self.profile)
+            raise errors.pool_overlap(self.profile, prefix)
         subnet.ranges.add(ip_range)
         return Pool(f"{address_space.name}/{prefix}/{ip_range}", prefix, ip_range)
 
@@ -277,7 +277,7 @@ class Ipam:
         del options
         subnet, ip_range = self._find(pool_id)
         if address is not None and address not in subnet.prefix:
-            raise errors.address_out_of_range()
+            raise errors.address_out_of_range(address)
         allocated = subnet.allocated
         if self.profile.full_pool_hides_requested and len(allocated) >= allocated.size + subnet.phantom_free:
             raise errors.no_available_addresses()
@@ -285,7 +285,7 @@ class Ipam:
             ordinal = to_int(address) - subnet.prefix.first_int
             try:
                 if not allocated.add(ordinal):
-                    raise errors.address_in_use()
+                    raise errors.address_in_use(address)
             except ValueError as error:
                 raise SystemFault(str(error)) from None
             return address, subnet.prefix.length
@@ -312,7 +312,7 @@ class Ipam:
         """
         subnet, _ = self._find(pool_id)
         if address not in subnet.prefix:
-            raise errors.address_out_of_range()
+            raise errors.address_out_of_range(address)
         if not subnet.allocated.discard(to_int(address) - subnet.prefix.first_int):
             subnet.phantom_free += 1
 

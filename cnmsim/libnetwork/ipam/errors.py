@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cnmsim.errors import Forbidden, InvalidParameter, NotFound, SystemFault, Unavailable
+from cnmsim.kernel.address import Address, Prefix, format_ip
 from cnmsim.libnetwork.profile import Profile
 
 
@@ -30,14 +31,14 @@ class PoolsExhaustedNotFound(NotFound):
     """No subnet of the default pools is free, as 26.1 reports it (404)."""
 
 
-def pool_overlap(profile: Profile) -> PoolOverlap:
+def pool_overlap(profile: Profile, subnet: Prefix) -> PoolOverlap:
     """Return the error for an overlapping subnet, with the message of the release `profile`."""
-    return PoolOverlap(profile.pool_overlap_text)
+    return PoolOverlap(profile.pool_overlap_text).about(str(subnet))
 
 
-def address_in_use() -> AddressInUse:
+def address_in_use(address: Address) -> AddressInUse:
     """Return the error for an allocated address."""
-    return AddressInUse("Address already in use")
+    return AddressInUse("Address already in use").about(format_ip(address))
 
 
 def no_available_addresses() -> NoAvailableAddresses:
@@ -45,9 +46,9 @@ def no_available_addresses() -> NoAvailableAddresses:
     return NoAvailableAddresses("no available addresses on this pool")
 
 
-def address_out_of_range() -> AddressOutOfRange:
+def address_out_of_range(address: Address) -> AddressOutOfRange:
     """Return the error for an address outside its pool."""
-    return AddressOutOfRange("requested address is out of range")
+    return AddressOutOfRange("requested address is out of range").about(format_ip(address))
 
 
 def pools_exhausted(profile: Profile, family: int) -> PoolsExhausted | PoolsExhaustedNotFound:

@@ -58,9 +58,10 @@ def validate_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, ena
     `profile` selects the release's checks. IPv6 entries are ignored if `enable_ipv6` is False. Raises
     `InvalidParameter` with all errors that were found.
     """
-    errors = [text for config in configs for text in _faults(profile, config, enable_ipv6)]
-    if errors:
-        raise InvalidParameter(f"invalid network config:\n{join_errors(errors)}")
+    faults = [fault for config in configs for fault in _faults(profile, config, enable_ipv6)]
+    if faults:
+        text = join_errors([text for _, text in faults])
+        raise InvalidParameter(f"invalid network config:\n{text}").about(faults[0][0])
 
 
 def used_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_ipv6: bool) -> list[IpamConfig]:
@@ -73,25 +74,26 @@ def used_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_
     ]
 
 
-def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator[str]:
+def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator[tuple[str, str]]:
+    """Yield each invalid value of `config` with the text of its error."""
     if profile.ipam_config_is_typed:
         _refuse_undecodable(config)
         if not config.subnet:
             return
     subnet = _Block.parse(config.subnet)
     if subnet is None:
-        yield f"invalid subnet {config.subnet}: invalid CIDR block notation"
+        yield config.subnet, f"invalid subnet {config.subnet}: invalid CIDR block notation"
         return
     if subnet.family == "IPv6" and not enable_ipv6:
         return
     if subnet.has_host_bits:
-        yield f"invalid subnet {subnet}: it should be {subnet.masked}"
-    yield from _ip_range_faults(config.ip_range, subnet)
+        yield config.subnet, f"invalid subnet {subnet}: it should be {subnet.masked}"
+    yield from ((config.ip_range, text) for text in _ip_range_faults(config.ip_range, subnet))
     if fault := _address_fault(config.gateway, subnet):
-        yield f"invalid gateway {config.gateway}: {fault}"
+        yield config.gateway, f"invalid gateway {config.gateway}: {fault}"
     for name, address in config.aux_addresses.items():
         if fault := _address_fault(address, subnet):
-            yield f"invalid auxiliary address {name}: {fault}"
+            yield address, f"invalid auxiliary address {name}: {fault}"
 
 
 def _refuse_undecodable(config: IpamConfig) -> None:
@@ -101,10 +103,10 @@ def _refuse_undecodable(config: IpamConfig) -> None:
     """
     for text in (config.subnet, config.ip_range):
         if text and (fault := prefix_error(text)):
-            raise InvalidParameter(f"invalid JSON: {fault}")
+            raise InvalidParameter(f"invalid JSON: {fault}").about(text)
     for text in (config.gateway, *config.aux_addresses.values()):
         if text and (fault := addr_error(text)):
-            raise InvalidParameter(f"invalid JSON: {fault}")
+            raise InvalidParameter(f"invalid JSON: {fault}").about(text)
 
 
 def _ip_range_faults(text: str, subnet: _Block) -> Iterator[str]:

@@ -72,13 +72,13 @@ class PluginStore:
 
     def _load(self, name: str) -> list[str]:
         if not self.folders:
-            raise NotFound(f'plugin "{name}" not found')
+            raise NotFound(f'plugin "{name}" not found').about(name)
         pauses = self.policy.pauses()
         while True:
             # After an invalid file the search is repeated too: the file may be incomplete.
             try:
                 address = find_plugin(name, self.folders)
-                fault: EngineError = NotFound(f'plugin "{name}" not found')
+                fault: EngineError = NotFound(f'plugin "{name}" not found').about(name)
             except SystemFault as error:
                 address, fault = None, error
             if address is not None:

@@ -51,22 +51,29 @@ class Fault:
         return None if self._search is None else self._search.first
 
     @property
+    def is_serious(self) -> bool:
+        """Whether the fault is an error or a warning."""
+        return self.severity is not Severity.NOTE
+
+    @property
     def help(self) -> tuple[str, str]:
         """The pair (label, text) to print: the fix with the lines of the file that it changes, or else the advice."""
         fix = self.fix
         return ("fix", fix.outline) if fix is not None else ("advice (not tried)", self.advice)
 
+    def heading(self, width: int = 0) -> list[str]:
+        """Return the fault without its help as lines of text, wrapped to `width` columns unless that is 0."""
+        source = f" ({self.source})" if self.source else ""
+        head = f"{self.severity.name.lower()} [{self.kind}] {self.place}{source}: {self.text}"
+        return wrapped(head, width) if width else [head]
+
     def lines(self, width: int = 0) -> list[str]:
         """Return the fault as lines of text, wrapped to `width` columns unless that is 0."""
-        source = f" ({self.source})" if self.source else ""
         label, text = self.help
         first, *changed = text.splitlines()
-        head = f"{self.severity.name.lower()} [{self.kind}] {self.place}{source}: {self.text}"
         helping = f"{label}: {first}"
-        changed = [f"    {line}" for line in changed]
-        if not width:
-            return [head, f"  {helping}", *changed]
-        return [*wrapped(head, width), *wrapped(helping, width, "  "), *changed]
+        helped = wrapped(helping, width, "  ") if width else [f"  {helping}"]
+        return [*self.heading(width), *helped, *(f"    {line}" for line in changed)]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -89,7 +96,7 @@ class Checkup(Displayable):
     faults: tuple[Fault, ...] = ()
 
     def __bool__(self) -> bool:
-        return all(fault.severity is Severity.NOTE for fault in self.faults)
+        return not any(fault.is_serious for fault in self.faults)
 
     def __len__(self) -> int:
         return len(self.faults)

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from cnmsim.observe.doctor.fault import Fault, Severity
+from cnmsim.observe.doctor.fault import Fault
 from cnmsim.observe.fixes.changes import Change
 from cnmsim.observe.fixes.fix import TriedChange
 
@@ -38,7 +38,7 @@ class FaultFix(TriedChange):
         faults = self._examine(lab)
         if _counts(faults)[self.fault] >= self._before[self.fault]:
             return False
-        return _counts(fault for fault in faults if fault.severity is not Severity.NOTE) <= self._before
+        return _counts(fault for fault in faults if fault.is_serious) <= self._before
 
 
 @define(eq=False)

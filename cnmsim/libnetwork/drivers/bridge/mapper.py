@@ -157,8 +157,9 @@ class PortMapper:
         if self.profile.ports_are_grouped:
             if requested.last_host_port > requested.host_port and not self.profile.skips_reserved_ports:
                 text = f"failed to bind host port {port} for {requested}: {cause}"
-            return SystemFault(text)
-        return SystemFault(f"Error starting userland proxy: {text}" if self.has_proxy else text)
+            return SystemFault(text).about(str(port))
+        text = f"Error starting userland proxy: {text}" if self.has_proxy else text
+        return SystemFault(text).about(str(port))
 
 
 def _host_text(binding: PortBinding) -> str:
