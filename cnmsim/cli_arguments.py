@@ -103,12 +103,14 @@ def question_options(command: Callable[..., _R], *, is_optional: bool = False) -
         question = Question(source, destination, protocol, family or 0, timeout, as_json, verbose)
         return command(*args, question=question, **options)
 
-    for decorate in reversed((*(_OPTIONAL_ENDS if is_optional else _ENDS), *_QUESTION)):
+    ends = _OPTIONAL_ENDS if is_optional else _ENDS
+    for decorate in reversed(ends + _QUESTION):
         wrapped = decorate(wrapped)
     return wrapped
 
 
-_PROBE: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+_Decorators = tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...]
+_PROBE: _Decorators = (
     click.option("--tcp", "protocol", flag_value="tcp", help="Connect by TCP (the default with a port)."),
     click.option("--udp", "protocol", flag_value="udp", help="Send a UDP datagram."),
     click.option("--icmp", "protocol", flag_value="icmp", help="Send an echo request (the default without a port)."),
@@ -119,12 +121,12 @@ _PROBE: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     ),
     click.option("--json", "as_json", is_flag=True, help="Print JSON (trace.schema.json in the package)."),
 )
-_ENDS = (click.argument("source", metavar="SRC"), click.argument("destination", metavar="DST[:PORT]"))
-_OPTIONAL_ENDS = (
+_ENDS: _Decorators = (click.argument("source", metavar="SRC"), click.argument("destination", metavar="DST[:PORT]"))
+_OPTIONAL_ENDS: _Decorators = (
     click.argument("source", metavar="[SRC", required=False, default=""),
     click.argument("destination", metavar="DST[:PORT]]", required=False, default=""),
 )
-_QUESTION: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+_QUESTION: _Decorators = (
     *_PROBE,
     click.option("-v", "--verbose", count=True, help="Show the walk of the packets; twice: every step of it."),
 )
