@@ -103,10 +103,10 @@ def question_options(command: Callable[..., _R], *, is_optional: bool = False) -
         question = Question(source, destination, protocol, family or 0, timeout, as_json, verbose)
         return command(*args, question=question, **options)
 
-    ends = _OPTIONAL_ENDS if is_optional else _ENDS
-    for decorate in reversed(ends + _QUESTION):
-        wrapped = decorate(wrapped)
-    return wrapped
+    decorated: Callable[..., _R] = wrapped
+    for decorate in reversed((_OPTIONAL_ENDS if is_optional else _ENDS) + _QUESTION):
+        decorated = decorate(decorated)
+    return decorated
 
 
 _Decorators = tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...]
