@@ -33,12 +33,14 @@ def _program(location: str) -> Program:
     module_name, _, function_name = location.partition(":")
 
     async def run(process: Process) -> int:
-        from cnmsim.userland.invocation import finish
+        from cnmsim.userland.invocation import ExitProgram, finish
         from cnmsim.userland.libc.getopt import UsageError
 
         main = getattr(import_module(f"cnmsim.userland.{module_name}"), function_name or "main")
         try:
             status = await main(process)
+        except ExitProgram as leaving:
+            status = leaving.status
         except UsageError as error:
             status = _refused(process, str(error))
         except BrokenPipeError:

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process, Program
 
 
+class ExitProgram(Exception):
+    """Ends the program with an exit status. The program has printed what there is to say."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 def invoked_name(process: Process) -> str:
     """Return the name by which a program was started, without its folder, e.g. `sh` for `/bin/sh`."""
     return posixpath.basename(process.argv[0])

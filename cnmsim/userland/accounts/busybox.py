@@ -92,8 +92,6 @@ async def adduser(process: Process) -> int:
     if process.credentials.uid:
         return complain(process, _NOT_ROOT)
     options = read_options(process, "h:g:s:G:DSHu:k:", _ADDUSER, needs_operand=True, long=_ADDUSER_LONG)
-    if options is None:
-        return 1
     if len(options.operands) > 2:
         return show_usage(process, _ADDUSER)
     name = options.operands[0]
@@ -166,8 +164,6 @@ async def addgroup(process: Process) -> int:
     if process.credentials.uid:
         return complain(process, _NOT_ROOT)
     options = read_options(process, "g:S", _ADDGROUP, needs_operand=True, long={"gid=": "g", "system": "S"})
-    if options is None:
-        return 1
     if len(options.operands) > 2 or (len(options.operands) == 2 and "g" in options):
         return show_usage(process, _ADDGROUP)
     if len(options.operands) == 2:
@@ -193,8 +189,6 @@ async def deluser(process: Process) -> int:
     """Run `deluser [--remove-home] USER`."""
     synopsis = "[--remove-home] USER\n\nDelete USER from the system"
     options = read_options(process, "", synopsis, long={"remove-home": "r"})
-    if options is None:
-        return 1
     if process.credentials.uid:
         return complain(process, _NOT_ROOT)
     if len(options.operands) != 1:
@@ -246,8 +240,6 @@ async def passwd(process: Process) -> int:
     Without an option it fails, as there is no terminal from which to read a password.
     """
     options = read_options(process, "a:lud", _CHANGE)
-    if options is None:
-        return 1
     uid = process.credentials.uid
     letter = next((letter for letter in "lud" if letter in options), "")
     if letter and (uid or not options.operands):

@@ -11,9 +11,8 @@ from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.awk.interpreter import Interpreter
 from cnmsim.userland.awk.parser import AwkSyntaxError, Parser, unescape
 from cnmsim.userland.awk.values import AwkError, Text
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.invocation import absolute_path
-from cnmsim.userland.libc.getopt import UsageError, getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -23,10 +22,7 @@ _SYNOPSIS = "[OPTIONS] [AWK_PROGRAM] [FILE]..."
 
 async def main(process: Process) -> int:
     """Run `awk [-F SEPARATOR] [-v NAME=VALUE]… PROGRAM|-f FILE [FILE | NAME=VALUE]…`."""
-    try:
-        options = getopt(process.argv[1:], "F:v:f:e:E:W:", stop_at_operand=True)
-    except UsageError as error:
-        return show_usage(process, _SYNOPSIS, str(error))
+    options = read_options(process, "F:v:f:e:E:W:", _SYNOPSIS, stop_at_operand=True)
     operands = list(options.operands)
     sources = options.every("e")
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.invocation import invoked_name
+from cnmsim.userland.invocation import ExitProgram, invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 
 if TYPE_CHECKING:
@@ -38,20 +39,37 @@ def show_usage(process: Process, synopsis: str, message: str = "") -> int:
     return 1
 
 
-def read_options(
-    process: Process, short: str, synopsis: str, *, needs_operand: bool = False, long: Mapping[str, str] | None = None
-) -> Options | None:
-    """Parse the command line with getopt(3). If it is invalid, print the usage with `synopsis` and return `None`.
-
-    `short` is getopt's string of short options, `long` maps long options to the short ones. With `needs_operand`, a
-    command line without operands is invalid.
-    """
+@contextmanager
+def usage_errors(process: Process, synopsis: str, status: int = 1) -> Iterator[None]:
+    """Print the usage with `synopsis` on a `UsageError` in the `with` block, and exit with `status`."""
     try:
-        options = getopt(process.argv[1:], short, long or {})
+        yield
     except UsageError as error:
         show_usage(process, synopsis, str(error))
-        return None
+        raise ExitProgram(status) from None
+
+
+def read_options(
+    process: Process,
+    short: str,
+    synopsis: str,
+    *,
+    arguments: Sequence[str] | None = None,
+    long: Mapping[str, str] | Iterable[str] = (),
+    needs_operand: bool = False,
+    stop_at_operand: bool = False,
+    single_dash_long: bool = False,
+    status: int = 1,
+) -> Options:
+    """Parse the command line with `getopt`. If it is invalid, print the usage and exit with `status`.
+
+    `arguments` replace the arguments of the process. With `needs_operand`, a command line without operands is
+    invalid. The other parameters are those of `getopt`.
+    """
+    words = process.argv[1:] if arguments is None else arguments
+    with usage_errors(process, synopsis, status):
+        options = getopt(words, short, long, stop_at_operand=stop_at_operand, single_dash_long=single_dash_long)
     if needs_operand and not options.operands:
         show_usage(process, synopsis)
-        return None
+        raise ExitProgram(status)
     return options

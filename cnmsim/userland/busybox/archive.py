@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.inode import Directory, File, Inode, Symlink
-from cnmsim.userland.busybox.applet import complain, read_options, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options, show_usage, usage_errors
 from cnmsim.userland.busybox.inodes import mode_text, owner_names, walk
 from cnmsim.userland.invocation import absolute_path, invoked_name, read_all
-from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.libc.getopt import Options, getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -35,11 +35,9 @@ async def tar(process: Process) -> int:
     arguments = process.argv[1:]
     if arguments and not arguments[0].startswith("-"):
         arguments = [f"-{arguments[0]}", *arguments[1:]]
-    try:
+    with usage_errors(process, _TAR):
         options = getopt(arguments, "cxtzZjJahmvokOpf:C:T:X:n", _LONG)
         strip = options.number("strip", 0)
-    except UsageError as error:
-        return show_usage(process, _TAR, str(error))
     action = next((letter for letter in "cxt" if letter in options), "")
     if not action:
         return show_usage(process, _TAR)
@@ -174,8 +172,6 @@ async def gzip(process: Process) -> int:
     """Run `gzip`, `gunzip` or `zcat [-cdfkt123456789] [FILE]…`."""
     name = invoked_name(process)
     options = read_options(process, "cdfkt123456789vn", "[-cfkdt123456789] [FILE]...")
-    if options is None:
-        return 1
     unpacks = name != "gzip" or bool({"d", "t"} & set(options.values))
     to_stdout = name == "zcat" or "c" in options
     status = 0

@@ -9,9 +9,9 @@ from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.source_address import select_source
 from cnmsim.kernel.task import Queue
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.busybox.applet import complain, show_usage, usage_errors
 from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s
-from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.libc.getopt import Options, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 from cnmsim.userland.ping.session import milliseconds
 
@@ -27,12 +27,10 @@ _SYNOPSIS = "[-fqbDUA] [-c CNT] [-w TIMEOUT] [-I IFACE] [-s SRC_IP] DST_IP"
 
 async def main(process: Process) -> int:
     """Run `arping [-fqD] [-c COUNT] [-w SECS] [-I DEVICE] [-s SOURCE] ADDRESS`."""
-    try:
+    with usage_errors(process, _SYNOPSIS):
         options = getopt(process.argv[1:], "fqbDUAc:w:I:i:s:")
         count = options.number("c", 0)
         limit = options.seconds("w", 0)
-    except UsageError as error:
-        return show_usage(process, _SYNOPSIS, str(error))
     if len(options.operands) != 1:
         return show_usage(process, _SYNOPSIS)
     name = options.get("I", options.get("i", "eth0")) or "eth0"

@@ -16,7 +16,7 @@ from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.inodes import for_each_operand, inode_of, parse_mode, walk
 from cnmsim.userland.busybox.system import parse_date
 from cnmsim.userland.invocation import absolute_path, invoked_name
-from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.libc.getopt import Options, UsageError
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 async def mkdir(process: Process) -> int:
     """Run `mkdir [-pv] [-m MODE] DIRECTORY…`."""
     options = read_options(process, "pvm:", "[-m MODE] [-p] DIRECTORY...", needs_operand=True)
-    if options is None:
-        return 1
     text = options.get("m")
     mode = 0o777 if text is None else parse_mode(text, 0o777, is_directory=True)
     if mode is None:
@@ -51,8 +49,6 @@ async def mkdir(process: Process) -> int:
 async def rmdir(process: Process) -> int:
     """Run `rmdir [-p] DIRECTORY…`."""
     options = read_options(process, "p", "[-p] DIRECTORY...", needs_operand=True)
-    if options is None:
-        return 1
 
     def remove(operand: str) -> None:
         while operand:
@@ -67,8 +63,6 @@ async def rmdir(process: Process) -> int:
 async def rm(process: Process) -> int:
     """Run `rm [-rfiv] FILE…`. With -i, each removal must be confirmed on standard input."""
     options = read_options(process, "rRfiv", "[-irf] FILE...")
-    if options is None:
-        return 1
     if not options.operands and "f" not in options:
         return show_usage(process, "[-irf] FILE...")
     status = 0
@@ -101,8 +95,6 @@ async def rm(process: Process) -> int:
 async def unlink(process: Process) -> int:
     """Run `unlink FILE`."""
     options = read_options(process, "", "FILE", needs_operand=True)
-    if options is None:
-        return 1
     try:
         if isinstance(inode_of(process, options.operands[0], follows=False), Directory):
             raise IsADirectoryError
@@ -116,8 +108,6 @@ async def touch(process: Process) -> int:
     """Run `touch [-c] [-d DATE | -t DATE | -r FILE] FILE…`."""
     synopsis = "[-cham] [-d DATE] [-t DATE] [-r FILE] FILE..."
     options = read_options(process, "cahmd:t:r:", synopsis, needs_operand=True)
-    if options is None:
-        return 1
     files = process.files
     mtime_ns = files.now_ns
     text = options.get("d") or options.get("t")
@@ -154,8 +144,6 @@ def _touch_form(text: str) -> str:
 async def mktemp(process: Process) -> int:
     """Run `mktemp [-dqtu] [-p DIRECTORY] [TEMPLATE]`."""
     options = read_options(process, "dqtup:", "[-dt] [-p DIR] [TEMPLATE]")
-    if options is None:
-        return 1
     template = options.operands[0] if options.operands else ""
     if not template or "t" in options or "p" in options:
         folder = options.get("p") or process.env.get("TMPDIR", "/tmp")  # noqa: S108
@@ -183,8 +171,6 @@ async def truncate(process: Process) -> int:
     """Run `truncate [-c] -s SIZE FILE…`."""
     synopsis = "[-c] -s SIZE FILE..."
     options = read_options(process, "cs:", synopsis, needs_operand=True)
-    if options is None:
-        return 1
     text = options.get("s")
     if text is None:
         return show_usage(process, synopsis)
@@ -207,8 +193,6 @@ async def ln(process: Process) -> int:
     """Run `ln [-sfnT] TARGET… LINK|DIRECTORY`."""
     synopsis = "[-sfnbtv] [-S SUF] TARGET... LINK|DIR"
     options = read_options(process, "sfnbTvS:", synopsis, needs_operand=True)
-    if options is None:
-        return 1
     *targets, last = options.operands
     if not targets:
         targets, last = [last], posixpath.basename(last)
@@ -259,10 +243,7 @@ async def chmod(process: Process) -> int:
     arguments = process.argv[1:]
     # A mode such as -x is not an option.
     at = next((n for n, word in enumerate(arguments) if not re.fullmatch(r"-[Rcvf]+|--", word)), len(arguments))
-    try:
-        options = getopt(arguments[:at], "Rcvf")
-    except UsageError as error:
-        return show_usage(process, synopsis, str(error))
+    options = read_options(process, "Rcvf", synopsis, arguments=arguments[:at])
     operands = arguments[at:]
     if len(operands) < 2:
         return show_usage(process, synopsis)
@@ -295,8 +276,6 @@ async def chgrp(process: Process) -> int:
 
 async def _change_owner(process: Process, synopsis: str) -> int:
     options = read_options(process, "RhLHPcvf", synopsis, needs_operand=True)
-    if options is None:
-        return 1
     if len(options.operands) < 2:
         return show_usage(process, synopsis)
     try:

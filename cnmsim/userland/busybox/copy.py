@@ -14,7 +14,7 @@ from cnmsim.kernel.inode import Directory, File, Inode, Symlink
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.inodes import inode_of, parse_mode
 from cnmsim.userland.invocation import absolute_path, read_all
-from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.libc.getopt import Options, UsageError
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -37,10 +37,7 @@ async def mv(process: Process) -> int:
 def _each_source(
     process: Process, short: str, synopsis: str, action: Callable[[Process, Options, str, str], int]
 ) -> int:
-    try:
-        options = getopt(process.argv[1:], short)
-    except UsageError as error:
-        return show_usage(process, synopsis, str(error))
+    options = read_options(process, short, synopsis)
     sources = list(options.operands)
     target = options.get("t")
     if target is None:
@@ -158,8 +155,6 @@ async def install(process: Process) -> int:
     """Run `install [-dDp] [-m MODE] SOURCE TARGET`, or `install -d DIRECTORY…`."""
     synopsis = "[-cdDsp] [-o USER] [-g GRP] [-m MODE] [-t DIR] [SOURCE]... DEST"
     options = read_options(process, "cdDspm:o:g:t:", synopsis, needs_operand=True)
-    if options is None:
-        return 1
     mode = parse_mode(options.get("m") or "755", 0)
     if mode is None:
         return complain(process, f"invalid mode '{options.get('m')}'")

@@ -10,10 +10,9 @@ import zlib
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.busybox.applet import complain, read_options, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options, usage_errors
 from cnmsim.userland.busybox.text_input import read_inputs
 from cnmsim.userland.invocation import absolute_path, invoked_name
-from cnmsim.userland.libc.getopt import UsageError
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 async def sums(process: Process) -> int:
     """Run `md5sum`, `sha1sum`, `sha256sum` or `sha512sum [-c[sw]] [FILE]…`."""
     options = read_options(process, "cswb", "[-c[sw]] [FILE]...")
-    if options is None:
-        return 1
     algorithm = invoked_name(process).removesuffix("sum")
     if "c" in options:
         return await _check(process, options.operands, algorithm, is_silent="s" in options)
@@ -64,12 +61,8 @@ async def _check(process: Process, operands: list[str], algorithm: str, *, is_si
 async def base64(process: Process) -> int:
     """Run `base64 [-d] [-w COLUMNS] [FILE]`."""
     options = read_options(process, "diw:", "[-d] [-w COL] [FILE]")
-    if options is None:
-        return 1
-    try:
+    with usage_errors(process, "[-d] [-w COL] [FILE]"):
         width = options.number("w", 76)
-    except UsageError as error:
-        return show_usage(process, "[-d] [-w COL] [FILE]", str(error))
     inputs, status = await read_inputs(process, options.operands[:1])
     for source in inputs:
         if "d" in options:

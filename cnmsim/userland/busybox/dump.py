@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from cnmsim.userland.busybox.applet import complain, read_options, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options, usage_errors
 from cnmsim.userland.busybox.text_input import read_inputs
 from cnmsim.userland.invocation import invoked_name
-from cnmsim.userland.libc.getopt import UsageError, getopt
+from cnmsim.userland.libc.getopt import getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -25,8 +25,6 @@ async def hexdump(process: Process) -> int:
     options = read_options(
         process, "Cbcdoxvn:s:e:", "[-bcdoxCv] { [-e FMT] [-f FMT_FILE] [-n LEN] [-s OFS] } [FILE]..."
     )
-    if options is None:
-        return 1
     inputs, status = await read_inputs(process, options.operands)
     start = options.number("s", 0)
     data = b"".join(source.data for source in inputs)[start:][: options.number("n", 2**31 - 1)]
@@ -56,11 +54,9 @@ _NAMED = {0: "\\0", 7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f
 async def od(process: Process) -> int:
     """Run `od [-A RADIX] [-t TYPE] [-bcdoxv] [-N LENGTH] [-j SKIP] [FILE]…`."""
     synopsis = "[-abcdfhilovxs] [-t TYPE] [-A RADIX] [-N SIZE] [-j SKIP] [-S MINSTR] [-w WIDTH] [FILE]..."
-    try:
+    with usage_errors(process, synopsis):
         options = getopt(process.argv[1:], "abcdfhilovxst:A:N:j:S:w:")
         limit, skip = options.number("N", 2**31 - 1), options.number("j", 0)
-    except UsageError as error:
-        return show_usage(process, synopsis, str(error))
     kind = options.get("t") or next(
         (value for letter, value in (("c", "c"), ("x", "x2"), ("b", "o1"), ("d", "u2")) if letter in options), "o2"
     )
@@ -104,8 +100,6 @@ def _od_item(data: bytes, kind: str, size: int) -> str:
 async def xxd(process: Process) -> int:
     """Run `xxd [-pri] [-l LENGTH] [-s OFFSET] [-c COLUMNS] [-g BYTES] [FILE]`."""
     options = read_options(process, "prial:s:c:g:", "[-pri] [-g N] [-c N] [-l LEN] [-s OFS] [-o OFS] [FILE]")
-    if options is None:
-        return 1
     inputs, status = await read_inputs(process, options.operands[:1])
     data = b"".join(source.data for source in inputs)
     if "r" in options:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from cnmsim.gostrconv import atoi
 from cnmsim.kernel.inode import Inode
 from cnmsim.kernel.permissions import EXECUTE, READ, WRITE, ProcessFiles
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.inodes import type_letter
 from cnmsim.userland.invocation import absolute_path, invoked_name
-from cnmsim.userland.libc.getopt import UsageError, getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
@@ -161,10 +160,7 @@ async def pwd(process: Process) -> int:
 async def basename(process: Process) -> int:
     """Run `basename PATH [SUFFIX]`, `basename -a PATH…` or `basename -s SUFFIX PATH…`."""
     synopsis = "FILE [SUFFIX] | -a FILE... | -s SUFFIX FILE..."
-    try:
-        options = getopt(process.argv[1:], "as:", stop_at_operand=True)
-    except UsageError as error:
-        return show_usage(process, synopsis, str(error))
+    options = read_options(process, "as:", synopsis, stop_at_operand=True)
     names, suffix = list(options.operands), options.get("s") or ""
     if not {"a", "s"} & set(options.values):
         if len(names) not in (1, 2):

@@ -14,10 +14,10 @@ from cnmsim.digits import is_number
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.inode import Directory, Inode
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.busybox.applet import complain, show_usage, usage_errors
 from cnmsim.userland.busybox.inodes import inode_of, owner_names, type_letter
 from cnmsim.userland.invocation import absolute_path, find_program, read_all
-from cnmsim.userland.libc.getopt import UsageError, getopt
+from cnmsim.userland.libc.getopt import getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -310,12 +310,10 @@ _XARGS = "[-prxt] [-I REPLSTR] [-n N] [-s N] [-E STR|-e[STR]] [-P N] [-a FILE] [
 
 async def xargs(process: Process) -> int:
     """Run `xargs [-0prt] [-I TEXT] [-n N] [-L N] [-P N] [-a FILE] [PROGRAM ARGUMENT…]`."""
-    try:
+    with usage_errors(process, _XARGS):
         options = getopt(process.argv[1:], "0prtxI:i:n:L:l:s:E:e:P:a:d:", stop_at_operand=True)
         count = options.number("n", 0)
         lines = options.number("L", 0)
-    except UsageError as error:
-        return show_usage(process, _XARGS, str(error))
     argv = options.operands or ["echo"]
     if "a" in options:
         data = process.files.read(absolute_path(process, options.get("a") or ""))

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 async def grep(process: Process) -> int:
     """Run `grep [-ivcnqoEFwxlhH] [-m N] [-e PATTERN] PATTERN [FILE]…`."""
     synopsis = "[-HhnlLoqvsrRiwFE] [-m N] [-A|B|C N] { PATTERN | -e PATTERN... | -f FILE... } [FILE]..."
-    options = read_options(process, "ivcnqoEFwxlLhHsrRzaIm:e:f:A:B:C:", synopsis, long=_LONG)
-    if options is None:
-        return 2
+    options = read_options(process, "ivcnqoEFwxlLhHsrRzaIm:e:f:A:B:C:", synopsis, long=_LONG, status=2)
     operands = list(options.operands)
     name = invoked_name(process)
     for letter, alias in (("E", "egrep"), ("F", "fgrep")):

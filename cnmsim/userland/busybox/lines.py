@@ -35,8 +35,6 @@ async def rev(process: Process) -> int:
 async def paste(process: Process) -> int:
     """Run `paste [-s] [-d LIST] [FILE]…`: join corresponding lines of the files."""
     options = read_options(process, "sd:", "[-d LIST] [-s] [FILE]...")
-    if options is None:
-        return 1
     separators = (options.get("d") or "\t").replace("\\n", "\n").replace("\\t", "\t")
     inputs, status = await read_inputs(process, options.operands, "can't open '{}': {}")
     columns = [lines_of(source.data) for source in inputs]
@@ -54,8 +52,6 @@ async def paste(process: Process) -> int:
 async def nl(process: Process) -> int:
     """Run `nl [-b a|t|n] [-s TEXT] [-w WIDTH] [-v N] [FILE]…`: print the lines with line numbers."""
     options = read_options(process, "b:s:w:v:i:pl:n:", "[OPTIONS] [FILE]...")
-    if options is None:
-        return 1
     inputs, status = await read_inputs(process, options.operands)
     number, width = options.number("v", 1), options.number("w", 6)
     for line in [line for source in inputs for line in lines_of(source.data)]:
@@ -70,8 +66,6 @@ async def nl(process: Process) -> int:
 async def fold(process: Process) -> int:
     """Run `fold [-bs] [-w WIDTH] [FILE]…`: break long lines."""
     options = read_options(process, "bsw:", "[-bs] [-w WIDTH] [FILE]...")
-    if options is None:
-        return 1
     width = options.number("w", 80, low=1)
     inputs, status = await read_inputs(process, options.operands)
     for line in [line for source in inputs for line in lines_of(source.data)]:
@@ -88,8 +82,6 @@ async def fold(process: Process) -> int:
 async def strings(process: Process) -> int:
     """Run `strings [-n LENGTH] [FILE]…`: print the sequences of printable characters in files."""
     options = read_options(process, "afon:t:", "[-fo] [-t o|d|x] [-n LEN] [FILE]...")
-    if options is None:
-        return 1
     inputs, status = await read_inputs(process, options.operands)
     pattern = re.compile(rb"[\t\x20-\x7e]{%d,}" % options.number("n", 4, low=1))
     for source in inputs:
@@ -101,8 +93,6 @@ async def shuf(process: Process) -> int:
     """Run `shuf [-n COUNT] [-e ARGUMENT… | -i LOW-HIGH | FILE]`: print lines in random order."""
     synopsis = "[-n NUM] [-o FILE] [-z] [FILE | -e [ARG...] | -i L-H]"
     options = read_options(process, "en:i:zo:", synopsis)
-    if options is None:
-        return 1
     status = 0
     if "i" in options:
         match = re.fullmatch(r"([0-9]+)-([0-9]+)", options.get("i") or "")
@@ -122,8 +112,6 @@ async def shuf(process: Process) -> int:
 async def dos2unix(process: Process) -> int:
     """Run `dos2unix` or `unix2dos [-ud] [FILE]`: convert line ends between CRLF and LF."""
     options = read_options(process, "ud", "[-ud] [FILE]")
-    if options is None:
-        return 1
     adds = (invoked_name(process) == "unix2dos" or "d" in options) and "u" not in options
     for operand in options.operands or ["-"]:
         path = absolute_path(process, operand)
@@ -143,8 +131,6 @@ async def dos2unix(process: Process) -> int:
 async def cmp(process: Process) -> int:
     """Run `cmp [-ls] FILE1 [FILE2]`: compare two files byte by byte."""
     options = read_options(process, "lsn:", "[-ls] [-n NUM] FILE1 [FILE2]", needs_operand=True)
-    if options is None:
-        return 1
     names = [*options.operands, "-"][:2]
     inputs, status = await read_inputs(process, names, "can't open '{}': {}")
     if status:
@@ -165,9 +151,7 @@ async def cmp(process: Process) -> int:
 async def diff(process: Process) -> int:
     """Run `diff [-abBiqsuwU N] FILE1 FILE2`: print a unified diff, as busybox does."""
     synopsis = "[-abBdiNqrTstw] [-L LABEL] [-S FILE] [-U LINES] FILE1 FILE2"
-    options = read_options(process, "abBdiNqrTstwuL:S:U:", synopsis)
-    if options is None:
-        return 2
+    options = read_options(process, "abBdiNqrTstwuL:S:U:", synopsis, status=2)
     if len(options.operands) != 2:
         show_usage(process, synopsis)
         return 2
@@ -204,8 +188,6 @@ async def comm(process: Process) -> int:
     Lines that only FILE1 has, that only FILE2 has, and that both have are printed in three columns.
     """
     options = read_options(process, "123", "[-123] FILE1 FILE2")
-    if options is None:
-        return 1
     if len(options.operands) != 2:
         return show_usage(process, "[-123] FILE1 FILE2")
     inputs, status = await read_inputs(process, options.operands)
@@ -226,8 +208,6 @@ async def comm(process: Process) -> int:
 async def which(process: Process) -> int:
     """Run `which [-a] PROGRAM…`: print the paths of programs."""
     options = read_options(process, "a", "[-a] COMMAND...", needs_operand=True)
-    if options is None:
-        return 1
     status = 0
     for name in options.operands:
         path = program_path(process, name)

@@ -13,7 +13,7 @@ from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.inode import Directory, File, Inode, Symlink
 from cnmsim.kernel.mount_table import mount_lines
 from cnmsim.kernel.procfs import MEMORY_KIB
-from cnmsim.userland.busybox.applet import complain, read_options, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options, usage_errors
 from cnmsim.userland.busybox.inodes import (
     inode_of,
     link_count,
@@ -24,7 +24,7 @@ from cnmsim.userland.busybox.inodes import (
     walk,
 )
 from cnmsim.userland.invocation import absolute_path
-from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.libc.getopt import Options, getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -36,10 +36,9 @@ _LS = "[-1AaCxdlFLHhRk] [FILE]..."
 
 async def ls(process: Process) -> int:
     """Run `ls [-1AaCdFhiLlnpQRrSst] [FILE]…`."""
-    try:
-        options = getopt(process.argv[1:], "1AaCdFghHiLlnopQRrSstuXx", {"full-time": "full-time", "color=": "color"})
-    except UsageError as error:
-        return show_usage(process, _LS, str(error))
+    options = read_options(
+        process, "1AaCdFghHiLlnopQRrSstuXx", _LS, long={"full-time": "full-time", "color=": "color"}
+    )
     if {"l", "n", "g", "o", "full-time"} & set(options.values):
         options.values.setdefault("l", [""])
     status = 0
@@ -170,8 +169,6 @@ async def stat(process: Process) -> int:
     """Run `stat [-Lft] [-c FORMAT] FILE…`."""
     synopsis = "[-ltf] [-c FMT] FILE..."
     options = read_options(process, "Lltfc:", synopsis, needs_operand=True)
-    if options is None:
-        return 1
     status = 0
     for operand in options.operands:
         try:
@@ -240,8 +237,6 @@ def _fill(form: str, fields: dict[str, str]) -> str:
 async def readlink(process: Process) -> int:
     """Run `readlink [-fnv] FILE…`: print the target of symbolic links, with -f the canonical path."""
     options = read_options(process, "fnvmeqs", "[-fnv] FILE", needs_operand=True)
-    if options is None:
-        return 1
     status = 0
     for operand in options.operands:
         try:
@@ -266,8 +261,6 @@ def _canonical(process: Process, path: str) -> str:
 async def realpath(process: Process) -> int:
     """Run `realpath FILE…`: print the absolute paths without symbolic links."""
     options = read_options(process, "", "FILE...", needs_operand=True)
-    if options is None:
-        return 1
     status = 0
     for operand in options.operands:
         try:
@@ -279,11 +272,9 @@ async def realpath(process: Process) -> int:
 
 async def du(process: Process) -> int:
     """Run `du [-abhkms] [-d DEPTH] [FILE]…`: print the size of files and directories."""
-    try:
+    with usage_errors(process, "[-aHLdclsxhmkb] [FILE]..."):
         options = getopt(process.argv[1:], "abcd:hHkLlmsx")
         depth = options.number("d", 0 if "s" in options else 10**6)
-    except UsageError as error:
-        return show_usage(process, "[-aHLdclsxhmkb] [FILE]...", str(error))
     status = 0
     for operand in options.operands or ["."]:
         try:
@@ -319,10 +310,7 @@ _DISK_KIB = 64 << 20
 
 async def df(process: Process) -> int:
     """Run `df [-PkmhTai] [FILE]…`: print the size of the mounted file systems, and how much of them is used."""
-    try:
-        options = getopt(process.argv[1:], "PkmhTait:B:")
-    except UsageError as error:
-        return show_usage(process, "[-PkmhTai] [-B SIZE] [-t TYPE] [FILESYSTEM]...", str(error))
+    options = read_options(process, "PkmhTait:B:", "[-PkmhTai] [-B SIZE] [-t TYPE] [FILESYSTEM]...")
     lines = [line for line in mount_lines(process.files) if line[2] in ("overlay", "ext4", "tmpfs") or "a" in options]
     status = 0
     if options.operands:

@@ -9,7 +9,7 @@ from cnmsim.kernel.address import Address, family_of, format_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.task import Cancelled, Task
-from cnmsim.userland.busybox.applet import complain, connect_error_text, show_usage
+from cnmsim.userland.busybox.applet import complain, connect_error_text, show_usage, usage_errors
 from cnmsim.userland.invocation import find_program
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
@@ -25,13 +25,11 @@ _UDP_PROBE_S = 1.0
 
 async def main(process: Process) -> int:
     """Run `nc [-zuvnk46] [-w SECS] HOST PORT`, or `nc -l [-u] -p PORT [-e PROGRAM ARGUMENT…]`."""
-    try:
+    with usage_errors(process, _SYNOPSIS):
         arguments, program = _split_program(process.argv[1:])
         options = getopt(arguments, "lkzuvn46Np:w:s:")
         port = options.number("p", 0, high=65535)
         wait_s = options.seconds("w", 0) or None
-    except UsageError as error:
-        return show_usage(process, _SYNOPSIS, str(error))
     if "l" in options:
         if not port and options.operands and is_number(options.operands[-1]):
             port = int(options.operands[-1])

@@ -14,9 +14,9 @@ from cnmsim.kernel.address import family_of, format_endpoint, literal_address, p
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import sleep
 from cnmsim.userland.bind.lookup import TITLES, record_line
-from cnmsim.userland.busybox.applet import complain, connect_error_text, show_usage
+from cnmsim.userland.busybox.applet import complain, connect_error_text, read_options, show_usage
 from cnmsim.userland.deadline import deadline_ns, remaining_s
-from cnmsim.userland.libc.getopt import UsageError, getopt
+from cnmsim.userland.libc.getopt import UsageError
 from cnmsim.userland.libc.resolver import (
     ResolveError,
     Resolver,
@@ -68,15 +68,16 @@ async def main(process: Process) -> int:
     """Run `nslookup [-type=TYPE]… [-debug] [-timeout=SECS] [-retry=TRIES] HOST [SERVER]`."""
     import dns.exception
 
-    try:
-        options = getopt(
-            [argument.replace("-query=", "-type=").replace("-querytype=", "-type=") for argument in process.argv[1:]],
-            "",
-            ("type=", "debug", "port=", "retry=", "timeout="),
-            single_dash_long=True,
-        )
-    except UsageError as error:
-        return show_usage(process, _SYNOPSIS, str(error))
+    options = read_options(
+        process,
+        "",
+        _SYNOPSIS,
+        arguments=[
+            argument.replace("-query=", "-type=").replace("-querytype=", "-type=") for argument in process.argv[1:]
+        ],
+        long=("type=", "debug", "port=", "retry=", "timeout="),
+        single_dash_long=True,
+    )
     try:
         timeout_s, tries = (
             options.number("timeout", _TIMEOUT_S, low=1),

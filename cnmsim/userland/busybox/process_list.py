@@ -9,9 +9,9 @@ from cnmsim.digits import is_number
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.process_listing import command_line, elapsed, rss_kib, state, vsz_kib
 from cnmsim.kernel.procfs import MEMORY_KIB
-from cnmsim.userland.busybox.applet import complain, read_options, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options, show_usage, usage_errors
 from cnmsim.userland.busybox.system import group_names, user_names
-from cnmsim.userland.libc.getopt import UsageError, getopt
+from cnmsim.userland.libc.getopt import getopt
 from cnmsim.userland.libc.signals import signal_list, signal_number, take_signal
 
 
@@ -56,10 +56,7 @@ _DEFAULT = ("pid", "user", "time", "args")
 
 async def ps(process: Process) -> int:
     """Run `ps [-o COLUMN[=TITLE],…]`: list the processes of the container or host on which ps runs."""
-    try:
-        options = getopt(process.argv[1:], "o:aAdefFlTwxu")
-    except UsageError as error:
-        return show_usage(process, "[-o COL1,COL2=HEADER] [-T]", str(error))
+    options = read_options(process, "o:aAdefFlTwxu", "[-o COL1,COL2=HEADER] [-T]")
     chosen: list[tuple[str, int, Callable[[Process], str]]] = []
     for name, equals, title in (
         word.partition("=") for names in options.every("o") for word in names.replace(" ", ",").split(",") if word
@@ -86,11 +83,9 @@ def _row(cells: list[tuple[str, int]]) -> str:
 async def top(process: Process) -> int:
     """Run `top [-b] [-n COUNT] [-d SECONDS]`: list the processes every few seconds."""
     synopsis = "[-bmH] [-n COUNT] [-d SECONDS]"
-    try:
+    with usage_errors(process, synopsis):
         options = getopt(process.argv[1:], "bmHn:d:")
         count, delay_s = options.number("n", 0), options.seconds("d", 5)
-    except UsageError as error:
-        return show_usage(process, synopsis, str(error))
     shown = 0
     while True:
         if "b" not in options:
@@ -189,8 +184,6 @@ async def killall(process: Process) -> int:
 async def pidof(process: Process) -> int:
     """Run `pidof [-s] [-o PID]… NAME…`: print the ids of the programs with these names, the newest first."""
     options = read_options(process, "so:", "[-s] [-o PID] [NAME]...")
-    if options is None:
-        return 1
     omitted = {str(process.local_pid) if text == "%PPID" else text for text in options.every("o")}
     numbers = [
         str(number)
@@ -224,10 +217,7 @@ async def _select_by_pattern(process: Process, synopsis: str, *, is_kill: bool) 
             signal = signal_number(named[1:])
             if signal is None:
                 return complain(process, f"bad signal name '{named[1:]}'")
-    try:
-        options = getopt(arguments, "flnovxeas:P:")
-    except UsageError as error:
-        return show_usage(process, synopsis, str(error))
+    options = read_options(process, "flnovxeas:P:", synopsis, arguments=arguments)
     if not options.operands and not {"s", "P"} & set(options.values):
         return show_usage(process, synopsis)
     try:

@@ -8,7 +8,7 @@ from math import inf
 from cnmsim.digits import is_number
 from cnmsim.kernel.process import SIGHUP, SIGKILL, Process
 from cnmsim.userland import APPLICATION_PROGRAMS
-from cnmsim.userland.busybox.applet import BANNER, complain, show_usage
+from cnmsim.userland.busybox.applet import BANNER, complain, read_options, show_usage, usage_errors
 from cnmsim.userland.busybox.system import format_date
 from cnmsim.userland.invocation import find_program
 from cnmsim.userland.libc.getopt import UsageError, getopt
@@ -76,10 +76,7 @@ async def env(process: Process) -> int:
     The program runs in the changed environment. Without a program, the environment is printed.
     """
     synopsis = "[-iu0] [-] [-u NAME]... [NAME=VALUE]... [PROG ARGS]"
-    try:
-        options = getopt(process.argv[1:], "iu:0", ("ignore-environment", "unset="), stop_at_operand=True)
-    except UsageError as error:
-        return show_usage(process, synopsis, str(error))
+    options = read_options(process, "iu:0", synopsis, long=("ignore-environment", "unset="), stop_at_operand=True)
     arguments = list(options.operands)
     environment = dict(process.env)
     if "i" in options or "ignore-environment" in options or arguments[:1] == ["-"]:
@@ -172,23 +169,13 @@ async def nice(process: Process) -> int:
 
 
 async def _run_after_options(process: Process, short: str, synopsis: str) -> int:
-    try:
-        options = getopt(process.argv[1:], short, stop_at_operand=True)
-    except UsageError as error:
-        return show_usage(process, synopsis, str(error))
-    if not options.operands:
-        return show_usage(process, synopsis)
+    options = read_options(process, short, synopsis, stop_at_operand=True, needs_operand=True)
     return await run_program(process, options.operands)
 
 
 async def time_(process: Process) -> int:
     """Run `time [-v] PROGRAM ARGUMENT…`: run a program, then print how long it ran."""
-    try:
-        options = getopt(process.argv[1:], "vpao:f:", stop_at_operand=True)
-    except UsageError as error:
-        return show_usage(process, "[-vpa] [-o FILE] PROG ARGS", str(error))
-    if not options.operands:
-        return show_usage(process, "[-vpa] [-o FILE] PROG ARGS")
+    options = read_options(process, "vpao:f:", "[-vpa] [-o FILE] PROG ARGS", stop_at_operand=True, needs_operand=True)
     program = find_program(process, options.operands[0])
     if program is None:
         return complain(process, f"can't execute '{options.operands[0]}': No such file or directory") + 126
@@ -214,11 +201,9 @@ async def watch(process: Process) -> int:
     The program is run every few seconds on a cleared screen, until watch is killed.
     """
     synopsis = "[-n SEC] [-t] PROG ARGS"
-    try:
+    with usage_errors(process, synopsis):
         options = getopt(process.argv[1:], "n:t", stop_at_operand=True)
         interval_s = options.seconds("n", 2)
-    except UsageError as error:
-        return show_usage(process, synopsis, str(error))
     if not options.operands:
         return show_usage(process, synopsis)
     line = " ".join(options.operands)

@@ -22,9 +22,7 @@ _HUMAN = {"K": 1, "M": 2, "G": 3, "T": 4}
 
 async def sort(process: Process) -> int:
     """Run `sort [-bcdfghiMnrsuVz] [-o FILE] [-t C] [-k START[,END]]… [FILE]…`."""
-    options = read_options(process, "nrufbk:t:VshcCo:gMdizT:S:m", _SORT)
-    if options is None:
-        return 2
+    options = read_options(process, "nrufbk:t:VshcCo:gMdizT:S:m", _SORT, status=2)
     inputs, status = await read_inputs(process, options.operands)
     lines = [line for source in inputs for line in lines_of(source.data)]
     separator = options.get("t")
@@ -125,8 +123,6 @@ def _sort_value(text: str, letters: str) -> Any:
 async def uniq(process: Process) -> int:
     """Run `uniq [-cdui] [-f FIELDS] [-s CHARACTERS] [-w CHARACTERS] [FILE [OUTPUT]]`."""
     options = read_options(process, "cduizf:s:w:", "[-cduiz] [-f,s,w N] [FILE [OUTFILE]]")
-    if options is None:
-        return 1
     inputs, status = await read_inputs(process, options.operands[:1])
     fields, skipped, width = options.number("f", 0), options.number("s", 0), options.number("w", 10**6)
 

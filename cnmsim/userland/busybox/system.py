@@ -11,16 +11,13 @@ from cnmsim.kernel.credentials import Credentials, groups, users
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.procfs import CPUS, KERNEL_RELEASE, KERNEL_VERSION, MEMORY_KIB
-from cnmsim.userland.busybox.applet import complain, read_options, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options
 from cnmsim.userland.invocation import absolute_path
-from cnmsim.userland.libc.getopt import UsageError, getopt
 
 
 async def id_(process: Process) -> int:
     """Run `id [-Ggnu] [USER]`."""
     options = read_options(process, "Ggnru", "[OPTIONS] [USER]")
-    if options is None:
-        return 1
     credentials = process.credentials
     for name in options.operands[:1]:
         user = next((user for user in users(process.files) if user.name == name), None)
@@ -78,12 +75,13 @@ def format_date(process: Process, form: str) -> str:
 async def date(process: Process) -> int:
     """Run `date [-u] [-R] [-I[SPEC]] [-d TIME | -r FILE] [+FORMAT]`: print the lab's time of day, or another time."""
     synopsis = "[OPTIONS] [+FMT] [[-s] TIME]"
-    try:
-        options = getopt(
-            _with_iso_format(process.argv[1:]), "uRI:d:r:D:s:", {"utc": "u", "rfc-2822": "R", "date=": "d"}
-        )
-    except UsageError as error:
-        return show_usage(process, synopsis, str(error))
+    options = read_options(
+        process,
+        "uRI:d:r:D:s:",
+        synopsis,
+        arguments=_with_iso_format(process.argv[1:]),
+        long={"utc": "u", "rfc-2822": "R", "date=": "d"},
+    )
     seconds, nanoseconds = divmod(process.clock.unix_ns, NS_PER_S)
     if "d" in options or (options.operands and not options.operands[0].startswith("+")):
         text = options.get("d") or options.operands[0]
@@ -156,8 +154,6 @@ def parse_date(text: str, now_s: int, form: str | None = None) -> int | None:
 async def uname(process: Process) -> int:
     """Run `uname [-asnrvmpio]`."""
     options = read_options(process, "asnrvmpio", "[-amnrspvio]")
-    if options is None:
-        return 1
     values = {
         "s": "Linux", "n": process.hostname, "r": KERNEL_RELEASE, "v": KERNEL_VERSION, "m": "x86_64", "p": "unknown",
         "i": "unknown", "o": "GNU/Linux",
@@ -194,8 +190,6 @@ async def nproc(process: Process) -> int:
 async def free(process: Process) -> int:
     """Run `free [-bkmgh]`: print the machine's memory. Programs are shown as using none of it."""
     options = read_options(process, "bkmgh", "[-bkmgh]")
-    if options is None:
-        return 1
     shift = {"b": 0, "m": 20, "g": 30}.get(next((letter for letter in "bmg" if letter in options), ""), 10)
     total = f"{MEMORY_KIB / (1 << 20):.1f}G" if "h" in options else str(MEMORY_KIB * 1024 >> shift)
     row = [total, "0", total, "0", "0", total]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.digits import is_number
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.busybox.applet import complain, read_options, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options, show_usage, usage_errors
 from cnmsim.userland.busybox.echo import unescape
 from cnmsim.userland.busybox.text_input import lines_of, print_lines, read_inputs
 from cnmsim.userland.invocation import absolute_path, read_all
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 async def cat(process: Process) -> int:
     """Run `cat [-nbvetA] [FILE]…`. Input from stdin is printed as it arrives."""
     options = read_options(process, "nbvteAu", "[-nbvteA] [FILE]...")
-    if options is None:
-        return 1
     status = 0
     rewrite = _Rewriting(options)
     for operand in options.operands or ["-"]:
@@ -81,8 +79,6 @@ class _Rewriting:
 async def wc(process: Process) -> int:
     """Run `wc [-lwcmL] [FILE]…`: count lines, words and bytes."""
     options = read_options(process, "clwmL", "[-cmlwL] [FILE]...")
-    if options is None:
-        return 1
     inputs, status = await read_inputs(process, options.operands)
     columns = [letter for letter in "lwmcL" if letter in options] or ["l", "w", "c"]
     totals = [0] * len(columns)
@@ -117,14 +113,12 @@ def _ranges(text: str) -> list[tuple[int, int]]:
 async def cut(process: Process) -> int:
     """Run `cut -f LIST [-d C] [-s] | -c LIST [FILE]…`: print parts of each line."""
     synopsis = "{-b|c LIST | -f LIST [-d SEP] [-s]} [-D] [-O SEP] [FILE]..."
-    try:
+    with usage_errors(process, synopsis):
         options = getopt(process.argv[1:], "b:c:f:d:s")
         chosen = options.get("f") or options.get("c") or options.get("b")
         if chosen is None:
             return show_usage(process, synopsis, "expected a list of bytes, characters, or fields")
         ranges = _ranges(chosen)
-    except UsageError as error:
-        return show_usage(process, synopsis, str(error))
     inputs, status = await read_inputs(process, options.operands)
     separator = options.get("d", "\t") or "\t"
     for line in [line for source in inputs for line in lines_of(source.data)]:
@@ -152,9 +146,7 @@ def _character_set(text: str) -> str:
 
 async def tr(process: Process) -> int:
     """Run `tr [-ds] SET1 [SET2]`: replace or delete characters."""
-    options = read_options(process, "cds", "[-cds] STRING1 [STRING2]")
-    if options is None or not options.operands:
-        return 1 if options is None else show_usage(process, "[-cds] STRING1 [STRING2]")
+    options = read_options(process, "cds", "[-cds] STRING1 [STRING2]", needs_operand=True)
     text = (await read_all(process.stdin)).decode(errors="surrogateescape")
     first = _character_set(options.operands[0])
     second = _character_set(options.operands[1]) if len(options.operands) > 1 else ""
@@ -173,8 +165,6 @@ async def tr(process: Process) -> int:
 async def tee(process: Process) -> int:
     """Run `tee [-a] [FILE]…`: copy standard input to standard output and to files."""
     options = read_options(process, "ai", "[-ai] [FILE]...")
-    if options is None:
-        return 1
     paths: list[str] = []
     status = 0
     for operand in options.operands:
@@ -213,10 +203,7 @@ async def seq(process: Process) -> int:
     """Run `seq [-w] [-s SEPARATOR] [FIRST [STEP]] LAST`: print a sequence of numbers."""
     arguments = process.argv[1:]
     at = next((n for n, word in enumerate(arguments) if re.fullmatch(r"-?\.?[0-9].*", word)), len(arguments))
-    try:
-        options = getopt(arguments[:at], "ws:")
-    except UsageError as error:
-        return show_usage(process, _SEQ, str(error))
+    options = read_options(process, "ws:", _SEQ, arguments=arguments[:at])
     words = [*options.operands, *arguments[at:]]
     if not 1 <= len(words) <= 3 or not all(re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)", word) for word in words):
         return show_usage(process, _SEQ)

@@ -9,9 +9,9 @@ from attrs import define, field, frozen
 from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, family_of, format_ip, literal_address, parse_ip
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.busybox.applet import complain, show_usage, usage_errors
 from cnmsim.userland.invocation import invoked_name
-from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.libc.getopt import Options, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 from cnmsim.userland.ping.session import is_echo_reply, milliseconds
 
@@ -147,7 +147,7 @@ _RAW = {4: "AF_INET,3,1", 16: "AF_INET6,3,58"}
 
 async def main(process: Process) -> int:
     """Run `traceroute [-46In] [-f TTL] [-m TTL] [-q PROBES] [-p PORT] [-w SECS] [-s SRC] [-i IFACE] HOST [BYTES]`."""
-    try:
+    with usage_errors(process, _SYNOPSIS):
         options = getopt(process.argv[1:], "46FIndf:m:p:q:s:t:w:z:i:")
         max_ttl = options.number("m", 30, low=1, high=255)
         first_ttl = options.number("f", 1, low=1, high=max_ttl)
@@ -155,8 +155,6 @@ async def main(process: Process) -> int:
         wait_s = options.seconds("w", 3)
         port = options.number("p", 33434, low=1, high=65535)
         tos, pause_ms = options.number("t", 0, high=255), options.number("z", 0)
-    except UsageError as error:
-        return show_usage(process, _SYNOPSIS, str(error))
     if not 1 <= len(options.operands) <= 2:
         return show_usage(process, _SYNOPSIS)
     name = options.operands[0]

@@ -148,8 +148,6 @@ async def main(process: Process) -> int:
     if process.files.is_dir("/usr/local/apache2"):
         return await apache.main(process)  # Apache has this name, too
     options = read_options(process, "fvp:u:h:", _SYNOPSIS)
-    if options is None:
-        return 1
     where = options.get("p", "80") or "80"
     address, _, port = where.rpartition(":")
     if not is_number(port) or not 0 < int(port) < 65536:

@@ -9,11 +9,11 @@ from attrs import define
 
 from cnmsim.kernel.address import Address, family_of, format_endpoint
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.busybox.applet import connect_error_text, show_usage
+from cnmsim.userland.busybox.applet import connect_error_text, show_usage, usage_errors
 from cnmsim.userland.deadline import deadline_ns
 from cnmsim.userland.http.message import BadIpv6Error, HttpError, Message, Stream, Url, UrlError
 from cnmsim.userland.invocation import absolute_path
-from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.libc.getopt import Options, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 
 if TYPE_CHECKING:
@@ -193,11 +193,9 @@ async def main(process: Process) -> int:
         "quiet": "q", "timeout=": "T", "output-document=": "O", "user-agent=": "U", "server-response": "S",
         "tries=": "t", "no-verbose": "nv", "continue": "c", "directory-prefix=": "P",
     }  # fmt: skip
-    try:
+    with usage_errors(process, _SYNOPSIS):
         options = getopt(process.argv[1:], "cqSO:T:t:P:U:Y:46n:", table)
         timeout_s = options.seconds("T", _TIMEOUT_S) or _TIMEOUT_S
-    except UsageError as error:
-        return show_usage(process, _SYNOPSIS, str(error))
     if not options.operands:
         return show_usage(process, _SYNOPSIS)
     for text in options.operands:

@@ -54,8 +54,6 @@ def _change(process: Process, options: Options) -> int:
 async def busybox(process: Process) -> int:
     """Run busybox `arp [-an] [-i IF] [-d|-s] [HOST [MAC]]`."""
     options = read_options(process, "andsvH:A:i:", _SYNOPSIS)
-    if options is None:
-        return 1
     if {"d", "s"} & set(options.values):
         return _change(process, options)
     for entry in _entries(process, options):

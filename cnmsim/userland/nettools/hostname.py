@@ -27,8 +27,6 @@ Show or set hostname or DNS domain name
 async def busybox(process: Process) -> int:
     """Run busybox `hostname [-sidf] [HOSTNAME | -F FILE]`. With -i, -d and -f the resolver is queried."""
     options = read_options(process, "sfidF:", _USAGE)
-    if options is None:
-        return 1
     resolver = Resolver(process)
     try:
         if "i" in options and not {"d", "f", "s"} & options.values.keys():

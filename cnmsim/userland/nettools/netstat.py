@@ -33,7 +33,7 @@ def _text(address: Address | None, port: int, family: int) -> str:
 async def main(process: Process) -> int:
     """Run busybox `netstat [-ral] [-tuwx] [-en]`."""
     options = read_options(process, "lantuwxrW", "[-ral] [-tuwx] [-en]")
-    return 1 if options is None else _show(process, options, is_nettools=False)
+    return _show(process, options, is_nettools=False)
 
 
 async def nettools(process: Process) -> int:

@@ -79,8 +79,6 @@ def _line(key: str, value: str, *, is_bare: bool) -> str:
 async def busybox(process: Process) -> int:
     """Run busybox `sysctl [-enqw] [KEY[=VALUE]]… | -a`."""
     options = read_options(process, "neAaqw", "[-enq] { -a | -p [FILE]... | [-w] [KEY[=VALUE]]... }")
-    if options is None:
-        return 1
     if "a" in options or "A" in options:
         for key, value in process.namespace.sysctl_items():
             process.write(_line(key, value, is_bare="n" in options))
