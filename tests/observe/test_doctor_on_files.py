@@ -193,6 +193,18 @@ def test_faults_of_a_lab_file_have_its_lines_and_edits_that_were_tried(tmp_path:
     assert found["published-to-all"][1][1].strip("+ ").startswith('sql: {image: postgres, ports: ["8080:80"]')
 
 
+def test_a_swarm_port_that_a_policy_closes_is_opened_by_a_rule(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yml"
+    hosts = "".join(f"  node{n}: {{addresses: [10.1.0.1{n}/24], docker: true}}\n" for n in (1, 2))
+    path.write_text(f"hosts:\n{hosts}swarm: {{managers: [node1, node2]}}\n", encoding="utf-8")
+    lab = Lab.from_file(path)
+    for rule in ("-P INPUT DROP", "-A INPUT -p tcp -j ACCEPT", "-A INPUT -p udp --dport 4789 -j ACCEPT"):
+        lab.host("node2").iptables(rule)
+    (fault,) = lab.doctor().of("port-blocked")
+    assert fault.fix is not None
+    assert fault.fix.commands == ("node2$ iptables -I INPUT -p udp --dport 7946 -j ACCEPT",)
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "line", "changed"),
     [

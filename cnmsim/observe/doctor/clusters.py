@@ -17,6 +17,7 @@ from cnmsim.observe.diagnosis.stale_vxlan import stale_vxlan_devices
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 from cnmsim.observe.fixes.changes import (
+    AddRule,
     Change,
     DeleteLink,
     DeleteRule,
@@ -31,6 +32,7 @@ from cnmsim.observe.fixes.fix_candidates import deciding_rule
 from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_view import SwarmView, needs_unlock
 from cnmsim.observe.trace.hops import Hop
+from cnmsim.observe.trace.rule_decision import RuleSet
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.tracer import run_probe
 from cnmsim.swarm.objects import NodeRole, Replicated
@@ -198,7 +200,10 @@ def node_ports(snapshot: LabSnapshot) -> Iterator[Fault]:
                         + (f" by {loss.decision}" if loss.decision else ""),
                         f"open {port}/{protocol} between all nodes",
                         snapshot.host_source(loss.place, f"--dport {port}", str(port), "iptables", "nft"),
-                        tuple(deciding_rule(loss, snapshot.directory)),
+                        (
+                            *deciding_rule(loss, snapshot.directory),
+                            *_opened(loss, protocol, port),
+                        ),
                     )  # fmt: skip
         drivers = [network.spec.driver for network in swarm.store.networks]
         if any(driver is not None and "encrypted" in (driver.options or {}) for driver in drivers):
@@ -227,6 +232,13 @@ def _lost(
     walk = run_probe(snapshot.directory, source, target, address=address, timeout_s=_TIMEOUT_S)
     filtered = (hop for hop in walk.drops if hop.decision and hop.reason in _FILTERED)
     return next(filtered, None)
+
+
+def _opened(loss: Hop, protocol: str, port: int) -> Iterator[Change]:
+    """Yield the change that accepts a swarm port in the chain whose rule or policy dropped a packet at `loss`."""
+    if loss.rule is not None and loss.rule.rule_set is RuleSet.IPTABLES:
+        program = "ip6tables" if loss.is_ipv6 else "iptables"
+        yield AddRule(loss.place, loss.rule.hook_chain, f"-p {protocol} --dport {port}", program)
 
 
 def _address_of(swarm: SwarmView, name: str) -> Address | None:
