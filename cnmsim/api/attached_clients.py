@@ -1,9 +1,10 @@
 """The clients that are attached to containers or wait for their exit, and whether the clock may skip ahead for them.
 
-With the clock modes `fast` and `paused`, virtual time skips to the next event while a client waits for an exit. For a
-client that only watches output it does not: otherwise an idle container would run through days of virtual time at
-once. `docker run` in the foreground attaches before the start, and waits. `docker attach` also sends a wait request,
-but only to obtain the exit status. For `docker run -it` time does not skip ahead while the shell waits for input.
+With the clock modes `fast` and `paused`, virtual time skips to the next event while a client waits for an exit. Time
+does not skip for a client that only watches output: otherwise an idle container would run through days of virtual
+time at once. `docker run` in the foreground attaches before the start, and waits. `docker attach` also sends a wait
+request, but only to obtain the exit status. For `docker run -it` time does not skip ahead while the shell waits for
+input.
 """
 
 from __future__ import annotations

@@ -53,9 +53,10 @@ class ClientTime:
     def to_lab(self, client_ns: int) -> int:
         """Convert a time of the machine's clock, `client_ns`, to the time that the lab's clock showed at that moment.
 
-        Between two readings the time is interpolated. A `client_ns` before the first reading is assumed to be a time
-        of the lab and returned unchanged. If it is later than the lab's present time, it is shifted by the difference
-        of the clocks at the first reading instead.
+        Between two readings the time is interpolated; after the last reading it is shifted by the difference of the
+        clocks at that reading. A `client_ns` before the first reading is assumed to be a time of the lab and returned
+        unchanged, unless it is later than the lab's present time: it is then shifted by the difference at the first
+        reading.
         """
         self.note()
         readings = self._readings

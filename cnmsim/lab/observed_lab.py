@@ -300,9 +300,9 @@ class ObservedLab(LabMembers):
     ) -> RulesView:
         """Return a table of packet filter rules on a host or in a container; with `chain` only that chain.
 
-        `family` is 4 for IPv4 and 6 for IPv6. The rules that packets of `trace` traversed are marked.
-
-        Raises `NotFound` for an unknown host, container or chain, `InvalidParameter` for an unknown table.
+        `family` is 4 for IPv4 and 6 for IPv6. With `trace`, the chains that its packets traversed and the rules that
+        decided about them are marked. Raises `NotFound` for an unknown host, container or chain, `InvalidParameter`
+        for an unknown table.
         """
         from cnmsim.observe.views import rules
 

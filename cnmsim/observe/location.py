@@ -238,8 +238,8 @@ class Location:
         """Return True if no simulated socket is bound to the port, but in reality a program may listen on it.
 
         This is possible if the location runs a program that is not simulated and of which not all ports are known; on
-        a host, only programs of which no port is known count. Return False if the container publishes another of its
-        ports as this host port: the user then probably confused the two ports.
+        a host, only programs of which no port is known count. Return False if the container publishes one of its
+        ports as the host port with this number: the user then probably confused the two ports.
         """
         if self.listening_on(protocol, port):
             return False

@@ -21,9 +21,9 @@ def names_of(directory: Directory) -> dict[str, str]:
     """Return a mapping from the engine's names to the names in the file of a Compose project or stack.
 
     It contains the names of containers, networks, images that Compose builds and, for a stack, services and tasks. If
-    a service has several containers, their numbers are kept (`web-2`, or `web.2` in a stack). It maps names that the
-    file itself states (`container_name`) to themselves. It does not contain names whose short form is also that of
-    another project's object or of a host.
+    a service has several containers, their numbers are kept (`web-2`, or `web.2` in a stack). Names that the file
+    itself states (`container_name`) are mapped to themselves. Names are left out whose short form would be ambiguous
+    because another project's object or a host has it too.
     """
     running = [item for item in directory.locations if item.project and item.service]
     own: list[Location | StoppedContainer] = [

@@ -153,7 +153,7 @@ def _way(snapshot: LabSnapshot, host: Location, goal: Address) -> Iterator[tuple
 
 
 def _outside(snapshot: LabSnapshot, net: Net) -> list[Address]:
-    """Return addresses outside the host to which its packets of the network `net` are sent.
+    """Return destinations outside the host for packets of the network `net`.
 
     For an overlay network, these are the addresses of the swarm's other nodes. For other networks, it is one address
     outside the lab.

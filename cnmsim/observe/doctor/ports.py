@@ -42,8 +42,8 @@ _PORTS = re.compile(r"--dports? (\S+)")
 def published(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find ports that are published on all addresses but probably should not be public.
 
-    These are ports that an INPUT rule or policy is meant to block, but does not because published ports traverse
-    FORWARD; and ports of servers that are rarely meant to be public, such as databases.
+    Some are ports that an INPUT rule or policy is meant to block: it has no effect, because packets to published
+    ports traverse FORWARD. Others are ports of servers that are rarely meant to be public, such as databases.
     """
     for host in snapshot.docker_hosts:
         lines = host.namespace.netfilter.iptables(4).save("filter").splitlines()

@@ -94,9 +94,9 @@ class RootCa:
         """Issue a certificate that expires `expiry_s` seconds after `wall_s` (seconds since 1970).
 
         `wall_s` is rounded to the minute. The certificate names the node `node_id`, its `role` and the cluster id
-        `organization`, and is valid from `BACKDATE_S` seconds before `wall_s`. With `cross_signer`, the former root
-        authority in a rotation, a copy of this authority's root certificate that is signed by `cross_signer` is
-        appended.
+        `organization`, and is valid from `BACKDATE_S` seconds before `wall_s`. `cross_signer` is the former root
+        authority in a rotation. If it is given, the certificate's `pem` also contains a copy of this authority's root
+        certificate that is signed by `cross_signer`.
         """
         begins_s = x509.round_to_minute(wall_s)
         serial, validity = random.getrandbits(159), (begins_s - BACKDATE_S, begins_s + expiry_s)

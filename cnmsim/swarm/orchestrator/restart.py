@@ -266,7 +266,7 @@ class RestartSupervisor:
 def _slot_key(task: Task, *, by_node: bool) -> SlotKey:
     """Return the key under which the restarts of the slot of `task` are counted.
 
-    `by_node` is True for services with one slot on each node. The slot number alone does not distinguish them: it is
-    0 in global services, but also for the first slot of a job.
+    `by_node` is True for services with one slot on each node. The slot number does not show this: it is 0 in global
+    services, but also for the first slot of a job.
     """
     return (0, task.node_id) if by_node else (task.slot, "")

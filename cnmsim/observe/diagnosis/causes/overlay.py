@@ -57,8 +57,8 @@ class TunnelWithoutKeys(Cause):
 class TunnelSourceUnexpected(Cause):
     """The receiving node dropped the outer packet of a tunnel because its source address is not the expected one.
 
-    `expected` is the sender's data path address, `used` the source address of the packet. `peer` is its destination:
-    the sender's route to `peer` selected the address `used`.
+    `expected` is the sender's data path address, `used` the source address of the packet. `peer` is the packet's
+    destination address: the sender's route to this address selected the source address `used`.
     """
 
     packet: TunnelPacket
