@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cnmsim import Lab
+from cnmsim.lab.stack.default_topology import stack_lab
 
 _FILE = """\
 name: t
@@ -260,6 +261,101 @@ def test_a_fault_of_a_compose_file_has_an_edit_that_removes_it(
     assert fix is not None
     fix.write()
     assert not Lab.from_compose(path).doctor().of(kind)
+
+
+_SERVICES = """\
+services:
+  web:
+    image: nginx
+    deploy: {replicas: 5}
+    ports: [{target: 80, published: 8080, mode: host}]
+  few:
+    image: redis
+    deploy:
+      replicas: 4
+      placement: {max_replicas_per_node: 1}
+  fast:
+    image: nginx
+    deploy:
+      placement:
+        constraints: [node.labels.disk == ssd]
+  job:
+    image: nginx
+    deploy:
+      placement:
+        constraints: [node.role == worker, node.platform.os == linux]
+"""
+
+
+def _stack_lab(folder: Path) -> Path:
+    (folder / "stack.yml").write_text(_SERVICES, encoding="utf-8")
+    hosts = "".join(f"  node{n}: {{addresses: [10.1.0.1{n}/24], docker: true}}\n" for n in (1, 2, 3))
+    path = folder / "lab.yml"
+    path.write_text(
+        f"hosts:\n{hosts}swarm: {{managers: [node1, node2, node3]}}\nstacks: {{shop: stack.yml}}\n", encoding="utf-8"
+    )
+    return path
+
+
+def test_a_service_whose_tasks_fit_no_node_is_found_with_an_edit_that_places_them(tmp_path: Path) -> None:
+    faults = Lab.from_file(_stack_lab(tmp_path)).doctor().of("no-suitable-node")
+    shown = {
+        fault.place: (
+            fault.severity.name, fault.source.rpartition("/")[2],
+            [line for edit in fault.fix.edits for line in edit.changed_lines if line[0] == "+"] if fault.fix else [],
+        )
+        for fault in faults
+    }  # fmt: skip
+    assert shown == {
+        "service web": ("WARNING", "stack.yml:4", ["+    deploy: {replicas: 3}"]),
+        "service few": ("WARNING", "stack.yml:10", ["+      placement: {max_replicas_per_node: 2}"]),
+        "service fast": (
+            "ERROR",
+            "stack.yml:15",
+            ["+swarm: {managers: [node1, node2, node3], nodes: {node3: {labels: {disk: ssd}}}}"],
+        ),
+        "service job": ("ERROR", "stack.yml:20", ["+        constraints: [node.platform.os == linux]"]),
+    }
+    assert "no node satisfies node.role == worker" in faults[1].text
+
+
+def test_on_nodes_that_cnmsim_chose_a_task_without_a_node_is_a_note(tmp_path: Path) -> None:
+    (tmp_path / "stack.yml").write_text(_SERVICES, encoding="utf-8")
+    faults = stack_lab([tmp_path / "stack.yml"], managers=3, workers=0, env={}).doctor().of("no-suitable-node")
+    assert [(fault.severity.name, fault.fix) for fault in faults] == [("NOTE", None)] * 4
+    assert "state the nodes with --managers and --workers" in faults[0].advice
+
+
+@pytest.mark.parametrize(
+    ("services", "severity", "holder", "changed"),
+    [
+        ("  a: {image: nginx, network_mode: host}\n  b: {image: nginx, network_mode: host}\n", "ERROR",
+         "a listens there", ['+  b: {image: nginx, ports: ["81:80"]}']),
+        ("  a: {image: redis, network_mode: host}\n  b: {image: redis, network_mode: host}\n", "WARNING",
+         "a listens there (assumed from the image)", ['+  b: {image: redis, ports: ["127.0.0.1:6380:6379"]}']),
+        ('  a: {image: nginx, ports: ["80:80"]}\n  b: {image: nginx, network_mode: host, depends_on: [a]}\n',
+         "ERROR", "a publishes it", ['+  b: {image: nginx, depends_on: [a], ports: ["81:80"]}']),
+        ('  a: {image: nginx}\n  b: {image: nginx, network_mode: "service:a"}\n', "ERROR", "a listens there", []),
+    ],
+)  # fmt: skip
+def test_a_program_whose_port_another_one_of_the_namespace_has_is_found(
+    services: str, severity: str, holder: str, changed: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(f"services:\n{services}", encoding="utf-8")
+    (fault,) = Lab.from_compose(path).doctor().of("port-taken")
+    assert (fault.severity.name, fault.source) == (severity, f"{path}:3")
+    assert fault.text.endswith(holder)
+    edits = fault.fix.edits if fault.fix is not None else ()
+    assert [line for edit in edits for line in edit.changed_lines if line[0] == "+"] == changed
+
+
+def test_a_port_that_a_vpn_container_publishes_for_another_is_not_taken() -> None:
+    services = {
+        "vpn": {"image": "qmcgaw/gluetun", "ports": ["8080:8080"]},
+        "torrent": {"image": "lscr.io/linuxserver/qbittorrent", "network_mode": "service:vpn"},
+    }
+    assert not Lab.from_compose({"services": services}).doctor().of("port-taken")
 
 
 def test_what_no_change_removes_is_advice_that_was_not_tried() -> None:

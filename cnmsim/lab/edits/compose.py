@@ -339,6 +339,9 @@ class ComposeEditor:
                 self._unpublish(service, int(change.value))
             case "--constraint-rm":
                 self._remove_item((*at, "deploy", "placement", "constraints"), change.value)
+            case "--replicas-max-per-node":
+                keys = (*at, "deploy", "placement", "max_replicas_per_node")
+                self._file(*keys).set(self._at(*keys), int(change.value))
             case "--dns-rm":
                 self._remove_item((*at, "dns"), change.value)
             case "--host-rm":

@@ -23,6 +23,7 @@ from cnmsim.observe.fixes.changes import (
     DeleteRule,
     NetworkSetting,
     RecreateNetwork,
+    SetNodeLabel,
     SetNodeRole,
     SetSysctl,
 )
@@ -84,6 +85,12 @@ class LabFileEditor:
         if self.text.node(at) is None:
             raise NotExpressible(f"{self.path} does not state the availability of {change.node}")
         self.text.set(at, "active")
+
+    @edit.register
+    def _(self, change: SetNodeLabel) -> None:
+        if self.text.node(("swarm",)) is None:
+            raise NotExpressible(f"{self.path} declares no swarm")
+        self.text.set(("swarm", "nodes", change.node, "labels", change.key), change.value)
 
     @edit.register
     def _(self, change: SetNodeRole) -> None:

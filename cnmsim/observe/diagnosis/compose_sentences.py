@@ -120,6 +120,7 @@ def _(change: UpdateService) -> str:
         "--endpoint-mode": f"set endpoint_mode of service {name} to {value}",
         "--publish-rm": f"do not publish port {value} of service {name}",
         "--constraint-rm": f"remove the constraint {value} from service {name}",
+        "--replicas-max-per-node": f"set max_replicas_per_node of service {name} to {value}",
         "--publish-add": f"publish the port of service {name}: {value.removesuffix(',protocol=tcp')}",
         "--args": f"set the command of service {name}: {value}",
         "--dns-rm": f"remove {value} from dns of service {name}",

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from cnmsim.observe.doctor import addresses, black_holes, clusters, hosts, localhost, physical, ports
+from cnmsim.observe.doctor import (
+    addresses,
+    black_holes,
+    clusters,
+    hosts,
+    localhost,
+    physical,
+    ports,
+    scheduling,
+    shared_namespaces,
+)
 from cnmsim.observe.doctor.fault import Fault
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 
@@ -25,11 +35,13 @@ LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
     ports.proxied,
     ports.unanswered,
     ports.internal,
+    shared_namespaces.taken_ports,
     localhost.localhost,
     clusters.halted,
     clusters.quorum,
     clusters.overlay_subnets,
     clusters.stray_tunnels,
     clusters.single_points,
+    scheduling.unplaced,
     clusters.node_ports,
 )

@@ -28,6 +28,7 @@ from cnmsim.observe.fixes.changes import (
     ReplaceInSetting,
     RestartContainer,
     ScaleService,
+    SetNodeLabel,
     SetNodeRole,
     StartContainer,
     Steps,
@@ -187,6 +188,8 @@ def _(change: UpdateService, lab: Any) -> None:
             config = container.get("DNSConfig") or {}
             servers = [item for item in config.get("Nameservers") or () if item != change.value]
             service.update(dns_config=config | {"Nameservers": servers})
+        case "--replicas-max-per-node":
+            service.update(maxreplicas=int(change.value))
         case "--host-rm":
             name, _, address = change.value.partition(":")
             pairs = [(each, words[0]) for words in map(str.split, container.get("Hosts") or ()) for each in words[1:]]
@@ -199,6 +202,13 @@ def _(change: UpdateService, lab: Any) -> None:
 def _(change: ActivateNode, lab: Any) -> None:
     node = _manager(lab).nodes.get(change.node)
     node.update({**node.attrs["Spec"], "Availability": "active"})
+
+
+@apply_change.register(SetNodeLabel)
+def _(change: SetNodeLabel, lab: Any) -> None:
+    node = _manager(lab).nodes.get(change.node)
+    labels = node.attrs["Spec"].get("Labels") or {}
+    node.update({**node.attrs["Spec"], "Labels": {**labels, change.key: change.value}})
 
 
 @apply_change.register(SetNodeRole)

@@ -266,6 +266,16 @@ class ActivateNode(Change):
 
 
 @frozen
+class SetNodeLabel(Change):
+    """Set a label of a node; `host` is a manager."""
+
+    host: str
+    node: str
+    key: str
+    value: str
+
+
+@frozen
 class SetNodeRole(Change):
     """Promote a node to manager, or with `is_manager` False demote it to worker; `host` is a manager."""
 
