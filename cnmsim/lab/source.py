@@ -25,12 +25,14 @@ class LabSource:
     or `InvalidParameter` for options that no longer fit the files.
 
     `lab_file` is the path of the lab file, and `document` its content; both are `None` if the lab was read from
-    Compose files or a stack. The hosts are then not the user's: they are those of the default topology.
+    Compose files or a stack. The hosts are then not the user's: they are those of the default topology. With
+    `is_offline`, no public names and addresses answer in it.
     """
 
     load: Callable[..., Lab]
     lab_file: Path | None = None
     document: Any = None
+    is_offline: bool = False
 
     @contextmanager
     def fixing(self) -> Iterator[None]:

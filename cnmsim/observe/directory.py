@@ -37,7 +37,8 @@ class Directory:
 
     `stopped` maps the names of containers that are not running, and of their services, to the status of the
     container. `stopped_containers` describes these containers, `swarms` the swarms of the lab. `inactive` maps each
-    Compose service that was not started, because its profiles are not active, to these profiles.
+    Compose service that was not started, because its profiles are not active, to these profiles. With `is_offline`,
+    no public names and addresses answer, as the user chose.
     """
 
     locations: tuple[Location, ...]
@@ -45,12 +46,15 @@ class Directory:
     stopped_containers: tuple[StoppedContainer, ...] = ()
     swarms: tuple[SwarmView, ...] = ()
     inactive: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    is_offline: bool = False
 
     @classmethod
-    def of(cls, hosts: Iterable[Any], inactive: Mapping[str, tuple[str, ...]] | None = None) -> Directory:
+    def of(
+        cls, hosts: Iterable[Any], inactive: Mapping[str, tuple[str, ...]] | None = None, *, is_offline: bool = False
+    ) -> Directory:
         """Build the directory of a lab from its hosts, which are objects like `cnmsim.Host`.
 
-        `inactive` becomes the field of that name; `None` means an empty mapping.
+        `inactive` and `is_offline` become the fields of these names; `None` means an empty mapping.
         """
         from cnmsim.observe.swarm_view import swarms_of
 
@@ -85,7 +89,7 @@ class Directory:
                     and sandbox.namespace is not None
                 ]
         share_attachments(found)
-        return cls(tuple(found), stopped, tuple(stopped_containers), swarms_of(engines), inactive or {})
+        return cls(tuple(found), stopped, tuple(stopped_containers), swarms_of(engines), inactive or {}, is_offline)
 
     def find(self, text: str) -> Location:
         """Return the location with a name.

@@ -21,6 +21,6 @@ def ask(lab):
 
 SAYS = (
     "no, name not found",
-    "its upstream 203.0.113.10 was not reached: the query was dropped on node1 by filter OUTPUT",
+    "its upstream 203.0.113.10 was not reached: the query was dropped on node1 by rule 1 of filter OUTPUT",
 )
 THEN = ("yes, answered",)

@@ -24,4 +24,4 @@ def fix(lab):
 
 
 SAYS = ("yes, answered", "docker-proxy on node1 carries it", "sees the client as 172.17.0.1")
-THEN = ("yes, answered", "-j DNAT --to-destination 172.17.0.2:80")
+THEN = ("yes, answered", "rule 1 of nat DOCKER (DNAT to 172.17.0.2:80)")

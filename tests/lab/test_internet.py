@@ -112,6 +112,9 @@ def test_offline_nothing_public_answers() -> None:
     assert lab.trace("web", "github.com:443").verdict is Verdict.NAME_NOT_FOUND
     assert lab.trace("web", "8.8.8.8:443").verdict is Verdict.UNREACHABLE
     assert lab.trace("web", "www.example.com:80")
+    for destination in ("github.com:443", "8.8.8.8:443"):
+        assert "leave out --offline" in lab.trace("web", destination).summary()
+    assert "--offline" not in lab.trace("web", "172.31.9.9:80").summary()
 
 
 @pytest.mark.parametrize(

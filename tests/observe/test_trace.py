@@ -6,11 +6,13 @@ import io
 import json
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
 
 import jsonschema
 import pytest
 from support.walks import DB, WEB, WEB_MAC, crossing, dropped, event, framed, tcp
 
+from cnmsim import Lab
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.transport import ArpMessage
@@ -220,3 +222,22 @@ def test_a_trace_without_pandas_says_so() -> None:
             _trace(crossing()).to_frame()
     else:
         assert isinstance(_trace(crossing()).to_frame(), pd.DataFrame)
+
+
+def test_a_rule_is_named_by_chain_number_and_target_and_whole_in_the_walk(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yml"
+    rule = '-A DOCKER-USER -p tcp -m conntrack --ctorigdstport 8080 -m comment --comment "from outside" -j DROP'
+    path.write_text(
+        "hosts:\n  client: {addresses: [10.1.0.50/24]}\n  node1:\n    addresses: [10.1.0.11/24]\n    docker: true\n"
+        f"    run:\n      - iptables -A DOCKER-USER -s 10.9.0.0/16 -j DROP\n      - 'iptables {rule}'\n"
+        "    compose: {services: {web: {image: nginx, ports: ['8080:80', '8081:80']}}}\n",
+        encoding="utf-8",
+    )
+    lab = Lab.from_file(path)
+    dropped = lab.trace("client", "node1:8080")
+    summary = dropped.summary(200)
+    assert "cause: dropped on node1 by rule 2 of filter DOCKER-USER (DROP);" in summary
+    assert "  node1  DNAT to 172.18.0.2:80; dropped by rule 2 of filter DOCKER-USER (DROP)\n" in f"{summary}\n"
+    assert rule in dropped.text(width=300)
+    assert "by rule 2 of nat DOCKER (DNAT to 172.18.0.2:80)" in lab.trace("client", "node1:8081").summary(200)
+    assert [edit.changed_lines for edit in dropped.fixes[0].edits] == [(f"-      - 'iptables {rule}'",)]

@@ -88,7 +88,7 @@ def compose_lab(
     if create_external:
         for name in dict.fromkeys(each.name for each in model.networks.values() if each.is_external):
             docker.networks.create(name, driver="bridge")
-    lab.source = LabSource(partial(compose_lab, files, **options))
+    lab.source = LabSource(partial(compose_lab, files, **options), is_offline=offline)
     lab.project = Project(model, docker, lab.clock, is_strict=strict)
     lab.projects.append(lab.project)
     with lab.source.fixing():

@@ -134,7 +134,7 @@ class LabFileEditor:
 
     @edit.register
     def _(self, change: DeleteRule) -> None:
-        rule = _rule_words(change.rule.split())
+        rule = _rule_words(_words(change.rule))
         for keys, command in self._runs(change.host):
             words = _words(command)
             if words[:1] == [change.program] and not change.namespace and _rule_words(words[1:]) == rule:

@@ -76,7 +76,8 @@ def stack_lab(
         partial(
             stack_lab, files, managers=managers, workers=workers, env=env, name=name, listens=listens,
             offline=offline, engine=engine,
-        )
+        ),
+        is_offline=offline,
     )  # fmt: skip
     with lab.source.fixing():
         first.stacks.deploy(stack, replaced_texts(files, texts or {}), env=env, folder=files[0].parent)

@@ -52,6 +52,7 @@ from cnmsim.observe.fixes.changes import (
 from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.lookup import LookupResult
+from cnmsim.underlay.nameserver import is_public_name
 
 
 def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
@@ -217,5 +218,8 @@ def _no_such_name(context: DiagnosisContext, source: Location, name: str) -> Dia
     close, _image = context.directory.similar(name, source)
     if name == HOST_NAME and source.is_container:
         return diagnosis(Fact.NAME_UNKNOWN, *ask_own_host(source, context.target.port))
-    task = Manual(Task.CHECK_SPELLING) if "." in name else Manual(Task.CHECK_DOMAIN, name)
+    if context.directory.is_offline and is_public_name(name):
+        task = Manual(Task.LEAVE_OUT_OFFLINE)
+    else:
+        task = Manual(Task.CHECK_SPELLING) if "." in name else Manual(Task.CHECK_DOMAIN, name)
     return diagnosis(Fact.NAME_UNKNOWN, *([AskOther(close)] if close else []), task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from cnmsim.kernel.address import is_lan_address, is_multicast
 from cnmsim.kernel.events import DropReason, Step
@@ -96,20 +97,22 @@ def _no_route(context: DiagnosisContext, hop: Hop) -> Diagnosis:
             AddRoute(hop.place),
         )
     cause = NoRoute(hop.place, hop.destination_text)
-    return diagnosis(cause, _name_machine(context) or AddRoute(hop.place))
+    return diagnosis(cause, _outside_project(context) or AddRoute(hop.place))
 
 
-def _name_machine(context: DiagnosisContext) -> Change | None:
-    """Return the advice to mention the packet's destination, which may be a machine on the LAN, in the Compose file.
+def _outside_project(context: DiagnosisContext) -> Change | None:
+    """Return the advice for a destination that is no machine of the default topology, which cnmsim chose.
 
-    Return `None` if its address is not one that a LAN may have, and for a lab without a host that represents the
-    internet, because all machines of such a lab are simulated.
+    It may be a machine on the LAN that the Compose file does not mention, or a public address while the user chose
+    that none answers. Return `None` for a lab of the user's own hosts: all machines of such a lab are simulated.
     """
-    address = context.outcome.address
-    is_around_project = any(item.stands_for_internet for item in context.directory.locations)
-    if is_around_project and address is not None and is_lan_address(address):
-        return Manual(Task.NAME_MACHINE, context.address_text)
-    return None
+    address, is_offline = context.outcome.address, context.directory.is_offline
+    if address is None:
+        return None
+    if is_lan_address(address):
+        is_around_project = is_offline or any(item.stands_for_internet for item in context.directory.locations)
+        return Manual(Task.NAME_MACHINE, context.address_text) if is_around_project else None
+    return Manual(Task.LEAVE_OUT_OFFLINE) if is_offline and ip_address(address).is_global else None
 
 
 def _masquerade(context: DiagnosisContext) -> tuple[Change, ...]:
@@ -173,7 +176,7 @@ def _neighbour_failed(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     owner = context.owner_of_destination(hop)
     if owner is None:
         silent = NeighbourSilent(hop.place, address, hop.device, is_known_address=not address)
-        return diagnosis(silent, _name_machine(context) or Manual(Task.USE_NAME))
+        return diagnosis(silent, _outside_project(context) or Manual(Task.USE_NAME))
     hiding = _hiding_network(context, hop)
     if hiding and owner.host != hop.place and owner.on_network(hiding) is None:
         cause = AddressHidden(hop.place, address, owner.label, hiding, owner.name)

@@ -20,6 +20,7 @@ class Task(Enum):
     ASK_FROM_SAME_NETWORK = auto()
     ASK_MEMBER = auto()
     CHECK_SPELLING = auto()
+    LEAVE_OUT_OFFLINE = auto()
     ACTIVATE_PROFILE = auto()
     CHECK_DOMAIN = auto()
     CHECK_PLACE = auto()

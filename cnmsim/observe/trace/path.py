@@ -176,8 +176,9 @@ def _change(hop: Hop) -> str:
     if hop.reason is DropReason.PORT_CLOSED:
         return f"refused: {DropReason.PORT_CLOSED.value}"
     if hop.is_drop:
-        rule = f" by {hop.decision}" if hop.decision and hop.rule is not None else ""
-        return f"dropped{rule}: {hop.reason.value}" if hop.reason is not None else "dropped"
+        if hop.rule is not None:
+            return f"dropped by {hop.decision}"
+        return f"dropped: {hop.reason.value}" if hop.reason is not None else "dropped"
     if hop.step is Step.TRANSLATED:
         by = "IPVS" if "IPVS" in hop.what else ""
         if hop.what.startswith("source"):

@@ -27,6 +27,7 @@ from cnmsim.observe.display import Displayable, views, wrapped
 from cnmsim.observe.trace.hops import Hop, hops_of
 from cnmsim.observe.trace.path import Station, path_line, path_lines, stations
 from cnmsim.observe.trace.sequence_diagram import sequence_diagram
+from cnmsim.observe.trace.short_rules import short_rules
 from cnmsim.observe.trace.table import HEADERS, RichTable, text_table, what_of
 from cnmsim.printable import printable
 
@@ -240,7 +241,8 @@ class Trace(Displayable):
         else:
             answer = f"{'yes' if self.is_reachable else 'no'}, {finding.verdict.value}"
             answer += " (assumed)" if finding.assumptions else ""
-        lines = wrap(f"{answer}{waited}: {self.title}") + wrap(f"cause: {finding.cause_text}")
+        shorten = partial(short_rules, hops=self.hops, directory=self.directory, names=self.file_names)
+        lines = wrap(f"{answer}{waited}: {self.title}") + wrap(f"cause: {shorten(finding.cause_text)}")
         for text in finding.assumption_texts:
             lines += wrap(f"assumes: {text}")
         yield "\n".join(lines)
@@ -248,11 +250,11 @@ class Trace(Displayable):
         if fix:
             text, *changed = fix.splitlines()
             yield "\n".join([*wrap(f"{label}: {text}"), *(f"    {line}" for line in changed)])
-        lines = [line for remark in finding.remark_texts for line in wrap(f"note: {remark}")]
+        lines = [line for remark in finding.remark_texts for line in wrap(f"note: {shorten(remark)}")]
         path = self.path if has_path else ()
         lines += wrap(f"path: {path_line(path)}") if path else []
         for line in path_lines(path):
-            lines += wrap(line, first="  ", rest="      ")
+            lines += wrap(shorten(line), first="  ", rest="      ")
         if lines:
             yield "\n".join(lines)
 

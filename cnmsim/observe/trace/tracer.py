@@ -51,7 +51,8 @@ def directory_of(lab: LabView) -> Directory:
     inactive: dict[str, tuple[str, ...]] = {}
     for project in getattr(lab, "projects", ()):
         inactive |= project.model.inactive
-    return Directory.of(lab.hosts.values(), inactive)
+    is_offline = bool(getattr(getattr(lab, "source", None), "is_offline", False))
+    return Directory.of(lab.hosts.values(), inactive, is_offline=is_offline)
 
 
 def location_of(directory: Directory, what: object) -> Location:

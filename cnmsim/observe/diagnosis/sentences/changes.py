@@ -146,6 +146,7 @@ _TASKS = {
     Task.ASK_FROM_SAME_NETWORK: "send from a container on the same network",
     Task.ASK_MEMBER: "ask one of {0}",
     Task.CHECK_SPELLING: "check the spelling",
+    Task.LEAVE_OUT_OFFLINE: "leave out --offline: without it every public name and address answers",
     Task.ACTIVATE_PROFILE: "activate the profile (--profile {0})",
     Task.CHECK_DOMAIN: (
         "check the spelling; if {0} is short for a longer name, ask for that, or name its domain (dns_search)"

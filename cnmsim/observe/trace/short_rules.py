@@ -1,0 +1,57 @@
+"""Shorten the packet filter rules in an answer to what a reader needs: chain, number and target of the rule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from cnmsim.kernel.netfilter.hooks import LEGACY
+from cnmsim.kernel.netfilter.nftables import NfTables
+from cnmsim.observe.diagnosis.file_names import in_file_names
+from cnmsim.observe.directory import Directory
+from cnmsim.observe.trace.hops import Hop
+from cnmsim.observe.trace.rule_decision import RuleDecision, RuleSet
+
+_TARGET = re.compile(r" -[jg] (\S+)(?: --to-(?:destination|source|ports) (\S+))?")
+_NFT_TARGET = re.compile(r"\b(drop|reject|accept|masquerade|(?:dnat|snat)\b.*? to \S+|redirect\S*)")
+
+
+def short_rules(text: str, hops: Sequence[Hop], directory: Directory | None, names: Mapping[str, str]) -> str:
+    """Replace the decisions of `hops` in `text`, such as `filter FORWARD → DOCKER-USER: -A DOCKER-USER … -j DROP`.
+
+    Each becomes a text such as `rule 1 of filter DOCKER-USER (DROP)`. `names` maps the engine's names to those in the
+    text. A rule that no longer exists in `directory` has no number.
+    """
+    for hop in hops:
+        rule = hop.rule
+        if rule is not None and rule.rule:
+            for decision in {hop.decision, in_file_names(hop.decision, names)}:
+                if decision in text:
+                    text = text.replace(decision, _short(hop, rule, directory))
+    return text
+
+
+def _short(hop: Hop, rule: RuleDecision, directory: Directory | None) -> str:
+    number = _number(hop, rule, directory) if directory is not None else 0
+    match = (_NFT_TARGET if rule.rule_set is RuleSet.NFTABLES else _TARGET).search(rule.rule)
+    target = f" ({' to '.join(filter(None, match.groups()))})" if match is not None else ""
+    return f"rule {f'{number} ' if number else ''}of {rule.table_label} {rule.chain}{target}"
+
+
+def _number(hop: Hop, rule: RuleDecision, directory: Directory) -> int:
+    """Return the number of a rule in its chain, from 1; 0 if the chain does not contain the rule any more."""
+    location = directory.at(hop.place)
+    if location is None:
+        return 0
+    netfilter = location.namespace.netfilter
+    if rule.rule_set is RuleSet.NFTABLES:
+        family_name, _, name = rule.table.partition(" ")
+        table = NfTables.of(netfilter).tables.get((family_name, name))
+        chain = table.chains.get(rule.chain) if table is not None else None
+        lines = [entry.rule.text() for entry in chain.rules] if chain is not None else []
+    else:
+        variant = [LEGACY] if rule.rule_set is RuleSet.LEGACY else []
+        tables = netfilter.iptables(6 if hop.is_ipv6 else 4, *variant)
+        saved = tables.save(rule.table).splitlines()
+        lines = [line for line in saved if line.startswith(f"-A {rule.chain} ")]
+    return lines.index(rule.rule) + 1 if rule.rule in lines else 0
