@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from cnmsim.kernel.netfilter.hooks import LEGACY
-from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.observe.diagnosis.file_names import in_file_names
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.trace.hops import Hop
@@ -45,6 +44,8 @@ def _number(hop: Hop, rule: RuleDecision, directory: Directory) -> int:
         return 0
     netfilter = location.namespace.netfilter
     if rule.rule_set is RuleSet.NFTABLES:
+        from cnmsim.kernel.netfilter.nftables import NfTables
+
         family_name, _, name = rule.table.partition(" ")
         table = NfTables.of(netfilter).tables.get((family_name, name))
         chain = table.chains.get(rule.chain) if table is not None else None
