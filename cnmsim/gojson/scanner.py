@@ -1,22 +1,26 @@
 """JSON syntax: parsing of the first value in a text, with the syntax errors of Go's scanner.
 
-Source: Go `encoding/json` (go1.24), `scanner.go`.
+Source: Go `encoding/json` (go1.24), `scanner.go`, `stream.go`.
 """
 
 from __future__ import annotations
 
-import json
 import re
+from json.decoder import JSONDecodeError, JSONDecoder, scanstring  # type: ignore[attr-defined]  # not in typeshed
 from typing import Any, NoReturn, Self
 
-_LITERALS = {"t": "true", "f": "false", "n": "null"}
+from attrs import define
 
-
-#: The depth to which values may be nested. Go accepts 10,000 levels, but no body of the API has more than ten.
-_MOST_LEVELS = 200
-
-
-_SURROGATE, _HALF = re.compile(r"\\u[dD][89a-fA-F]"), re.compile("[\ud800-\udfff]")
+_LITERALS = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
+#: The depth to which values may be nested (`maxNestingDepth`).
+_MOST_LEVELS = 10_000
+_SPACE = re.compile("[ \t\r\n]*")
+_DIGITS = re.compile("[0-9]*")
+_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*')
+_UNICODE_ESCAPE = re.compile(r"\\u[0-9a-fA-F]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+#: Escapes of Go's `strconv.Quote` that Python writes in another way.
+_ESCAPES = {"'": "\\'", '"': '"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v", "\xad": "\\u00ad"}
 
 
 class _Number(float):
@@ -34,70 +38,193 @@ class GoJsonError(ValueError):
     """An error of Go's JSON decoder, with Go's message."""
 
 
+class UnexpectedEnd(GoJsonError):
+    """Error: the text ends before the value does."""
+
+    def __init__(self) -> None:
+        super().__init__("unexpected EOF")
+
+
 def first_value(content: bytes) -> tuple[Any, str]:
     """Parse the first JSON value in `content`. Return the value, and the text after it.
 
     Raises `GoJsonError` if the JSON is invalid.
     """
-    text = content.decode(errors="replace")
-    start = len(text) - len(text.lstrip(" \t\r\n"))
-    if start == len(text):
+    scanner = _Scanner(content.decode(errors="surrogateescape"))
+    if not scanner.skip_space():
         raise GoJsonError("EOF")
+    value = scanner.fast_value() if scanner.is_plain() else scanner.value()
+    return value, _SURROGATE.sub("\ufffd", scanner.text[scanner.position :])
+
+
+def whole_value(content: bytes) -> Any:
+    """Parse `content`, which is one JSON value (`json.Unmarshal`). Raises `GoJsonError` if it is not."""
+    scanner = _Scanner(content.decode(errors="surrogateescape"))
     try:
-        value, end = json.JSONDecoder(
-            parse_constant=_refuse_constant, parse_int=_whole, parse_float=_Number
-        ).raw_decode(text, start)
-    except json.JSONDecodeError as error:
-        raise GoJsonError(_syntax_error(text, error)) from None
-    except _ConstantError as error:
-        raise GoJsonError(_constant_error(str(error))) from None
-    except RecursionError:
-        raise GoJsonError("exceeded max depth") from None
-    if text.count("[") + text.count("{") > _MOST_LEVELS and _is_deeper(value, _MOST_LEVELS):
-        raise GoJsonError("exceeded max depth")
-    if _SURROGATE.search(text):
-        value = _without_surrogates(value)
-    return value, text[end:]
-
-
-def _without_surrogates(value: Any) -> Any:
-    """Replace unpaired surrogates in all strings of a value by U+FFFD, as Go does."""
-    if isinstance(value, str):
-        return _HALF.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_HALF.sub("\ufffd", key): _without_surrogates(item) for key, item in value.items()}
+        value = scanner.value()
+        if scanner.skip_space():
+            scanner.refuse("after top-level value")
+    except UnexpectedEnd:
+        raise GoJsonError("unexpected end of JSON input") from None
     return value
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Return True if a value is nested deeper than `levels`."""
-    level = [value]
-    for _ in range(levels):
-        level = [
-            item
-            for container in level
-            if isinstance(container, dict | list)
-            for item in (container.values() if isinstance(container, dict) else container)
-        ]
-        if not level:
+@define
+class _Scanner:
+    """The state of a scan: the text and the position in it.
+
+    Bytes that are not UTF-8 are unpaired surrogates in `text`, and U+FFFD in the strings of values.
+    """
+
+    text: str
+    position: int = 0
+
+    def is_plain(self) -> bool:
+        """Return True if Python's decoder can read the value: shallow, in UTF-8, without Unicode escapes."""
+        if self.text[self.position] not in "{[":
             return False
-    return any(isinstance(item, dict | list) for item in level)
+        if self.text.count("[") + self.text.count("{") > _MOST_LEVELS or "\\u" in self.text:
+            return False
+        return self.text.isascii() or not _SURROGATE.search(self.text)
 
+    def fast_value(self) -> Any:
+        """Return the value at the position by Python's decoder, by `value` if that decoder fails; move behind it."""
+        decoder = JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole, parse_float=_Number)
+        try:
+            value, self.position = decoder.raw_decode(self.text, self.position)
+        except (ValueError, RecursionError):
+            return self.value()
+        return value
 
-class _ConstantError(Exception):
-    pass
+    def value(self) -> Any:
+        """Return the value at the position, and move behind it. Values are nested without recursion."""
+        opened: list[dict[str, Any] | list[Any]] = []
+        keys: list[str] = []
+        while True:
+            value: Any
+            character = self._next()
+            if character in ("{", "["):
+                if len(opened) == _MOST_LEVELS:
+                    self.refuse("exceeded max depth")
+                value = {} if character == "{" else []
+                self.position += 1
+                if self._next() != ("}" if character == "{" else "]"):
+                    opened.append(value)
+                    if character == "{":
+                        keys.append(self._key())
+                    continue
+                self.position += 1
+            else:
+                value = self._string() if character == '"' else self._literal(character)
+            while opened:
+                around = opened[-1]
+                is_object = isinstance(around, dict)
+                if isinstance(around, dict):
+                    around[keys.pop()] = value
+                else:
+                    around.append(value)
+                character = self._next()
+                if character == ",":
+                    self.position += 1
+                    if is_object:
+                        keys.append(self._key())
+                    break
+                if character != ("}" if is_object else "]"):
+                    self.refuse("after object key:value pair" if is_object else "after array element")
+                self.position += 1
+                value = opened.pop()
+            else:
+                return value
+
+    def skip_space(self) -> str:
+        """Move behind white space. Return the character there, "" at the end."""
+        if self.text[self.position : self.position + 1] <= " ":
+            self.position = _end(_SPACE, self.text, self.position)
+        return self.text[self.position : self.position + 1]
+
+    def _next(self) -> str:
+        """Move behind white space. Return the character there; raise if there is none."""
+        character = self.skip_space()
+        if not character:
+            raise UnexpectedEnd
+        return character
+
+    def refuse(self, context: str) -> NoReturn:
+        """Raise the error for the byte at the position: of a character that is not ASCII Go quotes the first byte."""
+        if self.position >= len(self.text):
+            raise UnexpectedEnd
+        byte = chr(self.text[self.position].encode(errors="surrogateescape")[0])
+        quoted = _ESCAPES.get(byte) or repr(byte)[1:-1]
+        if byte > "\x7f":
+            quoted = quoted.replace("\\x", "\\u00")
+        raise GoJsonError(f"invalid character '{quoted}' {context}")
+
+    def _key(self) -> str:
+        if self._next() != '"':
+            self.refuse("looking for beginning of object key string")
+        key = self._string()
+        if self._next() != ":":
+            self.refuse("after object key")
+        self.position += 1
+        return key
+
+    def _string(self) -> str:
+        try:
+            value, self.position = scanstring(self.text, self.position + 1)
+        except JSONDecodeError:
+            self._refuse_string()
+        return _SURROGATE.sub("\ufffd", value)
+
+    def _refuse_string(self) -> NoReturn:
+        self.position = _end(_STRING, self.text, self.position)
+        character = self.text[self.position : self.position + 1]
+        if character == "\\":
+            escape = _UNICODE_ESCAPE.match(self.text, self.position)
+            self.position = escape.end() if escape else self.position + 1
+            self.refuse("in \\u hexadecimal character escape" if escape else "in string escape code")
+        self.refuse("in string literal")
+
+    def _literal(self, character: str) -> Any:
+        if character == "-" or "0" <= character <= "9":
+            return self._number()
+        if character not in _LITERALS:
+            self.refuse("looking for beginning of value")
+        literal, value = _LITERALS[character]
+        for expected in literal:
+            if self.text[self.position : self.position + 1] != expected:
+                self.refuse(f"in literal {literal} (expecting {expected!r})")
+            self.position += 1
+        return value
+
+    def _number(self) -> int | float:
+        start = self.position
+        if self.text[start] == "-":
+            self.position += 1
+        if self.text[self.position : self.position + 1] == "0":
+            self.position += 1
+        else:
+            self._digits("in numeric literal")
+        whole_end = self.position
+        if self.text[self.position : self.position + 1] == ".":
+            self.position += 1
+            self._digits("after decimal point in numeric literal")
+        if self.text[self.position : self.position + 1] in ("e", "E"):
+            self.position += 1
+            if self.text[self.position : self.position + 1] in ("+", "-"):
+                self.position += 1
+            self._digits("in exponent of numeric literal")
+        number = self.text[start : self.position]
+        return _whole(number) if self.position == whole_end else _Number(number)
+
+    def _digits(self, context: str) -> None:
+        end = _end(_DIGITS, self.text, self.position)
+        if end == self.position:
+            self.refuse(context)
+        self.position = end
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _ConstantError(name)
-
-
-def _constant_error(name: str) -> str:
-    if name.startswith("-"):
-        return f"invalid character {_quoted(name[1])} in numeric literal"
-    return f"invalid character {_quoted(name[0])} looking for beginning of value"
+    raise ValueError(name)
 
 
 def _whole(digits: str) -> int | float:
@@ -108,79 +235,8 @@ def _whole(digits: str) -> int | float:
     return int(digits) if len(digits) < 400 else _Number(digits)
 
 
-def _quoted(character: str) -> str:
-    return {"'": "'\\''", '"': "'\"'"}.get(character, repr(character))
-
-
-def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
-    """Return Go's message for `error`, a syntax error that Python found in `text`.
-
-    Go's message quotes the invalid character. With few exceptions this is the character at the position in Python's
-    error.
-    """
-    position, cause = error.pos, error.msg
-    if cause.startswith("Unterminated string"):
-        return "unexpected EOF"
-    if cause.startswith("Invalid control character"):
-        return f"invalid character {_quoted(text[position])} in string literal"
-    if cause.startswith("Invalid \\"):
-        where = "in \\u hexadecimal character escape" if "uXXXX" in cause else "in string escape code"
-        return f"invalid character {_quoted(text[min(position + 1, len(text) - 1)])} {where}"
-    while position < len(text) and text[position] in " \t\r\n":
-        position += 1
-    if position >= len(text):
-        return "unexpected EOF"
-    character = text[position]
-    if cause.startswith("Expecting property name"):
-        return f"invalid character {_quoted(character)} looking for beginning of object key string"
-    if cause.startswith("Illegal trailing comma"):
-        return f"invalid character {_quoted(_after_comma(text, position))} looking for beginning of object key string"
-    if cause.startswith("Expecting ':'"):
-        return f"invalid character {_quoted(character)} after object key"
-    if cause.startswith("Expecting ','"):
-        after = "object key:value pair" if _innermost(text[:position]) == "{" else "array element"
-        return f"invalid character {_quoted(character)} after {after}"
-    literal = _LITERALS.get(character)
-    if literal is not None:
-        return _literal_error(text, position, literal)
-    if character == "-":
-        rest = text[position + 1 : position + 2]
-        return f"invalid character {_quoted(rest)} in numeric literal" if rest else "unexpected EOF"
-    return f"invalid character {_quoted(character)} looking for beginning of value"
-
-
-def _literal_error(text: str, position: int, literal: str) -> str:
-    for number, expected in enumerate(literal):
-        if position + number >= len(text):
-            return "unexpected EOF"
-        character = text[position + number]
-        if character != expected:
-            return f"invalid character {_quoted(character)} in literal {literal} (expecting {_quoted(expected)})"
-    return f"invalid character {_quoted(text[position])} looking for beginning of value"
-
-
-def _after_comma(text: str, position: int) -> str:
-    rest = text[position + 1 :].lstrip()
-    return rest[:1]
-
-
-def _innermost(text: str) -> str:
-    """Return the innermost bracket, `{` or `[`, that `text` opens but does not close; "" if there is none.
-
-    `text` is the beginning of a well-formed JSON text.
-    """
-    stack: list[str] = []
-    in_string = escaped = False
-    for character in text:
-        if in_string:
-            if escaped or character == "\\":
-                escaped = not escaped
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "{[":
-            stack.append(character)
-        elif character in "}]" and stack:
-            stack.pop()
-    return stack[-1] if stack else ""
+def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
+    """Return the end of the match of `pattern`, which always matches, at a position."""
+    match = pattern.match(text, position)
+    assert match is not None
+    return match.end()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import fields_dict
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.gojson.scanner import GoJsonError, whole_value
 from cnmsim.lab.daemonjson import DAEMON_JSON, daemon_config
 from cnmsim.libnetwork.config import DaemonConfig
 
@@ -38,9 +38,10 @@ def read_options(engine: Engine) -> None:
 
     head = f"unable to configure the Docker daemon with file {DAEMON_JSON}: "
     try:
-        options = json.loads(files.read(DAEMON_JSON)) if files.exists(DAEMON_JSON) else {}
-    except (ValueError, OSError) as error:
-        raise InvalidParameter(f"{head}invalid JSON: {error}") from None
+        content = files.read(DAEMON_JSON).strip() if files.exists(DAEMON_JSON) else b""
+        options = whole_value(content) if content else {}
+    except (GoJsonError, OSError) as error:
+        raise InvalidParameter(f"{head}{error}") from None
     if not isinstance(options, dict):
         raise InvalidParameter(f"{head}the file is not a JSON object")
     config, present = daemon_config(options, engine.profile), engine.backend.context.config

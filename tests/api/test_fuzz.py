@@ -108,6 +108,7 @@ RAW_BODIES = st.one_of(
     VALUES.map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")),
     st.sampled_from([b"", b"{", b"{} {}", b"[" * 5000, b'{"a":' * 3000,
                      b'{"Labels":' + b"[" * 2000 + b"]" * 2000 + b"}", b'{"Options":' * 300 + b"1" + b"}" * 300,
+                     b'{"Labels":' + b"[" * 9999 + b"]" * 9999 + b"}", b'{"x":{"a":' + b"[" * 9999,
                      b'{"Memory":' + b"9" * 5000 + b"}", b"\xff\xfe", b"nul", b'{"Image": 1e999}',
                      b'{"Cmd": "\\ud800"}']),
     st.binary(max_size=60),

@@ -84,6 +84,6 @@ def _commands_in_json(source: str) -> str | None:
     """
     try:
         document = json.loads(source)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return commands_of(document)
