@@ -45,8 +45,32 @@ def keyword_error(function: Callable[..., Any], error: TypeError) -> TypeError:
     return TypeError(f"{text}{quote}{name}'{suggestion(name, [item for item in known if item != 'self'])}")
 
 
+def suggests_attributes(cls: type[_Class]) -> type[_Class]:
+    """Class decorator: the error for a misspelt attribute of an object suggests the right name.
+
+    Changes `cls` in place, and returns it. Subclasses inherit the change. `cls` may have a method `_elsewhere`, which
+    returns the end of the error if another object has the attribute, such as `; hosts have it`, else "".
+    """
+
+    def __getattr__(self: object, name: str) -> Any:  # noqa: N807 - it becomes the method of that name
+        kind = type(self)
+        if hasattr(kind, name):
+            return object.__getattribute__(self, name)  # a property that failed: its own error
+        hint = ""
+        if not name.startswith("_"):
+            close = suggestion(name, [known for known in dir(self) if not known.startswith("_")])
+            hint = self._elsewhere(name) if hasattr(kind, "_elsewhere") else ""  # type: ignore[attr-defined]
+            hint = hint or (close if close.startswith(",") else "")
+        # Without `obj` Python itself makes no second suggestion.
+        raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}{hint}", name=name)
+
+    if not hasattr(cls, "__getattr__"):
+        setattr(cls, "__getattr__", __getattr__)  # noqa: B010 - the type checkers must not see it
+    return cls
+
+
 def suggests_keywords(cls: type[_Class]) -> type[_Class]:
-    """Class decorator: a call of a public method with a misspelt keyword argument is answered by the right one.
+    """Class decorator: errors suggest the right name for a misspelt attribute or keyword argument of a public method.
 
     Changes `cls` in place, and returns it.
     """
@@ -55,7 +79,7 @@ def suggests_keywords(cls: type[_Class]) -> type[_Class]:
         if inspect.isfunction(function) and (not name.startswith("_") or name == "__init__"):
             suggesting = suggests_keyword(function)
             setattr(cls, name, classmethod(suggesting) if isinstance(member, classmethod) else suggesting)
-    return cls
+    return suggests_attributes(cls)
 
 
 def suggests_keyword(function: Callable[..., T]) -> Callable[..., T]:

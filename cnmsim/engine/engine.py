@@ -32,6 +32,7 @@ from cnmsim.libnetwork.controller import Controller
 from cnmsim.libnetwork.plugins.store import PluginStore
 from cnmsim.libnetwork.profile import DEFAULT_VERSION, profile
 from cnmsim.libnetwork.renderer import html_of
+from cnmsim.suggestion import suggests_attributes
 
 if TYPE_CHECKING:
     from cnmsim.engine.client.containers import ContainerCollection
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from cnmsim.engine.cluster.cluster import Cluster
 
 
+@suggests_attributes
 class Engine(Session):
     """A simulated Docker Engine of the release `version`, running on the host `machine`.
 

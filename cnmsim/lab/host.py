@@ -79,6 +79,9 @@ class Host(Place):
 
     _dark: _Dark | None = field(default=None, repr=False, init=False)
 
+    def _elsewhere(self, name: str) -> str:
+        return f"; its engine has it: lab.host({self.name!r}).docker.{name}" if hasattr(self._running, name) else ""
+
     @property
     def is_on(self) -> bool:
         """Whether the host has power."""

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 class ObservedLab(LabMembers):
     """The part of a `Lab` that traces and explains packets, captures frames and draws pictures."""
 
+    def _elsewhere(self, name: str) -> str:
+        has_it = any(hasattr(type(host), name) for host in self.hosts.values())
+        return f"; hosts have it: lab.host(NAME).{name}" if has_it else ""
+
     @property
     def events(self) -> list[LinkEvent]:
         """Events on links that no program reports, such as two hosts with the same address; oldest first."""

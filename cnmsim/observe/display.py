@@ -6,6 +6,8 @@ import textwrap
 from importlib import import_module
 from typing import Any
 
+from cnmsim.suggestion import suggests_attributes
+
 
 def views() -> Any:
     """Return the package `cnmsim.observe.views`.
@@ -26,6 +28,7 @@ def wrapped(text: str, width: int, first: str = "", rest: str = "    ") -> list[
     )  # fmt: skip
 
 
+@suggests_attributes
 class Displayable:
     """A result with a text and an HTML form; IPython shows the one that its front end supports."""
 

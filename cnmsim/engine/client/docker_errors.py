@@ -14,7 +14,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from cnmsim.errors import CnmsimError, EngineError
-from cnmsim.suggestion import suggests_keyword
+from cnmsim.suggestion import suggests_attributes, suggests_keyword
 
 T = TypeVar("T")
 _MODULE = "docker.errors"
@@ -33,7 +33,7 @@ def raises_docker_errors(cls: type[T]) -> type[T]:
             setattr(cls, name, property(member.fget and _raising(member.fget), member.fset, doc=member.__doc__))
         elif callable(member) and not isinstance(member, type):
             setattr(cls, name, _raising(member))
-    return cls
+    return suggests_attributes(cls)
 
 
 def _raising(function: Callable[..., T]) -> Callable[..., T]:

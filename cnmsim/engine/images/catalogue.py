@@ -25,6 +25,7 @@ from cnmsim.engine.standins.hints import ServiceHints
 from cnmsim.engine.standins.knownport import parse_listener
 from cnmsim.errors import InvalidParameter
 from cnmsim.libnetwork.renderer import html_of
+from cnmsim.suggestion import suggests_keywords
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -176,6 +177,7 @@ def _port_texts(ports: Iterable[int | str]) -> tuple[str, ...]:
     return tuple(text if "/" in text else f"{text}/tcp" for text in texts)
 
 
+@suggests_keywords
 @define(repr=False)
 class ImageCatalogue:
     """The configuration of images by name, and the images that an engine has initially (`present`).
