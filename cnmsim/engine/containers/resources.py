@@ -55,6 +55,8 @@ def check_resources(values: dict[str, Any], *, is_update: bool = False) -> list[
     _check_set(values["CpusetMems"], "cpuset mems", "memory nodes", 1)
     if values["BlkioWeight"] and not 10 <= values["BlkioWeight"] <= 1000:
         raise InvalidParameter("Range of blkio weight is from 10 to 1000")
+    if values["IOMaximumBandwidth"] or values["IOMaximumIOps"]:
+        raise InvalidParameter("Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps")
     return warnings
 
 

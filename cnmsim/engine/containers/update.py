@@ -27,12 +27,15 @@ _CONFLICTS = (
 )
 
 
-def check_update(changes: Mapping[str, Any]) -> None:
-    """Check the decoded body of an update. Raises `InvalidParameter` for an invalid restart policy or limit."""
+def check_update(changes: Mapping[str, Any]) -> list[str]:
+    """Check the decoded body of an update. Return the texts of warnings.
+
+    Raises `InvalidParameter` for an invalid restart policy or limit.
+    """
     policy = changes["RestartPolicy"]
     if policy["Name"]:
         check_restart_policy(policy)
-    check_resources(dict(changes), is_update=True)
+    return check_resources(dict(changes), is_update=True)
 
 
 def update_container(container: Container, changes: Mapping[str, Any]) -> None:

@@ -323,7 +323,10 @@ class Networking:
             if not self.context.profile.failed_connect_keeps_settings:
                 undo.callback(container.networks.pop, network.name, None)
             self._record_endpoint(settings, endpoint)
-            links = {alias: name for name, alias in map(parse_link, settings.links or ())}
+            try:
+                links = {alias: name for name, alias in map(parse_link, settings.links or ())}
+            except ValueError as error:
+                raise SystemFault(str(error)) from None
             endpoint.join(sandbox, gw_priority=settings.gw_priority, links=links)
             ports = port_map(sandbox)
             self._require_info(endpoint)

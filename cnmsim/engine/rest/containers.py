@@ -205,11 +205,11 @@ class ContainerApi:
     def update(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Change limits and the restart policy of a container (POST /containers/{id}/update)."""
         changes = bodies.read(bodies.CONTAINER_UPDATE, body, self.context.profile)
-        check_update(changes)
+        warnings = check_update(changes)
         container = self.find(id_)
         update_container(container, changes)
         self.context.log_container(container, "update")
-        return {"Warnings": None}
+        return {"Warnings": warnings or None}
 
     def remove(self, id_: str, query: Query = NO_QUERY) -> None:
         """Remove a container, or a legacy link with the parameter `link` (DELETE /containers/{id})."""

@@ -119,6 +119,7 @@ class NetworkApi:
         """
         context = self.context
         options = bodies.read_network_connect(context.profile, body)
+        container = context.containers.get(options["Container"])
         settings = EndpointSettings()
         if options["EndpointConfig"] is not None:
             settings = EndpointSettings.from_body(
@@ -130,7 +131,6 @@ class NetworkApi:
             settings.wanted_mac = ""
             if mac_address_since:
                 settings.mac_address = ""  # earlier releases show the address until the container starts
-        container = context.containers.get(options["Container"])
         await self.networking.attach_to(container, id_, settings)
         self.networking.connect(container, id_, settings)
 
@@ -139,7 +139,7 @@ class NetworkApi:
         options = bodies.read_network_disconnect(self.context.profile, body)
         try:
             container = self.context.containers.get(options["Container"])
-        except NotFound:
+        except (NotFound, InvalidParameter):
             if not options["Force"]:
                 raise
             self._force_endpoint_delete(options["Container"], id_)
@@ -147,7 +147,10 @@ class NetworkApi:
         self.networking.disconnect(container, id_, force=options["Force"])
 
     def _force_endpoint_delete(self, name: str, id_: str) -> None:
-        endpoint = self.context.controller.find_network(id_).endpoint_by_name(name)
+        network = self.context.controller.find_network(id_)
+        if not name.strip():
+            raise InvalidParameter(self.context.profile.blank_name_text.format(name=name))
+        endpoint = network.endpoint_by_name(name)
         if endpoint is None:
             raise NotFound(f"endpoint {name} not found")
         endpoint.delete(force=True)

@@ -20,6 +20,7 @@ from cnmsim.engine.wire.filters import Filters
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.gojson.fields import rfc3339
 from cnmsim.gostrconv import parse_bool
+from cnmsim.gounits import ram_in_bytes
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import Directory, File
 
@@ -27,6 +28,8 @@ _ROOT = "/var/lib/docker/volumes"
 _ANONYMOUS = "com.docker.volume.anonymous"
 #: Options of the local driver.
 _OPTIONS = ("type", "o", "device", "size")
+#: Pairs of an option and another one that it requires (moby `volume/local/local_unix.go`, mandatoryOpts).
+_REQUIRED = (("o", "device"), ("type", "device"), ("device", "type"), ("o", "type"))
 _VALID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
@@ -86,16 +89,16 @@ class VolumeStore:
         "" stands for a random name: the volume is then anonymous. Raises `InvalidParameter` for an invalid name or
         option, and `NotFound` for a driver other than `local`.
         """
-        if driver not in {"", "local"}:
-            raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
         if not name:
             name = hex_id(self.random)
             labels = {**(labels or {}), _ANONYMOUS: ""}
-        elif len(name) == 1:
+        if driver not in {"", "local"}:
+            raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
+        if len(name) == 1:
             raise InvalidParameter(
                 f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
             )
-        elif not _VALID.fullmatch(name):
+        if not _VALID.fullmatch(name):
             raise InvalidParameter(
                 f'create {name}: "{name}" includes invalid characters for a local volume name, only'
                 ' "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute '
@@ -205,11 +208,19 @@ class VolumeStore:
 def _check_options(name: str, options: Mapping[str, str]) -> None:
     """Check the driver options of a new volume.
 
-    Raises `InvalidParameter`, with the local driver's text, for an unknown option, or if the option `device` is
-    missing.
+    Raises `InvalidParameter`, with the local driver's text, for an unknown option, a size (quotas need a file system
+    with project quotas), or if an option is missing that another one requires.
     """
     for option in options:
         if option not in _OPTIONS:
             raise InvalidParameter(f'create {name}: invalid option: "{option}"')
-    if options and not options.get("device") and (options.get("type") or options.get("o")):
-        raise InvalidParameter(f'create {name}: missing required option: "device"')
+    if "size" in options:
+        try:
+            size = ram_in_bytes(options["size"])
+        except ValueError as error:
+            raise InvalidParameter(f"create {name}: {error}") from None
+        if size:
+            raise InvalidParameter(f"create {name}: quota size requested but no quota support")
+    for option, required in _REQUIRED:
+        if option in options and required not in options:
+            raise InvalidParameter(f'create {name}: missing required option: "{required}"')

@@ -427,8 +427,15 @@ def read_network_create(profile: Profile, body: Any) -> dict[str, Any]:
     Raises `InvalidParameter` for an invalid body.
     """
     inner = profile.body_structs.network_create_embeds
-    options = embedded(inner, *_NETWORK_OPTIONS) if inner else _NETWORK_OPTIONS
-    return read(Struct(profile.body_structs.network_create, (*options, Str("Name"))), body, profile)
+    options: tuple[Field, ...] = _NETWORK_OPTIONS
+    if not profile.inspect_shows_enable_ipv4:
+        options = tuple(each for each in options if each.name != "EnableIPv4")
+    if inner:
+        options = embedded(inner, *options)
+    return {
+        "EnableIPv4": None,
+        **read(Struct(profile.body_structs.network_create, (*options, Str("Name"))), body, profile),
+    }
 
 
 def read_network_connect(profile: Profile, body: Any) -> dict[str, Any]:
