@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from cnmsim import Lab
+from cnmsim.lab.stack.default_topology import stack_lab
 from cnmsim.observe.diagnosis.file_names import names_of, renamed
 from cnmsim.observe.inventory import inventory, inventory_text
 from cnmsim.observe.trace.tracer import directory_of
@@ -147,6 +149,28 @@ def test_no_output_about_a_compose_file_contains_a_name_of_the_engine(name: str)
     files = [_FOLDER / name / file for file in asked.get("files", ["compose.yaml"])]
     lab = Lab.from_compose(files, _PROJECT, profiles=asked.get("profiles", ()))
     assert [kind for kind, text in _outputs(lab, asked["questions"][0]) if _PROJECT in text] == []
+
+
+_STACK = """\
+services:
+  web: {image: nginx, networks: [front], ports: ["8080:80"], deploy: {replicas: 2}}
+  api: {image: "python:3.12", command: python -m http.server 9000, networks: [front, back]}
+  db: {image: postgres, networks: [back], ports: [{target: 5432, published: 5432, mode: host}]}
+  idle: {image: nginx, networks: [back], deploy: {replicas: 0}}
+  stuck: {image: nginx, networks: [back], deploy: {placement: {constraints: [node.labels.a == b]}}}
+networks: {front: , back: {driver_opts: {encrypted: ""}}}
+"""
+
+
+@pytest.mark.parametrize(
+    "question", ["web.1 api:9000", "api web:80", "client node1:8080", "web.2 db:5432", "api idle:80", "api stuck:80"]
+)
+def test_no_output_about_a_stack_contains_a_name_of_the_engine(question: str, tmp_path: Path) -> None:
+    path = tmp_path / "stack.yml"
+    path.write_text(_STACK, encoding="utf-8")
+    lab = stack_lab([path], managers=1, workers=1, env={}, name=_PROJECT)
+    texts = {kind: re.sub(r"docker service ps --no-trunc \S+", "", text) for kind, text in _outputs(lab, question)}
+    assert [kind for kind, text in texts.items() if _PROJECT in text] == []
 
 
 def test_only_the_commands_of_a_fix_use_the_names_of_the_engine() -> None:

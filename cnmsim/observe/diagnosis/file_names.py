@@ -63,12 +63,22 @@ def names_of(directory: Directory) -> dict[str, str]:
         for network in engine_networks
         if network.startswith(f"{project}_")
     }
+    overlays = {network.name for swarm in directory.swarms for network in swarm.store.networks}
+    balancers = {f"lb-{name}": f"lb-{short}" for name, short in networks.items() if name in overlays}
+    tasks = {
+        f"{service.name}.{task.slot}": f"{services[service.name]}.{task.slot}"
+        for swarm in directory.swarms
+        for service in swarm.store.services
+        if service.name in services and taken[services[service.name]] == 1
+        for task in swarm.store.tasks.by_service(service.id)
+    }
     images = {item.image: item.service for item in running if item.image == f"{item.project}-{item.service}"}
     used = Counter(networks.values())
     return (
-        stated
+        tasks
+        | stated
         | {name: short for name, short in (services | shorter).items() if taken[short] == 1}
-        | {name: short for name, short in (networks | images).items() if used[short] <= 1}
+        | {name: short for name, short in (networks | balancers | images).items() if used[short] <= 1}
     )
 
 

@@ -179,7 +179,7 @@ class Trace(Displayable):
         names = self.file_names
         return [
             evolve(
-                hop, place=names.get(hop.place, hop.place), decision=in_file_names(hop.decision, names),
+                hop, place=in_file_names(hop.place, names), decision=in_file_names(hop.decision, names),
                 what=in_file_names(hop.what, names), packet=in_file_names(hop.packet, names),
             )
             for hop in hops

@@ -290,9 +290,9 @@ def _sandbox(
     plugs = tuple(
         _plug(location, space, device, known) for device in space.devices.values() if device.kind != "loopback"
     )
-    names = [shown.get(owner.name, _short_name(owner)) for owner in owners] or [space.name]
+    names = [shown.get(owner.name, _short_name(owner)) for owner in owners] or [shown.get(space.name, space.name)]
     full = [(shown.get(owner.name, owner.name), shown.get(owner.image, owner.image)) for owner in owners]
-    title = ", ".join(f"{name} ({image})" if image else name for name, image in full) or space.name
+    title = ", ".join(f"{name} ({image})" if image else name for name, image in full) or names[0]
     ports = tuple(dict.fromkeys(_port_text(item) for owner in owners for item in owner.published))
     return Sandbox(
         (host, space.name, ""), " + ".join(names), title, "container" if owners else "docker", plugs, ports

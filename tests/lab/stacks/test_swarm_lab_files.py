@@ -114,7 +114,7 @@ def test_ls_shows_nodes_services_and_tasks(folder: Path) -> None:
     assert "web      nginx:latest  replicated  2/2" in shown.output
     assert "*:8080->80/tcp" in shown.output
     found = json.loads(CliRunner().invoke(cli, ["ls", "--json", str(folder / "lab.yml")]).output)["swarms"]
-    assert [each["name"] for each in found[0]["tasks"]] == ["shop_web.1", "shop_web.2"]
+    assert [each["name"] for each in found[0]["tasks"]] == ["web.1", "web.2"]
     assert found[0]["services"][0]["addresses"].keys() == {"ingress", "uber-net"}
 
 
