@@ -330,3 +330,14 @@ def test_a_matrix_wider_than_the_screen_is_a_list(tmp_path: Path) -> None:
         "",
         "assumes: what listens on db:5432 (-v: why)",
     ]
+
+
+def test_containers_with_no_known_port_are_named_below_a_matrix(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(
+        "services: {web: {image: nginx}, api: {image: acme/api}, job: {image: alpine}}\n", encoding="utf-8"
+    )
+    text = "not probed: it is not known where api listens (--listen api:PORT)"
+    assert _run("reachability", str(path)).stdout.splitlines()[-1] == text
+    assert text not in _run("reachability", str(path), "--listen", "api:80").stdout
+    assert "nothing to probe" in _run("reachability", str(path), "--udp").stdout.splitlines()[0]

@@ -17,11 +17,15 @@ _SENTENCE_WIDTH = 100
 def matrix_text(matrix: Reachability, width: int = 0, *, verbose: bool = False) -> str:
     """Return the verdicts of all pairs as text of at most `width` columns (0: no limit for the list).
 
-    Sources with equal verdicts share their lines in the list. Services whose answers are assumed are named below.
-    With `verbose` the causes of failures and the assumptions follow, one sentence each.
+    Sources with equal verdicts share their lines in the list. Services whose answers are assumed are named below, and
+    containers that are not probed because none of their ports is known. With `verbose` the causes of failures and the
+    assumptions follow, one sentence each.
     """
+    unknown = [
+        f"not probed: it is not known where {name} listens (--listen {name}:PORT)" for name in _unknown(matrix)
+    ]
     if not matrix.sources or not matrix.services:
-        return "nothing to probe: no container listens on a port of this protocol"
+        return "\n".join(["nothing to probe: no container listens on a port of this protocol (--udp: UDP)", *unknown])
     table = str(matrix)
     sentence_width = width or _SENTENCE_WIDTH
     if max(map(len, table.splitlines())) > sentence_width and not matrix.is_large:
@@ -35,7 +39,20 @@ def matrix_text(matrix: Reachability, width: int = 0, *, verbose: bool = False) 
         sentences = [f"assumes: {text}" for text in dict.fromkeys(chain.from_iterable(assumed.values()))]
         sentences += [f"{', '.join(sources)} → {failure}" for failure, sources in _failures(matrix).items()]
         lines += ["", *(line for text in sentences for line in wrapped(text, sentence_width))]
+    if unknown:
+        lines += ["", *(line for text in unknown for line in wrapped(text, sentence_width))]
     return "\n".join(lines)
+
+
+def _unknown(matrix: Reachability) -> list[str]:
+    """Return the sources that listen on no known port, though a program in them may listen on one."""
+    probed = {matrix.service(name)[0].name for name in matrix.services}
+    places = {name: matrix.source(name) for name in matrix.sources}
+    return [
+        name
+        for name, place in places.items()
+        if place.is_container and place.name not in probed and any(not item.is_complete for item in place.stand_ins)
+    ]
 
 
 def _listed(matrix: Reachability) -> Iterator[tuple[str, str, str]]:
