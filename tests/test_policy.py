@@ -122,6 +122,7 @@ def test_what_violates_what(shop, policy, expected):
         ("allow: ['web -> db:http']", "'http' is no port"),
         ("allow: ['web -> db:80/sctp']", "is no port"),
         ("alow: []", "alow"),
+        ("forbid: []", "there are: groups, allow, require, outside, names, unknown_names"),
         ("outside: web", "outside"),
         ("allow: [{from: web}]", "to"),
     ],

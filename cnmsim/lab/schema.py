@@ -140,6 +140,10 @@ def _alternatives(kinds: list[str]) -> str:
     return " or ".join(_TYPE_NAMES[kind] for kind in kinds)
 
 
+#: The largest number of known keys that an error about an unknown one lists.
+_MOST_LISTED = 6
+
+
 def unknown_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
     """Return the path of an unknown key, and an error sentence that suggests the most similar known key.
 
@@ -150,7 +154,8 @@ def unknown_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Ke
     patterns = schema.get("patternProperties", {})
     odd = next(key for key in instance if key not in known and not any(re.search(p, key) for p in patterns))
     near = difflib.get_close_matches(odd, known, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    listed = f"; there are: {', '.join(known)}" if 0 < len(known) <= _MOST_LISTED else ""
+    hint = f"; did you mean {near[0]}?" if near else listed
     return (*keys, odd), f"additional property {odd} is not allowed{hint}"
 
 
