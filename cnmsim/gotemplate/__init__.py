@@ -5,8 +5,8 @@ SwarmKit expands task specs, secrets and configs with it. Source: Go `text/templ
 """
 
 from cnmsim.gotemplate.execute import execute
-from cnmsim.gotemplate.functions import Function
+from cnmsim.gotemplate.functions import Function, comparisons
 from cnmsim.gotemplate.nodes import TemplateError
 from cnmsim.gotemplate.values import Struct, Value
 
-__all__ = ["Function", "Struct", "TemplateError", "Value", "execute"]
+__all__ = ["Function", "Struct", "TemplateError", "Value", "comparisons", "execute"]

@@ -77,31 +77,54 @@ def _slice(value: Value, *bounds: Value) -> str:
     return data[start:end].decode(errors="replace")
 
 
-def _kind(value: Value) -> str:
-    if isinstance(value, (Mapping, Struct)):
-        raise TemplateError("invalid type for comparison")
-    return type_name(value)
+def comparisons(*, names_types: bool) -> Mapping[str, Function]:
+    """Return the functions that compare values, by name.
+
+    If `names_types` is True, as in the Go of Docker 28, the error for values of two types names the types.
+    """
+
+    def require_one_type(first: Value, second: Value) -> None:
+        types = type_name(first), type_name(second)
+        if types[0] != types[1]:
+            raise TemplateError(
+                "incompatible types for comparison" + (f": {types[0]} and {types[1]}" if names_types else "")
+            )
+
+    def equal(first: Value, *others: Value) -> bool:
+        return _equal(first, others, require_one_type)
+
+    def less(first: Value, second: Value) -> bool:
+        return _less(first, second, require_one_type)
+
+    return {
+        "eq": Function(equal, 1, is_variadic=True),
+        "ge": Function(lambda a, b: not less(a, b), 2),
+        "gt": Function(lambda a, b: not (less(a, b) or equal(a, b)), 2),
+        "le": Function(lambda a, b: less(a, b) or equal(a, b), 2),
+        "lt": Function(less, 2),
+        "ne": Function(lambda a, b: not equal(a, b), 2),
+    }
 
 
-def _equal(first: Value, *others: Value) -> bool:
+def _equal(first: Value, others: tuple[Value, ...], require_one_type: Callable[[Value, Value], None]) -> bool:
     for operand in (first, *others):
         if isinstance(operand, (Mapping, Struct)):
             raise TemplateError(f"non-comparable type {format_value(operand)}: {type_name(operand)}")
     if not others:
         raise TemplateError("missing argument for comparison")
     for other in others:
-        if None not in (first, other) and type_name(first) != type_name(other):
-            raise TemplateError("incompatible types for comparison")
+        if None not in (first, other):
+            require_one_type(first, other)
         if type_name(first) == type_name(other) and first == other:
             return True
     return False
 
 
-def _less(first: Value, second: Value) -> bool:
-    kinds = _kind(first), _kind(second)
-    if kinds[0] != kinds[1]:
-        raise TemplateError("incompatible types for comparison")
-    if kinds[0] in {"bool", "<nil>"}:
+def _less(first: Value, second: Value, require_one_type: Callable[[Value, Value], None]) -> bool:
+    if any(value is None or isinstance(value, (Mapping, Struct)) for value in (first, second)):
+        raise TemplateError("invalid type for comparison")
+    require_one_type(first, second)
+    if isinstance(first, bool):
         raise TemplateError("invalid type for comparison")
     left: Any = first
     return bool(left < second)
@@ -127,18 +150,13 @@ def _sprint_all(*values: Value) -> str:
 #: `and` and `or` are evaluated with short circuit in `_Run._function`, so that the entries here only return the last
 #: value.
 BUILTINS: Mapping[str, Function] = {
+    **comparisons(names_types=True),
     "and": Function(lambda *values: values[-1], 1, is_variadic=True),
     "call": Function(_not_called, 1, is_variadic=True),
-    "eq": Function(_equal, 1, is_variadic=True),
-    "ge": Function(lambda a, b: not _less(a, b), 2),
-    "gt": Function(lambda a, b: not (_less(a, b) or _equal(a, b)), 2),
     "html": Function(lambda *values: _sprint_all(*values).translate(_HTML), 0, is_variadic=True),
     "index": Function(_index, 1, is_variadic=True),
     "js": Function(lambda *values: _sprint_all(*values).translate(_JS), 0, is_variadic=True),
-    "le": Function(lambda a, b: _less(a, b) or _equal(a, b), 2),
     "len": Function(_length, 1),
-    "lt": Function(_less, 2),
-    "ne": Function(lambda a, b: not _equal(a, b), 2),
     "not": Function(lambda value: not is_true(value), 1),
     "or": Function(lambda *values: values[-1], 1, is_variadic=True),
     "print": Function(_sprint_all, 0, is_variadic=True),

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from cnmsim.errors import SystemFault
 from cnmsim.gostrconv import quote
-from cnmsim.gotemplate import Function, Struct, TemplateError, Value, execute
+from cnmsim.gotemplate import Function, Struct, TemplateError, Value, comparisons, execute
+from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.objects import ContainerSpec, Driver, NodeDescription, Task
 
 T = TypeVar("T")
@@ -24,8 +25,16 @@ _JOIN = Function(
 )
 
 
-def template_context(task: Task, node: NodeDescription | None) -> Struct:
-    """Return the data to which a task's templates can refer, such as `.Service.Name`.
+@frozen
+class TemplateContext:
+    """What a task's templates can use: the fields of `data`, such as `.Service.Name`, and further `functions`."""
+
+    data: Struct
+    functions: Mapping[str, Function]
+
+
+def template_context(task: Task, node: NodeDescription | None, profile: Profile) -> TemplateContext:
+    """Return what a task's templates can use in the release `profile`.
 
     `node` is the description of the task's node, `None` if it is not known.
     """
@@ -50,7 +59,7 @@ def template_context(task: Task, node: NodeDescription | None) -> Struct:
         "Name": task.name,
         "Slot": str(task.slot) if task.slot else task.node_id,
     }
-    return Struct(
+    data = Struct(
         "*template.Context",
         {
             "Service": Struct("struct { ID string; Name string; Labels map[string]string }", service_fields),
@@ -58,35 +67,36 @@ def template_context(task: Task, node: NodeDescription | None) -> Struct:
             "Task": Struct("struct { ID string; Name string; Slot string }", task_fields),
         },
     )
+    compare = comparisons(names_types=profile.template_comparisons_name_types)
+    return TemplateContext(data, {"join": _JOIN, **compare})
 
 
-def expand(text: str, context: Struct, functions: Mapping[str, Function] | None = None) -> str:
-    """Return the output of the template `text`. Its fields, such as `.Service.Name`, refer to `context`.
+def expand(text: str, context: TemplateContext) -> str:
+    """Return the output of the template `text`.
 
-    `functions` are available in addition to Go's. Raises `SystemFault` with text/template's message for an invalid
-    template.
+    Raises `SystemFault` with text/template's message for an invalid template.
     """
     try:
-        return execute(_NAME, text, context, {"join": _JOIN, **(functions or {})})
+        return execute(_NAME, text, context.data, context.functions)
     except TemplateError as error:
         raise SystemFault(str(error)) from None
 
 
-def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
+def expand_container(task: Task, node: NodeDescription | None, profile: Profile) -> ContainerSpec:
     """Return a task's container spec with the templates in its environment, mounts and host name expanded.
 
     `node` is the task's node, if known. Raises `SystemFault` for an invalid template.
     """
     spec = task.spec.container
     assert spec is not None
-    context = template_context(task, node)
+    context = template_context(task, node, profile)
     env = tuple(_expand_variable(entry, context) for entry in spec.env)
     mounts = tuple(_with_error_prefix("mounts failed", _expand_mount, mount, context) for mount in spec.mounts)
     hostname = _with_error_prefix("hostname failed", expand, spec.hostname, context)
     return evolve(spec, env=env, mounts=mounts, hostname=hostname)
 
 
-def _expand_variable(entry: str, context: Struct) -> str:
+def _expand_variable(entry: str, context: TemplateContext) -> str:
     """Expand the value in a `NAME=value` entry of the environment. An entry without `=` is returned unchanged."""
     name, equals, value = entry.partition("=")
     if not equals:
@@ -95,7 +105,7 @@ def _expand_variable(entry: str, context: Struct) -> str:
     return f"{name}={expanded}"
 
 
-def _expand_mount(mount: Mapping[str, Any], context: Struct) -> dict[str, Any]:
+def _expand_mount(mount: Mapping[str, Any], context: TemplateContext) -> dict[str, Any]:
     """Expand the templates in a mount's source and target, and in the labels and driver options for its volume."""
     filled = dict(mount)
     for key in ("Source", "Target"):
@@ -113,14 +123,16 @@ def _expand_mount(mount: Mapping[str, Any], context: Struct) -> dict[str, Any]:
     return filled
 
 
-def _expand_map(table: Mapping[str, str], context: Struct) -> dict[str, str]:
+def _expand_map(table: Mapping[str, str], context: TemplateContext) -> dict[str, str]:
     return {
         key: _with_error_prefix(f"map entry {quote(key)}={quote(value)}", expand, value, context)
         for key, value in table.items()
     }
 
 
-def _with_error_prefix(subject: str, fill_in: Callable[[T, Struct], R], value: T, context: Struct) -> R:
+def _with_error_prefix(
+    subject: str, fill_in: Callable[[T, TemplateContext], R], value: T, context: TemplateContext
+) -> R:
     """Return `fill_in(value, context)`. If it raises `SystemFault`, prefix the message by "expanding SUBJECT: "."""
     try:
         return fill_in(value, context)
@@ -135,6 +147,7 @@ def expand_payload(
     node: NodeDescription | None,
     secrets: Mapping[str, bytes],
     configs: Mapping[str, bytes],
+    profile: Profile,
 ) -> bytes:
     """Return the content of a secret or config for a task: `data`, expanded if the templating driver is `golang`.
 
@@ -161,6 +174,9 @@ def expand_payload(
         "config": look_up("config", configs),
         "env": Function(lambda name: env.get(str(name), ""), 1, needs_strings=True),
     }
-    context = evolve(template_context(task, node), type_name="*template.PayloadContext")
-    filled = expand(data.decode(errors="surrogateescape"), context, functions)
+    context = template_context(task, node, profile)
+    context = TemplateContext(
+        evolve(context.data, type_name="*template.PayloadContext"), {**context.functions, **functions}
+    )
+    filled = expand(data.decode(errors="surrogateescape"), context)
     return filled.encode(errors="surrogateescape")

@@ -6,6 +6,7 @@ import pytest
 from attrs import evolve
 
 from cnmsim.errors import SystemFault
+from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.objects import Annotations, ContainerSpec, Task, TaskSpec
 from cnmsim.swarm.template import expand_container
 
@@ -29,7 +30,7 @@ def test_volumes_are_named_and_labelled_for_each_task() -> None:
             "DriverConfig": {"Name": "local", "Options": {"device": "tmp{{.Task.Slot}}"}},
         },
     }
-    (filled,) = expand_container(task(mounts=(mount,)), None).mounts
+    (filled,) = expand_container(task(mounts=(mount,)), None, Profile()).mounts
     assert filled == {
         "Type": "volume",
         "Source": "web-3",
@@ -56,11 +57,11 @@ def test_volumes_are_named_and_labelled_for_each_task() -> None:
 )
 def test_what_of_a_mount_makes_no_sense_is_told(mount: dict[str, object], what: str) -> None:
     with pytest.raises(SystemFault) as refused:
-        expand_container(task(mounts=(mount,)), None)
+        expand_container(task(mounts=(mount,)), None, Profile())
     said = NO_FIELD.replace(":1:2:", ":1:3:") if "/{{" in what else NO_FIELD
     assert refused.value.message == f"expanding mounts failed: {what}: {said}"
 
 
 def test_an_environment_variable_is_quoted_as_go_does() -> None:
     with pytest.raises(SystemFault, match="expanding env failed: expanding env"):
-        expand_container(task(env=('A="{{.Nope}}"',)), None)
+        expand_container(task(env=('A="{{.Nope}}"',)), None, Profile())

@@ -124,7 +124,7 @@ class EngineExecutor:
         if not task.spec.container.image:
             raise SystemFault("dockerexec: image required")
         check_mounts(task.spec.container)
-        spec = expand_container(task, self.describe())
+        spec = expand_container(task, self.describe(), self.backend.context.profile)
         return ContainerController(self.backend, self.networks, task, spec, dependencies)
 
     def logs(self, task: Task, options: LogOptions) -> list[LogMessage]:

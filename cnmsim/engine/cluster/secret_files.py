@@ -12,6 +12,7 @@ from attrs import frozen
 from cnmsim.errors import SystemFault
 from cnmsim.gostrconv import NumError, atoi
 from cnmsim.kernel.files import File, FileSystem
+from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.agent.exec import Dependencies
 from cnmsim.swarm.objects import Config, ContainerSpec, FileTarget, Secret, Task
 from cnmsim.swarm.template import expand_payload
@@ -33,7 +34,7 @@ class _Grant:
     file: FileTarget
 
 
-def write_files(files: FileSystem, spec: ContainerSpec, task: Task, given: Dependencies) -> None:
+def write_files(files: FileSystem, spec: ContainerSpec, task: Task, given: Dependencies, profile: Profile) -> None:
     """Write a task's secrets and configs to the container's files. Those that are templates are expanded first.
 
     `given` are the objects that the node received. Raises `SystemFault` for a missing object, a template that cannot
@@ -47,7 +48,7 @@ def write_files(files: FileSystem, spec: ContainerSpec, task: Task, given: Depen
         try:
             if source is None:
                 raise SystemFault(f"{grant.kind} {grant.id} not found")
-            data = _expanded(grant, source, task, secrets, configs)
+            data = _expanded(grant, source, task, secrets, configs, profile)
         except SystemFault as error:
             raise SystemFault(f"unable to get {grant.kind} from {grant.kind} store: {error.message}") from None
         uid, gid = (_number(text) for text in (grant.file.uid, grant.file.gid))
@@ -78,10 +79,15 @@ def _by_target(grants: list[_Grant], kind: str, given: Mapping[str, Secret | Con
 
 
 def _expanded(
-    grant: _Grant, source: Secret | Config, task: Task, secrets: Mapping[str, bytes], configs: Mapping[str, bytes]
+    grant: _Grant,
+    source: Secret | Config,
+    task: Task,
+    secrets: Mapping[str, bytes],
+    configs: Mapping[str, bytes],
+    profile: Profile,
 ) -> bytes:
     try:
-        return expand_payload(source.spec.data, source.spec.templating, task, None, secrets, configs)
+        return expand_payload(source.spec.data, source.spec.templating, task, None, secrets, configs, profile)
     except SystemFault as error:
         raise SystemFault(f"failed to expand templated {grant.kind} {grant.id}: {error.message}") from None
 

@@ -101,7 +101,7 @@ class ContainerController:
         return None
 
     def _write_files(self) -> None:
-        write_files(self._present().files, self.spec, self.task, self.dependencies)
+        write_files(self._present().files, self.spec, self.task, self.dependencies, self.backend.context.profile)
 
     async def start(self) -> None:
         """Start the container, and publish its service records.

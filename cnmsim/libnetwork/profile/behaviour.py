@@ -59,6 +59,8 @@ class Profile:
         v29="2026-08-12T16:02:11.000000000+00:00",
     )
     kernel_version: str = KERNEL_RELEASE
+    #: The error of a template that compares values of two types names the types (Go 1.25).
+    template_comparisons_name_types: bool = per_release(v26=False, v28=True)
 
     # ---- networks and their IPAM
     #: 26.1 walks its list of pools with a cursor; later releases use the lowest free gap.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from cnmsim.errors import SystemFault
+from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.constraint import Constraint
 from cnmsim.swarm.controlapi.common import check_annotations
 from cnmsim.swarm.errors import RpcInvalidArgument, RpcUnimplemented
@@ -52,10 +53,10 @@ def is_job(spec: ServiceSpec) -> bool:
     return isinstance(spec.mode, ReplicatedJob | GlobalJob)
 
 
-def check_service_spec(spec: ServiceSpec) -> None:
-    """Raise a `SwarmError` if a service spec is invalid."""
+def check_service_spec(spec: ServiceSpec, profile: Profile) -> None:
+    """Raise a `SwarmError` if a service spec is invalid in the release `profile`."""
     check_annotations(spec.annotations)
-    _check_task(spec.task)
+    _check_task(spec.task, profile)
     _check_mode(spec.mode)
     if not is_job(spec):
         _check_update(spec.update)
@@ -64,7 +65,7 @@ def check_service_spec(spec: ServiceSpec) -> None:
     _check_endpoint(spec.endpoint)
 
 
-def _check_task(spec: TaskSpec) -> None:
+def _check_task(spec: TaskSpec, profile: Profile) -> None:
     _check_requirements(spec.resources)
     _check_restart(spec.restart)
     if spec.placement is not None:
@@ -72,7 +73,7 @@ def _check_task(spec: TaskSpec) -> None:
     if spec.container is not None:
         _check_secret_references(spec.container.secrets)
         _check_config_references(spec.container)
-        _check_container(spec)
+        _check_container(spec, profile)
     elif spec.attachment is not None:
         raise RpcUnimplemented("RuntimeSpec: unimplemented runtime in service spec")
     else:
@@ -100,7 +101,7 @@ def _check_restart(policy: RestartPolicy | None) -> None:
         raise RpcInvalidArgument("TaskSpec: restart-window cannot be negative")
 
 
-def _check_container(spec: TaskSpec) -> None:
+def _check_container(spec: TaskSpec, profile: Profile) -> None:
     """Raise a `SwarmError` if the container spec of `spec` is invalid.
 
     Its templates are expanded for a made-up task, because an error in a template would occur in every task.
@@ -117,7 +118,7 @@ def _check_container(spec: TaskSpec) -> None:
     )
     node = NodeDescription("nodeHostname", Platform("architecture", "os"))
     try:
-        container = expand_container(task, node)
+        container = expand_container(task, node, profile)
     except SystemFault as error:
         raise RpcInvalidArgument(error.message) from None
     _check_image(container.image)

@@ -60,7 +60,7 @@ class ServiceOperations(Operations):
         Raises a `SwarmError` if the spec is invalid, the name or a published port is in use, a secret or config that
         the spec refers to is missing, or the ingress network is needed but missing.
         """
-        check_service_spec(spec)
+        check_service_spec(spec, self.profile)
         self._check_networks(spec)
         self._check_ports(spec, "")
         now = self.store.now_ns
@@ -100,7 +100,7 @@ class ServiceOperations(Operations):
         mode of the service, or if the service has changed since that version.
         """
         require_arguments(service_id)
-        check_service_spec(spec)
+        check_service_spec(spec, self.profile)
         self._check_networks(spec)
         service = self.get_service(service_id)
         if spec.endpoint is not None and spec.endpoint != service.spec.endpoint:
