@@ -1,7 +1,9 @@
 """Everything of a Docker host that a user can see, as one value to compare: what a failed call must not change.
 
 Unlike `cnmsim.testing.snapshot`, it includes answers of the API, events, files and the order of rules. Left out are
-the daemon's log, the next index of a device, and cursors of ephemeral ports, which advance on a real engine, too.
+the daemon's log, the next index of a device, and the cursors of host ports, VXLAN ids and swarm ports. A real engine
+releases what a failed call allocated, but never moves a cursor back (moby `portallocator.go`, ReleasePort;
+`bitmap/sequence.go`, Unset).
 """
 
 import json
@@ -86,6 +88,14 @@ def _allocators(engine):
             "\n".join(map(repr, (getattr(ipam, "_spaces", None), getattr(ipam, "_predefined", None)))),
         )
     yield "ports", {key: sorted(table.used) for key, table in controller.allocator._tables.items() if table.used}
+    manager_node = engine.cluster.manager_node
+    allocator = manager_node.manager.allocator if manager_node is not None else None
+    if allocator is not None:
+        networks, ports = allocator.networks, allocator.ports
+        yield "VXLAN ids", networks.vnis._taken
+        yield "swarm addresses", {id_: sorted(state.endpoints) for id_, state in networks._networks.items()}
+        for protocol, space in ports._spaces.items():
+            yield f"swarm ports {protocol}", (space.all._taken, space.dynamic._taken)
     yield "bound ports", [str(bound.binding) for bound in controller.allocator.bound]
 
 
