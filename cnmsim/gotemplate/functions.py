@@ -150,7 +150,7 @@ def _sprint_all(*values: Value) -> str:
 #: `and` and `or` are evaluated with short circuit in `_Run._function`, so that the entries here only return the last
 #: value.
 BUILTINS: Mapping[str, Function] = {
-    **comparisons(names_types=True),
+    **comparisons(names_types=False),
     "and": Function(lambda *values: values[-1], 1, is_variadic=True),
     "call": Function(_not_called, 1, is_variadic=True),
     "html": Function(lambda *values: _sprint_all(*values).translate(_HTML), 0, is_variadic=True),
