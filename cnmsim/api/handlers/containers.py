@@ -23,12 +23,15 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Future, sleep
 
 _STATS_PAUSE_S = 1.0
+#: Seconds of real time that a wait must have lasted before the clock jumps for it. No request can replace
+#: it: docker/cli (`container/run.go`, runContainer) sends the wait before the start, with and without -d. A client of
+#: the API sends the same requests and does wait. Only the connection of `run -d` is closed, after the start's answer.
 _PATIENCE_S, _SHORT_PATIENCE_S, _STARTING_PATIENCE_S = 1.0, 0.8, 2.0
 #: Seconds of virtual time without output after which the clock stops jumping for the client that started a container
 #: and reads its log.
 _SILENCE_S = 60
 #: Duration of the start of a container with an attached client, in seconds of real time; a real engine takes three
-#: times that.
+#: times that. No request tells that the client, which opens its event stream on another connection, is done with it.
 _START_S = 0.1
 _HEALTH_STEP_S = 0.5
 
