@@ -43,7 +43,8 @@ def test_accept_ends_one_base_chain_and_drop_the_packet():
     nft.execute(f"table inet second {{ chain in {{ {INPUT} 5; tcp dport 80 counter drop; }}; }}")
     answer = lab.explain("a", "10.0.0.2", "tcp/80")
     assert not answer.reachable
-    assert "nft inet second in: tcp dport 80 counter drop" in str(answer)
+    assert "rule 1 of nft inet second in (drop)" in str(answer)
+    assert "nft inet second in: tcp dport 80 counter drop" in answer.decided_by
     assert "counter packets 0" not in nft.execute("list table inet second")
 
 
@@ -54,7 +55,8 @@ def test_a_trace_names_table_chains_and_rule():
         f"table ip t {{ chain web {{ reject; }}; chain in {{ {INPUT} 0; tcp dport vmap {{ 80 : jump web }}; }}; }}"
     )
     answer = lab.explain("a", "10.0.0.2", "tcp/80")
-    assert "nft ip t in → web: reject" in str(answer)
+    assert "rule 1 of nft ip t web (reject)" in str(answer)
+    assert "nft ip t in → web: reject" in answer.decided_by
     assert "refused" in str(answer)
 
 

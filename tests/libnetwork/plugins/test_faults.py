@@ -67,7 +67,8 @@ CREATE_NETWORK = [
     (body('{"a": trux}'), "invalid character 'x' in literal true (expecting 'e')"),
     (body('{"a": "\n"}'), "invalid character '\\n' in string literal"),
     (body('{"a": NaN}'), "invalid character 'N' looking for beginning of value"),
-    (body("\xff\xfe"), "invalid character 'ÿ' looking for beginning of value"),
+    (Fault(b"\xff\xfe"), "invalid character 'ÿ' looking for beginning of value"),
+    (body("ÿ"), "invalid character 'Ã' looking for beginning of value"),  # encoding/json names the byte
 ]
 
 
