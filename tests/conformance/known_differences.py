@@ -9,6 +9,8 @@ _ENV_ORDER = (
 
 _GO_MAP = "three networks are gone; which of them the error names depends on the order of a Go map"
 
+_ENDPOINTS = "since 28 the error lists the endpoints of the network in the order of a Go map (findEndpoints)"
+
 KNOWN: dict[tuple[str, str], str] = {
     ("networks-lifecycle", "docker start site"): _GO_MAP,
     (
@@ -35,6 +37,7 @@ KNOWN: dict[tuple[str, str], str] = {
         ),
     ): _ENV_ORDER,
     ("service-edits", "docker service inspect --pretty a | grep -v Started"): _ENV_ORDER,
+    ("overlay-options", "docker network rm docker_gwbridge"): _ENDPOINTS,
     ("swarm-basics", "docker node ls"): "Debian's build of 26.1.5, which was recorded, calls itself 26.1.5+dfsg1",
 }
 

@@ -15,6 +15,7 @@ from cnmsim.libnetwork.endpointsettings import (
     validate_interface_sysctls,
 )
 from cnmsim.libnetwork.ipam import (
+    GLOBAL_SPACE,
     LOCAL_SPACE,
     AddressInUse,
     AddressOutOfRange,
@@ -55,6 +56,19 @@ def test_an_overlapping_subnet_is_refused(version: str, prefix: str, other: str)
         403,
         f"{prefix}Pool overlaps with other one on this address space",
     )
+
+
+def test_since_28_an_ipv6_subnet_has_no_addresses_if_it_was_requested_as_ipv4() -> None:
+    old, new = Ipam(profile("26.1.5")), Ipam(NEW)
+    for ipam in (old, new):
+        pool = ipam.request_pool(GLOBAL_SPACE, "fd00:77::/64")
+    assert take(old, pool.id) == "fd00:77::1"
+    with pytest.raises(NotFound, match=r"^cannot find address pool for poolID:fd00:77::/64/invalid Prefix$"):
+        take(new, pool.id)
+    with pytest.raises(InvalidParameter, match=r"^address space does not contain specified address pool$"):
+        new.release_pool(pool.id)
+    with pytest.raises(PoolOverlap):
+        new.request_pool(GLOBAL_SPACE, "fd00:77::/64")
 
 
 def test_the_same_subnet_may_exist_in_both_spaces() -> None:
@@ -173,7 +187,7 @@ def test_an_unknown_pool_has_no_addresses(pool_id: str, kind: type[EngineError],
 )
 def test_a_small_subnet_gives_these_addresses_and_no_more(version: str, subnet: str, addresses: list[str]) -> None:
     ipam = Ipam(profile(version))
-    pool = ipam.request_pool(LOCAL_SPACE, subnet)
+    pool = ipam.request_pool(LOCAL_SPACE, subnet, v6=":" in subnet)
     assert [take(ipam, pool.id) for _ in addresses] == addresses
     with pytest.raises(NoAvailableAddresses, match=r"^no available addresses on this pool$"):
         take(ipam, pool.id)
@@ -183,7 +197,7 @@ def test_a_small_subnet_gives_these_addresses_and_no_more(version: str, subnet: 
 @pytest.mark.parametrize("subnet", ["fd00::/64", "fd00::/48"])
 def test_a_large_ipv6_subnet_starts_at_1(version: str, subnet: str) -> None:
     ipam = Ipam(profile(version))
-    pool = ipam.request_pool(LOCAL_SPACE, subnet)
+    pool = ipam.request_pool(LOCAL_SPACE, subnet, v6=":" in subnet)
     assert [take(ipam, pool.id), take(ipam, pool.id)] == ["fd00::1", "fd00::2"]
 
 
@@ -199,7 +213,7 @@ def test_a_large_ipv6_subnet_starts_at_1(version: str, subnet: str) -> None:
 )
 def test_the_nth_automatic_address(version: str, subnet: str, count: int, last: str) -> None:
     ipam = Ipam(profile(version))
-    pool = ipam.request_pool(LOCAL_SPACE, subnet)
+    pool = ipam.request_pool(LOCAL_SPACE, subnet, v6=":" in subnet)
     addresses = [take(ipam, pool.id) for _ in range(count)]
     assert addresses[-1] == last
 
@@ -285,14 +299,14 @@ def test_26_counts_an_address_released_for_nothing_as_free() -> None:
 
 def test_26_cannot_represent_the_last_address_of_a_64() -> None:
     ipam = Ipam(profile("26.1.5"))
-    pool = ipam.request_pool(LOCAL_SPACE, "fd00::/64")
+    pool = ipam.request_pool(LOCAL_SPACE, "fd00::/64", v6=True)
     with pytest.raises(SystemFault, match=r"^bit does not belong to the sequence$"):
         take(ipam, pool.id, "fd00::ffff:ffff:ffff:ffff")
 
 
 def test_later_releases_represent_every_address_of_a_48() -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE, "fd00::/48")
+    pool = ipam.request_pool(LOCAL_SPACE, "fd00::/48", v6=True)
     assert take(ipam, pool.id, "fd00::ffff:ffff:ffff:ffff:ffff") == "fd00::ffff:ffff:ffff:ffff:ffff"
 
 
@@ -308,7 +322,7 @@ def test_later_releases_represent_every_address_of_a_48() -> None:
 )
 def test_the_status_of_a_pool(subnet: str, ip_range: str, taken: list[str], status: tuple[int, int]) -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE, subnet, ip_range)
+    pool = ipam.request_pool(LOCAL_SPACE, subnet, ip_range, v6=":" in subnet)
     for address in taken:
         take(ipam, pool.id, address)
     got = ipam.status(pool.id)
@@ -389,7 +403,7 @@ def test_a_refused_gateway_or_auxiliary_address_gives_the_pool_back(
         allocate_network(ipam, config)
     assert type(caught.value) is kind
     assert caught.value.message == text
-    assert ipam.request_pool(LOCAL_SPACE, config.subnet)
+    assert ipam.request_pool(LOCAL_SPACE, config.subnet, v6=":" in config.subnet)
 
 
 def test_a_pool_of_one_ipv6_address_has_none_for_the_gateway() -> None:

@@ -116,10 +116,12 @@ class Ipam:
         self.profile = profile
         local_bases = configured_pools(profile, default_pools or (), engine_id)
         global_bases = configured_pools(profile, global_pools or (), engine_id, defaults=GLOBAL_POOLS)
-        self._spaces = {
-            name: _AddressSpace(name, pools, RotatingPools(pools) if profile.pools_rotate else None)
-            for name, pools in ((LOCAL_SPACE, local_bases), (GLOBAL_SPACE, global_bases))
-        }
+        self._spaces: dict[tuple[str, int], _AddressSpace] = {}
+        for name, pools in ((LOCAL_SPACE, local_bases), (GLOBAL_SPACE, global_bases)):
+            for family in (4, 6):
+                if family == 4 or profile.address_spaces_by_family:
+                    space = _AddressSpace(name, pools, RotatingPools(pools) if profile.pools_rotate else None)
+                self._spaces[name, family] = space
 
     @staticmethod
     def default_spaces() -> tuple[str, str]:
@@ -128,7 +130,7 @@ class Ipam:
 
     def default_pools(self, family: int) -> tuple[PoolBase, ...]:
         """Return the default pools of local networks for address family 4 or 6."""
-        return tuple(pool for pool in self._spaces[LOCAL_SPACE].pools if pool.base.family == family)
+        return tuple(pool for pool in self._spaces[LOCAL_SPACE, family].pools if pool.base.family == family)
 
     def request_pool(
         self,
@@ -144,17 +146,17 @@ class Ipam:
 
         If `pool` is "", choose a subnet of the default pools. `space` is one of the names in `default_spaces`. With
         `v6` the subnet is chosen from the IPv6 default pools. A chosen subnet overlaps nothing in `exclude`; a
-        requested one may. `options` have no effect. Raises `PoolOverlap` if a requested subnet overlaps an allocated
+        requested one may. A requested IPv6 subnet needs `v6`, too: since 28 the allocator otherwise records it as an
+        IPv4 subnet and no address can be allocated from it. `options` have no effect. Raises `PoolOverlap` if a requested subnet overlaps an allocated
         one, `PoolsExhausted` if no subnet is free, or `SystemFault` for invalid text.
         """
         del options  # it has no options
-        address_space = self._space(space)
+        address_space = self._space(space, 6 if v6 else 4)
         if not pool and sub_pool:
             raise errors.bad_pool_request(space, pool, sub_pool, "invalid address subpool")
         size = self._hinted_size(pool, sub_pool)
         if size is not None:
-            family = 6 if ":" in pool or (not pool and v6) else 4
-            return self._request_default(address_space, family, size, tuple(exclude))
+            return self._request_default(address_space, 6 if v6 else 4, size, tuple(exclude))
         return self._request_subnet(address_space, pool, sub_pool)
 
     def _hinted_size(self, pool: str, sub_pool: str) -> int | None:
@@ -323,9 +325,9 @@ class Ipam:
         free = high - low + 1 - subnet.allocated.count_between(low, high)
         return PoolStatus(min(len(subnet.allocated), _UINT64_MAX), min(free, _UINT64_MAX))
 
-    def _space(self, name: str) -> _AddressSpace:
+    def _space(self, name: str, family: int) -> _AddressSpace:
         try:
-            return self._spaces[name]
+            return self._spaces[name, family]
         except KeyError:
             raise InvalidParameter(f"cannot find address space {name}") from None
 
@@ -338,7 +340,7 @@ class Ipam:
             ip_range = Prefix.parse("/".join(parts[3:])) if len(parts) == 5 else None
         except ValueError:
             raise InvalidParameter(f"invalid pool id: {pool_id}") from None
-        return self._space(parts[0]), prefix, ip_range
+        return self._space(parts[0], prefix.family), prefix, ip_range
 
     def _find(self, pool_id: str) -> tuple[_Subnet, Prefix | None]:
         address_space, prefix, ip_range = self._parse_id(pool_id)

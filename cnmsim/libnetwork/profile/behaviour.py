@@ -65,6 +65,8 @@ class Profile:
     # ---- networks and their IPAM
     #: 26.1 walks its list of pools with a cursor; later releases use the lowest free gap.
     pools_rotate: bool = per_release(v26=True, v28=False)
+    #: IPv4 and IPv6 have address spaces of their own.
+    address_spaces_by_family: bool = per_release(v26=False, v28=True)
     #: Default pools are sorted by base address and overlapping entries dropped; 26.1 keeps them as configured.
     pools_are_sorted: bool = per_release(v26=False, v28=True)
     #: A request for `0.0.0.0/N` or `::/N` is a request for any default subnet with the prefix length N.

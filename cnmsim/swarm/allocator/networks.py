@@ -6,6 +6,7 @@ This state is kept in the leader's memory only. A new leader rebuilds it from th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from attrs import define, evolve, field
 
@@ -198,7 +199,8 @@ class NetworkAllocator:
         for config in configs:
             self._ipam.release_address(local.pools[config.subnet], parse_ip(config.gateway))
         for pool in local.pools.values():
-            self._ipam.release_pool(pool)
+            with suppress(CnmsimError):  # since 28 an IPv6 pool was never allocated: see Ipam.request_pool
+                self._ipam.release_pool(pool)
         local.pools.clear()
 
     # ---- addresses
