@@ -210,7 +210,8 @@ class EndpointOptions:
 
     A sandbox runs the embedded resolver if one of its endpoints requires it; with `disable_resolution` this endpoint
     does not. `is_load_balancer` marks the endpoint of a load-balancer sandbox. With `omits_ports` the request to a
-    network plugin contains no port options at all, not even empty ones.
+    network plugin contains no port options at all, not even empty ones. The driver creates the interface on the host,
+    not in the sandbox's namespace, if `knows_namespace` is False (libnetwork's own endpoints on docker_gwbridge).
     """
 
     ipv4: Address | None = field(default=None, converter=to_optional_address)
@@ -227,6 +228,7 @@ class EndpointOptions:
     is_load_balancer: bool = False
     service: ServiceBinding | None = None
     omits_ports: bool = False
+    knows_namespace: bool = True
 
 
 @frozen

@@ -11,6 +11,8 @@ _GO_MAP = "three networks are gone; which of them the error names depends on the
 
 _ENDPOINTS = "since 28 the error lists the endpoints of the network in the order of a Go map (findEndpoints)"
 
+_TWO_NETWORKS = "since 28 a start joins the networks of a container in the order of a Go map (allocateNetwork)"
+
 KNOWN: dict[tuple[str, str], str] = {
     ("networks-lifecycle", "docker start site"): _GO_MAP,
     (
@@ -37,7 +39,31 @@ KNOWN: dict[tuple[str, str], str] = {
         ),
     ): _ENV_ORDER,
     ("service-edits", "docker service inspect --pretty a | grep -v Started"): _ENV_ORDER,
+    ("gwbridge-own", "docker network rm docker_gwbridge"): _ENDPOINTS,
+    (
+        "gwbridge-own",
+        (
+            "docker network inspect docker_gwbridge --format '{{json .Containers}}' | sed "
+            "'s/gateway_[0-9a-f]*/gateway_ID/'"
+        ),
+    ): _ENDPOINTS,
+    ("overlay-dsr", "nsenter --net=${W} ip -4 -o addr | awk '{print $2, $4}' | sort"): _TWO_NETWORKS,
+    (
+        "overlay-dsr",
+        (
+            "nsenter --net=${W} sysctl net.ipv4.conf.eth0.arp_ignore net.ipv4.conf.eth0.arp_announce "
+            "net.ipv4.conf.eth1.arp_ignore net.ipv4.conf.eth1.arp_announce net.ipv4.conf.eth2.arp_ignore"
+        ),
+    ): _TWO_NETWORKS,
+    ("overlay-dsr", "nsenter --net=${W} ip route"): _TWO_NETWORKS,
     ("overlay-options", "docker network rm docker_gwbridge"): _ENDPOINTS,
+    (
+        "service-wiring",
+        (
+            "docker service ps byhost bynone bybridge hostpub --no-trunc --format "
+            "'{{.Name}} {{.Node}} {{.DesiredState}} {{.Error}}'"
+        ),
+    ): _TWO_NETWORKS,
     ("swarm-basics", "docker node ls"): "Debian's build of 26.1.5, which was recorded, calls itself 26.1.5+dfsg1",
 }
 

@@ -25,6 +25,7 @@ from cnmsim.libnetwork.ipam.validate import used_ipam_config, validate_ipam_conf
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.network_configuration import NOT_A_MANAGER
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
+from cnmsim.libnetwork.profile import Profile
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.agent import ServiceInfo
@@ -220,7 +221,7 @@ class Networks:
         containers = {"Containers": {} if is_summary else self._containers(network)}
         if network.is_dynamic and not is_summary:
             configured |= _peers_view(network)
-            services = _services_view(network) if is_verbose else {}
+            services = _services_view(network, self.context.profile) if is_verbose else {}
             containers |= {"Services": services} if services else {}
         if profile.network_containers_first:
             last = {"Services": containers.pop("Services")} if "Services" in containers else {}
@@ -311,13 +312,13 @@ def _peers_view(network: Network) -> dict[str, Any]:
     return {"Peers": peers} if peers else {}
 
 
-def _services_view(network: Network) -> dict[str, Any]:
-    return {name: _service_view(service) for name, service in network.services().items()}
+def _services_view(network: Network, profile: Profile) -> dict[str, Any]:
+    return {name: _service_view(service, profile) for name, service in network.services().items()}
 
 
-def _service_view(service: ServiceInfo) -> dict[str, Any]:
+def _service_view(service: ServiceInfo, profile: Profile) -> dict[str, Any]:
     return {
-        "VIP": str(service.virtual_ip) if service.virtual_ip is not None else "<nil>",
+        "VIP": str(service.virtual_ip) if service.virtual_ip is not None else profile.absent_vip_text,
         "Ports": [f"Target: {port.target_port}, Publish: {port.published_port}" for port in service.ports],
         "LocalLBIndex": service.local_lb_index,
         "Tasks": [

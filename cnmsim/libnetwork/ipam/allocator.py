@@ -147,8 +147,9 @@ class Ipam:
         If `pool` is "", choose a subnet of the default pools. `space` is one of the names in `default_spaces`. With
         `v6` the subnet is chosen from the IPv6 default pools. A chosen subnet overlaps nothing in `exclude`; a
         requested one may. A requested IPv6 subnet needs `v6`, too: since 28 the allocator otherwise records it as an
-        IPv4 subnet and no address can be allocated from it. `options` have no effect. Raises `PoolOverlap` if a requested subnet overlaps an allocated
-        one, `PoolsExhausted` if no subnet is free, or `SystemFault` for invalid text.
+        IPv4 subnet, and no address can be allocated from it. `options` have no effect. Raises `PoolOverlap` if a
+        requested subnet overlaps an allocated one, `PoolsExhausted` if no subnet is free, or `SystemFault` for
+        invalid text.
         """
         del options  # it has no options
         address_space = self._space(space, 6 if v6 else 4)

@@ -412,6 +412,8 @@ class Profile:
     )  # fmt: skip
     #: `network ls` and `network inspect` share one struct, in which Containers come before Options and Labels.
     network_containers_first: bool = per_release(v26=True, v29=False)
+    #: The VIP that `network inspect --verbose` shows of a service without one.
+    absent_vip_text: str = per_release(v26="<nil>", v29="")
     #: When a container starts, the combination of its networks is validated, as by `network connect`. Tasks can have
     #: invalid ones.
     start_checks_networks: bool = per_release(v26=False, v28=True)
