@@ -77,7 +77,7 @@ class Engine(Session):
         from cnmsim.engine.client.volumes import VolumeCollection
 
         release, config = profile(version), config or DaemonConfig()
-        check_log_options(machine, config)
+        check_log_options(release, machine, config)
         random = machine.clock.stream(f"{machine.name}/engine")
         id_ = _uuid(random)
         events = EventLog(machine.clock)

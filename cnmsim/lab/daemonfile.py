@@ -45,7 +45,7 @@ def read_options(engine: Engine) -> None:
     if not isinstance(options, dict):
         raise InvalidParameter(f"{head}the file is not a JSON object")
     config, present = daemon_config(options, engine.profile), engine.backend.context.config
-    check_log_options(engine.machine, config)
+    check_log_options(engine.profile, engine.machine, config)
     for name in fields_dict(DaemonConfig):
         if getattr(config, name) == getattr(present, name):
             continue

@@ -14,7 +14,6 @@ from typing import Any, Protocol, cast, runtime_checkable
 from attrs import define, field, frozen
 
 from cnmsim.kernel.address import Address, Mac, Prefix
-from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.libnetwork.options import EndpointOptions, LegacyLink, PortBinding, TransportPort
 
 LOCAL_SCOPE = "local"
@@ -132,13 +131,12 @@ class JoinInfo:
 class SandboxContext:
     """The properties of a sandbox that a driver receives when an endpoint joins the sandbox.
 
-    `key` is the path of the file that keeps the sandbox's namespace open. `namespace` is `None` if that namespace has
-    not been created yet. `legacy_links` are the links (`--link`) of the sandbox's container.
+    `key` is the path of the file that keeps the sandbox's namespace open. `legacy_links` are
+    the links (`--link`) of the sandbox's container.
     """
 
     sandbox_id: str
     key: str
-    namespace: NetworkNamespace | None
     exposed_ports: list[TransportPort] = field(factory=list)
     port_bindings: list[PortBinding] = field(factory=list)
     legacy_links: list[LegacyLink] = field(factory=list)

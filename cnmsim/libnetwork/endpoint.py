@@ -179,7 +179,7 @@ class Endpoint:
             self.links = dict(links or {})
             if leaves_failed_join(driver):
                 undo.callback(network.leave_driver, self.id)
-            driver.join(network.id, self.id, sandbox.context(with_namespace=self.options.knows_namespace), info)
+            driver.join(network.id, self.id, sandbox.context(), info)
             undo.callback(network.leave_driver, self.id)
             if profile.ipv6_gateway_needs_address and self.interface.ipv6 is None:
                 info.gateway6 = None

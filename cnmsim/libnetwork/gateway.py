@@ -166,7 +166,7 @@ def attach_gateway_network(sandbox: Sandbox) -> None:
     identity = container_id if len(container_id) <= 12 else sandbox.id[:12]
     network, step = gateway_network(sandbox.controller), "create"
     try:
-        options = EndpointOptions(disable_resolution=True, knows_namespace=False)
+        options = EndpointOptions(disable_resolution=True)
         endpoint = network.create_endpoint(f"gateway_{identity}", options=options)
         with ExitStack() as undo:
             undo.callback(endpoint.delete)

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, Mac, bracketed, parse_ip
 from cnmsim.kernel.files import File
+from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.libnetwork.readable import to_addresses, to_optional_address, to_optional_mac, to_text_map, to_texts
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -210,8 +211,8 @@ class EndpointOptions:
 
     A sandbox runs the embedded resolver if one of its endpoints requires it; with `disable_resolution` this endpoint
     does not. `is_load_balancer` marks the endpoint of a load-balancer sandbox. With `omits_ports` the request to a
-    network plugin contains no port options at all, not even empty ones. The driver creates the interface on the host,
-    not in the sandbox's namespace, if `knows_namespace` is False (libnetwork's own endpoints on docker_gwbridge).
+    network plugin contains no port options at all, not even empty ones. In `namespace` a driver may create the
+    endpoint's interface; `None`: on the host, from where the interface is moved when the endpoint joins a sandbox.
     """
 
     ipv4: Address | None = field(default=None, converter=to_optional_address)
@@ -228,7 +229,7 @@ class EndpointOptions:
     is_load_balancer: bool = False
     service: ServiceBinding | None = None
     omits_ports: bool = False
-    knows_namespace: bool = True
+    namespace: NetworkNamespace | None = field(default=None, repr=False)
 
 
 @frozen

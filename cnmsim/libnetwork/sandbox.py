@@ -151,16 +151,12 @@ class Sandbox(Place):
         """The published ports of all endpoints of the sandbox."""
         return [binding for endpoint in self.endpoints for binding in endpoint.port_map]
 
-    def context(self, *, with_namespace: bool = True) -> SandboxContext:
-        """Return the data about this sandbox that a driver receives when an endpoint joins.
-
-        If `with_namespace` is False, the result has no namespace, so that the driver creates interfaces on the host.
-        """
+    def context(self) -> SandboxContext:
+        """Return the data about this sandbox that a driver receives when an endpoint joins."""
         options = self.options
         return SandboxContext(
             sandbox_id=self.id,
             key=self.key,
-            namespace=self.namespace if with_namespace else None,
             exposed_ports=options.exposed_ports,
             port_bindings=options.port_bindings,
             legacy_links=options.legacy_links,

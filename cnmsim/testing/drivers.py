@@ -350,7 +350,7 @@ class DriverConformance(_Bench):
     def test_what_it_does_not_know_is_an_engine_error_or_nothing(self, lab: Lab) -> None:
         """Calls with unknown ids succeed or raise an `EngineError`. In both cases the host stays unchanged."""
         driver = self.driver_of(lab)
-        context = SandboxContext("s", "/var/run/docker/netns/s", None)
+        context = SandboxContext("s", "/var/run/docker/netns/s")
         calls: list[Any] = [
             lambda: driver.delete_network(_UNKNOWN),
             lambda: driver.create_endpoint(_UNKNOWN, _UNKNOWN, EndpointInterface(), EndpointOptions()),

@@ -17,6 +17,7 @@ from cnmsim.engine.logdrivers.storage import LogStorage
 from cnmsim.errors import InvalidParameter, NotSimulated, NotSupported, SystemFault
 from cnmsim.gounits import from_human_size, ram_in_bytes
 from cnmsim.kernel.inode import Directory, File
+from cnmsim.libnetwork.profile import profile
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +91,15 @@ def test_a_fork_has_a_log_of_its_own(lab):
     ],
 )  # fmt: skip
 def test_the_local_driver_keeps_five_compressed_files_of_20_mib(options, capacity, files, compresses):
-    storage = drivers._local_storage(options)
+    storage = drivers._local_storage(profile(), options)
     assert (storage.capacity, storage.max_files, storage.compresses) == (capacity, files, compresses)
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"max-file": "-1"}, "max file count cannot be less than 0"),
+        ({"max-file": "-1"}, "max-file must not be negative"),
+        ({"compress": "x"}, 'invalid boolean value for compress: strconv.ParseBool: parsing "x": invalid syntax'),
         ({"max-file": "1"}, "compression cannot be enabled when max file count is 1"),
         ({"max-file": "0"}, "compression cannot be enabled when max file count is 1"),
         ({"max-file": "x"}, 'invalid value for max-file: x: strconv.Atoi: parsing "x": invalid syntax'),
@@ -105,7 +107,7 @@ def test_the_local_driver_keeps_five_compressed_files_of_20_mib(options, capacit
 )
 def test_limits_of_the_local_driver_that_are_refused(options, text):
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
-        drivers._local_storage(options)
+        drivers._local_storage(profile(), options)
 
 
 def test_rotation_keeps_the_newest_files():

@@ -360,7 +360,7 @@ def test_files_go_in_and_out_as_archives():
         entry = tarfile.TarInfo("sub/file")
         entry.size, entry.mode = 5, 0o755
         tar.addfile(entry, io.BytesIO(b"hello"))
-    archive.write_archive(container, "/etc", buffer.getvalue())
+    archive.write_archive(profile(), container, "/etc", buffer.getvalue())
     assert container.files.read("/etc/sub/file") == b"hello"
     with tarfile.open(fileobj=io.BytesIO(archive.read_archive(container, "/etc/sub"))) as tar:
         assert tar.getnames() == ["sub", "sub/file"]
@@ -375,10 +375,10 @@ def test_archive_cannot_leave_its_folder():
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("../../evil"))
-    archive.write_archive(container, "/srv", buffer.getvalue())
+    archive.write_archive(profile(), container, "/srv", buffer.getvalue())
     assert container.files.exists("/srv/evil")
     with pytest.raises(InvalidParameter):
-        archive.write_archive(container, "/srv", b"no archive")
+        archive.write_archive(profile(), container, "/srv", b"no archive")
 
 
 def test_changes_name_files_and_their_folders():

@@ -9,6 +9,7 @@ from cnmsim.engine.client.model import query_of
 from cnmsim.engine.volumes.binds import is_valid_mode, parse_bind
 from cnmsim.engine.volumes.mounting import parse_tmpfs
 from cnmsim.errors import EngineError, InvalidParameter, NotFound
+from cnmsim.libnetwork.profile import profile
 
 
 @pytest.fixture
@@ -111,10 +112,10 @@ def test_modes_have_one_word_of_each_kind():
 
 
 def test_tmpfs_options_are_read_as_the_kernel_reads_them():
-    options = parse_tmpfs("size=5000,mode=700,ro")
+    options = parse_tmpfs(profile(), "size=5000,mode=700,ro")
     assert (options.limit, options.mode, options.is_read_only) == (8192, 0o700, True)
     with pytest.raises(InvalidParameter, match='invalid tmpfs option "bogus"'):
-        parse_tmpfs("bogus")
+        parse_tmpfs(profile(), "bogus")
 
 
 @pytest.mark.parametrize(
@@ -126,14 +127,14 @@ def test_tmpfs_options_are_read_as_the_kernel_reads_them():
 )  # fmt: skip
 def test_the_size_of_a_tmpfs_is_counted_in_pages(size, limit):
     # Linux mm/shmem.c shmem_parse_one: memparse, then DIV_ROUND_UP(size, PAGE_SIZE)
-    options = parse_tmpfs(f"size={size}")
+    options = parse_tmpfs(profile(), f"size={size}")
     assert options.limit == limit
     shown = [word for word in options.text.split(",") if word.startswith("size=")]
     assert shown == ([f"size={limit >> 10}k"] if limit else [])
 
 
 def test_a_tmpfs_belongs_to_root_and_everybody_may_write_unless_told_otherwise():
-    plain, own = parse_tmpfs(""), parse_tmpfs("uid=7,gid=8,mode=0750,rw,exec")
+    plain, own = parse_tmpfs(profile(), ""), parse_tmpfs(profile(), "uid=7,gid=8,mode=0750,rw,exec")
     assert (plain.mode, plain.uid, plain.gid, plain.is_read_only) == (0o1777, 0, 0, False)
     assert (own.mode, own.uid, own.gid, own.is_read_only) == (0o750, 7, 8, False)
 

@@ -77,6 +77,7 @@ class DockerHost:
             ipv6=parse_ip(ipv6) if ipv6 else None,
             dns_names=[] if network == "bridge" else [name],
             disable_resolution=network == "bridge",
+            namespace=self.sandboxes[name].namespace,
             **options,
         )
         endpoint = self.controller.find_network(network).create_endpoint(name, options=asked)

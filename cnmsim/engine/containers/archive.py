@@ -16,8 +16,10 @@ from cnmsim.errors import InvalidParameter, NotFound, SystemFault
 from cnmsim.gojson.fields import rfc3339
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import go_strerror
+from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import Directory, File, Inode, LayeredDirectory, SocketFile, Symlink
 from cnmsim.kernel.namei import canonical
+from cnmsim.libnetwork.profile import Profile
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
 #: Files that the engine mounts into every container.
@@ -131,7 +133,7 @@ def _put(
         archive.addfile(entry, io.BytesIO(content))
 
 
-def write_archive(container: Container, path: str, content: bytes) -> None:
+def write_archive(profile: Profile, container: Container, path: str, content: bytes) -> None:
     """Unpack a tar archive into a directory of a container.
 
     Raises `NotFound` if the directory does not exist, `InvalidParameter` if it is no directory or the archive is
@@ -156,7 +158,15 @@ def write_archive(container: Container, path: str, content: bytes) -> None:
     try:
         for entry, data in entries:
             target = canonical(f"{folder}/{canonical(entry.name)}")
-            _unpack(container, folder, target, entry, data)
+            present = _present(files, target)
+            try:
+                _unpack(files, folder, target, entry, data)
+            except OSError as error:
+                verb, name = "open" if present is None else "unlinkat", target
+                if profile.unpacks_in_root:
+                    verb = "openat" if present is None else "RemoveAll"
+                    name = posixpath.relpath(target, folder)
+                raise SystemFault(f"{verb} {name}: {go_strerror(error)}") from None
     finally:
         files.is_read_only = is_read_only
 
@@ -171,32 +181,31 @@ def _require_writable(container: Container, folder: str) -> None:
         raise InvalidParameter("container rootfs is marked read-only")
 
 
-def _unpack(container: Container, folder: str, target: str, entry: tarfile.TarInfo, data: bytes | None) -> None:
-    files = container.files
+def _present(files: FileSystem, path: str) -> Inode | None:
     try:
-        present = files.inode(target, follows=False)
+        return files.inode(path, follows=False)
     except OSError:
-        present = None
+        return None
+
+
+def _unpack(files: FileSystem, folder: str, target: str, entry: tarfile.TarInfo, data: bytes | None) -> None:
+    present = _present(files, target)
     is_folder = isinstance(present, Directory)
-    try:
-        if present is not None and not (is_folder and entry.isdir()):
-            files.remove_tree(target)
-        owner = {"mode": entry.mode & 0o7777, "uid": entry.uid, "gid": entry.gid}
-        if entry.isdir():
-            files.makedirs(target)
-        elif entry.issym():
-            files.makedirs(posixpath.dirname(target))
-            files.symlink(entry.linkname, target)
-        elif entry.islnk():
-            files.link(canonical(f"{folder}/{entry.linkname}"), target)
-        elif data is not None:
-            files.add(target, File(data))
-        else:
-            return  # a device: the kernel has none of these
-        files.change(target, **owner, mtime_ns=int(entry.mtime * NS_PER_S), follows=False)
-    except OSError as error:
-        verb = "unlinkat" if present is not None else "open"
-        raise SystemFault(f"{verb} {target}: {go_strerror(error)}") from None
+    if present is not None and not (is_folder and entry.isdir()):
+        files.remove_tree(target)
+    owner = {"mode": entry.mode & 0o7777, "uid": entry.uid, "gid": entry.gid}
+    if entry.isdir():
+        files.makedirs(target)
+    elif entry.issym():
+        files.makedirs(posixpath.dirname(target))
+        files.symlink(entry.linkname, target)
+    elif entry.islnk():
+        files.link(canonical(f"{folder}/{entry.linkname}"), target)
+    elif data is not None:
+        files.add(target, File(data))
+    else:
+        return  # a device: the kernel has none of these
+    files.change(target, **owner, mtime_ns=int(entry.mtime * NS_PER_S), follows=False)
 
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes | None:

@@ -14,7 +14,7 @@ from attrs import define
 from cnmsim.engine.containers.container import Container, EndpointSettings, canonical_mac
 from cnmsim.engine.containers.kernel_namespaces import resolve_joined
 from cnmsim.engine.containers.log_start import complete_log_config
-from cnmsim.engine.containers.resources import derive_limits
+from cnmsim.engine.containers.resources import check_platform, derive_limits
 from cnmsim.engine.containers.shared_host_config import shared_host_config
 from cnmsim.engine.containers.validate import (
     HOST_NETWORK_LINKS,
@@ -76,6 +76,7 @@ def create_container(
     if profile.create_fills_maps:
         host_config["PortBindings"] = host_config["PortBindings"] or {}
     check_network_mode(profile, config, host_config)
+    check_platform(profile, host_config)
     _default_network(host_config, endpoints)
     if not api.at_least("1.44") and len(endpoints) > 1:
         raise InvalidParameter(f"Container cannot be created with multiple network endpoints: {', '.join(endpoints)}")

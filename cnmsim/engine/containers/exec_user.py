@@ -15,6 +15,7 @@ from cnmsim.gostrconv import atoi
 from cnmsim.kernel.capabilities import ALL, NAMES, mask
 from cnmsim.kernel.credentials import Credentials, groups, users
 from cnmsim.kernel.files import FileSystem
+from cnmsim.libnetwork.profile import Profile
 
 _LAST_ID = 2**31 - 1
 #: Source: moby `oci/caps/defaults.go`.
@@ -40,23 +41,25 @@ def find_user(spec: str, files: FileSystem) -> Credentials:
     elif uid is None:
         raise SystemFault(f"unable to find user {user_name}: no matching entries in passwd file")
     gid = _group(group_name, files) if group_name else user.gid if user is not None else 0
+    if gid is None:
+        raise SystemFault(f"unable to find group {group_name}: no matching entries in group file")
     others = () if group_name or user is None else (g.gid for g in groups(files) if user.name in g.members)
     # The primary group is also a supplementary group (moby since v20.10.18), once.
     return Credentials(uid, gid, tuple(dict.fromkeys((gid, *others))))
 
 
-def with_groups(user: Credentials, names: Sequence[str], files: FileSystem) -> Credentials:
+def with_groups(profile: Profile, user: Credentials, names: Sequence[str], files: FileSystem) -> Credentials:
     """Return `user` with further supplementary groups, as `--group-add` requests.
 
-    An item of `names` is a group's name or number. Raises `SystemFault` for a name without an entry in /etc/group.
+    An item of `names` is a group's name or number. Raises `SystemFault` for a name without an entry in /etc/group,
+    and for a number that is out of range.
     """
     added: list[int] = []
     for name in names:
-        try:
-            added.append(_group(name, files))
-        except SystemFault:
-            text = f"Unable to find group {name}: no matching entries in group file"
-            raise SystemFault(text) from None
+        gid = _group(name, files)
+        if gid is None:
+            raise SystemFault(profile.unknown_group_text.format(name=name))
+        added.append(gid)
     # The kernel sorts the supplementary groups (groups_sort).
     return evolve(user, groups=tuple(sorted({*user.groups, *added}))) if added else user
 
@@ -98,16 +101,13 @@ def home_of(user: Credentials, files: FileSystem) -> str:
     return next((entry.home for entry in users(files) if entry.uid == user.uid and entry.home), "/")
 
 
-def _group(name: str, files: FileSystem) -> int:
+def _group(name: str, files: FileSystem) -> int | None:
+    """Return the number of the group `name`, a name or number; `None` for a name without an entry in /etc/group."""
     gid = _number(name)
     group = next(
         (entry for entry in groups(files) if (entry.name == name if gid is None else entry.gid == gid)), None
     )
-    if group is not None:
-        return group.gid
-    if gid is None:
-        raise SystemFault(f"unable to find group {name}: no matching entries in group file")
-    return gid
+    return gid if group is None else group.gid
 
 
 def _number(text: str) -> int | None:

@@ -30,6 +30,7 @@ from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.process import Process
+from cnmsim.libnetwork.profile import Profile
 
 _REMEMBERED_S = 300
 #: Ended execs are dropped whenever this many more have been created.
@@ -50,7 +51,7 @@ def create_exec(context: EngineContext, container: Container, config: dict[str, 
     check_active(container)
     if config["User"] and context.profile.exec_user_is_checked_at_create:
         try:
-            _user_of(container, config)
+            _user_of(context.profile, container, config)
         except SystemFault as error:
             raise InvalidParameter(error.message) from None
     check_links(context.containers, container)
@@ -81,9 +82,9 @@ def check_active(container: Container) -> None:
     container.require_not_restarting(f"Container {container.id}")
 
 
-def _user_of(container: Container, config: dict[str, Any]) -> Credentials:
+def _user_of(profile: Profile, container: Container, config: dict[str, Any]) -> Credentials:
     user = find_user(config["User"] or container.config["User"], container.files)
-    return with_groups(user, container.host_config["GroupAdd"] or (), container.files)
+    return with_groups(profile, user, container.host_config["GroupAdd"] or (), container.files)
 
 
 def find_exec(context: EngineContext, identity: str) -> Exec:
@@ -111,7 +112,7 @@ def start_exec(context: EngineContext, execution: Exec) -> None:
     _log(context, execution, f"exec_start: {_words(execution)}")
     config = execution.config
     try:
-        user = _user_of(container, config)
+        user = _user_of(context.profile, container, config)
         credentials = with_capabilities(user, container.host_config, is_privileged=config["Privileged"])
     except SystemFault:
         _refused(context, execution, _NOT_STARTED)
@@ -128,8 +129,7 @@ def start_exec(context: EngineContext, execution: Exec) -> None:
         is_missing = isinstance(cause, CommandNotFoundError)
         _refused(context, execution, profile.exec_not_found_status if is_missing else _NOT_STARTED)
         raise InvalidParameter(
-            "OCI runtime exec failed: exec failed: unable to start container process: "
-            f"{runtime_text(cause, profile.runtime_error_suffix)}"
+            f"OCI runtime exec failed: exec failed: unable to start container process: {runtime_text(cause)}"
         ) from None
     first = container.process
     assert first is not None

@@ -134,7 +134,7 @@ class Lifecycle:
         check_links(context.containers, container)
         argv = container.command
         user = with_capabilities(find_user(container.config["User"], container.files), container.host_config)
-        user = with_groups(user, container.host_config["GroupAdd"] or (), container.files)
+        user = with_groups(context.profile, user, container.host_config["GroupAdd"] or (), container.files)
         check_ipc(context, container)
         pid_namespace = joined_pid_namespace(context, container)
         env = process_environment(
@@ -142,17 +142,17 @@ class Lifecycle:
         )
         start_logging(context, container)
         check_devices(container, context.machine)
-        check_sysctls(context.profile, container)
-        check_limits(context.profile, container)
+        check_sysctls(container)
+        check_limits(container)
         program, words = find_command(context, container, argv, env)
         if sandbox is not None and not container.config.get("NetworkDisabled"):
-            set_key(context.profile, sandbox)
+            set_key(sandbox)
         if sandbox is not None and not allocates_first:
             try:
                 networking.allocate(container, sandbox)
             except EngineError as error:
                 raise type(error)(context.profile.start_error_prefix + error.message) from None
-        require_devices(context.profile, container, sandbox)
+        require_devices(container, sandbox)
         self._bind_files(container)
         if container.host_config.get("Init"):
             program, words = with_init(program, words)
@@ -163,7 +163,7 @@ class Lifecycle:
         try:
             return self.networking.initialise(container)
         except EngineError as error:
-            raise as_runtime_error(self.context.profile, error) from None
+            raise as_runtime_error(error) from None
 
     def _bind_files(self, container: Container) -> None:
         sandbox = self.networking.sandbox_of(container)

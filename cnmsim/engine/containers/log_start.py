@@ -31,7 +31,7 @@ def complete_log_config(context: EngineContext, log_config: dict[str, Any]) -> N
         # Of another driver's options only those of the local cache are defaults.
         if log_config["Type"] == config.log_driver or key in CACHE_OPTIONS:
             options.setdefault(key, value)
-    check_log_config(log_config["Type"], log_config["Config"], context.machine.files.exists)
+    check_log_config(context.profile, log_config["Type"], log_config["Config"], context.machine.files.exists)
 
 
 def start_logging(context: EngineContext, container: Container) -> None:

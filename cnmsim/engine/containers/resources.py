@@ -13,11 +13,12 @@ from typing import Any
 from cnmsim.digits import is_number
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.processes import processes_of
-from cnmsim.errors import InvalidParameter
-from cnmsim.gostrconv import parse_bool
+from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.gostrconv import parse_bool, quote
 from cnmsim.kernel.cgroup import PACKET_NS, ControlGroup
 from cnmsim.kernel.inode import Directory, GeneratedFile
 from cnmsim.kernel.machine import Machine
+from cnmsim.libnetwork.profile import Profile
 
 #: The processors and the memory in bytes of every simulated Docker host.
 CPUS = 4
@@ -32,7 +33,7 @@ _NO_LIMIT_TEXT = (
 )
 
 
-def check_resources(values: dict[str, Any], *, is_update: bool = False) -> list[str]:
+def check_resources(profile: Profile, values: dict[str, Any], *, is_update: bool = False) -> list[str]:
     """Validate the resource limits of a HostConfig, or of an update if `is_update`. Return the texts of warnings.
 
     Raises `InvalidParameter` for a limit that is out of range, or that conflicts with another.
@@ -43,7 +44,7 @@ def check_resources(values: dict[str, Any], *, is_update: bool = False) -> list[
             if values[key] > 0:
                 raise InvalidParameter(f"Conflicting options: Nano CPUs and {title} cannot both be set")
     if not 0 <= values["NanoCpus"] <= CPUS * _NANO:
-        raise InvalidParameter(f"Range of CPUs is from 0.01 to {CPUS}.00, as there are only {CPUS} CPUs available")
+        raise InvalidParameter(profile.cpu_range_text.format(count=CPUS))
     if values["CpuPeriod"] and not 1000 <= values["CpuPeriod"] <= 1_000_000:
         raise InvalidParameter("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if 0 < values["CpuQuota"] < 1000:
@@ -95,14 +96,36 @@ def _check_set(text: str, name: str, title: str, count: int) -> None:
         raise InvalidParameter(f"Requested {title} are not available - requested {text}, available: {available}")
 
 
+def check_platform(profile: Profile, host_config: dict[str, Any]) -> None:
+    """Check that a HostConfig requests nothing that only other platforms or kernels have, nor negative CPU shares.
+
+    Raises an `EngineError` if it does. Source: moby `runconfig/hostconfig_unix.go`.
+    """
+    fault = _platform_fault(profile, host_config)
+    if fault:
+        raise (InvalidParameter if profile.decode_errors_are_invalid else SystemFault)(fault)
+
+
+def _platform_fault(profile: Profile, host_config: dict[str, Any]) -> str:
+    isolation, shares = host_config["Isolation"], host_config["CpuShares"]
+    if isolation.lower() not in {"", "default"}:
+        return profile.isolation_text.format(value=isolation, quoted=quote(isolation))
+    for key, what in (("IOMaximumBandwidth", "bandwidth"), ("IOMaximumIOps", "IOPs")):
+        if host_config[key]:
+            return profile.qos_text.format(what=what)
+    if host_config["CpuRealtimePeriod"] or host_config["CpuRealtimeRuntime"]:
+        return profile.realtime_text
+    if shares < 0 and profile.checks_cpu_shares:
+        return f"invalid CPU shares ({shares}): value must be a positive integer"
+    return ""
+
+
 def check_isolation(host_config: dict[str, Any]) -> None:
-    """Validate isolation technology, security options, cgroup namespace and runtime of a HostConfig.
+    """Validate security options, cgroup namespace and runtime of a HostConfig.
 
     Raises `InvalidParameter` for a value that an engine on Linux does not accept.
     """
-    isolation, runtime = host_config["Isolation"].lower(), host_config.get("Runtime") or "runc"
-    if isolation not in {"", "default"}:
-        raise InvalidParameter(f"Invalid isolation: \"{host_config['Isolation']}\" - linux only supports 'default'")
+    runtime = host_config.get("Runtime") or "runc"
     if host_config["CgroupnsMode"] not in {"", "private", "host"}:
         raise InvalidParameter(f"invalid cgroup namespace mode: {host_config['CgroupnsMode']}")
     for option in host_config["SecurityOpt"] or ():

@@ -12,6 +12,7 @@ from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.resources import apply_limits, check_resources
 from cnmsim.engine.containers.validate import check_restart_policy
 from cnmsim.errors import Conflict
+from cnmsim.libnetwork.profile import Profile
 
 _LIMITS = (
     "BlkioWeight", "CpuShares", "NanoCpus", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems", "Memory",
@@ -27,7 +28,7 @@ _CONFLICTS = (
 )
 
 
-def check_update(changes: Mapping[str, Any]) -> list[str]:
+def check_update(profile: Profile, changes: Mapping[str, Any]) -> list[str]:
     """Check the decoded body of an update. Return the texts of warnings.
 
     Raises `InvalidParameter` for an invalid restart policy or limit.
@@ -35,7 +36,7 @@ def check_update(changes: Mapping[str, Any]) -> list[str]:
     policy = changes["RestartPolicy"]
     if policy["Name"]:
         check_restart_policy(policy)
-    return check_resources(dict(changes), is_update=True)
+    return check_resources(profile, dict(changes), is_update=True)
 
 
 def update_container(container: Container, changes: Mapping[str, Any]) -> None:

@@ -107,7 +107,7 @@ def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str
     check_capabilities(host_config)
     check_modes(host_config)
     check_isolation(host_config)
-    warnings = check_resources(host_config)
+    warnings = check_resources(profile, host_config)
     for key in host_config.get("Annotations") or {}:
         if not key:
             raise InvalidParameter("invalid Annotations: the empty string is not permitted as an annotation key")

@@ -10,6 +10,7 @@ from cnmsim.engine.logdrivers.options import check_log_config
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.machine import Machine
 from cnmsim.libnetwork.config import DaemonConfig
+from cnmsim.libnetwork.profile import Profile
 
 
 def log_start(context: EngineContext) -> None:
@@ -38,7 +39,7 @@ def log_started(context: EngineContext) -> None:
     log.write("info", "API listen on /run/docker.sock")
 
 
-def check_log_options(machine: Machine, config: DaemonConfig) -> None:
+def check_log_options(profile: Profile, machine: Machine, config: DaemonConfig) -> None:
     """Check the options of the default logging driver in the daemon's configuration.
 
     Raises `InvalidParameter`, with the text with which dockerd ends, for an option that the driver does not permit.
@@ -46,6 +47,6 @@ def check_log_options(machine: Machine, config: DaemonConfig) -> None:
     if not config.log_opts:
         return
     try:
-        check_log_config(config.log_driver, config.log_opts, machine.files.exists)
+        check_log_config(profile, config.log_driver, config.log_opts, machine.files.exists)
     except InvalidParameter as error:
         raise InvalidParameter(f"failed to start daemon: failed to set log opts: {error.message}") from None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cnmsim.engine.logdrivers.fluentd import FluentdFormat
     from cnmsim.engine.logdrivers.remote import GelfFormat, SyslogFormat, UdpSender
     from cnmsim.engine.logdrivers.tcp import TcpSender
+    from cnmsim.libnetwork.profile import Profile
 
 ROOT = "/var/lib/docker/containers"
 _FLUENTD_PORT = 24224
@@ -64,7 +65,8 @@ def create_driver(context: EngineContext, container: Container) -> LogDriver:
     try:
         driver = _DRIVERS[log_config["Type"]](context, container, options)
         if driver.storage is None and is_readable(log_config):
-            cache = _local_storage({key.removeprefix("cache-"): options[key] for key in options if key in _CACHED})
+            own = {key.removeprefix("cache-"): options[key] for key in options if key in _CACHED}
+            cache = _local_storage(context.profile, own)
             return LogDriver(cache, driver.sender, file="container-cached.log")
     except ValueError as error:
         raise SystemFault(str(error)) from None
@@ -102,11 +104,19 @@ def _json_file(context: EngineContext, container: Container, options: Mapping[st
     return LogDriver(storage, details=details(attributes), file=f"{container.id}-json.log")
 
 
-def _local(_context: EngineContext, _container: Container, options: Mapping[str, str]) -> LogDriver:
-    return LogDriver(_local_storage(options), file="local-logs/container.log")
+def _local(context: EngineContext, container: Container, options: Mapping[str, str]) -> LogDriver:
+    storage = _local_storage(context.profile, options)
+    if not context.profile.local_log_has_attributes:
+        return LogDriver(storage, file="local-logs/container.log")
+    attributes = extra_attributes(container)
+    tag = log_tag(container, context.machine.name, "")
+    if tag:
+        attributes["tag"] = tag
+    storage.encoding = LocalEncoding(tuple(sorted(attributes.items())))
+    return LogDriver(storage, details=details(attributes), file="local-logs/container.log")
 
 
-def _local_storage(options: Mapping[str, str]) -> LogStorage:
+def _local_storage(profile: Profile, options: Mapping[str, str]) -> LogStorage:
     capacity, files, compresses = _LOCAL_SIZE, _LOCAL_FILES, True
     if "max-size" in options:
         size = options["max-size"]
@@ -115,9 +125,9 @@ def _local_storage(options: Mapping[str, str]) -> LogStorage:
         number = options["max-file"]
         files = _checked(f"invalid value for max-file: {number}", atoi, number)
     if "compress" in options:
-        compresses = bool(_checked("error reading compress log option", parse_bool, options["compress"]))
+        compresses = bool(_checked(profile.local_log_compress_text, parse_bool, options["compress"]))
     if files < 0:
-        raise ValueError("max file count cannot be less than 0")
+        raise ValueError(profile.local_log_files_text)
     if compresses and files <= 1:
         raise ValueError("compression cannot be enabled when max file count is 1")
     return LogStorage(LocalEncoding(), capacity, max(files, 1), compresses)
@@ -266,7 +276,7 @@ def _awslogs(_context: EngineContext, _container: Container, options: Mapping[st
     )
 
 
-def _gcplogs(_context: EngineContext, _container: Container, options: Mapping[str, str]) -> LogDriver:
+def _gcplogs(context: EngineContext, _container: Container, options: Mapping[str, str]) -> LogDriver:
     """Raise `ValueError`: the driver `gcplogs` cannot start, because a simulated host is not a machine of Google's.
 
     The text is that of dockerd on a host without Google's metadata service and credentials.
@@ -276,7 +286,7 @@ def _gcplogs(_context: EngineContext, _container: Container, options: Mapping[st
             "No project was specified and couldn't read project from the metadata server. Please specify a project"
         )
     raise ValueError(
-        "google: could not find default credentials. See "
+        f"{context.profile.google_error_prefix}could not find default credentials. See "
         "https://cloud.google.com/docs/authentication/external/set-up-adc for more information"
     )
 

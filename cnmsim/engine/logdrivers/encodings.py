@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from attrs import field, frozen
+from attrs import frozen
 
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.gojson.fields import rfc3339
@@ -54,10 +54,11 @@ class JsonEncoding:
 class LocalEncoding:
     """The file format of the driver `local`.
 
-    Protobuf messages (logdriver.LogEntry), each between two copies of its length.
+    Protobuf messages (logdriver.LogEntry), each between two copies of its length. `attributes` are stored with each
+    message, sorted.
     """
 
-    attributes: str = field(default="", init=False)
+    attributes: tuple[tuple[str, str], ...] = ()
 
     def stored(self, text: bytes) -> bytes:
         """Return the text that a reader of the file gets back."""
@@ -71,6 +72,8 @@ class LocalEncoding:
             entry += _bytes_field(3, text)
         if not line.text.endswith(b"\n"):
             entry += b"\x20\x01"
+        for name, value in self.attributes:
+            entry += _bytes_field(6, _bytes_field(1, name.encode()) + _bytes_field(2, value.encode()))
         length = len(entry).to_bytes(4, "big")
         return length + entry + length
 

@@ -14,6 +14,7 @@ from cnmsim.engine.wire.timestamps import parse_duration_ns
 from cnmsim.errors import InvalidParameter
 from cnmsim.gostrconv import atoi, parse_bool, parse_uint, quote
 from cnmsim.gounits import ram_in_bytes
+from cnmsim.libnetwork.profile import Profile
 
 #: The drivers that are not plugins, as `docker info` lists them. `none` is not listed.
 DRIVERS = ("awslogs", "fluentd", "gcplogs", "gelf", "journald", "json-file", "local", "splunk", "syslog")
@@ -65,8 +66,10 @@ FACILITIES = (
 )  # fmt: skip
 
 
-def check_log_config(driver: str, options: Mapping[str, str], exists: Callable[[str], bool]) -> None:
-    """Check the name and the options of a logging driver.
+def check_log_config(
+    profile: Profile, driver: str, options: Mapping[str, str], exists: Callable[[str], bool]
+) -> None:
+    """Check the name and the options of a logging driver by the rules of the release `profile`.
 
     `exists` is a function that returns True if a path exists on the host. Raises `InvalidParameter`, with the
     daemon's text, for an unknown driver, or an option or value that the driver does not permit.
@@ -80,8 +83,11 @@ def check_log_config(driver: str, options: Mapping[str, str], exists: Callable[[
         own = {key: value for key, value in options.items() if key not in _BUILT_IN}
         if driver == "gelf":
             gelf_address(own.get("gelf-address", ""))
+        permitted = _OPTIONS[driver]
+        if driver == "local" and profile.local_log_has_attributes:
+            permitted = (*permitted, *_ATTRIBUTES, "tag")
         for key in sorted(own):
-            if key not in _OPTIONS[driver]:
+            if key not in permitted:
                 text = _UNKNOWN.get(driver, "unknown log opt '{key}' for {driver} log driver")
                 raise ValueError(text.format(key=key, driver=driver))
         check = _CHECKS.get(driver)

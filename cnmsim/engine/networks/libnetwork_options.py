@@ -75,4 +75,5 @@ def endpoint_options(
         service=container.service_bindings.get(network.id),
         # Ports are published on the first network that accepts any.
         omits_ports=network.internal or bool(port_map(sandbox)),
+        namespace=sandbox.namespace,
     )

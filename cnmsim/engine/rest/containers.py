@@ -205,7 +205,7 @@ class ContainerApi:
     def update(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Change limits and the restart policy of a container (POST /containers/{id}/update)."""
         changes = bodies.read(bodies.CONTAINER_UPDATE, body, self.context.profile)
-        warnings = check_update(changes)
+        warnings = check_update(self.context.profile, changes)
         container = self.find(id_)
         update_container(container, changes)
         self.context.log_container(container, "update")
@@ -339,7 +339,7 @@ class ContainerApi:
 
     def archive_put(self, id_: str, path: str, content: bytes) -> None:
         """Unpack a tar archive into a directory of a container (PUT /containers/{id}/archive)."""
-        archive.write_archive(self.find(id_), self._required(path), content)
+        archive.write_archive(self.context.profile, self.find(id_), self._required(path), content)
 
     def _required(self, path: str) -> str:
         if not path:

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.libnetwork.profile import Profile
 
 _PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 #: Words of a mode by kind; a mode has at most one of each kind.
@@ -92,26 +93,38 @@ def _target_fault(target: str) -> str:
     return "" if target.startswith("/") else f"invalid mount path: '{target}' mount path must be absolute"
 
 
-def check_spec(spec: dict[str, Any], has_source: Callable[[str], bool], *, has_image_mounts: bool) -> None:
-    """Check an entry of `HostConfig.Mounts`.
+def check_spec(profile: Profile, spec: dict[str, Any], has_source: Callable[[str], bool]) -> None:
+    """Check an entry of `HostConfig.Mounts` by the rules of the release `profile`.
 
-    `has_source` returns True if a path of the host exists. `has_image_mounts` is True if the release has the type
-    `image`. Raises `InvalidParameter`, with the engine's text, for an unknown type, a field that the type does not
-    permit, or a missing host path.
+    `has_source` returns True if a path of the host exists. Raises `InvalidParameter`, with the engine's text, for an
+    unknown type, a field that the type does not permit, or a missing host path.
     """
     kind, target = spec.get("Type") or "", spec.get("Target") or ""
-    fault = _target_fault(target)
+    has_image_mounts = profile.has_image_mounts
+    fault = _exclusive_fault(kind, spec) if profile.exclusive_mount_options_first else ""
+    fault = fault or _target_fault(target)
     if not fault and has_image_mounts and kind != "image" and spec.get("ImageOptions") is not None:
         fault = "field ImageOptions must not be specified"
     if not fault:
         check = _FAULTS.get(kind) if has_image_mounts or kind != "image" else None
         fault = check(spec) if check is not None else "mount type unknown"
     source = spec.get("Source") or ""
+    is_anonymous = kind == "volume" and not source
+    if not fault and is_anonymous and spec.get("ReadOnly") and not profile.mounts_anonymous_read_only:
+        fault = "must not set ReadOnly mode when using anonymous volumes"
     creates = (spec.get("BindOptions") or {}).get("CreateMountpoint")
     if not fault and kind == "bind" and not creates and not has_source(source):
         fault = f"bind source path does not exist: {source}"
     if fault:
         raise InvalidParameter(_config_fault(kind, fault))
+
+
+def _exclusive_fault(kind: str, spec: dict[str, Any]) -> str:
+    for owner in ("bind", "volume", "image", "tmpfs", "cluster"):
+        name = f"{owner.title()}Options"
+        if kind != owner and spec.get(name) is not None:
+            return f"field {name} must not be specified"
+    return ""
 
 
 def _bind_fault(spec: dict[str, Any]) -> str:
@@ -128,8 +141,6 @@ def _bind_fault(spec: dict[str, Any]) -> str:
 def _volume_fault(spec: dict[str, Any]) -> str:
     if spec.get("BindOptions") is not None:
         return "field BindOptions must not be specified"
-    if spec.get("ReadOnly") and not spec.get("Source"):
-        return "must not set ReadOnly mode when using anonymous volumes"
     subpath = (spec.get("VolumeOptions") or {}).get("Subpath") or ""
     if subpath and not spec.get("Source"):
         return "must not set Subpath when using anonymous volumes"

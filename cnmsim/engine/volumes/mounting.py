@@ -15,9 +15,11 @@ from cnmsim.engine.containers.container import Container, Mount
 from cnmsim.engine.containers.runtime_errors import IN_INIT
 from cnmsim.engine.context import EngineContext
 from cnmsim.errors import EngineError, InvalidParameter, SystemFault
+from cnmsim.gostrconv import quote
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import Directory, copy_inode
+from cnmsim.libnetwork.profile import Profile
 
 _WRONG_KIND = (
     ": unknown: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path "
@@ -51,14 +53,19 @@ class TmpfsOptions:
     text: str
 
 
-def parse_tmpfs(text: str) -> TmpfsOptions:
-    """Parse options such as `size=64m,mode=700,ro`. Raises `InvalidParameter` for an unknown option."""
+def parse_tmpfs(profile: Profile, text: str) -> TmpfsOptions:
+    """Parse options such as `size=64m,mode=700,ro`; of the same option the last one counts.
+
+    Raises `InvalidParameter` for the last unknown option. Source: moby/sys `mount/flags_unix.go` (MergeTmpfsOptions).
+    """
     values: dict[str, str] = {}
-    for word in filter(None, text.split(",")):
+    for word in reversed(text.split(",") if text else ()):
         name, is_pair, value = word.partition("=")
         if name not in (_WITH_VALUE if is_pair else _FLAGS):
-            raise InvalidParameter(f'invalid tmpfs option "{word}"')
-        values[name] = value
+            parts = [name, value] if is_pair else [name]
+            listed = f"[{' '.join(map(quote, parts))}]" if profile.tmpfs_error_quotes_slice else quote(name)
+            raise InvalidParameter(f"invalid tmpfs option {listed}")
+        values.setdefault(name, value)
     size = values.get("size", "0").lower()
     number = size.rstrip("kmg")
     limit = int(number) * _UNITS[size[len(number) :]] if is_number(number) else 0
@@ -129,7 +136,7 @@ def volume_root(context: EngineContext, mount: Mount) -> Directory:
         )
         device, kind, words = options.get("device", ""), options.get("type", ""), options.get("o", "").split(",")
         if kind == "tmpfs":
-            tmpfs = parse_tmpfs(options.get("o", ""))
+            tmpfs = parse_tmpfs(context.profile, options.get("o", ""))
             root = Directory(tmpfs.mode, tmpfs.uid, tmpfs.gid, host.now_ns)
             host.mount(at, root, device="tmpfs", kind="tmpfs", limit=tmpfs.limit, options="relatime")
         elif "bind" in words or "rbind" in words:
@@ -179,7 +186,7 @@ def mount_all(context: EngineContext, container: Container) -> None:
     files = container.files
     files.is_read_only = False
     for path, text in (container.host_config.get("Tmpfs") or {}).items():
-        _mount_tmpfs(files, posixpath.normpath(path), parse_tmpfs(text))
+        _mount_tmpfs(files, posixpath.normpath(path), parse_tmpfs(context.profile, text))
     for mount in sorted(container.mounts, key=lambda each: each.destination):
         _mount(context, files, mount)
     files.is_read_only = bool(container.host_config["ReadonlyRootfs"])
@@ -220,7 +227,8 @@ def _mount(context: EngineContext, files: FileSystem, mount: Mount) -> None:
     if mount.type == "tmpfs":
         size = f"size={mount.limit}," if mount.limit else ""
         mode = f"mode={mount.permissions:o}," if mount.permissions else ""
-        _mount_tmpfs(files, at, parse_tmpfs(f"{size}{mode}{'rw' if mount.is_writable else 'ro'}"))
+        text = f"{size}{mode}{'rw' if mount.is_writable else 'ro'}"
+        _mount_tmpfs(files, at, parse_tmpfs(context.profile, text))
         return
     host, source = context.machine.files, mount.source
     if mount.type in {"volume", "image"}:

@@ -51,7 +51,7 @@ def check_mounts(context: EngineContext, host_config: dict[str, Any]) -> None:
     for text in host_config["Binds"] or ():
         parse_bind(text)
     for spec in host_config.get("Mounts") or ():
-        check_spec(spec, context.machine.files.exists, has_image_mounts=context.profile.has_image_mounts)
+        check_spec(context.profile, spec, context.machine.files.exists)
     for path in host_config.get("Tmpfs") or {}:
         if not path.startswith("/"):
             raise InvalidParameter(f"invalid mount path: '{path}' mount path must be absolute")

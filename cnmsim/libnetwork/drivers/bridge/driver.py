@@ -226,7 +226,10 @@ class BridgeDriver:
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Create an endpoint: choose its MAC address, install its rules and, in 26.1, create its veth pair."""
+        """Create an endpoint: choose its MAC address, create its veth pair and install its rules.
+
+        Since 28.0 the pair's container end is created in the namespace of `options`, if that has one.
+        """
         network = self._network(network_id)
         random = self.machine.random
         ipv4 = interface.ipv4[0] if interface.ipv4 is not None else None
@@ -237,12 +240,12 @@ class BridgeDriver:
         ipv6 = interface.ipv6[0] if interface.ipv6 is not None else None
         endpoint = EndpointState(endpoint_id, mac, ipv4, ipv6, options)
         with ExitStack() as undo:
-            if not self.profile.veth_is_made_in_namespace:
-                host = self.machine.root
-                endpoint.outside, endpoint.inside = devices.make_veth(
-                    host, host, mac, mtu=network.options.mtu, random=random, undo=undo
-                )
-                devices.plug_into_bridge(network.bridge, endpoint.outside, hairpin=self.hairpin)
+            host = self.machine.root
+            namespace = options.namespace if self.profile.veth_is_made_in_namespace else None
+            endpoint.outside, endpoint.inside = devices.make_veth(
+                host, namespace or host, mac, mtu=network.options.mtu, random=random, undo=undo
+            )
+            devices.plug_into_bridge(network.bridge, endpoint.outside, hairpin=self.hairpin)
             for address in (ipv4, ipv6):
                 if address is None:
                     continue
@@ -290,37 +293,21 @@ class BridgeDriver:
         return {"mac": endpoint.mac, "exposed_ports": list(endpoint.exposed_ports), "port_map": port_map}
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Connect the endpoint to the sandbox by a veth pair.
-
-        Store in `info` the name of the pair's container end, and the gateways.
-        """
+        """Store in `info` the name of the veth pair's container end, and the gateways, and set up legacy links."""
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)
         if self.profile.internal_ports_in_inspect:
             endpoint.expose_ports(sandbox)
-        if endpoint.inside is None:
-            self._make_veth_in(network, endpoint, sandbox, info)
         assert endpoint.inside is not None
         info.source_name = endpoint.inside.name
+        is_on_host = endpoint.inside.namespace is self.machine.root
+        info.created_in_sandbox = self.profile.veth_is_made_in_namespace and not is_on_host
         info.destination_prefix = network.options.interface_prefix
         if self.profile.has_endpoint_ifname:
             info.destination_name = endpoint.options.driver_opts.get(ENDPOINT_IFNAME, "")
         if not network.request.internal:
             info.gateway4, info.gateway6 = network.gateway(4), network.gateway(6)
         self._link(network, endpoint, sandbox)
-
-    def _make_veth_in(
-        self, network: NetworkState, endpoint: EndpointState, sandbox: SandboxContext, info: JoinInfo
-    ) -> None:
-        host = self.machine.root
-        inside = sandbox.namespace or host
-        with ExitStack() as undo:
-            endpoint.outside, endpoint.inside = devices.make_veth(
-                host, inside, endpoint.mac, mtu=network.options.mtu, random=self.machine.random, undo=undo
-            )
-            devices.plug_into_bridge(network.bridge, endpoint.outside, hairpin=self.hairpin)
-            undo.pop_all()
-        info.created_in_sandbox = inside is not host
 
     def _link(self, network: NetworkState, endpoint: EndpointState, sandbox: SandboxContext) -> None:
         if network.options.icc or not sandbox.legacy_links or not network.options.default_bridge:
@@ -338,16 +325,12 @@ class BridgeDriver:
     def leave(self, network_id: str, endpoint_id: str) -> None:
         """Detach the endpoint from its sandbox by deleting its legacy link rules.
 
-        The veth pair stays until the endpoint is deleted. Only after a failed join the pair is deleted here.
+        The veth pair stays until the endpoint is deleted.
         """
         endpoint = self._network(network_id).endpoint(endpoint_id)
         for rule_set in endpoint.link_rules:
             rule_set.withdraw()
         endpoint.link_rules.clear()
-        # A join that failed has moved its device to the host before it calls this method.
-        is_on_host = endpoint.inside is not None and endpoint.inside.namespace is self.machine.root
-        if self.profile.veth_is_made_in_namespace and is_on_host:
-            self._remove_veth(endpoint)
 
     # --- published ports
 
