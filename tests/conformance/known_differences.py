@@ -64,6 +64,10 @@ KNOWN: dict[tuple[str, str], str] = {
             "'{{.Name}} {{.Node}} {{.DesiredState}} {{.Error}}'"
         ),
     ): _TWO_NETWORKS,
+    (
+        "processes-and-users",
+        "docker run --rm --cap-drop CHOWN busybox sh -c 'touch /f; chown 7 /f; echo $?'",
+    ): "29.7.2 copies stdout and stderr separately: which line comes first is chance",
     ("swarm-basics", "docker node ls"): "Debian's build of 26.1.5, which was recorded, calls itself 26.1.5+dfsg1",
 }
 
@@ -75,5 +79,16 @@ RACING_LINE: dict[str, tuple[str, str]] = {
             "docker run prints the id of a detached container in a goroutine, beside the error of its start, and may "
             "end first"
         ),
+    ),
+}
+
+#: Texts in the errors of a container's start, as a regular expression with groups to keep, and the reason.
+RUNTIME_TEXTS: dict[str, str] = {
+    r"(OCI runtime .*start container process: )error during container init: (exec)": (
+        "all engines were recorded with Debian's runc 1.1.15; 28.5.2 and 29.7.2 come with runc 1.3 and 1.4"
+    ),
+    r"(OCI runtime (?:create|exec) failed: .*?): unknown(\b)": (
+        "all engines were recorded with Debian's containerd 1.7, which appends the name of the gRPC code; 29.7.2 comes"
+        " with containerd 2.3, whose errgrpc does not"
     ),
 }

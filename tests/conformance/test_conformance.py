@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from known_differences import KNOWN, RACING_LINE
+from known_differences import KNOWN, RACING_LINE, RUNTIME_TEXTS
 from oracle import SimLab, play, read_scenario
 
 HERE = Path(__file__).parent
@@ -58,6 +58,8 @@ def comparable(steps):
             for command, (racing, _reason) in RACING_LINE.items():
                 if re.fullmatch(command, step["command"]):
                     lines = [line for line in lines if not re.fullmatch(racing, line)]
+        for text in RUNTIME_TEXTS:
+            lines = [re.sub(text, r"\1\2", line) for line in lines]
         compared.append((step["rc"], [re.sub(r"<(id|mac|fe80|veth):\d+>", renumbered, line) for line in lines]))
     return compared
 

@@ -158,6 +158,23 @@ def test_local_files_are_length_prefixed_protobuf_messages():
     entry = b"\x0a\x06stdout\x10\xac\x02\x1a\x02hi"
     length = len(entry).to_bytes(4, "big")
     assert LocalEncoding().encode(line) == length + entry + length
+    # attrs are field 6 of api/types/plugins/logdriver/entry.proto: key 1, value 2
+    entry += b"\x32\x06\x0a\x01a\x12\x01b"
+    length = len(entry).to_bytes(4, "big")
+    assert LocalEncoding((("a", "b"),)).encode(line) == length + entry + length
+
+
+def test_the_local_driver_stores_labels_and_a_tag_with_each_message(lab):
+    container = start(
+        lab, "echo one", config("local", labels="team", tag="{{.Name}}"), name="c1", labels={"team": "blue", "x": "y"}
+    )
+    lab.run(1)
+    machine = lab.host("node1").machine
+    content = machine.files.read(f"{drivers.ROOT}/{container.id}/local-logs/container.log")
+    pairs = [(b"tag", b"c1"), (b"team", b"blue")]
+    attributes = [b"\x0a%c%s\x12%c%s" % (len(name), name, len(value), value) for name, value in pairs]
+    assert b"".join(b"\x32%c%s" % (len(entry), entry) for entry in attributes) in content
+    assert container.logs() == b"one\n"
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,26 @@ def test_modes_have_one_word_of_each_kind():
     assert not any(map(is_valid_mode, ("z,Z", "ro,ro", "x", "ro,")))
 
 
+@pytest.mark.parametrize(
+    ("version", "text", "message"),
+    [
+        ("28.5.2", "bogus,size=1", 'invalid tmpfs option ["bogus"]'),
+        ("28.5.2", "bogus=1", 'invalid tmpfs option ["bogus" "1"]'),
+        ("29.7.2", "bogus=1", 'invalid tmpfs option "bogus"'),
+        ("29.7.2", "first,second", 'invalid tmpfs option "second"'),
+        ("29.7.2", "size=1,", 'invalid tmpfs option ""'),
+    ],
+)
+def test_the_last_unknown_option_of_a_tmpfs_is_refused(version, text, message):
+    with pytest.raises(InvalidParameter) as caught:
+        parse_tmpfs(profile(version), text)
+    assert caught.value.message == message
+
+
+def test_of_the_same_option_of_a_tmpfs_the_last_one_counts():
+    assert parse_tmpfs(profile(), "size=8k,size=4k").limit == 4096
+
+
 def test_tmpfs_options_are_read_as_the_kernel_reads_them():
     options = parse_tmpfs(profile(), "size=5000,mode=700,ro")
     assert (options.limit, options.mode, options.is_read_only) == (8192, 0o700, True)

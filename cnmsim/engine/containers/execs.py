@@ -129,7 +129,7 @@ def start_exec(context: EngineContext, execution: Exec) -> None:
         is_missing = isinstance(cause, CommandNotFoundError)
         _refused(context, execution, profile.exec_not_found_status if is_missing else _NOT_STARTED)
         raise InvalidParameter(
-            f"OCI runtime exec failed: exec failed: unable to start container process: {runtime_text(cause)}"
+            f"OCI runtime exec failed: exec failed: unable to start container process: {runtime_text(cause, profile.runtime_error_suffix)}"
         ) from None
     first = container.process
     assert first is not None

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.process import Program
 
-#: containerd appends the name of the gRPC code to an error of runc.
-RUNTIME_SUFFIX = ": unknown"
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -28,9 +26,12 @@ class CommandIsDirectoryError(CommandNotExecutableError):
     """
 
 
-def runtime_text(cause: Exception) -> str:
-    """Return the daemon's error text for `cause`, one of this module's exceptions."""
-    return f"{cause}{RUNTIME_SUFFIX}{': permission denied' if isinstance(cause, CommandIsDirectoryError) else ''}"
+def runtime_text(cause: Exception, suffix: str) -> str:
+    """Return the daemon's error text for `cause`, one of this module's exceptions.
+
+    `suffix` is appended: the text that containerd adds to an error of runc.
+    """
+    return f"{cause}{suffix}{': permission denied' if isinstance(cause, CommandIsDirectoryError) else ''}"
 
 
 def find_program(

@@ -142,17 +142,17 @@ class Lifecycle:
         )
         start_logging(context, container)
         check_devices(container, context.machine)
-        check_sysctls(container)
-        check_limits(container)
+        check_sysctls(context.profile, container)
+        check_limits(context.profile, container)
         program, words = find_command(context, container, argv, env)
         if sandbox is not None and not container.config.get("NetworkDisabled"):
-            set_key(sandbox)
+            set_key(context.profile, sandbox)
         if sandbox is not None and not allocates_first:
             try:
                 networking.allocate(container, sandbox)
             except EngineError as error:
                 raise type(error)(context.profile.start_error_prefix + error.message) from None
-        require_devices(container, sandbox)
+        require_devices(context.profile, container, sandbox)
         self._bind_files(container)
         if container.host_config.get("Init"):
             program, words = with_init(program, words)
@@ -163,7 +163,7 @@ class Lifecycle:
         try:
             return self.networking.initialise(container)
         except EngineError as error:
-            raise as_runtime_error(error) from None
+            raise as_runtime_error(self.context.profile, error) from None
 
     def _bind_files(self, container: Container) -> None:
         sandbox = self.networking.sandbox_of(container)

@@ -10,17 +10,13 @@ import re
 from collections.abc import Mapping
 
 from cnmsim.engine.containers.container import Container
-from cnmsim.engine.containers.executables import (
-    RUNTIME_SUFFIX,
-    CommandNotExecutableError,
-    CommandNotFoundError,
-    runtime_text,
-)
+from cnmsim.engine.containers.executables import CommandNotExecutableError, CommandNotFoundError, runtime_text
 from cnmsim.engine.containers.host_resources import wrong_limit
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.standins.standin import choose_program
 from cnmsim.errors import EngineError, InvalidParameter, SystemFault
 from cnmsim.kernel.process import Program
+from cnmsim.libnetwork.profile import Profile
 from cnmsim.libnetwork.sandbox import Sandbox
 
 #: Exit codes of containers that could not be started.
@@ -44,14 +40,14 @@ class StartError(Exception):
         self.error, self.exit_code = error, exit_code
 
 
-def as_runtime_error(error: EngineError) -> EngineError:
+def as_runtime_error(profile: Profile, error: EngineError) -> EngineError:
     """Convert an error about a sysctl to the error that runc reports for it. Return other errors unchanged."""
     if not error.message.startswith(_OF_SYSCTLS):
         return error
-    return SystemFault(f"{IN_INIT}{error.message}{RUNTIME_SUFFIX}")
+    return SystemFault(f"{IN_INIT}{error.message}{profile.runtime_error_suffix}")
 
 
-def set_key(sandbox: Sandbox) -> None:
+def set_key(profile: Profile, sandbox: Sandbox) -> None:
     """Set up the interfaces of a sandbox in its container's network namespace.
 
     If that fails, raises an `EngineError` with the text that the daemon reports then.
@@ -60,15 +56,15 @@ def set_key(sandbox: Sandbox) -> None:
         sandbox.set_key()
     except EngineError as error:
         if error.message.startswith(_OF_SYSCTLS):
-            raise as_runtime_error(error) from None
+            raise as_runtime_error(profile, error) from None
         # In 26.1 the interfaces are set up by a prestart hook of the task, and runc reports its error.
         raise SystemFault(
             f"{IN_INIT}error running hook #0: error running hook: exit status 1, stdout: , stderr: {error.message}"
-            f"{RUNTIME_SUFFIX}"
+            f"{profile.runtime_error_suffix}"
         ) from None
 
 
-def require_devices(container: Container, sandbox: Sandbox | None) -> None:
+def require_devices(profile: Profile, container: Container, sandbox: Sandbox | None) -> None:
     """Check that the interface in the name of each of the container's sysctls exists in its `sandbox`.
 
     This is called once all interfaces are set up. Raises `SystemFault`, with the text of runc, if one is missing.
@@ -79,10 +75,10 @@ def require_devices(container: Container, sandbox: Sandbox | None) -> None:
         match = _OF_A_DEVICE.match(name)
         if match and match[1] not in {"all", "default", *sandbox.osl.namespace.devices}:
             missing = SystemFault(f"open /proc/sys/{name.replace('.', '/')}: no such file or directory")
-            raise as_runtime_error(missing)
+            raise as_runtime_error(profile, missing)
 
 
-def check_sysctls(container: Container) -> None:
+def check_sysctls(profile: Profile, container: Container) -> None:
     """Check that a container may set its sysctls.
 
     Raises `StartError` for a sysctl that has no separate value in a container's namespaces, such as `vm.swappiness`.
@@ -94,14 +90,14 @@ def check_sysctls(container: Container) -> None:
             cause = f'sysctl "{name}" not allowed in host network namespace'
         else:
             continue
-        raise StartError(SystemFault(f"{_FAILED}{cause}{RUNTIME_SUFFIX}").about(name), UNKNOWN)
+        raise StartError(SystemFault(f"{_FAILED}{cause}{profile.runtime_error_suffix}").about(name), UNKNOWN)
 
 
-def check_limits(container: Container) -> None:
+def check_limits(profile: Profile, container: Container) -> None:
     """Check the resource limits as runc does. Raises `StartError` if one cannot be set."""
     cause = wrong_limit(container)
     if cause:
-        raise StartError(SystemFault(f"{_FAILED}{cause}{RUNTIME_SUFFIX}"), UNKNOWN)
+        raise StartError(SystemFault(f"{_FAILED}{cause}{profile.runtime_error_suffix}"), UNKNOWN)
 
 
 def find_command(
@@ -114,6 +110,7 @@ def find_command(
     try:
         return choose_program(context, container, argv, env)
     except (CommandNotFoundError, CommandNotExecutableError) as cause:
-        detail = f"{context.profile.runtime_error_detail}{runtime_text(cause)}"
+        profile = context.profile
+        detail = f"{profile.runtime_error_detail}{runtime_text(cause, profile.runtime_error_suffix)}"
         code = _NOT_FOUND if isinstance(cause, CommandNotFoundError) else _NOT_EXECUTABLE
         raise StartError(InvalidParameter(_START + detail), code) from None

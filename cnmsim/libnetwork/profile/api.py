@@ -164,8 +164,10 @@ class ApiProfile:
         v26="Invalid network mode: invalid container format container:<name|id>",
         v28="invalid network mode: invalid container format container:<name|id>",
     )
-    #: The text of runc before the cause of a failed start.
+    #: The texts before and after the cause of a failed start: of the runc (1.3 since 28.5) and of the containerd (2.x
+    #: since 29) that the release's packages come with.
     runtime_error_detail: str = per_release(v26="", v28="error during container init: ")
+    runtime_error_suffix: str = per_release(v26=": unknown", v29="")
     #: A create body's isolation, QoS limits, real-time scheduling and CPU shares are validated when the body is
     #: decoded. In 26.1 an error there is a fault of the engine (500), and CPU shares fail only at the start.
     decode_errors_are_invalid: bool = per_release(v26=False, v28=True)
