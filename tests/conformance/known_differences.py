@@ -88,7 +88,7 @@ RUNTIME_TEXTS: dict[str, str] = {
         "all engines were recorded with Debian's runc 1.1.15; 28.5.2 and 29.7.2 come with runc 1.3 and 1.4"
     ),
     r"(OCI runtime (?:create|exec) failed: .*?): unknown(\b)": (
-        "all engines were recorded with Debian's containerd 1.7, which appends the name of the gRPC code; 29.7.2 comes"
-        " with containerd 2.3, whose errgrpc does not"
+        "all engines were recorded with Debian's containerd 1.7, which appends the name of the gRPC code; 29.7.2 "
+        "comes with containerd 2.3, whose errgrpc does not"
     ),
 }
