@@ -128,8 +128,9 @@ def start_exec(context: EngineContext, execution: Exec) -> None:
         profile = context.profile
         is_missing = isinstance(cause, CommandNotFoundError)
         _refused(context, execution, profile.exec_not_found_status if is_missing else _NOT_STARTED)
+        text = runtime_text(cause, profile.runtime_error_suffix)
         raise InvalidParameter(
-            f"OCI runtime exec failed: exec failed: unable to start container process: {runtime_text(cause, profile.runtime_error_suffix)}"
+            f"OCI runtime exec failed: exec failed: unable to start container process: {text}"
         ) from None
     first = container.process
     assert first is not None
