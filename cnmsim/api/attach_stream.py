@@ -1,6 +1,6 @@
 """The hijacked connection of attach and exec: copies output to the client, and the client's input to the process.
 
-Source: moby `container/stream/attach.go`, `daemon/attach.go`, `moby/term` for the detach keys.
+Source: moby `container/stream/attach.go`, `daemon/attach.go`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from cnmsim.api.host import HostApi
 from cnmsim.api.message import Duplex, Request
 from cnmsim.api.outbox import Outbox
 from cnmsim.engine.containers.streams import StandardStreams
-from cnmsim.errors import InvalidParameter
 
-_DETACH_KEYS = "ctrl-p,ctrl-q"
 #: Unread input of a process up to which more is read from the client, and how often it is checked, in seconds.
 MOST_UNREAD_INPUT, ROOM_POLL_S = 65536, 0.05
-_CONTROL = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
 
 
 def stream_type(api: HostApi, request: Request, *, is_raw: bool) -> str:
@@ -27,24 +24,6 @@ def stream_type(api: HostApi, request: Request, *, is_raw: bool) -> str:
     """
     multiplexes = not is_raw and api.version(request).at_least("1.42")
     return f"application/vnd.docker.{'multiplexed' if multiplexes else 'raw'}-stream"
-
-
-def detach_keys(text: str) -> bytes:
-    """Convert detach keys such as `ctrl-a,d` to the bytes that a terminal sends.
-
-    `""` means the default, `ctrl-p,ctrl-q`. Raises `InvalidParameter` for an unknown key.
-    """
-    keys = bytearray()
-    for word in (text or _DETACH_KEYS).split(","):
-        if len(word) == 1 and word.isascii():
-            keys += word.encode()
-        elif word.startswith("ctrl-") and len(word) == 6 and word[5] in _CONTROL:
-            keys.append(_CONTROL.index(word[5]))
-        elif word == "DEL":
-            keys.append(127)
-        else:
-            raise InvalidParameter(f"Unknown character: '{word}'")
-    return bytes(keys)
 
 
 class StdinForwarder:

@@ -117,7 +117,11 @@ def test_the_detach_keys_end_the_conversation_and_not_the_process(api):
 
 def test_unknown_detach_keys_are_refused(api):
     api.container("keyed")
-    assert api.call("POST", "/containers/keyed/attach?stream=1&detachKeys=nonsense")[0] == 400
+    attach = api.call("POST", "/containers/keyed/attach?stream=1&detachKeys=nonsense")
+    assert (attach[0], attach[1]["message"]) == (400, "Invalid detach keys (nonsense) provided")
+    created = api.call("POST", "/containers/keyed/exec", {"Cmd": ["true"], "DetachKeys": "x-"})
+    assert (created[0], created[1]["message"]) == (500, "Invalid escape keys (x-) provided")
+    assert not api.call("GET", "/containers/keyed/json")[1]["ExecIDs"]
 
 
 def test_a_client_that_vanishes_leaves_the_process_alone(api):

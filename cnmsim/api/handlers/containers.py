@@ -10,14 +10,16 @@ from typing import Any
 
 from attrs import frozen
 
-from cnmsim.api.attach_stream import StdinForwarder, detach_keys, forward_streams, stream_type
+from cnmsim.api.attach_stream import StdinForwarder, forward_streams, stream_type
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
 from cnmsim.api.websocket import HandshakeError, WebSocketDuplex, handshake_response
 from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.detach_keys import parse_detach_keys
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.rest.containers import Attachment, LogReading
+from cnmsim.errors import InvalidParameter
 from cnmsim.gojson.encode import encode
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Future, sleep
@@ -225,7 +227,10 @@ class _Attached:
         With `may_multiplex`, each piece of output gets a header that names its stream, unless the container has a
         terminal.
         """
-        keys = detach_keys(request.text("detachKeys"))
+        try:
+            keys = parse_detach_keys(request.text("detachKeys"))
+        except ValueError:
+            raise InvalidParameter(f"Invalid detach keys ({request.text('detachKeys')}) provided") from None
         attachment = api.rest.containers.attach(id_, parameters)
         outbox = Outbox(api.clock_driver.event(), is_raw=attachment.is_raw or not may_multiplex)
         for stream, data in attachment.past:

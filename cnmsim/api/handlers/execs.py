@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from cnmsim.api.attach_stream import StdinForwarder, detach_keys, forward_streams, stream_type
+from cnmsim.api.attach_stream import StdinForwarder, forward_streams, stream_type
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response
 from cnmsim.api.outbox import Outbox
+from cnmsim.engine.containers.detach_keys import parse_detach_keys
 from cnmsim.engine.containers.exec import Exec
 
 
@@ -33,7 +34,7 @@ async def start(api: HostApi, request: Request, id_: str) -> Answer:
 async def _talk(api: HostApi, execution: Exec, outbox: Outbox, duplex: Duplex) -> None:
     streams = execution.streams
     stdin_forwarder = (
-        StdinForwarder(streams, detach_keys(execution.config["DetachKeys"])) if streams.has_stdin else None
+        StdinForwarder(streams, parse_detach_keys(execution.config["DetachKeys"])) if streams.has_stdin else None
     )
     await forward_streams(
         api,

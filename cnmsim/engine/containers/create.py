@@ -32,6 +32,7 @@ from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.volumes.mounting import mount_present, prepare
 from cnmsim.engine.volumes.mounts import check_mount_options, check_mounts, mounts_of
 from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.wire.ports import normalised_ports
 from cnmsim.engine.wire.schemas import read_container_create
 from cnmsim.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.namei import canonical
@@ -73,6 +74,9 @@ def create_container(
     config, host_config, endpoints = read_container_create(profile, body)
     if config is None:
         raise InvalidParameter("config cannot be empty in order to create a container")
+    if profile.ipam_config_is_typed:
+        config["ExposedPorts"] = normalised_ports(config.get("ExposedPorts"))
+        host_config["PortBindings"] = normalised_ports(host_config["PortBindings"])
     if profile.create_fills_maps:
         host_config["PortBindings"] = host_config["PortBindings"] or {}
     check_network_mode(profile, config, host_config)

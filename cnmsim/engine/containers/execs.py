@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.detach_keys import parse_detach_keys
 from cnmsim.engine.containers.environment import process_environment
 from cnmsim.engine.containers.exec import Exec
 from cnmsim.engine.containers.exec_user import find_user, with_capabilities, with_groups
@@ -43,8 +44,8 @@ def create_exec(context: EngineContext, container: Container, config: dict[str, 
     """Create an exec from `config`, the decoded body of `POST /containers/{id}/exec`.
 
     Raises `InvalidParameter` if the body contains no command or, from 28 on, an unknown user; `Conflict` if the
-    container is not running normally (see `check_active`); and `SystemFault` if a container that it links to does not
-    run.
+    container is not running normally (see `check_active`); and `SystemFault` for unknown detach keys, or if a
+    container that it links to does not run.
     """
     if not config["Cmd"]:
         raise InvalidParameter("No exec command specified")
@@ -54,6 +55,10 @@ def create_exec(context: EngineContext, container: Container, config: dict[str, 
             _user_of(context.profile, container, config)
         except SystemFault as error:
             raise InvalidParameter(error.message) from None
+    try:
+        parse_detach_keys(config["DetachKeys"])
+    except ValueError:
+        raise SystemFault(f"Invalid escape keys ({config['DetachKeys']}) provided") from None
     check_links(context.containers, container)
     _forget_ended(context)
     streams = StandardStreams(context.clock, has_stdin=config["AttachStdin"], is_terminal=config["Tty"])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.store import ContainerStore
 from cnmsim.engine.context import EngineContext
-from cnmsim.engine.wire.ports import parse_port, requested_ports
+from cnmsim.engine.wire.ports import exposed_port, requested_ports
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.options import LegacyLink, TransportPort
@@ -76,7 +76,7 @@ def link_environment(context: EngineContext, container: Container) -> list[str]:
         settings = child.networks.get(DEFAULT_NETWORK)
         if settings is None:
             continue
-        exposed = [parse_port(key) for key in sorted(child.config.get("ExposedPorts") or {})]
+        exposed = [exposed_port(key) for key in sorted(child.config.get("ExposedPorts") or {})]
         env += _link_variables(alias, container.name, settings.ip_address, exposed, child.config["Env"] or ())
     return env
 

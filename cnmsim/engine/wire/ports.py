@@ -6,7 +6,7 @@ Source: docker/go-connections `nat`, moby `api/types/network/port.go`, `daemon/c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
@@ -14,6 +14,7 @@ from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.options import PortBinding, TransportPort
 from cnmsim.libnetwork.profile import Profile
 
+_T = TypeVar("_T")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
@@ -23,6 +24,29 @@ def parse_port(text: str) -> TransportPort:
     if not is_number(number) or int(number) > 65535:
         raise _invalid_port(number)
     return TransportPort((protocol or "tcp").lower(), int(number))
+
+
+def exposed_port(text: str) -> TransportPort:
+    """Convert an exposed port to port and protocol; a text that is no port has the number 0, as in Docker.
+
+    An unknown protocol becomes "0". Source: go-connections `nat/nat.go` (Port.Int, Port.Proto).
+    """
+    number, _, protocol = text.partition("/")
+    if not number:
+        return TransportPort("0", 0)
+    protocol = (protocol or "tcp").lower()
+    port = int(number) if is_number(number) and int(number) <= 65535 else 0
+    return TransportPort(protocol if protocol in (*_PROTOCOLS, "icmp") else "0", port)
+
+
+def normalised_ports(ports: Mapping[str, _T] | None) -> dict[str, _T] | None:
+    """Return `ports` with keys such as `80` and `80/TCP` replaced by `80/tcp`, as decoded into moby's `network.Port`.
+
+    `None` and the key "" stay. Raises `InvalidParameter` for a number that is no port.
+    """
+    if ports is None:
+        return None
+    return {format_port(parse_port(key)) if key else key: value for key, value in sorted(ports.items())}
 
 
 def format_port(port: TransportPort) -> str:
@@ -71,7 +95,7 @@ def requested_ports(
 
     `exposed` are the ports in the container's Config. Published ports count as exposed, except in releases that
     publish only ports in `exposed`. With `PublishAllPorts`, an exposed port without bindings gets an ephemeral host
-    port. Raises `InvalidParameter` for an invalid port.
+    port. Raises `InvalidParameter` for an invalid host port.
     """
     bindings: dict[str, Any] = host_config["PortBindings"] or {}
     entries = dict.fromkeys(exposed)
@@ -81,10 +105,10 @@ def requested_ports(
     ports: list[TransportPort] = []
     requested: list[PortBinding] = []
     for key, port_bindings in sorted(entries.items()):
-        port = parse_port(key)
+        port = exposed_port(key)
+        ports.append(port)
         if port.protocol not in _PROTOCOLS:
             continue
-        ports.append(port)
         requested += [_binding(port, entry) for entry in port_bindings or ()]
         if not port_bindings and (host_config["PublishAllPorts"] or (profile.binds_empty_lists and key in bindings)):
             requested.append(PortBinding(port.protocol, port.port))

@@ -79,6 +79,7 @@ def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator
     if profile.ipam_config_is_typed:
         _refuse_undecodable(config)
         if not config.subnet:
+            yield from _faults_without_subnet(config)
             return
     subnet = _Block.parse(config.subnet)
     if subnet is None:
@@ -94,6 +95,26 @@ def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator
     for name, address in config.aux_addresses.items():
         if fault := _address_fault(address, subnet):
             yield address, f"invalid auxiliary address {name}: {fault}"
+
+
+def _faults_without_subnet(config: IpamConfig) -> Iterator[tuple[str, str]]:
+    """Yield the invalid values of an entry without subnet, whose zero `netip.Prefix` counts as IPv4."""
+    outside = "parent subnet invalid Prefix doesn't contain"
+    if config.ip_range:
+        ip_range = _Block.parse(config.ip_range)
+        assert ip_range is not None, "it was decoded"
+        if ip_range.family == "IPv6":
+            yield config.ip_range, f"invalid ip-range {ip_range}: parent subnet is an IPv4 block"
+        else:
+            if ip_range.has_host_bits:
+                yield config.ip_range, f"invalid ip-range {ip_range}: it should be {ip_range.masked}"
+            yield config.ip_range, f"invalid ip-range {ip_range}: {outside} ip-range"
+    named = [(config.gateway, f"gateway {config.gateway}")]
+    named += [(address, f"auxiliary address {name}") for name, address in config.aux_addresses.items()]
+    for address, title in named:
+        if address:
+            fault = "parent subnet is an IPv4 block" if ":" in address else f"{outside} this address"
+            yield address, f"invalid {title}: {fault}"
 
 
 def _refuse_undecodable(config: IpamConfig) -> None:
