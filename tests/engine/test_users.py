@@ -6,10 +6,11 @@ import pytest
 from support.engine_lab import VERSIONS, new_engine, state_of
 
 from cnmsim import Lab
-from cnmsim.engine.containers.exec_user import find_user, home_of
+from cnmsim.engine.containers.exec_user import find_user, home_of, with_groups
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.files import FileSystem
+from cnmsim.libnetwork.profile import profile
 
 PASSWD = "root:x:0:0::/root:/bin/sh\nnonsense\nweb:x:33:34::/srv:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
 GROUP = "root:x:0:\nweb:x:34:\nlog:x:4:web,nobody\nmail:x:8:root,web\n"
@@ -40,6 +41,22 @@ def test_a_user_is_found_by_name_or_number(
     files: FileSystem, wanted: str, uid: int, gid: int, groups: tuple[int, ...]
 ) -> None:
     assert find_user(wanted, files) == Credentials(uid, gid, groups)
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "message"),
+    [
+        ("28.5.2", "nosuch", "Unable to find group nosuch: no matching entries in group file"),
+        ("29.7.2", "nosuch", "unable to find group nosuch: no matching entries in group file"),
+        ("26.1.5", "-1", "uids and gids must be in range 0-2147483647"),
+    ],
+)
+def test_a_further_group_that_does_not_exist_is_refused(
+    files: FileSystem, version: str, name: str, message: str
+) -> None:
+    with pytest.raises(SystemFault) as caught:
+        with_groups(profile(version), Credentials(0, 0), ["mail", name], files)
+    assert caught.value.message == message
 
 
 @pytest.mark.parametrize(
