@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnmsim.api.client_time import ClientTime
@@ -74,33 +75,31 @@ class ClockDriver:
         self.clock.run_ready()
         self._wake.set()
 
-    @contextlib.contextmanager
-    def run_fast(self, predicate: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    def run_fast(self, predicate: Callable[[], bool] = lambda: True) -> AbstractContextManager[None]:
         """While a `with` block lasts, advance time to the next event at once whenever `predicate()` is True.
 
         With the clock mode `real` it has no effect.
         """
-        key = object()
-        self._fast_predicates[key] = predicate
-        self._wake.set()
-        try:
-            yield
-        finally:
-            del self._fast_predicates[key]
+        return self._registered(self._fast_predicates, predicate)
 
-    @contextlib.contextmanager
-    def run_realtime(self, predicate: Callable[[], bool]) -> Iterator[None]:
+    def run_realtime(self, predicate: Callable[[], bool]) -> AbstractContextManager[None]:
         """While a `with` block lasts, let a paused clock keep step with real time whenever `predicate()` is True.
 
         Has no effect while an operation makes the clock jump from event to event (`run_fast`).
         """
+        return self._registered(self._realtime_predicates, predicate)
+
+    @contextlib.contextmanager
+    def _registered(
+        self, predicates: dict[object, Callable[[], bool]], predicate: Callable[[], bool]
+    ) -> Iterator[None]:
         key = object()
-        self._realtime_predicates[key] = predicate
+        predicates[key] = predicate
         self._wake.set()
         try:
             yield
         finally:
-            del self._realtime_predicates[key]
+            del predicates[key]
 
     @property
     def _end_ns(self) -> int:

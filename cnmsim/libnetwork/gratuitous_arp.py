@@ -38,17 +38,18 @@ class GratuitousArpConfig:
         Raises `SystemFault` with one line for each invalid option.
         """
         faults: list[str] = []
-        count, pause_ms = 3, 1000
-        if (text := options.get(COUNT_OPTION)) is not None:
+        values = {COUNT_OPTION: 3, PAUSE_OPTION: 1000}
+        for option, unit, (low, high) in (
+            (COUNT_OPTION, "an integer", _COUNTS), (PAUSE_OPTION, "integer milliseconds", _PAUSES_MS)
+        ):  # fmt: skip
+            if (text := options.get(option)) is None:
+                continue
             if not _INTEGER.fullmatch(text):
-                faults.append(f'value for option {COUNT_OPTION} "{text}" must be an integer')
-            elif not _COUNTS[0] <= (count := int(text)) <= _COUNTS[1]:
-                faults.append(f"{COUNT_OPTION} must be in the range {_COUNTS[0]} to {_COUNTS[1]}")
-        if (text := options.get(PAUSE_OPTION)) is not None:
-            if not _INTEGER.fullmatch(text):
-                faults.append(f'value for option {PAUSE_OPTION} "{text}" must be integer milliseconds')
-            elif not _PAUSES_MS[0] <= (pause_ms := int(text)) <= _PAUSES_MS[1]:
-                faults.append(f"{PAUSE_OPTION} must be in the range {_PAUSES_MS[0]} to {_PAUSES_MS[1]}")
+                faults.append(f'value for option {option} "{text}" must be {unit}')
+            elif not low <= int(text) <= high:
+                faults.append(f"{option} must be in the range {low} to {high}")
+            else:
+                values[option] = int(text)
         if faults:
             raise SystemFault("\n".join(faults))
-        return cls(count, pause_ms / 1000)
+        return cls(values[COUNT_OPTION], values[PAUSE_OPTION] / 1000)

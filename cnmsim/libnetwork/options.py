@@ -35,18 +35,18 @@ def _split_protocol(text: str) -> tuple[str, str]:
 
 def to_port_bindings(values: Iterable[PortBinding | str]) -> list[PortBinding]:
     """Convert published ports to `PortBinding` objects. A value is one already, or text such as `8080:80/tcp`."""
-    if isinstance(values, str):
-        raise TypeError(f"a list is needed: [{values!r}]")
-    return [PortBinding.parse(value) if isinstance(value, str) else _typed(value, PortBinding) for value in values]
+    return _parsed(values, PortBinding)
 
 
 def to_transport_ports(values: Iterable[TransportPort | str]) -> list[TransportPort]:
     """Convert exposed ports to `TransportPort` objects. A value is one already, or text such as `80/tcp`."""
+    return _parsed(values, TransportPort)
+
+
+def _parsed(values: Iterable[_Port | str], kind: type[_Port]) -> list[_Port]:
     if isinstance(values, str):
         raise TypeError(f"a list is needed: [{values!r}]")
-    return [
-        TransportPort.parse(value) if isinstance(value, str) else _typed(value, TransportPort) for value in values
-    ]
+    return [kind.parse(value) if isinstance(value, str) else _typed(value, kind) for value in values]
 
 
 #: Go's text of a missing address, which 26.1 writes for `host-gateway` without a default bridge.

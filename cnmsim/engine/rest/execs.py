@@ -27,7 +27,7 @@ class ExecApi:
 
     def create(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an exec, and return its id (POST /containers/{id}/exec)."""
-        config = bodies.read_exec_create(self.context.profile, body)
+        config = bodies.read_body("exec_create", self.context.profile, body)
         return {"Id": create_exec(self.context, self.context.containers.get(id_), config).id}
 
     def read_start(self, body: Any) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class ExecApi:
 
         Raises `InvalidParameter` if it is invalid.
         """
-        return bodies.read_exec_start(self.context.profile, body)
+        return bodies.read_body("exec_start", self.context.profile, body)
 
     def start(self, id_: str, body: Mapping[str, Any], on_output: Listener | None = None) -> Exec:
         """Start an exec (POST /exec/{id}/start). `on_output(stream, data)` is called with all its output.

@@ -118,7 +118,7 @@ class NetworkApi:
         On a network of the swarm, a manager allocates the container's addresses first.
         """
         context = self.context
-        options = bodies.read_network_connect(context.profile, body)
+        options = bodies.read_body("network_connect", context.profile, body)
         container = context.containers.get(options["Container"])
         settings = EndpointSettings()
         if options["EndpointConfig"] is not None:
@@ -136,7 +136,7 @@ class NetworkApi:
 
     def disconnect(self, id_: str, body: Mapping[str, Any]) -> None:
         """Disconnect a container from a network (POST /networks/{id}/disconnect)."""
-        options = bodies.read_network_disconnect(self.context.profile, body)
+        options = bodies.read_body("network_disconnect", self.context.profile, body)
         try:
             container = self.context.containers.get(options["Container"])
         except (NotFound, InvalidParameter):

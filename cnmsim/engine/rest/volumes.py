@@ -37,7 +37,7 @@ class VolumeApi:
 
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create a volume, and return its description (POST /volumes/create)."""
-        fields = bodies.read_volume_create(self.context.profile, body)
+        fields = bodies.read_body("volume_create", self.context.profile, body)
         if fields["ClusterVolumeSpec"] is not None:
             self._get_cluster().manager()
             raise NotSimulated(_CLUSTER_VOLUMES)

@@ -438,41 +438,21 @@ def read_network_create(profile: Profile, body: Any) -> dict[str, Any]:
     }
 
 
-def read_network_connect(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /networks/{id}/connect` as the release `profile` does.
+_BODIES = {
+    "network_connect": _NETWORK_CONNECT,
+    "network_disconnect": _NETWORK_DISCONNECT,
+    "exec_create": _EXEC_CREATE,
+    "exec_start": _EXEC_START,
+    "volume_create": _VOLUME_CREATE,
+}
+
+
+def read_body(kind: str, profile: Profile, body: Any) -> dict[str, Any]:
+    """Decode the body of a request as the release `profile` does; `kind` is one of `_BODIES`, e.g. "exec_create".
 
     Raises `InvalidParameter` for an invalid body.
     """
-    return read(evolve(_NETWORK_CONNECT, name=profile.body_structs.network_connect), body, profile)
-
-
-def read_network_disconnect(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /networks/{id}/disconnect` as the release `profile` does.
-
-    Raises `InvalidParameter` for an invalid body.
-    """
-    return read(evolve(_NETWORK_DISCONNECT, name=profile.body_structs.network_disconnect), body, profile)
-
-
-def read_exec_create(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /containers/{id}/exec` as the release `profile` does.
-
-    Raises `InvalidParameter` for an invalid body.
-    """
-    return read(evolve(_EXEC_CREATE, name=profile.body_structs.exec_create), body, profile)
-
-
-def read_exec_start(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /exec/{id}/start` as the release `profile` does.
-
-    Raises `InvalidParameter` for an invalid body.
-    """
-    return read(evolve(_EXEC_START, name=profile.body_structs.exec_start), body, profile)
-
-
-def read_volume_create(profile: Profile, body: Any) -> dict[str, Any]:
-    """Decode the body of `POST /volumes/create` as the release `profile` does. Raises `InvalidParameter`."""
-    return read(evolve(_VOLUME_CREATE, name=profile.body_structs.volume_create), body, profile)
+    return read(evolve(_BODIES[kind], name=getattr(profile.body_structs, kind)), body, profile)
 
 
 def read(struct: Struct, body: Any, profile: Profile | None = None) -> dict[str, Any]:

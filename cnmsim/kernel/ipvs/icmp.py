@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.checksum import checksum, transport_checksum
-from cnmsim.kernel.netfilter.nat import quoted_with
+from cnmsim.kernel.netfilter.nat import quoted_with, replace_quoted
 from cnmsim.kernel.netfilter.tuples import quoted_header
 from cnmsim.kernel.skbuff import Packet
 
@@ -20,8 +19,7 @@ def translate_error(packet: Packet, address: Address, port: int, *, to_client: b
     destination of the quoted packet. Otherwise they are the real server's endpoint, and become the destination of the
     error and the source of the quoted packet.
     """
-    message = packet.payload
-    quoted = message[8:]
+    quoted = packet.payload[8:]
     header = quoted_header(packet.family, quoted)
     assert header is not None  # parsed before, to find the connection
     inner = quoted_with(packet.family, quoted, header, address, port, is_source=not to_client)
@@ -29,6 +27,4 @@ def translate_error(packet: Packet, address: Address, port: int, *, to_client: b
         packet.translate(src=address)
     else:
         packet.translate(dst=address)
-    body = message[:2] + b"\0\0" + message[4:8] + inner
-    total = checksum(body) if packet.family == 4 else transport_checksum(packet.src, packet.dst, 58, body)
-    packet.replace_payload(body[:2] + total.to_bytes(2) + body[4:])
+    replace_quoted(packet, inner)

@@ -200,10 +200,7 @@ class Ipvs:
         Existing connections keep their method. Raises `OSError`: ESRCH if the service does not exist, ENOENT if the
         destination does not exist, ERANGE for a negative weight.
         """
-        self._require_service(service)
-        raw, port = _address(address), port or service.port
-        if not service.has(raw, port):
-            raise OSError(errno.ENOENT, "No such file or directory")
+        raw, port = self._require_destination(service, address, port)
         if weight < 0:
             raise OSError(errno.ERANGE, "Numerical result out of range")
         service.change(raw, port, destination_parameters(weight, method))
@@ -216,11 +213,7 @@ class Ipvs:
         they time out. Raises `OSError`: ESRCH if the service does not exist, ENOENT if the destination does not
         exist.
         """
-        self._require_service(service)
-        raw, port = _address(address), port or service.port
-        if not service.has(raw, port):
-            raise OSError(errno.ENOENT, "No such file or directory")
-        destination = service.remove(raw, port)
+        destination = service.remove(*self._require_destination(service, address, port))
         if destination is not None:
             self._unlink(destination)
         self._expire_orphans()
@@ -256,6 +249,13 @@ class Ipvs:
     def _require_service(self, service: Service) -> None:
         if self._services.get(service.key) is not service:
             raise OSError(errno.ESRCH, "No such process")
+
+    def _require_destination(self, service: Service, address: str | Address, port: int) -> tuple[Address, int]:
+        self._require_service(service)
+        destination = _address(address), port or service.port
+        if not service.has(*destination):
+            raise OSError(errno.ENOENT, "No such file or directory")
+        return destination
 
     def _unlink(self, destination: Destination) -> None:
         destination.is_available = False

@@ -324,10 +324,16 @@ def _translate_error(packet: Packet, connection: Connection, other: ConntrackTup
         packet.translate(src=other[2])
     else:
         packet.translate(dst=other[1])
+    replace_quoted(packet, inner)
+    return True
+
+
+def replace_quoted(packet: Packet, inner: bytes) -> None:
+    """Replace the packet that an ICMP error quotes, and update the checksum of the error."""
+    message = packet.payload
     body = message[:2] + b"\0\0" + message[4:8] + inner
     total = checksum(body) if packet.family == 4 else transport_checksum(packet.src, packet.dst, 58, body)
     packet.replace_payload(body[:2] + total.to_bytes(2) + body[4:])
-    return True
 
 
 def quoted_with(

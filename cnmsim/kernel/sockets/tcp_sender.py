@@ -358,11 +358,8 @@ class TcpSender(ABC):
     def _retransmit(self) -> None:
         """Handle the expiry of the retransmission timer (RFC 6298 §5.4 to §5.6)."""
         self._retransmit_timer = None
-        self._retries += 1
-        if self._retries > self._retry_limit():
-            self._end(self._soft_error or errno.ETIMEDOUT)
+        if not self._may_retry():
             return
-        self._rtt.back_off()
         self._timed_segment = None
         if self.state in OPENING:
             self._send_syn(TCP_SYN if self.state is TcpState.SYN_SENT else TCP_SYN | TCP_ACK)
@@ -372,6 +369,15 @@ class TcpSender(ABC):
         self._snd_nxt = self._snd_una
         self._send_data_segment(min(self.mss, len(self._send_data)))
         self._restart_retransmit_timer()
+
+    def _may_retry(self) -> bool:
+        """Count a retry and double the time-out. Return False, and end the connection, after the last retry."""
+        self._retries += 1
+        if self._retries > self._retry_limit():
+            self._end(self._soft_error or errno.ETIMEDOUT)
+            return False
+        self._rtt.back_off()
+        return True
 
     def _retry_limit(self) -> int:
         if self.state is TcpState.SYN_SENT:
@@ -385,11 +391,8 @@ class TcpSender(ABC):
         self._persist_timer = None
         if self.state not in SENDING or self._snd_window or self._snd_una != self._snd_max:
             return
-        self._retries += 1
-        if self._retries > self._retry_limit():
-            self._end(self._soft_error or errno.ETIMEDOUT)
+        if not self._may_retry():
             return
-        self._rtt.back_off()
         self._send_probe()
         self._persist_timer = self._start_timer(self._rtt.rto_ns, self._persist_expired)
 

@@ -15,11 +15,7 @@ class GenericResources:
     def __init__(self, resources: Iterable[Generic]) -> None:
         self._counts: dict[str, int] = {}
         self._names: dict[str, list[str]] = {}
-        for kind, value in resources:
-            if isinstance(value, int):
-                self._counts[kind] = self._counts.get(kind, 0) + value
-            else:
-                self._names.setdefault(kind, []).append(value)
+        self.add(resources)
 
     def has(self, required: Iterable[Generic]) -> bool:
         """Return True if the required amounts are available.
@@ -49,9 +45,9 @@ class GenericResources:
                 claimed.append((kind, count))
         return tuple(claimed)
 
-    def reclaim(self, claimed: Iterable[Generic]) -> None:
-        """Add claimed resources to the available ones again."""
-        for kind, value in claimed:
+    def add(self, resources: Iterable[Generic]) -> None:
+        """Add to the available resources, for example those that `claim` removed."""
+        for kind, value in resources:
             if isinstance(value, int):
                 self._counts[kind] = self._counts.get(kind, 0) + value
             else:

@@ -54,10 +54,13 @@ class NodeInfo:
         self.cpus, self.memory = resources.nano_cpus, resources.memory_bytes
         self.generic = GenericResources(resources.generic)
         for task in self.tasks.values():
-            reserved = reservations(task)
-            self.cpus -= reserved.nano_cpus
-            self.memory -= reserved.memory_bytes
-            self._assigned_generic[task.id] = self.generic.claim(reserved.generic)
+            self._reserve(task)
+
+    def _reserve(self, task: Task) -> None:
+        reserved = reservations(task)
+        self.cpus -= reserved.nano_cpus
+        self.memory -= reserved.memory_bytes
+        self._assigned_generic[task.id] = self.generic.claim(reserved.generic)
 
     def add(self, task: Task) -> None:
         """Add a task. If the task is known, only update whether it counts as active (see `active_count`)."""
@@ -69,10 +72,7 @@ class NodeInfo:
                 self._count(task.service_id, 1 if is_active else -1)
             return
         self.tasks[task.id] = task
-        reserved = reservations(task)
-        self.cpus -= reserved.nano_cpus
-        self.memory -= reserved.memory_bytes
-        self._assigned_generic[task.id] = self.generic.claim(reserved.generic)
+        self._reserve(task)
         self.ports.update(host_ports(task))
         if is_active:
             self._count(task.service_id, 1)
@@ -88,7 +88,7 @@ class NodeInfo:
         reserved = reservations(old)
         self.cpus += reserved.nano_cpus
         self.memory += reserved.memory_bytes
-        self.generic.reclaim(self._assigned_generic.pop(task.id, ()))
+        self.generic.add(self._assigned_generic.pop(task.id, ()))
         return True
 
     def assigned_generic(self, task_id: str) -> tuple[Generic, ...]:

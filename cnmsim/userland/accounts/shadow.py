@@ -132,6 +132,13 @@ def _refuse_others(process: Process, file: str) -> bool:
     return True
 
 
+def _require_user(process: Process, name: str) -> User:
+    user = find_user(process, name)
+    if user is None:
+        raise _ProblemError(6, f"user '{name}' does not exist")
+    return user
+
+
 def _require_group(process: Process, name: str) -> Group:
     number = int(name) if is_number(name) else None
     group = next((g for g in groups(process.files) if g.name == name or g.gid == number), None)
@@ -232,9 +239,7 @@ async def userdel(process: Process) -> int:
 
 def _delete(process: Process, options: Options) -> int:
     name = options.operands[0]
-    user = find_user(process, name)
-    if user is None:
-        raise _ProblemError(6, f"user '{name}' does not exist")
+    user = _require_user(process, name)
     if _refuse_others(process, PASSWD):
         return 1
     remove_user(process, name)
@@ -257,9 +262,7 @@ async def usermod(process: Process) -> int:
 
 def _modify(process: Process, options: Options) -> int:
     name = options.operands[0]
-    user = find_user(process, name)
-    if user is None:
-        raise _ProblemError(6, f"user '{name}' does not exist")
+    user = _require_user(process, name)
     if not options.values:
         _say(process, "no options")
         process.error("Usage: usermod [options] LOGIN\n")

@@ -5,6 +5,7 @@ Source: busybox 1.37 `loginutils/su.c`; util-linux 2.41 `login-utils/su-common.c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -28,13 +29,16 @@ _PATHS = {
 }  # fmt: skip
 
 
+def _read(process: Process, letters: str, long: Mapping[str, str]) -> tuple[Options, list[str], bool]:
+    """Return the options, the operands without a leading `-`, and whether a login shell is requested."""
+    options = getopt(process.argv[1:], letters, long)
+    has_dash = options.operands[:1] == ["-"]
+    return options, list(options.operands[has_dash:]), has_dash or "l" in options
+
+
 async def main(process: Process) -> int:
     """Run `su [-] [-lmp] [-c COMMAND] [-s SHELL] [USER [ARGUMENT…]]`."""
-    options = getopt(process.argv[1:], "c:lmps:", _LONG)
-    words = list(options.operands)
-    is_login = "l" in options or words[:1] == ["-"]
-    if words[:1] == ["-"]:
-        del words[0]
+    options, words, is_login = _read(process, "c:lmps:", _LONG)
     name = words.pop(0) if words else "root"
     user = find_user(process, name)
     if user is None:
@@ -50,11 +54,7 @@ async def main(process: Process) -> int:
 async def runuser(process: Process) -> int:
     """Run `runuser -u USER [--] COMMAND…`, or `runuser [-] [-c COMMAND] [-s SHELL] [USER]`, which acts as su."""
     long = {**_LONG, "user=": "u", "group=": "g", "supp-group=": "G"}
-    options = getopt(process.argv[1:], "c:g:G:lmps:u:", long)
-    words = list(options.operands)
-    is_login = "l" in options or words[:1] == ["-"]
-    if words[:1] == ["-"]:
-        del words[0]
+    options, words, is_login = _read(process, "c:g:G:lmps:u:", long)
     if process.credentials.uid:
         return complain(process, "may not be used by non-root users")
     if "u" in options and any(letter in options for letter in "csl"):

@@ -10,6 +10,8 @@ Expressions: `num`, `str`, `regex`, `var`, `field`, `index`, `assign`, `cond`, `
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import define, field
@@ -320,17 +322,16 @@ class Parser:
         return ("cond", condition, then, self._expression())
 
     def _or(self) -> Node:
-        left = self._and()
-        while self._accept("||"):
-            self._newlines()
-            left = ("or", left, self._and())
-        return left
+        return self._logical("or", "||", self._and)
 
     def _and(self) -> Node:
-        left = self._in()
-        while self._accept("&&"):
+        return self._logical("and", "&&", self._in)
+
+    def _logical(self, kind: str, operator: str, operand: Callable[[], Node]) -> Node:
+        left = operand()
+        while self._accept(operator):
             self._newlines()
-            left = ("and", left, self._in())
+            left = (kind, left, operand())
         return left
 
     def _in(self) -> Node:
@@ -449,21 +450,25 @@ class Parser:
         self._advance()
         return ("regex", match[1].replace("\\/", "/"))
 
-    def _parenthesised(self) -> Node:
+    @contextmanager
+    def _bracketed(self, end: str) -> Iterator[None]:
+        """Allow `in` and `>` until the bracket `end`, which must follow the parsed text."""
         held, self._no_in, self._no_greater = (self._no_in, self._no_greater), 0, 0
-        items = self._list()
-        self._expect(")")
+        yield
+        self._expect(end)
         self._no_in, self._no_greater = held
+
+    def _parenthesised(self) -> Node:
+        with self._bracketed(")"):
+            items = self._list()
         return ("group", items[0]) if len(items) == 1 else ("grouping", items)
 
     def _arguments(self) -> list[Node]:
         self._expect("(")
-        held, self._no_in, self._no_greater = (self._no_in, self._no_greater), 0, 0
-        self._newlines()
-        arguments = [] if self._is(")") else self._list()
-        self._newlines()
-        self._expect(")")
-        self._no_in, self._no_greater = held
+        with self._bracketed(")"):
+            self._newlines()
+            arguments = [] if self._is(")") else self._list()
+            self._newlines()
         return arguments
 
     def _builtin(self) -> Node:
@@ -476,11 +481,8 @@ class Parser:
 
     def _subscripts(self) -> list[Node]:
         self._expect("[")
-        held, self._no_in, self._no_greater = (self._no_in, self._no_greater), 0, 0
-        keys = self._list()
-        self._expect("]")
-        self._no_in, self._no_greater = held
-        return keys
+        with self._bracketed("]"):
+            return self._list()
 
     def _optional_lvalue(self) -> Node | None:
         if self._token.kind == "name":

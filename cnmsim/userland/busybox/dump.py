@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cnmsim.userland.busybox.applet import complain, read_options, usage_errors
@@ -20,6 +21,19 @@ def _printable(data: bytes) -> str:
     return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data)
 
 
+def _distinct_rows(process: Process, data: bytes, shows_all: bool) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and content of each row. Unless `shows_all`, write one `*` for rows equal to the row before."""
+    last, is_starred = b"", False
+    for at in range(0, len(data), _ROW):
+        row = data[at : at + _ROW]
+        if row == last and len(row) == _ROW and not shows_all:
+            process.write("" if is_starred else "*\n")
+            is_starred = True
+            continue
+        last, is_starred = row, False
+        yield at, row
+
+
 async def hexdump(process: Process) -> int:
     """Run `hexdump [-Cbcdoxv] [-n LENGTH] [-s OFFSET] [FILE]…`. The name `hd` stands for `hexdump -C`."""
     options = read_options(
@@ -29,14 +43,7 @@ async def hexdump(process: Process) -> int:
     start = options.number("s", 0)
     data = b"".join(source.data for source in inputs)[start:][: options.number("n", 2**31 - 1)]
     is_canonical = "C" in options or invoked_name(process) == "hd"
-    last, is_starred = b"", False
-    for at in range(0, len(data), _ROW):
-        row = data[at : at + _ROW]
-        if row == last and len(row) == _ROW and "v" not in options:
-            process.write("" if is_starred else "*\n")
-            is_starred = True
-            continue
-        last, is_starred = row, False
+    for at, row in _distinct_rows(process, data, "v" in options):
         if is_canonical:
             halves = " ".join(f"{byte:02x}" for byte in row[:8]), " ".join(f"{byte:02x}" for byte in row[8:])
             process.write(f"{start + at:08x}  {halves[0]:<23}  {halves[1]:<23}  |{_printable(row)}|\n")
@@ -68,14 +75,7 @@ async def od(process: Process) -> int:
     radix = {"d": "{:07d}", "x": "{:06x}", "n": ""}.get((options.get("A") or "o")[:1], "{:07o}")
     inputs, status = await read_inputs(process, options.operands)
     data = b"".join(source.data for source in inputs)[skip:][:limit]
-    last, is_starred = b"", False
-    for at in range(0, len(data), _ROW):
-        row = data[at : at + _ROW]
-        if row == last and len(row) == _ROW and "v" not in options:
-            process.write("" if is_starred else "*\n")
-            is_starred = True
-            continue
-        last, is_starred = row, False
+    for at, row in _distinct_rows(process, data, "v" in options):
         items = [_od_item(row[n : n + size], match[1], size) for n in range(0, len(row), size)]
         process.write(f"{radix.format(skip + at)}{''.join(items)}\n")
     if radix:

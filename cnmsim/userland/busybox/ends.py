@@ -56,8 +56,7 @@ async def head(process: Process) -> int:
     """Run `head [-n N | -c N] [-qv] [FILE]…`. Standard input is read only until there is enough to print."""
     try:
         options = getopt(_classic_count(process.argv[1:]), "n:c:qv")
-        sign, count = _signed(options, "n", 10)
-        octet_sign, octets = _signed(options, "c", -1)
+        (sign, count), (octet_sign, octets) = _signed(options, "n", 10), _signed(options, "c", -1)
     except UsageError as error:
         return complain(process, str(error)) if "number" in str(error) else show_usage(process, _HEAD, str(error))
     is_from_end = sign == "-" or octet_sign == "-"

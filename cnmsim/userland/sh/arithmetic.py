@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, MutableMapping
 
 from cnmsim.digits import is_number
+from cnmsim.userland.sh.braces import closing
 
 _TOKEN = re.compile(
     r"\s*([0-9]+#[0-9A-Za-z@_]+|0[xX][0-9a-fA-F]+|[0-9]\w*|[A-Za-z_]\w*"
@@ -82,7 +83,7 @@ class _Evaluator:
                 raise self._error("arithmetic syntax error", at)
             token, start, at = match[1], match.start(1), match.end()
             if text[at : at + 1] == "[" and (token[0].isalpha() or token[0] == "_"):
-                end = _subscript_end(text, at)
+                end = closing(text, at, "[]")
                 if end is None:
                     raise self._error("arithmetic syntax error", at)
                 token, at = text[start : end + 1], end + 1
@@ -231,15 +232,6 @@ class _Evaluator:
             return _wrap(int(token, 8) if token[0] == "0" and len(token) > 1 else int(token))
         except ValueError:
             raise self._error("arithmetic syntax error", self.starts[self.at - 1], _TOO_GREAT) from None
-
-
-def _subscript_end(text: str, at: int) -> int | None:
-    depth = 0
-    for end in range(at, len(text)):
-        depth += (text[end] == "[") - (text[end] == "]")
-        if not depth:
-            return end
-    return None
 
 
 def evaluate(text: str, variables: MutableMapping[str, str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from cnmsim.userland.sh.syntax import Part, Text, Word
 
@@ -41,7 +42,7 @@ def _expand(items: _Items) -> list[_Items]:
     for start, item in enumerate(items):
         if item != "{":
             continue
-        end = _closing(items, start)
+        end = closing(items, start, "{}")
         if end is None:
             continue
         choices = _choices(items[start + 1 : end])
@@ -52,10 +53,11 @@ def _expand(items: _Items) -> list[_Items]:
     return [items]
 
 
-def _closing(items: _Items, start: int) -> int | None:
+def closing(items: Sequence[str | Part], start: int, brackets: str) -> int | None:
+    """Return the index of the bracket that closes the one at `start`, or `None`; `brackets` is a pair, e.g. "[]"."""
     depth = 0
     for at in range(start, len(items)):
-        depth += (items[at] == "{") - (items[at] == "}")
+        depth += (items[at] == brackets[0]) - (items[at] == brackets[1])
         if not depth:
             return at
     return None
@@ -85,14 +87,15 @@ def _choices(items: _Items) -> list[_Items] | None:
 
 def _numbers(match: re.Match[str] | None) -> list[str]:
     assert match is not None
-    first, last, step = int(match[1]), int(match[2]), abs(int(match[3] or 1)) or 1
     width = max(len(text) for text in match.group(1, 2)) if re.search(r"(?:^|\.)-?0[0-9]", match[0]) else 0
-    values = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
-    return [str(value).zfill(width) for value in values]
+    return [str(value).zfill(width) for value in _range(int(match[1]), int(match[2]), match[3])]
+
+
+def _range(first: int, last: int, step: str | None) -> range:
+    by = abs(int(step or 1)) or 1
+    return range(first, last + 1, by) if first <= last else range(first, last - 1, -by)
 
 
 def _letters(match: re.Match[str] | None) -> list[str]:
     assert match is not None
-    first, last, step = ord(match[1]), ord(match[2]), abs(int(match[3] or 1)) or 1
-    values = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
-    return [chr(value) for value in values]
+    return [chr(value) for value in _range(ord(match[1]), ord(match[2]), match[3])]

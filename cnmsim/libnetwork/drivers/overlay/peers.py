@@ -91,6 +91,13 @@ class PeerDatabase(ABC):
     def _program(self, peer: Peer) -> None:
         """Write a peer's neighbour and FDB entries to the kernel."""
 
+    def _secured_tunnel(self, peer: Peer) -> Vxlan | None:
+        """Return the VXLAN device to a peer on another node, with IPsec set up if the network is encrypted."""
+        tunnel = self.tunnels.tunnel_to(peer.address, peer.length) if peer.vtep is not None else None
+        if tunnel is not None and peer.vtep is not None:
+            self.tunnels.secure(peer.vtep)
+        return tunnel
+
     def _try(self, work: Callable[[Peer], None], peer: Peer, failure: str) -> None:
         try:
             work(peer)
@@ -138,13 +145,10 @@ class PeersByPair(PeerDatabase):
         self._try(self._program, peer, "Peer operation failed")
 
     def _program(self, peer: Peer) -> None:
-        if peer.vtep is None:
-            return
-        tunnel = self.tunnels.tunnel_to(peer.address, peer.length)
-        if tunnel is None:
+        if (tunnel := self._secured_tunnel(peer)) is None:
             return
         assert tunnel.namespace is not None
-        self.tunnels.secure(peer.vtep)
+        assert peer.vtep is not None
         if not self._programmed.add(peer.address, peer.mac):
             return
         tunnel.namespace.neighbours.set_permanent(tunnel, peer.address, peer.mac)
@@ -213,13 +217,10 @@ class PeersByAddress(PeerDatabase):
 
         Raises `FileExistsError` if the kernel has a neighbour entry already.
         """
-        if peer.vtep is None:
-            return
-        tunnel = self.tunnels.tunnel_to(peer.address, peer.length)
-        if tunnel is None:
+        if (tunnel := self._secured_tunnel(peer)) is None:
             return
         assert tunnel.namespace is not None
-        self.tunnels.secure(peer.vtep)
+        assert peer.vtep is not None
         if not tunnel.namespace.neighbours.add_permanent(tunnel, peer.address, peer.mac):
             raise FileExistsError(17, "could not add neighbor entry into the sandbox")
         if self._count(peer.vtep, peer.mac, 1) == 1:
