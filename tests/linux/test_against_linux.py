@@ -78,7 +78,7 @@ BATCHES = (probes(), probes_that_die_on_the_way(), probes_in_fragments())
 
 
 def differences(commands, batches):
-    """Give a line for each probe of which the two kernels make something else."""
+    """Return a line for each probe that has another outcome in the two kernels."""
     ours = SimulatedWorld()
     ours.run(commands)
     lines = []
@@ -86,13 +86,13 @@ def differences(commands, batches):
         linux.run(commands)
         for batch in batches:
             expected, found = linux.probe(batch), ours.probe(batch)
-            # Over a veth an ICMP error is back while connect() still holds the socket, and is dropped
-            # (LockDroppedIcmps). The retransmitted SYN, a second later, meets the error again. Other answers come too
-            # late on
-            # a busy machine, or not where Linux limits the rate of ICMP errors.
-            doubtful = [probe for probe in batch if expected[probe] == SILENCE != found[probe]]
-            if doubtful:
-                expected |= linux.probe(doubtful, wait=1.2)
+            # Over a veth an ICMP error is back while connect() still holds the socket, and is dropped (LockDroppedIcmps);
+            # the retransmitted SYNs, 1 s and 3 s later, meet it again. Other answers come too late on a busy machine, or
+            # not at all where Linux limits the rate of ICMP errors.
+            for wait in (1.2, 3.5, 3.5):
+                doubtful = [probe for probe in batch if expected[probe] == SILENCE != found[probe]]
+                if doubtful:
+                    expected |= linux.probe(doubtful, wait=wait)
             lines += [
                 f"{probe}: Linux {expected[probe]}, simulated {found[probe]}"
                 for probe in batch
