@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -75,10 +75,10 @@ def load(
             _refuse(only_compose, "not for stacks", files[0])
             lab = stack_lab(
                 files, managers=swarm[0], workers=swarm[1], env=os.environ, name=project or "",
-                listens=_listens(listens), offline=offline, engine=engine,
+                listens=_listens(listens), strict=strict, offline=offline, engine=engine,
             )  # fmt: skip
             lab.images.is_strict = strict
-            return lab
+            return _with_notes(lab, lab.source.notes if lab.source is not None else ())
         if _kind_of(files[0]) == "lab":
             _refuse(only_compose | others, "not for lab files (`x-cnmsim` states what listens)", files[0])
             if len(files) > 1:
@@ -91,7 +91,11 @@ def load(
         options["offline"] = offline
         options["listens"] = _listens(listens)
         lab = Lab.from_compose(files, project, os.environ, profiles=profiles, env_files=env_files, **options)
-    for note in lab.project.notes if lab.project is not None else ():
+    return _with_notes(lab, lab.project.notes if lab.project is not None else ())
+
+
+def _with_notes(lab: Lab, notes: Iterable[str]) -> Lab:
+    for note in notes:
         echo(f"note: {note}", err=True)
     return lab
 

@@ -32,6 +32,9 @@ _ELECTION_NS = 90 * NS_PER_S
 #: The virtual time within which nodes whose gossip is split are expected to join each other: such a node tries again
 #: every 60 s (moby `rejoinClusterInterval`). After it, they are taken to be out of each other's reach.
 _REJOIN_NS = 90 * NS_PER_S
+#: The virtual time within which tasks that fail and are restarted are expected to run in the end, for instance when
+#: the database that they need has started. After it, they are taken to fail again and again.
+_RETRY_NS = 60 * NS_PER_S
 _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 
@@ -49,6 +52,8 @@ class QuiescenceChecker:
     _convergence: ConvergenceChecker = field(factory=ConvergenceChecker, init=False)
     #: By store: the time at which a check first found no leader.
     _leaderless_since_ns: dict[Store, int] = field(factory=dict, init=False)
+    #: By store: the time at which a check first found only tasks that wait between two attempts.
+    _retrying_since_ns: dict[Store, int] = field(factory=dict, init=False)
     #: The time at which a check first found split gossip; `None` if gossip is not split.
     _split_since_ns: int | None = field(default=None, init=False)
 
@@ -137,7 +142,10 @@ class QuiescenceChecker:
         if index != store.index:
             reason = _unsettled_in(store, self.may_retry)
             self._found[store] = store.index, reason
-        return reason
+        if not reason or _unsettled_in(store, may_retry=True):
+            return reason
+        now_ns = store.clock.now_ns
+        return reason if now_ns - self._retrying_since_ns.setdefault(store, now_ns) < _RETRY_NS else ""
 
 
 def _members(engines: Iterable[Engine]) -> list[Engine]:

@@ -26,13 +26,15 @@ class LabSource:
 
     `lab_file` is the path of the lab file, and `document` its content; both are `None` if the lab was read from
     Compose files or a stack. The hosts are then not the user's: they are those of the default topology. With
-    `is_offline`, no public names and addresses answer in it.
+    `is_offline`, no public names and addresses answer in it. `notes` are the assumptions about a stack's
+    surroundings.
     """
 
     load: Callable[..., Lab]
     lab_file: Path | None = None
     document: Any = None
     is_offline: bool = False
+    notes: tuple[str, ...] = ()
 
     @contextmanager
     def fixing(self) -> Iterator[None]:

@@ -111,6 +111,8 @@ class Directory:
             raise NotFound(
                 f"service {text} is not started: its profile {profile} is not active (--profile {profile})"
             )
+        if (reason := self._without_tasks(text)) is not None:
+            raise Conflict(f"service {text} has no running task{reason}")
         close, image = self.similar(text)
         hint = (
             f", did you mean {close}{f' (image {image})' if image else ''}?"
@@ -121,9 +123,25 @@ class Directory:
 
     @property
     def _names(self) -> set[str]:
-        """The names of all locations and services, without the names that Compose generates, such as `shop-web-1`."""
+        """The names of all locations and services, without those that Compose and swarms generate: `shop-web-1`."""
         generated = {f"{item.project}-{item.service}-{item.replica}" for item in self.locations}
-        return ({item.name for item in self.locations} - generated | {item.service for item in self.locations}) - {""}
+        generated |= {item.name for item in self.locations if item.task}
+        services = {item.service_names[-1] for item in self.locations}
+        return ({item.name for item in self.locations} - generated | services) - {""}
+
+    def _without_tasks(self, text: str) -> str | None:
+        """Return why a swarm service has no running task, "" if that is not known; `None` if no service has the name.
+
+        `text` is the service's name, with or without the name of its stack.
+        """
+        for swarm in self.swarms:
+            for service in swarm.store.services:
+                stack = (service.spec.annotations.labels or {}).get("com.docker.stack.namespace", "")
+                if text in {service.name, service.name.removeprefix(f"{stack}_")}:
+                    tasks = sorted(swarm.store.tasks.by_service(service.id), key=lambda task: -task.meta.created_ns)
+                    errors = (f": {task.state.name.lower()}: {task.status.err}" for task in tasks if task.status.err)
+                    return next(errors, "" if tasks else ": it is scaled to 0")
+        return None
 
     def similar(self, text: str, besides: Location | None = None) -> tuple[str, str]:
         """Return (name, image) of the location that an unknown name `text` probably means.

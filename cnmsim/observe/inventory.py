@@ -113,8 +113,10 @@ def inventory_text(lab: LabView, *, width: int = 0) -> str:
         header = ("HOST", "CONTAINER", "IMAGE", "NETWORKS", "PUBLISHED", "LISTENS ON")
         parts.append(plain_grid(header, containers, width))
     parts += swarms_text(found["swarms"], names, width)
-    if directory.stopped_containers:
-        stopped = [(named(item.name), item.status) for item in directory.stopped_containers]
+    # The table of tasks has the last state of each.
+    services = tuple(f"{service.name}." for swarm in directory.swarms for service in swarm.store.services)
+    own = [item for item in directory.stopped_containers if not item.name.startswith(services)]
+    if stopped := [(named(item.name), item.status) for item in own]:
         parts.append(plain_grid(("NOT RUNNING", "STATE"), stopped, width))
     if directory.inactive:
         options = [

@@ -13,6 +13,7 @@ from cnmsim.kernel.address import Prefix, format_ip, parse_ip
 from cnmsim.libnetwork.drivers.bridge.labels import BRIDGE_NAME
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
 from cnmsim.observe.location import Attachment, Location, Published, StoppedContainer
+from cnmsim.observe.taken_ports import taken_port
 from cnmsim.underlay.nameserver import ANY_PUBLIC_NAME
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def stopped_container(host: str, container: Any) -> StoppedContainer:
         container.name, host, container.status,
         tuple(_published(container.attrs["HostConfig"].get("PortBindings") or {})),
         labels.get("com.docker.compose.project", ""), service, _number(labels, service),
+        container.attrs["HostConfig"].get("NetworkMode", ""),
+        taken_port(line.text for line in container.record.log.lines)[0],
     )  # fmt: skip
 
 

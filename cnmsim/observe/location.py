@@ -291,7 +291,8 @@ class Location:
 class StoppedContainer:
     """A container that is not running: its name, host and status, and the ports that it publishes when it runs.
 
-    `project`, `service` and `replica` are as in `Location`.
+    `project`, `service` and `replica` are as in `Location`. `taken_port` is the port for which its program ended
+    because another program has it, 0 if it did not. `network_mode` is that of the engine.
     """
 
     name: str
@@ -301,6 +302,8 @@ class StoppedContainer:
     project: str = ""
     service: str = ""
     replica: int = 0
+    network_mode: str = ""
+    taken_port: int = 0
 
 
 def shared_networks(one: Location, other: Location) -> tuple[str, ...]:

@@ -36,8 +36,26 @@ def _swarm(engine: Any) -> dict[str, Any]:
         "leader": engine.machine.name,
         "nodes": [_node(each) for each in nodes.values()],
         "services": [_service(each, networks, running) for each in services.values()],
-        "tasks": [_task(each, services, hostnames, networks) for each in running if each["ServiceID"] in services],
+        "tasks": [
+            _task(each, services, hostnames, networks) for each in _latest(tasks) if each["ServiceID"] in services
+        ],
     }
+
+
+def _latest(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the task to show for each slot (or node, in global mode): the wanted one, or the last that failed."""
+    slots: dict[tuple[str, object], list[dict[str, Any]]] = {}
+    for task in tasks:
+        slots.setdefault((task["ServiceID"], task.get("Slot") or task.get("NodeID")), []).append(task)
+    found = []
+    for own in slots.values():
+        wanted = [task for task in own if task["DesiredState"] in {"running", "complete"}]
+        failed = [task for task in own if task["Status"]["State"] in {"failed", "rejected"}]
+        is_failing = any(task["DesiredState"] in {"ready", "running"} for task in own) and failed
+        if is_failing and not any(task["Status"]["State"] == "running" for task in wanted):
+            wanted = [max(failed, key=lambda task: str(task["Status"]["Timestamp"]))]
+        found += wanted
+    return found
 
 
 def _node(node: dict[str, Any]) -> dict[str, Any]:

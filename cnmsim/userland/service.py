@@ -6,16 +6,17 @@ simulated (`cnmsim.engine.standins`).
 
 from __future__ import annotations
 
+from errno import EADDRINUSE
 from math import inf
 from typing import TYPE_CHECKING
 
-from cnmsim.engine.standins.knownport import KnownPort, PortSource, parse_listener
+from cnmsim.engine.standins.knownport import VAGUE, KnownPort, PortSource, parse_listener
 from cnmsim.engine.standins.standin import StandIn
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.process import SIGINT, SIGTERM
 from cnmsim.userland.busybox.applet import complain
 from cnmsim.userland.servers.http_server import address_text
-from cnmsim.userland.servers.start_lines import access_line, start_lines, version_line
+from cnmsim.userland.servers.start_lines import access_line, start_lines, taken_lines, version_line
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -124,15 +125,39 @@ async def _run_stand_in(process: Process, stand_in: StandIn) -> int:
     problems = [
         _open(process, stand_in.server, port, answers_udp=False, version=stand_in.version) for port in stand_in.ports
     ]
+    first = stand_in.ports[0].number if stand_in.ports else 0
+    if first and problems[0] == strerror(OSError(EADDRINUSE, "")) and _is_taken(process, stand_in.ports[0]):
+        port = stand_in.ports[0]
+        reason = f"cannot listen on {port} ({because(port)})"
+        process.write(f"cnmsim: {stand_in.program} is not simulated; its stand-in {reason}\n")
+        process.error(taken_lines(process, stand_in.server, first))
+        return 1
     listed = ", ".join(
         f"{port} ({because(port)}){f': {problem}' if problem else ''}"
         for port, problem in zip(stand_in.ports, problems, strict=True)
     )
     what = f"a stand-in listens on {listed}" if listed else "a stand-in runs, which listens on no known port"
     process.write(f"cnmsim: {stand_in.program} is not simulated; {what}\n")
-    first = stand_in.ports[0].number if stand_in.ports else 0
     process.write(start_lines(process, stand_in.server, first, stand_in.version))
     return await _until_signal(process)
+
+
+def _is_taken(process: Process, port: KnownPort) -> bool:
+    """Return True if a program ends because another one of its network namespace has its TCP `port`.
+
+    Whether a program listens on a port that is only exposed, published or named by other services is not certain: a
+    program that is known to listen there, such as one that uses the network of a VPN container, does not end.
+    """
+    if port.protocol != "tcp" or port.source in VAGUE:
+        return False
+    for socket in process.namespace.sockets.listeners():
+        if (socket.protocol, socket.local_port) == ("tcp", port.number):
+            holder = process.machine.processes.get(socket.pid)
+            stand_in = holder.program if holder is not None else None
+            known = stand_in.port("tcp", port.number) if isinstance(stand_in, StandIn) else None
+            if known is not None and known.source in VAGUE:
+                return False
+    return True
 
 
 def because(port: KnownPort) -> str:

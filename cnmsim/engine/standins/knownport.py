@@ -37,6 +37,10 @@ class PortSource(Enum):
         return Provenance.STATED if self is PortSource.USER else Provenance.ASSUMED
 
 
+#: Sources that say only that some program of the container may listen there.
+VAGUE = frozenset({PortSource.HEALTH_CHECK, PortSource.EXPOSE, PortSource.PORTS, PortSource.REFERENCE})
+
+
 @frozen
 class KnownPort:
     """A port, with its protocol (`tcp` or `udp`), on which a program listens according to `source`.

@@ -54,7 +54,7 @@ def load_project(
 def _project_name(requested: str | None, values: Mapping[str, str], files: Sequence[Path | Map], folder: Path) -> str:
     explicit = requested or values.get("COMPOSE_PROJECT_NAME")
     if explicit:
-        if _normal(explicit) != explicit:
+        if normal_name(explicit) != explicit:
             raise InvalidParameter(
                 f'invalid project name "{explicit}": must consist only of lowercase alphanumeric '
                 "characters, hyphens, "
@@ -71,7 +71,7 @@ def _project_name(requested: str | None, values: Mapping[str, str], files: Seque
         stated = document.get("name") if isinstance(document, Map) else None
         if isinstance(stated, str) and not isinstance(stated, Tagged):
             name = _stated_name(stated, values, document)
-    name = _normal(name) or _normal(folder.resolve().name)
+    name = normal_name(name) or normal_name(folder.resolve().name)
     if not name:
         shown = files[0].place.path if isinstance(files[0], Map) else str(files[0])
         raise FileError("project name must not be empty", path=shown)
@@ -85,5 +85,6 @@ def _stated_name(stated: str, values: Mapping[str, str], document: Map) -> str:
         raise document.places["name"].error(str(error), "name") from None
 
 
-def _normal(name: str) -> str:
+def normal_name(name: str) -> str:
+    """Return `name` without characters that a project's name may not contain (compose-go `NormalizeProjectName`)."""
     return "".join(re.findall(r"[a-z0-9_-]", name.lower())).lstrip("_-")

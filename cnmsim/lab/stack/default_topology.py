@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from attrs import evolve
+
 from cnmsim.errors import InvalidParameter
+from cnmsim.lab.compose import normal_name
 from cnmsim.lab.compose.default_topology import (
     INTERNET,
     NAMES,
@@ -19,6 +22,8 @@ from cnmsim.lab.lab import Lab
 from cnmsim.lab.releases import DEFAULT_RELEASE
 from cnmsim.lab.source import LabSource
 from cnmsim.lab.stack.document import replaced_texts
+from cnmsim.lab.stack.reader import read_stack
+from cnmsim.lab.stack.surroundings import add_missing
 from cnmsim.underlay.nameserver import ANY_PUBLIC_NAME
 
 #: Documentation addresses (RFC 5737). They overlap neither with a stack's networks nor with default address pools.
@@ -33,18 +38,20 @@ def stack_lab(
     env: Mapping[str, str],
     name: str = "",
     listens: Mapping[str, Iterable[int | str]] | None = None,
+    strict: bool = False,
     offline: bool = False,
     engine: str | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> Lab:
-    """Build a swarm of nodes `node1`, `node2`, … with a client, deploy the stack, and wait until its tasks run.
+    """Build a swarm of nodes `node1`, `node2`, … with a client, deploy the stack, and wait until it has settled.
 
     `managers` and `workers` are the numbers of nodes with these roles. `env` contains the variables for `${…}`,
-    `engine` is the Docker release (`None`: the default). The stack has the name of the first file unless `name` is
-    given. `listens` states the ports on which services listen, `offline` leaves out the public names and addresses,
-    and `texts` maps paths of files to text that is used in place of their content. Raises `FileError` for an invalid
-    file, `TimeoutError` if tasks do not start, `InvalidParameter` for an impossible number of nodes or an invalid
-    port in `listens`, and `NotFound` if `listens` names a service that the stack does not have.
+    `engine` is the Docker release (`None`: the default). The stack has the name of the first file, up to its first
+    dot, unless `name` is given. External networks, secrets and configs, and folders that services bind, are assumed
+    to exist (`lab.source.notes` lists them); with `strict` they are not. `listens` states the ports on which services
+    listen, `offline` leaves out the public names and addresses, and `texts` maps paths of files to text that is used
+    in place of their content. Raises `FileError` for an invalid file, `InvalidParameter` for an impossible number of
+    nodes or an invalid port in `listens`, and `NotFound` if `listens` names a service that the stack does not have.
     """
     if managers < 1 or workers < 0 or managers + workers > 150:
         raise InvalidParameter(
@@ -66,7 +73,7 @@ def stack_lab(
     for number, node in enumerate(nodes[1:], 2):
         token = first.swarm.tokens.manager if number <= managers else first.swarm.tokens.worker
         node.docker.swarm.join(token, f"{nodes[0].address}:2377")
-    stack = name or files[0].stem
+    stack = name or normal_name(files[0].name.partition(".")[0]) or "stack"
     for service, ports in (listens or {}).items():
         try:
             lab.images.hints.state(f"{stack}/{service}", ports, "the user")
@@ -75,12 +82,18 @@ def stack_lab(
     lab.source = LabSource(
         partial(
             stack_lab, files, managers=managers, workers=workers, env=env, name=name, listens=listens,
-            offline=offline, engine=engine,
+            strict=strict, offline=offline, engine=engine,
         ),
         is_offline=offline,
     )  # fmt: skip
     with lab.source.fixing():
-        first.stacks.deploy(stack, replaced_texts(files, texts or {}), env=env, folder=files[0].parent)
+        hints, stacks = lab.images.hints, lab.stacks
+        description = read_stack(
+            stack, replaced_texts(files, texts or {}), env, folder=files[0].parent, hints=hints, stacks=stacks
+        )
+        if not strict:
+            lab.source = evolve(lab.source, notes=tuple(add_missing(nodes, stacks[stack], description)))
+        first.stacks.deploy(stack, description)
     require_services(lab.stacks[stack].document.section("services"), listens or {})
     lab.settle()
     return lab

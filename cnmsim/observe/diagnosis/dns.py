@@ -45,6 +45,7 @@ from cnmsim.observe.fixes.changes import (
     ConnectNetwork,
     ContainerOption,
     Manual,
+    PublishPort,
     RecreateContainer,
     StartContainer,
     Steps,
@@ -149,7 +150,7 @@ def _silent_resolver(context: DiagnosisContext) -> Diagnosis:
 def _why_unknown(context: DiagnosisContext, source: Location, name: str) -> Diagnosis:
     status = context.directory.stopped.get(name)
     if status:
-        return diagnosis(ContainerStopped(name, status), _start(context, name))
+        return _stopped(context, name, status)
     if name in context.directory.inactive:
         profile = context.directory.inactive[name][0]
         return diagnosis(ProfileInactive(name, profile), Manual(Task.ACTIVATE_PROFILE, profile))
@@ -185,10 +186,26 @@ def _by_networks(context: DiagnosisContext, source: Location, owner: Location) -
     return diagnosis(NotByThatName(owner.label, source.name), AskOther(owner.name))
 
 
-def _start(context: DiagnosisContext, name: str) -> Change:
-    stopped = context.directory.stopped_containers
-    hosts = [item.host for item in stopped if item.name == name]
-    return StartContainer(hosts[0] if len(hosts) == 1 else context.source.host, name)
+def _stopped(context: DiagnosisContext, name: str, status: str) -> Diagnosis:
+    """Diagnose a name whose container is not running, for instance because another one has its port."""
+    found = [item for item in context.directory.stopped_containers if name in {item.name, item.service}]
+    host = found[0].host if len(found) == 1 else context.source.host
+    if len(found) != 1 or not found[0].taken_port:
+        return diagnosis(ContainerStopped(name, status), StartContainer(host, found[0].name if found else name))
+    item, port = found[0], found[0].taken_port
+    owner = item.network_mode.removeprefix("container:")
+    on_host = [other for other in context.directory.locations if other.host == host]
+    sharing = [other for other in on_host if item.network_mode == other.network_mode]
+    sharing += [other for other in on_host if other.id == owner]
+    holder = next((other.name for other in sharing if any(own.port == port for own in other.services)), "")
+    cause = ContainerStopped(name, status, port, holder)
+    machine = next((other for other in context.directory.locations if other.name == host), None)
+    if item.network_mode != "host" or machine is None:
+        return diagnosis(cause, Manual(Task.USE_OTHER_PORT, item.name))
+    free = next(number for number in range(port + 1, 65536) if not machine.listening_on("tcp", number))
+    leave = RecreateContainer(host, item.name, ContainerOption.BRIDGE_NETWORK)
+    published = PublishPort(host, item.name, port, free)
+    return diagnosis(cause, Steps((leave, published, AskOther(host, free))), Manual(Task.USE_OTHER_PORT, item.name))
 
 
 def _in_other_stack(source: Location, owner: Location, stack: Location, port: int) -> Diagnosis:

@@ -41,13 +41,13 @@ def names_of(directory: Directory) -> dict[str, str]:
             shorter[item.name] = item.service if single else f"{item.service}-{item.replica}"
         else:
             stated[item.name] = item.name
-    services = {
-        service.name: service.name.removeprefix(f"{project}_")
+    stacks = {
+        service.name: project
         for swarm in directory.swarms
         for service in swarm.store.services
-        for project in ((service.spec.annotations.labels or {}).get(_STACK),)
-        if project
+        if (project := (service.spec.annotations.labels or {}).get(_STACK))
     }
+    services = {name: name.removeprefix(f"{project}_") for name, project in stacks.items()}
     taken = Counter(
         [
             *shorter.values(),
@@ -57,13 +57,13 @@ def names_of(directory: Directory) -> dict[str, str]:
     )
     engine_networks = {attachment.network for item in running for attachment in item.attachments}
     engine_networks.update(network for item in directory.locations for network in item.bridges.values())
+    overlays = {network.name for swarm in directory.swarms for network in swarm.store.networks}
     networks = {
         network: network.removeprefix(f"{project}_")
-        for project in {item.project for item in own}
-        for network in engine_networks
+        for project in {*(item.project for item in own), *stacks.values()}
+        for network in engine_networks | overlays
         if network.startswith(f"{project}_")
     }
-    overlays = {network.name for swarm in directory.swarms for network in swarm.store.networks}
     balancers = {f"lb-{name}": f"lb-{short}" for name, short in networks.items() if name in overlays}
     tasks = {
         f"{service.name}.{task.slot}": f"{services[service.name]}.{task.slot}"

@@ -119,6 +119,10 @@ def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Servic
     if not tasks:
         return diagnosis(NoRunningTask(name, TaskStatus.NONE), details)
     task = max(tasks, key=lambda each: (each.desired_state <= TaskState.RUNNING, each.meta.created_ns, each.id))
+    if task.state in {TaskState.ASSIGNED, TaskState.READY} and (
+        failed := [each for each in tasks if each.status.err]
+    ):
+        task = max(failed, key=lambda each: each.meta.created_ns)  # the next one waits for the restart delay
     error = task.status.err
     if task.state is TaskState.PENDING:
         change: Change = Manual(Task.USE_CONSTRAINTS, name)

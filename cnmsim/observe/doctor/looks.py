@@ -43,5 +43,6 @@ LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
     clusters.stray_tunnels,
     clusters.single_points,
     scheduling.unplaced,
+    scheduling.failing,
     clusters.node_ports,
 )

@@ -1,6 +1,7 @@
-"""Find swarm services with tasks that the scheduler can place on no node.
+"""Find swarm services with tasks that the scheduler can place on no node, or that fail on every attempt.
 
-The scheduler's own words (moby/swarmkit `manager/scheduler/filter.go`) are reported with their cause in the file.
+The words of the scheduler (moby/swarmkit `manager/scheduler/filter.go`) and of the node that rejected a task are
+reported with their cause in the file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 from cnmsim.observe.fixes.changes import ActivateNode, Change, ScaleService, SetNodeLabel, Steps, UpdateService
 from cnmsim.observe.swarm_view import SwarmView, ports_of
 from cnmsim.swarm.constraint import Constraint, node_matches
-from cnmsim.swarm.objects import Availability, Node, NodeState, PublishMode, Service, TaskState
+from cnmsim.swarm.objects import Availability, Node, NodeState, PublishMode, Service, Task, TaskState
 
 _NO_NODE = "no suitable node"
 _NODE_LABEL = "node.labels."
@@ -36,7 +37,8 @@ def unplaced(snapshot: LabSnapshot) -> Iterator[Fault]:
             reason, advice, paths, changes = _cause(swarm, service, len(tasks))
             if has_assumed_nodes:
                 severity = Severity.NOTE
-                reason += f" (cnmsim assumes {len(swarm.members)} nodes without labels)"
+                number = len(swarm.members)
+                reason += f" (cnmsim assumes {number} node{'s' if number != 1 else ''} without labels)"
                 advice = "state the nodes with --managers and --workers, or with their labels in a lab file"
                 changes = ()
             else:
@@ -47,6 +49,57 @@ def unplaced(snapshot: LabSnapshot) -> Iterator[Fault]:
                 f"{count} pending: {pending[0].status.err}{reason}", advice,
                 snapshot.service_source(swarm, service.name, *paths), changes,
             )  # fmt: skip
+
+
+def failing(snapshot: LabSnapshot) -> Iterator[Fault]:
+    """Find services of which a task was rejected by its node, or exited with an error, and does not run now."""
+    for swarm in snapshot.directory.swarms:
+        for service in swarm.store.services:
+            failed = last_failures(swarm, service)
+            if not failed:
+                continue
+            task = failed[0]
+            reason = task.status.err or task.status.message
+            nodes = ", ".join(dict.fromkeys(swarm.host_of(each) for each in failed))
+            state = "was rejected" if task.state is TaskState.REJECTED else "failed"
+            which = (
+                f"task {task.slot}" if len(failed) == 1 else f"tasks {', '.join(str(each.slot) for each in failed)}"
+            )
+            yield Fault(
+                Severity.ERROR, "failing-task", f"service {service.name}",
+                f"{which if task.slot else 'its task'} on {nodes} {state}: {reason}",
+                *_failure(swarm, service, task, nodes, snapshot),
+            )  # fmt: skip
+
+
+def last_failures(swarm: SwarmView, service: Service) -> list[Task]:
+    """Return the last failed task of each slot (or node, in global mode) of a service in which no task runs."""
+    slots: dict[object, list[Task]] = {}
+    for task in swarm.store.tasks.by_service(service.id):
+        slots.setdefault(task.slot or task.node_id, []).append(task)
+    found = []
+    for slot, tasks in sorted(slots.items(), key=lambda item: str(item[0])):
+        is_wanted = any(task.desired_state <= TaskState.RUNNING for task in tasks)
+        failed = [task for task in tasks if task.state in {TaskState.FAILED, TaskState.REJECTED}]
+        if slot and is_wanted and failed and not any(task.state is TaskState.RUNNING for task in tasks):
+            found.append(max(failed, key=lambda task: task.status.timestamp_ns))
+    return found
+
+
+def _failure(swarm: SwarmView, service: Service, task: Task, nodes: str, snapshot: LabSnapshot) -> tuple[str, str]:
+    """Return advice for a task that failed, and the line of the file that causes it."""
+    container = service.spec.task.container
+    for mount in container.mounts if container is not None else ():
+        source = mount.get("Source") or ""
+        if source and source in task.status.err:
+            texts = [f"{source}:{mount.get('Target')}{suffix}" for suffix in ("", ":ro", ":rw")]
+            paths = [*(("volumes", text) for text in texts), ("volumes",)]
+            advice = f"create {source} on {nodes}, or use a named volume"
+            return advice, snapshot.service_source(swarm, service.name, *paths)
+    advice = f"look at docker service logs {service.name}"
+    if task.state is TaskState.REJECTED:
+        advice = f"look at docker service ps --no-trunc {service.name}"
+    return advice, snapshot.service_source(swarm, service.name, ("command",), ("entrypoint",), ("image",))
 
 
 _Cause = tuple[str, str, Sequence[Sequence[str]], tuple[Change, ...]]

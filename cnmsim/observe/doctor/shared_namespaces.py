@@ -5,21 +5,17 @@ Containers share a namespace with `network_mode: host` (that of the host) and `s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from cnmsim.engine.standins.knownport import KnownPort, PortSource
+from cnmsim.engine.standins.knownport import VAGUE, KnownPort, PortSource
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 from cnmsim.observe.fixes.changes import Change, ContainerOption, PublishPort, RecreateContainer, Steps
 from cnmsim.observe.location import Location
+from cnmsim.observe.taken_ports import taken_port
 
 _SHARED = ("host", "container:")
-#: What a server that is simulated exactly logs before it exits.
-_REFUSED = re.compile(rb".*:(\d{1,5})\b.*\baddress already in use", re.IGNORECASE)
-#: Sources that say only that some program of the container may listen there.
-_VAGUE = frozenset({PortSource.HEALTH_CHECK, PortSource.EXPOSE, PortSource.PORTS, PortSource.REFERENCE})
 _LAST_PORT = 65535
 
 
@@ -44,10 +40,10 @@ def taken_ports(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 def _refused(record: Any, container: Location | None) -> Iterator[tuple[int, bool]]:
     """Yield the ports that the program of a container could not bind, each with whether that port is assumed."""
-    for line in record.log.lines[-1:]:
-        if match := _REFUSED.search(line.text):
-            yield int(match[1]), False
     if container is None:
+        port, is_assumed = taken_port(line.text for line in record.log.lines)
+        if port:
+            yield port, is_assumed
         return
     own = {(item.protocol, item.port) for item in container.services}
     for program in container.stand_ins:
@@ -70,7 +66,8 @@ def _holder(shared: Location, containers: list[Location], name: str, port: int) 
 
     The container `name` does not count, nor does a program that is not simulated and only may listen there.
     """
-    for container in containers:
+    # The owner of a namespace is asked last: its sockets are those of all programs that share the namespace.
+    for container in sorted(containers, key=lambda item: not item.network_mode.startswith(_SHARED)):
         if container.namespace is shared.namespace and container.name != name:
             for item in container.services:
                 if (item.protocol, item.port) == ("tcp", port) and (item.known is None or _is_clear(item.known)):
@@ -84,7 +81,7 @@ def _holder(shared: Location, containers: list[Location], name: str, port: int) 
 
 
 def _is_clear(known: KnownPort) -> bool:
-    return known.source not in _VAGUE
+    return known.source not in VAGUE
 
 
 def _is_from_image(known: KnownPort | None) -> bool:

@@ -46,6 +46,7 @@ class Task(Enum):
     PUBLISH_ON_OPEN_NETWORK = auto()
     USE_PUBLISHED = auto()
     USE_LISTENED_PORT = auto()
+    USE_OTHER_PORT = auto()
     USE_OVERLAY = auto()
     USE_SHARED_NETWORK = auto()
     USE_SERVICE = auto()

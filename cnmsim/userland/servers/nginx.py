@@ -127,7 +127,7 @@ async def main(process: Process) -> int:
     if problem:
         process.error(
             f"{stamp(process, '%Y/%m/%d %H:%M:%S')} [emerg] 1#1: bind() to 0.0.0.0:80 failed "
-            f"({'98: ' if problem == 'Address in use' else ''}{problem})\n"
+            f"({'98: ' if problem == 'Address already in use' else ''}{problem})\n"
         )
         return 1
     process.error(start_lines(process))

@@ -160,6 +160,70 @@ def start_lines(process: Process, server: str, port: int, version: str) -> str:
     return lines.format(t=stamp(process, form), port=port, v=version)
 
 
+#: By server: the form of a time stamp, and the lines that the program writes when another one has its port.
+_TAKEN: dict[str, tuple[str, str]] = {
+    "postgres": (
+        "%Y-%m-%d %H:%M:%S.000 UTC",
+        (
+            '{t} [1] LOG:  could not bind IPv4 address "0.0.0.0": Address already in use\n'
+            "{t} [1] HINT:  Is another postmaster already running on port {port}?"
+            " If not, wait a few seconds and retry.\n"
+            '{t} [1] WARNING:  could not create listen socket for "*"\n'
+            "{t} [1] FATAL:  could not create any TCP/IP sockets\n"
+            "{t} [1] LOG:  database system is shut down\n"
+        ),
+    ),
+    "redis": (
+        "%d %b %Y %H:%M:%S.000",
+        (
+            "1:M {t} # Warning: Could not create server TCP listening socket *:{port}: bind: Address already in use\n"
+            "1:M {t} # Failed listening on port {port} (tcp), aborting.\n"
+        ),
+    ),
+    "mysql": (
+        "%Y-%m-%dT%H:%M:%S.000000Z",
+        (
+            "{t} 0 [ERROR] [MY-010262] [Server] Can't start server: Bind on TCP/IP port: Address already in use\n"
+            "{t} 0 [ERROR] [MY-010257] [Server] Do you already have another mysqld server running on port: {port} ?\n"
+            "{t} 0 [ERROR] [MY-010119] [Server] Aborting\n"
+        ),
+    ),
+    "mariadb": (
+        "%Y-%m-%d %H:%M:%S",
+        (
+            "{t} 0 [ERROR] Can't start server: Bind on TCP/IP port. Got error: 98: Address already in use\n"
+            "{t} 0 [ERROR] Do you already have another server running on port: {port} ?\n"
+            "{t} 0 [ERROR] Aborting\n"
+        ),
+    ),
+    "httpd": (
+        "",
+        (
+            "(98)Address already in use: AH00072: make_sock: could not bind to address 0.0.0.0:{port}\n"
+            "no listening sockets available, shutting down\nAH00015: Unable to open logs\n"
+        ),
+    ),
+    "nginx": (
+        "%Y/%m/%d %H:%M:%S",
+        (
+            "{t} [emerg] 1#1: bind() to 0.0.0.0:{port} failed (98: Address already in use)\n"
+            "nginx: [emerg] still could not bind()\n"
+        ),
+    ),
+    "node": ("", "Error: listen EADDRINUSE: address already in use :::{port}\n"),
+}
+_TAKEN["valkey"] = _TAKEN["redis"]
+
+
+def taken_lines(process: Process, server: str, port: int) -> str:
+    """Return the lines that the program `server` writes before it exits because another program has `port`.
+
+    A program without lines of its own writes those of a Go program.
+    """
+    form, lines = _TAKEN.get(server, ("", "listen tcp :{port}: bind: address already in use\n"))
+    return lines.format(t=stamp(process, form), port=port)
+
+
 def version_line(program: str, arguments: list[str], version: str) -> str:
     """Return what `program` prints if its arguments only ask for its version, "" if they do not."""
     is_asked = arguments and arguments[-1] in ("--version", "-v", "-V", "version")

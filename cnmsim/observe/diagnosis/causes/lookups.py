@@ -67,10 +67,15 @@ class NameServerUnusable(Cause):
 
 @frozen
 class ContainerStopped(Cause):
-    """The name was not found because the container with that name is not running but in the state `status`."""
+    """The name was not found because the container with that name is not running but in the state `status`.
+
+    `taken_port` is the port that its program could not bind, 0 if that is not why it ended; `holder` has the port.
+    """
 
     container: str
     status: str
+    taken_port: int = 0
+    holder: str = ""
 
 
 @frozen

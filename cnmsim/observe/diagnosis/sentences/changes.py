@@ -174,6 +174,7 @@ _TASKS = {
     Task.PUBLISH_ON_OPEN_NETWORK: "attach {0} to a network without --internal and publish the port there",
     Task.USE_PUBLISHED: "use one of those",
     Task.USE_LISTENED_PORT: "ask for the port that is meant, or let the program in {0} listen on this one",
+    Task.USE_OTHER_PORT: "let the program of {0} listen on another port",
     Task.USE_OVERLAY: "put both on an overlay network",
     Task.USE_SHARED_NETWORK: "start {0} on a network of {1}",
     Task.USE_SERVICE: "run {0} as a service on it",

@@ -73,10 +73,17 @@ def _(cause: causes.OtherAddressInHostsFile) -> str:
     )
 
 
+@sentence.register(causes.ContainerStopped)
+def _(cause: causes.ContainerStopped) -> str:
+    if not cause.taken_port:
+        return f"{cause.container} is not running ({cause.status})"
+    holder = cause.holder or "another program"
+    return f"{cause.container} is not running ({cause.status}): {holder} has its port {cause.taken_port} already"
+
+
 TEMPLATES.update(
     {
         causes.ProfileInactive: "service {0.service} is not started: its profile {0.profile} is not active",
-        causes.ContainerStopped: "{0.container} is not running ({0.status})",
         causes.HostKnowsNoContainers: "a host's resolver has no container names, and {0.container} is a container",
         causes.NoNetwork: "{0.container} has no network (network_mode none)",
         causes.NoDockerNetwork: "{0.source} uses no Docker network, so no resolver of Docker's",

@@ -1,0 +1,65 @@
+"""Programs that end because another one of their network namespace has their port."""
+
+from __future__ import annotations
+
+import pytest
+
+from cnmsim import Lab
+
+_HOST = """\
+services:
+  a: {{image: {image}, network_mode: host}}
+  b: {{image: {image}, network_mode: host, depends_on: [a]}}
+"""
+_VPN = """\
+services:
+  vpn:
+    image: qmcgaw/gluetun
+    {ports}
+  a: {{image: one, x-cnmsim: {{listens: [8080]}}, network_mode: "service:vpn"}}
+  b: {{image: two, x-cnmsim: {{listens: [8080]}}, network_mode: "service:vpn", depends_on: [a]}}
+  ask: {{image: alpine, command: sleep 1d}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("image", "last"),
+    [
+        ("postgres", "LOG:  database system is shut down"),
+        ("redis", "# Failed listening on port 6379 (tcp), aborting."),
+        ("mysql", "[Server] Aborting"),
+        ("nginx", "[emerg] 1#1: bind() to 0.0.0.0:80 failed (98: Address already in use)"),
+        ("grafana/grafana", "listen tcp :3000: bind: address already in use"),
+    ],
+)
+def test_a_program_whose_port_is_taken_exits_with_its_own_words(image: str, last: str) -> None:
+    lab = Lab.from_compose(_HOST.format(image=image))
+    assert lab.project is not None
+    container = next(item for item in lab.project.containers() if item.name.endswith("-b-1"))
+    assert container.status == "exited"
+    assert container.logs().decode().splitlines()[-1].endswith(last)
+    (fault,) = lab.doctor().of("port-taken")
+    assert ": container b" in fault.place
+    assert "a listens there" in fault.text
+    finding = lab.trace("client", f"b:{fault.text.partition(' port ')[2].partition(' ')[0]}").finding
+    assert "b is not running (exited): a has its port" in str(finding)
+
+
+def test_the_fix_gives_the_container_another_port_of_the_host() -> None:
+    lab = Lab.from_compose(_HOST.format(image="postgres"))
+    fix = lab.explain("client", "b:5432").fixes[0]
+    assert fix.text.endswith("publish port 5432 of b as 5433, and ask host:5433")
+    assert fix.apply().reachable
+
+
+def test_a_published_port_of_a_vpn_container_is_that_of_the_program_which_shares_its_network() -> None:
+    lab = Lab.from_compose(_VPN.format(ports='ports: ["8080:8080"]'))
+    assert lab.trace("ask", "vpn:8080").is_reachable
+    assert lab.container("a").status == "running"
+
+
+def test_two_programs_of_a_vpn_container_want_one_port() -> None:
+    lab = Lab.from_compose(_VPN.format(ports=""))
+    (fault,) = lab.doctor().of("port-taken")
+    assert fault.text == "its program cannot listen on port 8080 of vpn: a listens there"
+    assert "b is not running (exited): a has its port 8080 already" in str(lab.trace("ask", "b:8080").finding)
