@@ -236,8 +236,9 @@ def test_a_rule_is_named_by_chain_number_and_target_and_whole_in_the_walk(tmp_pa
     lab = Lab.from_file(path)
     dropped = lab.trace("client", "node1:8080")
     summary = dropped.summary(200)
-    assert "cause: dropped on node1 by rule 2 of filter DOCKER-USER (DROP);" in summary
-    assert "  node1  DNAT to 172.18.0.2:80; dropped by rule 2 of filter DOCKER-USER (DROP)\n" in f"{summary}\n"
+    assert "cause: dropped on node1 by rule 2 of filter DOCKER-USER (DROP -p tcp --ctorigdstport 8080);" in summary
+    dropping = "dropped by rule 2 of filter DOCKER-USER (DROP -p tcp --ctorigdstport 8080)"
+    assert f"  node1  DNAT to 172.18.0.2:80; {dropping}\n" in f"{summary}\n"
     assert rule in dropped.text(width=300)
     assert "by rule 2 of nat DOCKER (DNAT to 172.18.0.2:80)" in lab.trace("client", "node1:8081").summary(200)
     assert [edit.changed_lines for edit in dropped.fixes[0].edits] == [(f"-      - 'iptables {rule}'",)]

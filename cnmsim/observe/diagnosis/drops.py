@@ -23,6 +23,7 @@ from cnmsim.observe.diagnosis.causes.routes import (
     ReplyHasNoRoute,
     RouteRefuses,
 )
+from cnmsim.observe.diagnosis.dead_translation import dead_translation
 from cnmsim.observe.diagnosis.diagnosis import (
     Diagnosis,
     diagnosis,
@@ -62,6 +63,8 @@ def diagnose_drop(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     in_tunnel = dropped_in_tunnel(context, hop)
     if in_tunnel is not None:
         return in_tunnel
+    if (dead := dead_translation(context, hop)) is not None:
+        return dead
     return _BY_REASON.get(hop.reason, _plain)(context, hop)
 
 

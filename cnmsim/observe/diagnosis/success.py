@@ -34,7 +34,7 @@ from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.packet_summary import endpoint_text
 
 #: iptables targets and nft statements that rewrite the destination, and those that rewrite the source.
-_REWRITES_DESTINATION = re.compile(r"\b(DNAT|REDIRECT|dnat|redirect)\b")
+REWRITES_DESTINATION = re.compile(r"\b(DNAT|REDIRECT|dnat|redirect)\b")
 _REWRITES_SOURCE = re.compile(r"\b(MASQUERADE|SNAT|masquerade|snat)\b")
 
 
@@ -66,7 +66,7 @@ def _path(context: DiagnosisContext, server: Location | None) -> Cause | None:
     is_stand_in = server is not None and (server.stands_for_internet or server.stands_for_machine)
     stand_in = server.namespace.name if server is not None and is_stand_in else None
     translations = [hop for hop in context.translations() if hop.place != stand_in]
-    rewritten = [hop for hop in translations if _REWRITES_DESTINATION.search(hop.decision)]
+    rewritten = [hop for hop in translations if REWRITES_DESTINATION.search(hop.decision)]
     if rewritten:
         return DestinationRewritten(rewritten[-1].place, rewritten[-1].decision)
     if server is None:

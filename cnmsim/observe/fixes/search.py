@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from cnmsim.errors import Unavailable
+from cnmsim.errors import CnmsimError, Unavailable
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.trace.target import Target
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 #: The search for fixes ends when this many are found.
 ENOUGH = 2
+#: The number of pairs of changes that are tried if no single change helps.
+_MOST_PAIRS = 6
+#: The number of changes that are tried after one that leads to another failure.
+_MOST_SECOND = 3
 
 
 @frozen
@@ -73,7 +77,7 @@ class FixSearch:
 
     @property
     def first(self) -> Fix | None:
-        """The best fix; `None` if no candidate makes the probe succeed."""
+        """The best fix; `None` if neither a candidate nor a pair of them makes the probe succeed."""
         return next(iter(self._take(1)), None)
 
     @property
@@ -99,13 +103,55 @@ class FixSearch:
             spare = None
         can_try = spare is not None
         tried: set[object] = set()
+        halves: list[tuple[Fix, Any, FailedProbe]] = []
+        found = False
         for candidate in fix_candidates(self.failed):
             fix = Fix(candidate.change, self.lab, candidate.question, self.ask, was_tried=can_try, names=self.names)
             key = (fix.commands or fix.change, fix.question)
             if key in tried:
                 continue
             tried.add(key)
-            works_here = not can_try or fix.works(spare)
-            spare = None
-            if works_here:
+            if not can_try or self._works(fix, spare, halves):
+                halves.clear()
+                found = True
                 yield fix
+            spare = None
+        if not found:
+            yield from islice(self._pairs(halves), 1)
+
+    def _works(self, fix: Fix, fork: Any, halves: list[tuple[Fix, Any, FailedProbe]]) -> bool:
+        """Return True if a change helps on `fork`, or on a new fork if that is `None`.
+
+        If the probe then fails for another reason, append the change, the changed fork and the probe to `halves`.
+        """
+        try:
+            changed = fix.apply_to(fork)
+            explanation = fix.ask(changed)
+        except (CnmsimError, OSError):
+            return False
+        if explanation.reachable:
+            return True
+        finding, search = self.failed.walk.finding, explanation.trace.fix_search
+        if finding is None or search is None or explanation.finding.cause_text == finding.cause_text:
+            return False
+        halves.append((fix, changed, search.failed))
+        return False
+
+    def _pairs(self, halves: list[tuple[Fix, Any, FailedProbe]]) -> Iterator[Fix]:
+        """Yield the fixes that consist of two changes: one that leads to another failure, and one that mends that."""
+        from cnmsim.observe.fixes.changes import AskOther, Steps, steps_of
+        from cnmsim.observe.fixes.fix import Fix
+        from cnmsim.observe.fixes.fix_candidates import fix_candidates
+
+        pairs = (
+            (first, changed, candidate)
+            for first, changed, failed in halves
+            for candidate in islice(fix_candidates(failed), _MOST_SECOND)
+        )
+        for first, changed, candidate in islice(pairs, _MOST_PAIRS):
+            if Fix(candidate.change, changed, candidate.question, self.ask, names=self.names).works():
+                steps = (*steps_of(first.change), *steps_of(candidate.change))
+                asking = [step for step in steps if isinstance(step, AskOther)]
+                doing = [step for step in steps if not isinstance(step, AskOther)]
+                change = Steps((*doing, *asking[-1:]))
+                yield Fix(change, self.lab, candidate.question, self.ask, names=self.names)

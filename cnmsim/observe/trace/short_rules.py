@@ -12,6 +12,12 @@ from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.rule_decision import RuleDecision, RuleSet
 
 _TARGET = re.compile(r" -[jg] (\S+)(?: --to-(?:destination|source|ports) (\S+))?")
+#: What an iptables rule has before its target and in front of its matches.
+_NOT_A_MATCH = re.compile(r"^-A \S+ ?|-m (?!comment)\S+ |(?:-m comment )?--comment (?:\"[^\"]*\"|\S+) ?")
+#: The counters and comment of an nft rule.
+_NOT_AN_NFT_MATCH = re.compile(r"counter(?: packets \d+ bytes \d+)? ?")
+#: The longest text of a rule's matches that an answer shows.
+_LONGEST_MATCH = 48
 _NFT_TARGET = re.compile(r"\b(drop|reject|accept|masquerade|(?:dnat|snat)\b.*? to \S+|redirect\S*)")
 
 
@@ -33,8 +39,25 @@ def short_rules(text: str, hops: Sequence[Hop], directory: Directory | None, nam
 def _short(hop: Hop, rule: RuleDecision, directory: Directory | None) -> str:
     number = _number(hop, rule, directory) if directory is not None else 0
     match = (_NFT_TARGET if rule.rule_set is RuleSet.NFTABLES else _TARGET).search(rule.rule)
-    target = f" ({' to '.join(filter(None, match.groups()))})" if match is not None else ""
-    return f"rule {f'{number} ' if number else ''}of {rule.table_label} {rule.chain}{target}"
+    if match is None:
+        return f"rule {f'{number} ' if number else ''}of {rule.table_label} {rule.chain}"
+    target = " to ".join(filter(None, match.groups()))
+    if match[1].lower() in {"drop", "reject"} and (matches := _matches(rule, match.start())):
+        target += f" {matches}"
+    return f"rule {f'{number} ' if number else ''}of {rule.table_label} {rule.chain} ({target})"
+
+
+def _matches(rule: RuleDecision, end: int) -> str:
+    """Return what the packets of a rule have in common, such as `-p udp --dport 53`.
+
+    Return "" if that is long, or if Docker wrote the rule. `end` is where the rule's target begins.
+    """
+    if rule.is_docker_nftables or (rule.chain.startswith("DOCKER") and rule.chain != "DOCKER-USER"):
+        return ""
+    before = rule.rule[:end] + " "
+    pattern = _NOT_AN_NFT_MATCH if rule.rule_set is RuleSet.NFTABLES else _NOT_A_MATCH
+    text = pattern.sub("", before).strip()
+    return text if len(text) <= _LONGEST_MATCH else ""
 
 
 def _number(hop: Hop, rule: RuleDecision, directory: Directory) -> int:

@@ -92,3 +92,12 @@ class StraySegment(Cause):
 
     place: str
     packet: str
+
+
+@frozen
+class TranslatedToNobody(Cause):
+    """A NAT rule on `place` sent the packet to `address`, which no machine or container of the lab has."""
+
+    place: str
+    rule: str
+    address: str

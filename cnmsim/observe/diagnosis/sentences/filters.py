@@ -44,6 +44,9 @@ TEMPLATES.update(
         causes.IccDisabled: "; containers on {0.network} must not communicate (icc is false)",
         causes.LoopbackOnly: "; the port is published on 127.0.0.1, for {0.place} itself only",
         causes.ProtectsHost: "; the firewall of {0.place} filters what comes to the host itself",
+        causes.TranslatedToNobody: (
+            "{0.place} rewrote the destination by {0.rule}, and no machine or container has the address {0.address}"
+        ),
         causes.StraySegment: "{0.place} answers {0.packet} with a reset: it belongs to no connection there",
     }
 )
