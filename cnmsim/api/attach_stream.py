@@ -13,6 +13,7 @@ from cnmsim.api.message import Duplex, Request
 from cnmsim.api.outbox import Outbox
 from cnmsim.engine.containers.streams import StandardStreams
 
+RAW_STREAM = "application/vnd.docker.raw-stream"
 #: Unread input of a process up to which more is read from the client, and how often it is checked, in seconds.
 MOST_UNREAD_INPUT, ROOM_POLL_S = 65536, 0.05
 
@@ -23,7 +24,7 @@ def stream_type(api: HostApi, request: Request, *, is_raw: bool) -> str:
     It is raw if `is_raw`, and for a client with an API version before 1.42, which does not support `multiplexed`.
     """
     multiplexes = not is_raw and api.version(request).at_least("1.42")
-    return f"application/vnd.docker.{'multiplexed' if multiplexes else 'raw'}-stream"
+    return "application/vnd.docker.multiplexed-stream" if multiplexes else RAW_STREAM
 
 
 class StdinForwarder:

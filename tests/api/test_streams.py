@@ -118,10 +118,14 @@ def test_the_detach_keys_end_the_conversation_and_not_the_process(api):
 def test_unknown_detach_keys_are_refused(api):
     api.container("keyed")
     attach = api.call("POST", "/containers/keyed/attach?stream=1&detachKeys=nonsense")
-    assert (attach[0], attach[1]["message"]) == (400, "Invalid detach keys (nonsense) provided")
+    assert attach == (400, b"Invalid detach keys (nonsense) provided\r\n")
     created = api.call("POST", "/containers/keyed/exec", {"Cmd": ["true"], "DetachKeys": "x-"})
     assert (created[0], created[1]["message"]) == (500, "Invalid escape keys (x-) provided")
     assert not api.call("GET", "/containers/keyed/json")[1]["ExecIDs"]
+
+
+def test_errors_of_an_attach_are_plain_text(api):
+    assert api.call("POST", "/containers/nosuch/attach?stream=1") == (404, b"No such container: nosuch\r\n")
 
 
 def test_a_client_that_vanishes_leaves_the_process_alone(api):

@@ -36,10 +36,24 @@ def test_the_kernel_is_the_same_wherever_it_is_shown():
     assert f"Linux version {release} " in docker.containers.run("alpine", "cat /proc/version", remove=True).decode()
 
 
-def test_negative_cpu_shares_are_refused_at_the_start_and_a_short_volume_name_at_once():
-    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
-    with pytest.raises(EngineError, match=r"^shares: invalid argument$"):
+@pytest.mark.parametrize(
+    ("release", "text", "created"),
+    [
+        ("26.1.5", "shares: invalid argument", 1),
+        ("28.5.2", "invalid CPU shares (-1): value must be a positive integer", 0),
+        ("29.7.2", "invalid CPU shares (-1): value must be a positive integer", 0),
+    ],
+)
+def test_negative_cpu_shares_are_refused_at_the_start_and_since_28_at_the_create(release, text, created):
+    docker = Lab(release).add_host("node1", "10.0.0.1/24", docker=True).docker
+    with pytest.raises(EngineError) as caught:
         docker.containers.run("alpine", "true", cpu_shares=-1)
+    assert caught.value.message == text
+    assert len(docker.containers.list(all=True)) == created
+
+
+def test_a_short_volume_name_is_refused():
+    docker = Lab().add_host("node1", "10.0.0.1/24", docker=True).docker
     with pytest.raises(EngineError, match="create x: volume name is too short, names should be at least two"):
         docker.volumes.create("x")
 

@@ -83,7 +83,7 @@ def test_pid_namespaces_are_joined(lab: Lab) -> None:
         ({"ipc_mode": "container:nosuch"}, InvalidParameter, "No such container: nosuch"),
         ({"cap_add": ["BOGUS"]}, InvalidParameter, 'invalid CapAdd: unknown capability: "CAP_BOGUS"'),
         ({"cap_drop": ["bogus"]}, InvalidParameter, 'invalid CapDrop: unknown capability: "CAP_BOGUS"'),
-        ({"group_add": ["nosuch"]}, SystemFault, "Unable to find group nosuch: no matching entries in group file"),
+        ({"group_add": ["nosuch"]}, SystemFault, "unable to find group nosuch: no matching entries in group file"),
     ],
     ids=str,
 )

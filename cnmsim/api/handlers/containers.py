@@ -6,11 +6,12 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
 from typing import Any
 
 from attrs import frozen
 
-from cnmsim.api.attach_stream import StdinForwarder, forward_streams, stream_type
+from cnmsim.api.attach_stream import RAW_STREAM, StdinForwarder, forward_streams, stream_type
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
@@ -19,7 +20,7 @@ from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.detach_keys import parse_detach_keys
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.rest.containers import Attachment, LogReading
-from cnmsim.errors import InvalidParameter
+from cnmsim.errors import EngineError, InvalidParameter
 from cnmsim.gojson.encode import encode
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Future, sleep
@@ -173,8 +174,15 @@ class Follower:
 
 
 async def attach(api: HostApi, request: Request, id_: str) -> Answer:
-    """Return an answer that hijacks the connection for the streams of a container's first process."""
-    attached = _Attached.open(api, request, id_, request.parameters, may_multiplex=True)
+    """Return an answer that hijacks the connection for the streams of a container's first process.
+
+    Errors are sent as plain text on the hijacked connection (moby `postContainersAttach`).
+    """
+    try:
+        attached = _Attached.open(api, request, id_, request.parameters, may_multiplex=True)
+    except EngineError as error:
+        head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: {RAW_STREAM}\r\n\r\n"
+        return Hijack(_no_talk, head=f"{head}{error.message}\r\n".encode())
     content_type = stream_type(api, request, is_raw=attached.attachment.is_raw)
     return Hijack(attached.talk, content_type, end=attached.stop_listening)
 

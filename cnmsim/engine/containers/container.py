@@ -85,6 +85,7 @@ class EndpointSettings:
             gw_priority=body["GwPriority"],
             wanted_mac=mac_address,
             mac_address=mac_address,
+            network_id=body["NetworkID"],
         )
 
     def clean(self) -> None:

@@ -24,6 +24,8 @@ from cnmsim.libnetwork.profile import Profile
 CPUS = 4
 MEMORY = 8 << 30
 _LEAST_MEMORY = 6 << 20
+#: The largest number in a list of CPUs or memory nodes (moby `pkg/sysinfo/sysinfo.go`, isCpusetListAvailable).
+_LARGEST_INDEX = 8192
 _NANO = 1_000_000_000
 _DEFAULT_PERIOD_US = 100_000
 _UNCONFINED = ("label", "apparmor", "seccomp", "no-new-privileges")
@@ -90,6 +92,10 @@ def _check_set(text: str, name: str, title: str, count: int) -> None:
         first, _, last = part.partition("-")
         if not is_number(first) or not is_number(last or first) or int(last or first) < int(first):
             raise InvalidParameter(f"Invalid value {text} for {name}: invalid format: {text}")
+        if int(last or first) > _LARGEST_INDEX:
+            raise InvalidParameter(
+                f"Invalid value {text} for {name}: value of out range, maximum is {_LARGEST_INDEX}"
+            )
         requested |= set(range(int(first), int(last or first) + 1))
     if requested and max(requested) >= count:
         available = f"0-{count - 1}" if count > 1 else "0"

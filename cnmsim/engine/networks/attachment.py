@@ -36,6 +36,11 @@ _SHARED_TEXT = (
 _NONE_TEXT = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
 
 
+def _reference(name: str, settings: EndpointSettings) -> str:
+    """Return the name or id by which a container's network is looked up (`getNetworkID`)."""
+    return settings.network_id if settings.network_id and is_user_defined(name) else name
+
+
 @define
 class Networking:
     """Connects the containers of one engine to networks, and disconnects them."""
@@ -46,7 +51,7 @@ class Networking:
 
     def _find_or_none(self, name: str, settings: EndpointSettings | None = None) -> Network | None:
         try:
-            return self.context.controller.find_network((settings.network_id if settings else "") or name)
+            return self.context.controller.find_network(_reference(name, settings) if settings else name)
         except EngineError:
             return None
 
@@ -300,7 +305,7 @@ class Networking:
         if term == DEFAULT_NETWORK and self.context.config.bridge == "none":
             container.config["NetworkDisabled"] = True
             return
-        network = self.context.controller.find_network(settings.network_id or term)
+        network = self.context.controller.find_network(_reference(term, settings))
         if term != container.network_mode:
             self._normalise_mode(container)
         attachment = container.attachments.get(network.name)
