@@ -87,8 +87,8 @@ def differences(commands, batches):
         for batch in batches:
             expected, found = linux.probe(batch), ours.probe(batch)
             # Over a veth an ICMP error is back while connect() still holds the socket, and is dropped
-            # (LockDroppedIcmps); the retransmitted SYNs, 1 s and 3 s later, meet it again. Other answers come too late
-            # on a busy machine, or not at all where Linux limits the rate of ICMP errors.
+            # (LockDroppedIcmps); the retransmitted SYNs, 1 s and 3 s later, meet it again. Other answers come too
+            # late on a busy machine, or not at all where Linux limits the rate of ICMP errors.
             for wait in (1.2, 3.5, 3.5):
                 doubtful = [probe for probe in batch if expected[probe] == SILENCE != found[probe]]
                 if doubtful:
