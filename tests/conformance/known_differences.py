@@ -1,6 +1,7 @@
 """Steps in which cnmsim may print something else than the recorded engine, each with the reason.
 
-The key is (scenario, command); the value says why. A step that is not here and differs is a bug.
+The key is (scenario, command); the value says why. A step that is not here and differs is a bug, as is one whose
+reason holds only for later releases (`SINCE`).
 """
 
 _ENV_ORDER = (
@@ -13,7 +14,47 @@ _ENDPOINTS = "since 28 the error lists the endpoints of the network in the order
 
 _TWO_NETWORKS = "since 28 a start joins the networks of a container in the order of a Go map (allocateNetwork)"
 
+_PENDING = "the allocator takes tasks in the order of a Go map (SwarmKit allocator/network.go, pendingTasks)"
+
+_UNASSIGNED = "the scheduler places tasks in the order of a Go map (SwarmKit scheduler/scheduler.go, unassignedTasks)"
+
+_STREAMS = "stdout and stderr are copied separately: which line comes first is chance"
+
+_TWO_QUERIES = "dockerd answers the queries for A and AAAA in two goroutines: which answer is first is chance"
+
+#: Reasons that do not hold for all releases, each with the first major release for which it does.
+SINCE: dict[str, int] = {_ENDPOINTS: 28, _TWO_NETWORKS: 28, _STREAMS: 29}
+
 KNOWN: dict[tuple[str, str], str] = {
+    (
+        "tasks-listed",
+        (
+            "docker service ps web web2 agent --filter node=node2 --format '{{.Name}} {{.Node}} {{.Ports}}' | sed "
+            "'s/[.][0-9a-z]\\{25\\}/.NODE/'"
+        ),
+    ): _UNASSIGNED,
+    ("dns-several-networks", "docker exec front nslookup web 2>&1"): _TWO_QUERIES,
+    (
+        "inspect-views",
+        (
+            "docker network inspect one --format '{{range .Containers}}{{.Name}} {{.IPv4Address}}{{println}}"
+            "{{end}}' | sed 's/[.][0-9a-z]\\{25\\}/.TASK/'"
+        ),
+    ): _PENDING,
+    (
+        "inspect-views",
+        (
+            "docker network inspect --verbose one --format '{{range $k, $v := .Services}}{{range $v.Tasks}}{{.Name}} "
+            "{{.EndpointIP}} {{.Info}}{{println}}{{end}}{{end}}' | sed 's/[.][0-9a-z]\\{25\\}/.TASK/'"
+        ),
+    ): _PENDING,
+    (
+        "inspect-views",
+        (
+            "docker network inspect ingress --format '{{range .Containers}}{{.Name}} {{.IPv4Address}}{{println}}"
+            "{{end}}' | sed 's/[.][0-9a-z]\\{25\\}/.TASK/'"
+        ),
+    ): _PENDING,
     ("networks-lifecycle", "docker start site"): _GO_MAP,
     (
         "networks-lifecycle",
@@ -67,7 +108,7 @@ KNOWN: dict[tuple[str, str], str] = {
     (
         "processes-and-users",
         "docker run --rm --cap-drop CHOWN busybox sh -c 'touch /f; chown 7 /f; echo $?'",
-    ): "29.7.2 copies stdout and stderr separately: which line comes first is chance",
+    ): _STREAMS,
     ("swarm-basics", "docker node ls"): "Debian's build of 26.1.5, which was recorded, calls itself 26.1.5+dfsg1",
 }
 
@@ -92,3 +133,9 @@ RUNTIME_TEXTS: dict[str, str] = {
         "comes with containerd 2.3, whose errgrpc does not"
     ),
 }
+
+
+def reason(version: str, scenario: str, command: str) -> str:
+    """Return why a step may differ from what the release `version` printed, "" if it may not."""
+    why = KNOWN.get((scenario, command), "")
+    return why if int(version.partition(".")[0]) >= SINCE.get(why, 0) else ""
