@@ -18,5 +18,5 @@ def ask(lab):
     return lab.explain("client", "10.0.0.15", "tcp/8080")
 
 
-SAYS = ("no, timeout", "by rule 1 of iptables-legacy filter FORWARD (DROP)", "a packet must pass all")
+SAYS = ("no, timeout", "by rule 1 of iptables-legacy filter FORWARD (DROP", "a packet must pass all")
 THEN = ("yes, answered",)

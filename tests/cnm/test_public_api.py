@@ -318,7 +318,7 @@ def test_a_refused_call_says_why_and_changes_nothing(
             [repr(network) for network in controller.networks],
             [[repr(endpoint) for endpoint in network.endpoints.values()] for network in controller.networks],
             [repr(sandbox) for sandbox in controller.sandboxes],
-            [(device.name, device.is_up) for device in root.devices.values()],
+            sorted((device.index, device.name, device.is_up) for device in root.devices.values()),
             root.netfilter.iptables(4).save(),
             [str(route) for route in a.routes],
         )

@@ -166,7 +166,7 @@ def test_explain_speaks_of_docker_rules_in_nftables():
         "nft 'table inet guard { chain f { type filter hook forward priority 5; tcp dport 80 drop; }; }'"
     )
     answer = lab.explain("client", "10.0.0.15", "tcp/8080")
-    assert "node1 has more than one rule set" in str(answer)
+    assert "node1 has more than one rule set" in answer.decided_by
     assert answer.fixes[0].commands == ("node1$ nft delete rule inet guard f handle 2",)
     assert answer.fixes[0].apply().reachable
 

@@ -75,7 +75,8 @@ def create_container(
     if config is None:
         raise InvalidParameter("config cannot be empty in order to create a container")
     if profile.ipam_config_is_typed:
-        config["ExposedPorts"] = normalised_ports(config.get("ExposedPorts"))
+        if "ExposedPorts" in config:
+            config["ExposedPorts"] = normalised_ports(config["ExposedPorts"])
         host_config["PortBindings"] = normalised_ports(host_config["PortBindings"])
     if profile.create_fills_maps:
         host_config["PortBindings"] = host_config["PortBindings"] or {}

@@ -43,7 +43,7 @@ def test_accept_ends_one_base_chain_and_drop_the_packet():
     nft.execute(f"table inet second {{ chain in {{ {INPUT} 5; tcp dport 80 counter drop; }}; }}")
     answer = lab.explain("a", "10.0.0.2", "tcp/80")
     assert not answer.reachable
-    assert "rule 1 of nft inet second in (drop)" in str(answer)
+    assert "rule 1 of nft inet second in (drop tcp dport 80)" in str(answer)
     assert "nft inet second in: tcp dport 80 counter drop" in answer.decided_by
     assert "counter packets 0" not in nft.execute("list table inet second")
 
