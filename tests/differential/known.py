@@ -27,6 +27,11 @@ KNOWN = (
     Known(
         r"^ip route", r" linkdown", "Linux reports that a bridge lost its carrier up to a second later (linkwatch)"
     ),
+    Known(
+        r"docker (start|restart|inspect)",
+        r"(?<=network )\S+(?= not found)",
+        "a start joins the networks in the order of a Go map, and names the first that is gone",
+    ),
     Known(r"dangling", r"\[200\]", "the list of networks has no order; only its status is compared"),
     Known(
         r"ping ",
