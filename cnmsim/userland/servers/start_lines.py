@@ -1,7 +1,7 @@
 """The lines that well-known servers write to their log when they are ready, their access log lines and versions.
 
 Programs that wait for a server look for such a line, e.g. `database system is ready to accept connections`. The texts
-are those of the servers' images.
+are those of the servers' images, except the lines about a port that is taken, which are assumed.
 """
 
 from __future__ import annotations
