@@ -98,10 +98,11 @@ def __getattr__(name: str) -> Any:
     """Import a class such as `Lab` on first use, so that importing only errors and the version is fast."""
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
-    from cnmsim.suggestion import suggestion
+    hint = ""
+    if not name.startswith("_"):
+        from cnmsim.other_names import for_module
 
-    hint = suggestion(name, _LAZY) if not name.startswith("_") else ""
-    hint = "; a lab has from_env(): lab.from_env()" if name == "from_env" else hint
+        hint = for_module(name, _LAZY, import_module("cnmsim.lab").Lab)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 

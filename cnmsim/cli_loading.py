@@ -77,7 +77,6 @@ def load(
                 files, managers=swarm[0], workers=swarm[1], env=os.environ, name=project or "",
                 listens=_listens(listens), strict=strict, offline=offline, engine=engine,
             )  # fmt: skip
-            lab.images.is_strict = strict
             return _with_notes(lab, lab.source.notes if lab.source is not None else ())
         if _kind_of(files[0]) == "lab":
             _refuse(only_compose | others, "not for lab files (`x-cnmsim` states what listens)", files[0])

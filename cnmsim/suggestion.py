@@ -69,14 +69,36 @@ def suggests_attributes(cls: type[_Class]) -> type[_Class]:
     return cls
 
 
+class SuggestsClassAttributes(type):
+    """Metaclass: the error for a misspelt attribute of the class suggests the right name.
+
+    The class may have a static method `_class_elsewhere`, which takes the name and returns the end of the error if
+    something else has the attribute, else "".
+    """
+
+
+def _class_attribute(cls: type, name: str) -> Any:
+    hint = ""
+    if not name.startswith("_"):
+        hint = getattr(cls, "_class_elsewhere", lambda _name: "")(name)
+        close = suggestion(name, [known for known in dir(cls) if not known.startswith("_")])
+        hint = hint or (close if close.startswith(",") else "")
+    raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}{hint}", name=name)
+
+
+setattr(SuggestsClassAttributes, "__getattr__", _class_attribute)  # noqa: B010 - the type checkers must not see it
+
+
 def suggests_keywords(cls: type[_Class]) -> type[_Class]:
     """Class decorator: errors suggest the right name for a misspelt attribute or keyword argument of a public method.
 
-    Changes `cls` in place, and returns it.
+    Changes `cls` in place, and returns it. If `cls` is a part of another class, its attribute `_shown_as` is the name
+    of that class, which errors state.
     """
     for name, member in list(vars(cls).items()):
         function = member.__func__ if isinstance(member, classmethod) else member
         if inspect.isfunction(function) and (not name.startswith("_") or name == "__init__"):
+            function.__qualname__ = f"{getattr(cls, '_shown_as', cls.__name__)}.{name}"
             suggesting = suggests_keyword(function)
             setattr(cls, name, classmethod(suggesting) if isinstance(member, classmethod) else suggesting)
     return suggests_attributes(cls)

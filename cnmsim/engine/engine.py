@@ -58,6 +58,11 @@ class Engine(Session):
     Raises `InvalidParameter` for a configuration with which no daemon starts, `ValueError` for an unknown release.
     """
 
+    def _elsewhere(self, name: str) -> str:
+        from cnmsim.other_names import for_engine
+
+        return for_engine(name)
+
     def __init__(
         self,
         machine: Machine,

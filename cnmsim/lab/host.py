@@ -80,7 +80,11 @@ class Host(Place):
     _dark: _Dark | None = field(default=None, repr=False, init=False)
 
     def _elsewhere(self, name: str) -> str:
-        return f"; its engine has it: lab.host({self.name!r}).docker.{name}" if hasattr(self._running, name) else ""
+        from cnmsim.other_names import for_host
+
+        if hasattr(self._running, name):
+            return f"; its engine has it: lab.host({self.name!r}).docker.{name}"
+        return for_host(name)
 
     @property
     def is_on(self) -> bool:

@@ -1,7 +1,8 @@
 """`Lab`: hosts, engines and the cables between them, on one clock. The composition root of cnmsim.
 
 `Lab` is a facade: each method is a few lines that call the module where the work is done (`hosts`, `cabling`,
-`faults`, `serving`). Its members are found by `LabMembers`; probes, captures and views are in `ObservedLab`.
+`faults`, `serving`). Its members are found by `LabMembers`, probes, captures and views are in `ObservedLab`, and
+constructors that read files in `LabFromFiles`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from cnmsim.kernel.clock import Clock, rare_garbage_collection
 from cnmsim.lab import hooks
 from cnmsim.lab.cabling import Cabling
 from cnmsim.lab.faults import Faults
+from cnmsim.lab.from_files import LabFromFiles
 from cnmsim.lab.host import Host, Hosts
 from cnmsim.lab.hosts import HostOptions, build_host
-from cnmsim.lab.observed_lab import ObservedLab
 from cnmsim.lab.releases import DEFAULT_RELEASE, require_release
 from cnmsim.lab.serving import ClockMode, PluginControl, ServedLab, server
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
@@ -48,7 +49,7 @@ hooks.register()
 
 
 @suggests_keywords
-class Lab(ObservedLab):
+class Lab(LabFromFiles):
     """A simulated network of hosts.
 
     `engine` is the Docker release of every Docker host, unless `add_host` names another. `seed` seeds all random
@@ -363,70 +364,6 @@ class Lab(ObservedLab):
         lab = cls(**options)
         build(lab, graph, pool, weight)
         return lab
-
-    @classmethod
-    def from_file(
-        cls,
-        path: str | Path,
-        *,
-        engine: str | None = None,
-        seed: int = 0,
-        epoch_s: int | None = None,
-        images: str = "hub",
-    ) -> Lab:
-        """Build the lab that a lab file describes. Raises `FileError` with line and key for an invalid file.
-
-        `engine` overrides the release that the file names; `seed` and `epoch_s` are those of `Lab`. `images` applies
-        to a file without the key `images`: `hub` simulates the images of Docker Hub; with `recorded`, every image is
-        one busybox with a web page, as on the real engines to which cnmsim is compared.
-        """
-        from cnmsim.lab.labfile import load_lab
-
-        if not isinstance(path, (str, Path)):
-            raise InvalidParameter(f"{path!r} is no path of a lab file")
-        return load_lab(Path(path), engine=engine, seed=seed, epoch_s=epoch_s, images=images)
-
-    @classmethod
-    def from_compose(
-        cls,
-        files: str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]],
-        project: str | None = None,
-        env: Mapping[str, str] | None = None,
-        profiles: Sequence[str] = (),
-        *,
-        env_files: Sequence[str | Path] = (),
-        scale: Mapping[str, int] | None = None,
-        create_external: bool = False,
-        listens: Mapping[str, Iterable[int | str]] | None = None,
-        strict: bool = False,
-        offline: bool = False,
-        engine: str = DEFAULT_RELEASE,
-        seed: int = 0,
-        epoch_s: int | None = None,
-    ) -> Lab:
-        """Bring a Compose project up on a Docker host in a default topology.
-
-        The host `host` (198.51.100.15) and a second machine `client` (198.51.100.50) share a LAN. A router `router`
-        connects this LAN to the host `internet` (203.0.113.10), which serves web pages and names. Unless `offline` is
-        set, `internet` also answers for every public name and address; a verdict that depends on such an answer lists
-        this as an assumption. The addresses are reserved for documentation, so that no network of a Compose file
-        overlaps them. If a service has the name of one of these hosts, the host is called `client-host` and so on.
-
-        `files` are paths, or the content as a text of several lines or a mapping. `env` are variables for `${…}`, in
-        addition to the variables in `env_files` or, without that, in the file `.env` beside the first file.
-        `create_external` creates the networks that the project expects to exist, as `docker network create` without
-        options does. `listens` states the ports on which services listen, such as `{"api": [8000, "53/udp"]}`.
-        External networks that do not exist, and health checks that the simulation cannot decide, are assumed to be
-        right (`lab.project.notes` lists them); with `strict` they are errors. Raises `FileError` for an invalid file
-        and, with the line, if the engine refuses a request.
-        """
-        from cnmsim.lab.compose.default_topology import compose_lab
-
-        return compose_lab(
-            files, project, env, profiles,
-            env_files=env_files, scale=scale, create_external=create_external, listens=listens,
-            strict=strict, offline=offline, engine=engine, seed=seed, epoch_s=epoch_s,
-        )  # fmt: skip
 
     def up(
         self,

@@ -42,9 +42,14 @@ if TYPE_CHECKING:
 class ObservedLab(LabMembers):
     """The part of a `Lab` that traces and explains packets, captures frames and draws pictures."""
 
+    _shown_as = "Lab"
+
     def _elsewhere(self, name: str) -> str:
+        from cnmsim.other_names import for_lab
+
+        known = for_lab(name, [host.name for host in self.hosts.values() if host.has_docker])
         has_it = any(hasattr(type(host), name) for host in self.hosts.values())
-        return f"; hosts have it: lab.host(NAME).{name}" if has_it else ""
+        return known or (f"; hosts have it: lab.host(NAME).{name}" if has_it else "")
 
     @property
     def events(self) -> list[LinkEvent]:

@@ -18,5 +18,7 @@ def require_release(version: str) -> str:
     """
     matching = [release for release in PROFILES if f"{release}.".startswith(f"{version}.")]
     if not matching:
-        raise InvalidParameter(f"no engine release {version}{suggestion(str(version), PROFILES)}")
+        is_file = str(version).endswith((".yml", ".yaml"))
+        hint = f"; Lab.from_compose({version!r}) reads a file" if is_file else suggestion(str(version), PROFILES)
+        raise InvalidParameter(f"no engine release {version}{hint}")
     return max(matching, key=lambda release: [int(part) for part in release.split(".")])

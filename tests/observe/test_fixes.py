@@ -167,7 +167,7 @@ def test_what_would_not_help_is_not_offered() -> None:
     _run(lab, "once", "alpine", "true", network="app")
     _run(lab, "ask", "alpine", "sleep 1d", network="app")
     answer = lab.explain("ask", "once", "tcp/80")
-    assert answer.advice == "docker start once"
+    assert answer.advice == "docker start once, or see in the logs of once why it ended"
     assert answer.fixes == (), "once ends again as soon as it is started"
 
 

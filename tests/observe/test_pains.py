@@ -209,7 +209,8 @@ def test_a_container_that_has_ended_is_said_to_have() -> None:
     run(lab, "once", "alpine", "true", network="app")
     run(lab, "app", "alpine", "sleep 1d", network="app")
     assert _finding(lab, "app", "once:80")[1:] == (
-        "127.0.0.11 says NXDOMAIN for once: once is not running (exited)", "docker start once",
+        "127.0.0.11 says NXDOMAIN for once: once is not running (exited)",
+        "docker start once, or see in the logs of once why it ended",
     )  # fmt: skip
 
 
@@ -270,7 +271,7 @@ def test_a_container_without_network_cannot_ask_for_names() -> None:
     run(lab, "hermit", "alpine", "sleep 1d", network="none")
     assert _finding(lab, "hermit", "www.example.com") == (
         Verdict.NAME_NOT_FOUND,
-        "hermit cannot ask its name server 203.0.113.10: network is unreachable",
+        "hermit cannot ask its name server 203.0.113.10: network is unreachable; hermit is attached to no network",
         "start hermit on a network instead of none: a container in network_mode none can not join another",
     )
 
@@ -349,7 +350,7 @@ def test_a_stopped_container_is_called_stopped_even_where_the_upstream_server_fa
     assert _finding(lab, "app", "web:80") == (
         Verdict.NAME_NOT_FOUND,
         "127.0.0.11 says SERVFAIL for web: web is not running (exited)",
-        "docker start web",
+        "docker start web, or see in the logs of web why it ended",
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -17,6 +18,7 @@ from cnmsim.lab.compose.default_topology import (
     ROUTER_OUTSIDE,
     require_services,
 )
+from cnmsim.lab.compose.document import project_files
 from cnmsim.lab.internet import stand_for_internet
 from cnmsim.lab.lab import Lab
 from cnmsim.lab.releases import DEFAULT_RELEASE
@@ -26,12 +28,15 @@ from cnmsim.lab.stack.reader import read_stack
 from cnmsim.lab.stack.surroundings import add_missing
 from cnmsim.underlay.nameserver import ANY_PUBLIC_NAME
 
+if TYPE_CHECKING:
+    from cnmsim.engine.client.stacks import StackFiles
+
 #: Documentation addresses (RFC 5737). They overlap neither with a stack's networks nor with default address pools.
 _NODE, _CLIENT = "198.51.100.{}/24", "198.51.100.200/24"
 
 
 def stack_lab(
-    files: Sequence[Path],
+    files: StackFiles,
     *,
     managers: int,
     workers: int,
@@ -46,11 +51,13 @@ def stack_lab(
     """Build a swarm of nodes `node1`, `node2`, … with a client, deploy the stack, and wait until it has settled.
 
     `managers` and `workers` are the numbers of nodes with these roles. `env` contains the variables for `${…}`,
-    `engine` is the Docker release (`None`: the default). The stack has the name of the first file, up to its first
-    dot, unless `name` is given. External networks, secrets and configs, and folders that services bind, are assumed
-    to exist (`lab.source.notes` lists them); with `strict` they are not. `listens` states the ports on which services
-    listen, `offline` leaves out the public names and addresses, and `texts` maps paths of files to text that is used
-    in place of their content. Raises `FileError` for an invalid file, `InvalidParameter` for an impossible number of
+    `engine` is the Docker release (`None`: the default). `files` are paths, or the content as a text of several lines
+    or a mapping. The stack has the name of the first file, up to its first dot, unless `name` is given.
+
+    External networks, secrets and configs, and folders that services bind, are assumed to exist (`lab.source.notes`
+    lists them); with `strict` they are not. `listens` states the ports on which services listen, `offline` leaves out
+    the public names and addresses, and `texts` maps paths of files to text that is used in place of their content.
+    Raises `FileError` for an invalid file, `InvalidParameter` for an impossible number of
     nodes or an invalid port in `listens`, and `NotFound` if `listens` names a service that the stack does not have.
     """
     if managers < 1 or workers < 0 or managers + workers > 150:
@@ -68,12 +75,15 @@ def stack_lab(
         lab.add_host(f"node{number}", _NODE.format(10 + number), gateway=ROUTER_INSIDE, docker=True)
         for number in range(1, managers + workers + 1)
     ]
+    lab.images.is_strict = strict
     first = nodes[0].docker
     first.swarm.init(advertise_addr=nodes[0].address)
     for number, node in enumerate(nodes[1:], 2):
         token = first.swarm.tokens.manager if number <= managers else first.swarm.tokens.worker
         node.docker.swarm.join(token, f"{nodes[0].address}:2377")
-    stack = name or normal_name(files[0].name.partition(".")[0]) or "stack"
+    paths = project_files(files)
+    first_file = paths[0].name if isinstance(paths[0], Path) else ""
+    stack = name or normal_name(first_file.partition(".")[0]) or "stack"
     for service, ports in (listens or {}).items():
         try:
             lab.images.hints.state(f"{stack}/{service}", ports, "the user")
@@ -88,8 +98,9 @@ def stack_lab(
     )  # fmt: skip
     with lab.source.fixing():
         hints, stacks = lab.images.hints, lab.stacks
+        folder = paths[0].parent if isinstance(paths[0], Path) else None
         description = read_stack(
-            stack, replaced_texts(files, texts or {}), env, folder=files[0].parent, hints=hints, stacks=stacks
+            stack, replaced_texts(paths, texts or {}), env, folder=folder, hints=hints, stacks=stacks
         )
         if not strict:
             lab.source = evolve(lab.source, notes=tuple(add_missing(nodes, stacks[stack], description)))

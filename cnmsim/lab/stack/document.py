@@ -140,7 +140,7 @@ def read_document(files: Sequence[File], variables: Variables, latest: str) -> S
     return StackDocument(merged, raw[0][1], tuple(_notices([loaded for loaded, _ in raw])))
 
 
-def replaced_texts(files: Sequence[Path], texts: Mapping[str, str]) -> list[File]:
+def replaced_texts(files: Sequence[File], texts: Mapping[str, str]) -> list[File]:
     """Return `files`, where each path that is a key of `texts` is replaced by the parsed YAML text under this key.
 
     Raises `FileError` if such a text is not valid YAML.

@@ -17,6 +17,7 @@ from cnmsim.observe.fixes.changes import (
     Manual,
     PublishPort,
     RecreateContainer,
+    StartContainer,
     Steps,
 )
 from cnmsim.observe.fixes.tasks import Task
@@ -70,27 +71,44 @@ def publish_as(target: Location, port: int, host_port: int, protocol: str, host:
     return (Steps((published, AskOther(host or target.host, host_port))),)
 
 
-def join_a_network(source: Location) -> Change:
-    """Return the change that attaches the container `source`, which has no network, to a network.
+def join_a_network(source: Location, *goals: Location) -> Change:
+    """Return the change that attaches the container `source`, which has no network, to a network of one of `goals`.
 
-    A container in network mode `none` cannot be connected to a network, so it is recreated.
+    If no goal is on a user-defined network, the user chooses the network. A container in network mode `none` cannot
+    be connected to a network, so it is recreated first.
     """
-    if source.network_mode == "none":
-        return RecreateContainer(source.host, source.name, ContainerOption.BRIDGE_NETWORK)
-    return ConnectNetwork(source.host, "", source.name)
+    connect = next((_connect(source, goal) for goal in goals if _connect(source, goal).network), None)
+    if source.network_mode != "none":
+        return connect or ConnectNetwork(source.host, "", source.name)
+    recreate = RecreateContainer(source.host, source.name, ContainerOption.BRIDGE_NETWORK)
+    return Steps((recreate, connect)) if connect is not None else recreate
 
 
-def join_user_network(context: DiagnosisContext, goal: Location) -> Change:
-    """Return the change that puts the source on a user-defined network with `goal` and then probes `goal` by name.
+def _connect(source: Location, goal: Location) -> ConnectNetwork:
+    """Return the change that connects `source` to a user-defined network of `goal` on which it is not yet.
 
-    The source joins a user-defined network of `goal`; if there is none, both are connected to a new network.
+    Without such a network, the change names none.
     """
-    source = context.source
-    ask = AskOther(goal.name)
-    for item in goal.attachments:
-        if not item.is_default and source.on_network(item.network) is None:
-            return Steps((ConnectNetwork(source.host, item.network, source.name), ask))
-    return Steps((*join_new_network(context, goal, source), ask))
+    names = (item.network for item in goal.attachments if not item.is_default)
+    network = next((name for name in names if source.on_network(name) is None), "")
+    return ConnectNetwork(source.host, network, source.name)
+
+
+def join_user_network(context: DiagnosisContext, goal: Location, *, ask: bool = False) -> Change:
+    """Return the change that puts the source on a user-defined network with `goal`.
+
+    The source joins a user-defined network of `goal`; if there is none, both are connected to a new network. With
+    `ask`, the probe then uses the name of `goal`.
+    """
+    connect = _connect(context.source, goal)
+    steps = (connect,) if connect.network else join_new_network(context, goal, context.source)
+    return Steps((*steps, *([AskOther(goal.name)] if ask else [])))
+
+
+def start_again(host: str, container: str, status: str) -> tuple[Change, ...]:
+    """Return the changes for a container that is not running: start it, and see why it ended unless it never ran."""
+    start = StartContainer(host, container)
+    return (start,) if status == "created" else (start, Manual(Task.CHECK_ENDED, container))
 
 
 def join_new_network(context: DiagnosisContext, *locations: Location) -> tuple[Change, ...]:

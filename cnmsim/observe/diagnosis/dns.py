@@ -29,9 +29,10 @@ from cnmsim.observe.diagnosis.diagnosis import (
     diagnosis,
     drop_of,
     join_a_network,
-    join_new_network,
+    join_user_network,
     leave_internal_network,
     networks_of,
+    start_again,
 )
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.finding import Finding
@@ -47,7 +48,6 @@ from cnmsim.observe.fixes.changes import (
     Manual,
     PublishPort,
     RecreateContainer,
-    StartContainer,
     Steps,
 )
 from cnmsim.observe.fixes.tasks import Task
@@ -140,9 +140,9 @@ def _silent_resolver(context: DiagnosisContext) -> Diagnosis:
         return Diagnosis(cause, _name_server(source))
     errors = {query.result for query in queries if query.outcome is LookupResult.ERROR}
     if len(errors) == 1 and all(query.outcome is LookupResult.ERROR for query in queries):
-        cause = NameServerUnusable(source.name, servers, errors.pop())
+        cause = NameServerUnusable(source.name, servers, errors.pop(), has_network=bool(source.attachments))
         if source.is_container and not source.attachments:
-            return diagnosis(cause, join_a_network(source))
+            return diagnosis(cause, join_a_network(source, *context.directory.matching(name)))
         return Diagnosis(cause, _name_server(source))
     return Diagnosis(NameServerSilent(servers), _name_server(source))
 
@@ -168,7 +168,7 @@ def _why_unknown(context: DiagnosisContext, source: Location, name: str) -> Diag
     if not source.attachments:
         return Diagnosis(NoDockerNetwork(source.name), _reach_from_outside(context, owner))
     if owner.is_container and all(item.is_default for item in source.attachments):
-        return diagnosis(Fact.DEFAULT_BRIDGE_HAS_NO_NAMES, Steps(join_new_network(context, owner, source)))
+        return diagnosis(Fact.DEFAULT_BRIDGE_HAS_NO_NAMES, join_user_network(context, owner))
     return _by_networks(context, source, owner)
 
 
@@ -191,7 +191,8 @@ def _stopped(context: DiagnosisContext, name: str, status: str) -> Diagnosis:
     found = [item for item in context.directory.stopped_containers if name in {item.name, item.service}]
     host = found[0].host if len(found) == 1 else context.source.host
     if len(found) != 1 or not found[0].taken_port:
-        return diagnosis(ContainerStopped(name, status), StartContainer(host, found[0].name if found else name))
+        container = found[0].name if found else name
+        return diagnosis(ContainerStopped(name, status), *start_again(host, container, status))
     item, port = found[0], found[0].taken_port
     owner = item.network_mode.removeprefix("container:")
     on_host = [other for other in context.directory.locations if other.host == host]

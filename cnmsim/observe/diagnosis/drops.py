@@ -133,7 +133,8 @@ def no_route_from_source(context: DiagnosisContext) -> Diagnosis:
     if own is not None:
         return own
     if source.is_container and not source.attachments:
-        return diagnosis(NotAttached(source.name, address), join_a_network(source))
+        goals = [] if context.destination is None else [context.destination]
+        return diagnosis(NotAttached(source.name, address), join_a_network(source, *goals))
     target = context.destination
     if not source.is_container and target is not None and target.is_container and target.host != source.name:
         cause = ContainerNetworkUnknown(source.name, address, target.host, target.name)

@@ -183,7 +183,7 @@ def _same_bridge(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     if not user_defined:
         changes.append(RecreateNetwork(source.host, "bridge", NetworkSetting.OPTION, f"{_ICC}=true"))
         if source.is_container and goal is not None and goal.is_container:
-            changes.append(join_user_network(context, goal))
+            changes.append(join_user_network(context, goal, ask=True))
     return _filtered(context, hop, IccDisabled(network), *changes)
 
 

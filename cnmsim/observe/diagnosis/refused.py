@@ -34,6 +34,7 @@ from cnmsim.observe.diagnosis.diagnosis import (
     leave_internal_network,
     networks_of,
     publish_as,
+    start_again,
 )
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.drops import diagnose_drop
@@ -41,7 +42,7 @@ from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.service import refused_by_member
 from cnmsim.observe.diagnosis.success import proxy_note
 from cnmsim.observe.diagnosis.verdict import REFUSALS, Verdict
-from cnmsim.observe.fixes.changes import AskOther, Change, Manual, RebindProgram, StartContainer
+from cnmsim.observe.fixes.changes import AskOther, Change, Manual, RebindProgram
 from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.location import Listener, Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
@@ -196,7 +197,7 @@ def _localhost(context: DiagnosisContext, server: Location, port: int) -> Diagno
     if near:
         return diagnosis(cause, AskOther(near[0].service or near[0].name, port))
     if listening:
-        return diagnosis(cause, join_user_network(context, listening[0]))
+        return diagnosis(cause, join_user_network(context, listening[0], ask=True))
     for item in context.directory.locations:
         for binding in item.published:
             is_asked = (binding.host_port, binding.protocol) == (port, context.target.protocol)
@@ -298,7 +299,7 @@ def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoin
             (each.protocol, each.host_port) == (protocol, port) for each in stopped.published
         ):
             cause = PublisherNotRunning(server.name, endpoint, stopped.name, stopped.status)
-            return diagnosis(cause, StartContainer(stopped.host, stopped.name))
+            return diagnosis(cause, *start_again(stopped.host, stopped.name, stopped.status))
     for item in containers:
         if item.listening_on(protocol, port):
             cause = ListenerNotPublished(server.name, endpoint, item.name)

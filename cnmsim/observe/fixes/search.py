@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import CnmsimError, Unavailable
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
@@ -15,15 +15,19 @@ from cnmsim.observe.trace.target import Target
 if TYPE_CHECKING:
     from cnmsim.observe.directory import Directory
     from cnmsim.observe.explain import Explanation
+    from cnmsim.observe.fixes.changes import Change
     from cnmsim.observe.fixes.fix import Fix
+    from cnmsim.observe.fixes.fix_candidates import FixCandidate
     from cnmsim.observe.trace.trace import Trace
 
 #: The search for fixes ends when this many are found.
 ENOUGH = 2
-#: The number of pairs of changes that are tried if no single change helps.
-_MOST_PAIRS = 6
+#: The number of changes that are tried after others, if no single change helps.
+_MOST_TRIED = 12
 #: The number of changes that are tried after one that leads to another failure.
 _MOST_SECOND = 3
+#: The number of changes of which a fix consists at most.
+_MOST_CHANGES = 3
 
 
 @frozen
@@ -57,6 +61,25 @@ class FailedProbe:
 Ask = Callable[[Any, Question], "Explanation"]
 
 
+@frozen
+class PartialFix:
+    """Changes after which a probe fails for another reason than before.
+
+    `fix` has all of them, `lab` is a fork to which they were applied, `failed` the probe in that fork. `causes`
+    are the reasons for which the probe failed, first that of the lab without the changes.
+    """
+
+    fix: Fix
+    lab: Any
+    failed: FailedProbe
+    causes: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The changes and the reason for which the probe still fails, as a sentence."""
+        return f"{self.fix.text}; after that: {self.failed.walk.verdict.value}: {self.causes[-1]}"
+
+
 @define(eq=False)
 class FixSearch:
     """A search for the fixes of a failed probe.
@@ -69,6 +92,8 @@ class FixSearch:
     failed: FailedProbe
     ask: Ask
     names: Mapping[str, str]
+    #: Changes that do not make the probe succeed, but fail for another reason; those of fewest changes first.
+    partial_fixes: list[PartialFix] = field(factory=list, init=False)
     _found: list[Fix] = field(factory=list, init=False)
     _rest: Iterator[Fix] = field(init=False)
 
@@ -77,7 +102,7 @@ class FixSearch:
 
     @property
     def first(self) -> Fix | None:
-        """The best fix; `None` if neither a candidate nor a pair of them makes the probe succeed."""
+        """The best fix; `None` if no candidate and no series of them makes the probe succeed."""
         return next(iter(self._take(1)), None)
 
     @property
@@ -94,64 +119,75 @@ class FixSearch:
 
     def _working(self) -> Iterator[Fix]:
         # Most probes succeed and need no fix, so the modules of fixes are imported only for a search.
-        from cnmsim.observe.fixes.fix import Fix, fork_of
+        from cnmsim.observe.fixes.fix import fork_of
         from cnmsim.observe.fixes.fix_candidates import fix_candidates
 
-        try:
-            spare = fork_of(self.lab)
-        except Unavailable:
-            spare = None
-        can_try = spare is not None
         tried: set[object] = set()
-        halves: list[tuple[Fix, Any, FailedProbe]] = []
         found = False
+        finding = self.failed.walk.finding
+        causes = (finding.cause_text,) if finding is not None else ()
         for candidate in fix_candidates(self.failed):
-            fix = Fix(candidate.change, self.lab, candidate.question, self.ask, was_tried=can_try, names=self.names)
+            fix = self._fix((), candidate)
             key = (fix.commands or fix.change, fix.question)
             if key in tried:
                 continue
             tried.add(key)
-            if not can_try or self._works(fix, spare, halves):
-                halves.clear()
+            try:
+                spare = fork_of(self.lab)
+            except Unavailable:
+                fix, spare = evolve(fix, was_tried=False), None
+            if spare is None or self._works(fix, spare, fix, causes):
                 found = True
                 yield fix
-            spare = None
         if not found:
-            yield from islice(self._pairs(halves), 1)
+            yield from islice(self._series(), 1)
 
-    def _works(self, fix: Fix, fork: Any, halves: list[tuple[Fix, Any, FailedProbe]]) -> bool:
-        """Return True if a change helps on `fork`, or on a new fork if that is `None`.
+    def _fix(self, earlier: tuple[Change, ...], candidate: FixCandidate) -> Fix:
+        """Return the fix of the changes `earlier` and that of a candidate. The probe is changed once, at the end."""
+        from cnmsim.observe.fixes.changes import AskOther, Steps, steps_of
+        from cnmsim.observe.fixes.fix import Fix
 
-        If the probe then fails for another reason, append the change, the changed fork and the probe to `halves`.
+        steps = (*earlier, *steps_of(candidate.change))
+        asking = [step for step in steps if isinstance(step, AskOther)][-1:]
+        doing = [step for step in steps if not isinstance(step, AskOther)]
+        if doing and candidate.question == self.failed.question:
+            asking = []
+        changes = (*doing, *asking)
+        change = changes[0] if len(changes) == 1 else Steps(changes)
+        return Fix(change, self.lab, candidate.question, self.ask, names=self.names)
+
+    def _works(self, step: Fix, fork: Any, whole: Fix, causes: tuple[str, ...]) -> bool:
+        """Apply `step` to `fork`, and return True if the probe then succeeds.
+
+        If it fails for a reason that is none of `causes`, append a partial fix, whose changes are those of `whole`.
         """
         try:
-            changed = fix.apply_to(fork)
-            explanation = fix.ask(changed)
+            changed = step.apply_to(fork)
+            explanation = step.ask(changed)
         except (CnmsimError, OSError):
             return False
         if explanation.reachable:
             return True
-        finding, search = self.failed.walk.finding, explanation.trace.fix_search
-        if finding is None or search is None or explanation.finding.cause_text == finding.cause_text:
-            return False
-        halves.append((fix, changed, search.failed))
+        cause, search = explanation.finding.cause_text, explanation.trace.fix_search
+        if search is not None and causes and cause not in causes:
+            self.partial_fixes.append(PartialFix(whole, changed, search.failed, (*causes, cause)))
         return False
 
-    def _pairs(self, halves: list[tuple[Fix, Any, FailedProbe]]) -> Iterator[Fix]:
-        """Yield the fixes that consist of two changes: one that leads to another failure, and one that mends that."""
-        from cnmsim.observe.fixes.changes import AskOther, Steps, steps_of
-        from cnmsim.observe.fixes.fix import Fix
+    def _series(self) -> Iterator[Fix]:
+        """Yield the fixes that consist of several changes, of which each mends what fails after those before it."""
+        from cnmsim.observe.fixes.changes import steps_of
+        from cnmsim.observe.fixes.fix import fork_of
         from cnmsim.observe.fixes.fix_candidates import fix_candidates
 
-        pairs = (
-            (first, changed, candidate)
-            for first, changed, failed in halves
-            for candidate in islice(fix_candidates(failed), _MOST_SECOND)
-        )
-        for first, changed, candidate in islice(pairs, _MOST_PAIRS):
-            if Fix(candidate.change, changed, candidate.question, self.ask, names=self.names).works():
-                steps = (*steps_of(first.change), *steps_of(candidate.change))
-                asking = [step for step in steps if isinstance(step, AskOther)]
-                doing = [step for step in steps if not isinstance(step, AskOther)]
-                change = Steps((*doing, *asking[-1:]))
-                yield Fix(change, self.lab, candidate.question, self.ask, names=self.names)
+        left = _MOST_TRIED
+        for part in self.partial_fixes:  # grows while it is read
+            if len(part.causes) > _MOST_CHANGES:
+                return
+            for candidate in islice(fix_candidates(part.failed), _MOST_SECOND):
+                if not left:
+                    return
+                left -= 1
+                step, whole = self._fix((), candidate), self._fix(steps_of(part.fix.change), candidate)
+                if self._works(step, fork_of(part.lab), whole, part.causes):
+                    # The last change may do alone what an earlier one began.
+                    yield step if step.works() else whole

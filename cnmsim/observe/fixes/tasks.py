@@ -26,6 +26,7 @@ class Task(Enum):
     CHECK_PLACE = auto()
     CHECK_BEYOND = auto()
     CHECK_PAUSED = auto()
+    CHECK_ENDED = auto()
     CHECK_ROUTES = auto()
     CHECK_SEGMENT = auto()
     CHECK_LOOP = auto()

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 #: The version of the format of `to_json`. It is incremented if a field changes its meaning.
 SCHEMA_VERSION = 1
 _ADVICE = "advice (not tried)"
+_FIRST_STEP = "first step"
 
 
 @define(eq=False, repr=False)
@@ -140,17 +141,21 @@ class Trace(Displayable):
         """Return (label, text) for the best fix: its sentence and the lines of the file that it changes.
 
         The label is `fix` if the fix was tried on a fork of the lab, else `advice (not tried)`. If no fix works, the
-        text is advice for the user, such as to start a program, or "" if there is none.
+        text is advice for the user, such as to start a program. Without such advice, the label is `first step`, and
+        the text is a change after which the probe fails for another reason, or "" if there is none.
         """
         finding = self.finding
-        if finding is None or not finding.changes:
+        if finding is None:
             return _ADVICE, ""
         if self.is_reachable or self.fix_search is None:
             return _ADVICE, finding.advice
         first = self.fix_search.first
-        if first is None:
+        if first is not None:
+            return ("fix", first.outline) if first.was_tried else (_ADVICE, finding.advice)
+        parts = self.fix_search.partial_fixes
+        if finding.tasks or not parts:
             return _ADVICE, finding.tasks
-        return ("fix", first.outline) if first.was_tried else (_ADVICE, finding.advice)
+        return _FIRST_STEP, parts[0].text
 
     def __bool__(self) -> bool:
         return self.is_reachable
@@ -307,7 +312,7 @@ class Trace(Displayable):
             "reachable": self.is_reachable,
             "cause": finding.cause_text if finding else "",
             "fix": fix if label == "fix" else "",
-            "advice": fix if label == _ADVICE else "",
+            "advice": fix if label != "fix" else "",
             "assumptions": list(finding.assumption_texts) if finding else [],
             "remarks": list(finding.remark_texts) if finding else [],
             "decided_at": _hop_json(finding.hop) if finding and finding.hop else None,

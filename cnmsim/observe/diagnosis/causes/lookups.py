@@ -58,11 +58,15 @@ class QueryDropped(Cause):
 
 @frozen
 class NameServerUnusable(Cause):
-    """The probe's source could not query its name server because its socket returned an error."""
+    """The probe's source could not query its name server because its socket returned an error.
+
+    `has_network` is False for a container that is attached to no network.
+    """
 
     source: str
     servers: tuple[str, ...]
     error: str
+    has_network: bool = True
 
 
 @frozen

@@ -154,6 +154,7 @@ _TASKS = {
     Task.CHECK_PLACE: "look at {0}",
     Task.CHECK_BEYOND: "check the path behind that point",
     Task.CHECK_PAUSED: "check that {0} is not paused",
+    Task.CHECK_ENDED: "see in the logs of {0} why it ended",
     Task.CHECK_ROUTES: "check its routes",
     Task.CHECK_SEGMENT: "check that {0} and {1} are on one segment, and the route's gateway",
     Task.CHECK_LOOP: "look for a routing loop in the walk above",

@@ -52,7 +52,8 @@ def _(cause: causes.QueryDropped) -> str:
 
 @sentence.register(causes.NameServerUnusable)
 def _(cause: causes.NameServerUnusable) -> str:
-    return f"{cause.source} cannot ask its name server {_servers(cause.servers)}: {cause.error}"
+    why = "" if cause.has_network else f"; {cause.source} is attached to no network"
+    return f"{cause.source} cannot ask its name server {_servers(cause.servers)}: {cause.error}{why}"
 
 
 @sentence.register(causes.SharesStack)
