@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from cnmsim import Lab
 from cnmsim.engine.logdrivers import drivers
 from cnmsim.engine.logdrivers import storage as storage_module
+from cnmsim.engine.logdrivers.description import details, extra_attributes
 from cnmsim.engine.logdrivers.encodings import JsonEncoding, LocalEncoding
+from cnmsim.engine.logdrivers.fluentd import FluentdFormat
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.logdrivers.storage import LogStorage
 from cnmsim.errors import InvalidParameter, NotSimulated, NotSupported, SystemFault
@@ -227,6 +229,28 @@ def test_syslog_gelf_and_fluentd_send_over_tcp(lab):
     assert b"\xa6source\xa6stderr\xa3log\xa3two\xafpartial_message\xa4true\xaa" in first
     assert first.endswith(b"\xafpartial_ordinal\xa11\xac" + b"partial_last\xa5false\x80")
     assert kept.logs() == b"one\ntwo"
+
+
+def test_fluentd_numbers_the_parts_of_a_line():  # daemon/logger/fluentd/fluentd.go and copier.go of moby
+    form = FluentdFormat("t", {})
+    sent = [form.format(LogLine(7, stream, text)) for stream, text in (
+        ("stdout", b"a"), ("stderr", b"whole\n"), ("stdout", b"b"), ("stdout", b"c\n"), ("stdout", b"whole\n")
+    )]  # fmt: skip
+    parts = [re.search(rb"partial_ordinal\xa1(.)\xacpartial_last.(true|false)", message) for message in sent]
+    assert [match and match.groups() for match in parts] == [
+        (b"1", b"false"), None, (b"2", b"false"), (b"3", b"true"), None
+    ]  # fmt: skip
+    ids = {match[1] for message in sent if (match := re.search(rb"partial_id\xd9\x40(.{64})", message))}
+    assert len(ids) == 1
+
+
+def test_labels_and_variables_that_a_container_does_not_have_are_not_logged(lab):
+    options = config("json-file", labels="a,absent", env="B,ABSENT", labels_regex="^c", env_regex="^D")
+    kept = start(lab, "echo x", options, labels={"a": "1", "c1": "2", "z": "3"}, environment={"B": "4", "D": "5"})
+    lab.run(2)
+    attributes = extra_attributes(kept.record)
+    assert attributes == {"a": "1", "c1": "2", "B": "4", "D": "5"}
+    assert details(attributes) == "B=4,D=5,a=1,c1=2"
 
 
 def test_a_long_gelf_message_is_sent_in_chunks(lab):

@@ -260,3 +260,15 @@ def _outcome(rules, traffic, observed):
 def test_remembered_flows_fare_as_flows_walked_in_full(rules, traffic):
     traffic = traffic * 2
     assert _outcome(rules, traffic, observed=False) == _outcome(rules, traffic, observed=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "before", "after"),
+    [("set 5", 64, 5), ("dec 3", 64, 61), ("inc 3", 64, 67), ("inc 255", 64, 255), ("dec 200", 64, 0)],
+)
+def test_a_changed_ttl_stays_within_its_octet(lab, change, before, after):  # ttl_tg of net/netfilter/xt_HL.c
+    lab.iptables(f"-t mangle -A FORWARD -j TTL --ttl-{change}")
+    packet = lab.forward(udp("10.0.0.2", 1, "192.168.0.2", 2))
+    assert before == Packet(udp("10.0.0.2", 1, "192.168.0.2", 2)).ttl
+    assert packet.ttl == after
+    assert sum(int.from_bytes(packet.data[at : at + 2]) for at in range(0, 20, 2)) % 0xFFFF == 0
