@@ -45,6 +45,19 @@ def test_a_program_whose_port_is_taken_exits_with_its_own_words(image: str, last
     assert "b is not running (exited): a has its port" in str(finding)
 
 
+def test_postgres_reports_both_families_as_a_real_one_does() -> None:
+    lab = Lab.from_compose(_HOST.format(image="postgres"))
+    assert lab.project is not None
+    log = next(item for item in lab.project.containers() if item.name.endswith("-b-1")).logs().decode()
+    lines = [line.partition("] ")[2] for line in log.splitlines() if "] " in line]
+    assert [line for line in lines if "could not" in line] == [
+        'LOG:  could not bind IPv4 address "0.0.0.0": Address already in use',
+        'LOG:  could not bind IPv6 address "::": Address already in use',
+        'WARNING:  could not create listen socket for "*"',
+        "FATAL:  could not create any TCP/IP sockets",
+    ]
+
+
 def test_the_fix_gives_the_container_another_port_of_the_host() -> None:
     lab = Lab.from_compose(_HOST.format(image="postgres"))
     fix = lab.explain("client", "b:5432").fixes[0]

@@ -1,7 +1,10 @@
 """The lines that well-known servers write to their log when they are ready, their access log lines and versions.
 
 Programs that wait for a server look for such a line, e.g. `database system is ready to accept connections`. The texts
-are those of the servers' images, except the lines about a port that is taken, which are assumed.
+are those of the servers' images. The lines about a port that is taken are those of the programs' sources or of public
+logs of real servers: PostgreSQL 16 (pqcomm.c, postmaster.c), Redis 8, MySQL 8 (mysqld.cc), MariaDB, Apache httpd 2.4
+(AH00072), nginx (`still could not bind()`), Node.js (EADDRINUSE), gunicorn (sock.py) and uvicorn (asyncio's error). A
+program that tries several times (nginx, gunicorn) writes its lines here for one attempt only.
 """
 
 from __future__ import annotations
@@ -168,6 +171,9 @@ _TAKEN: dict[str, tuple[str, str]] = {
             '{t} [1] LOG:  could not bind IPv4 address "0.0.0.0": Address already in use\n'
             "{t} [1] HINT:  Is another postmaster already running on port {port}?"
             " If not, wait a few seconds and retry.\n"
+            '{t} [1] LOG:  could not bind IPv6 address "::": Address already in use\n'
+            "{t} [1] HINT:  Is another postmaster already running on port {port}?"
+            " If not, wait a few seconds and retry.\n"
             '{t} [1] WARNING:  could not create listen socket for "*"\n'
             "{t} [1] FATAL:  could not create any TCP/IP sockets\n"
             "{t} [1] LOG:  database system is shut down\n"
@@ -199,6 +205,7 @@ _TAKEN: dict[str, tuple[str, str]] = {
     "httpd": (
         "",
         (
+            "(98)Address already in use: AH00072: make_sock: could not bind to address [::]:{port}\n"
             "(98)Address already in use: AH00072: make_sock: could not bind to address 0.0.0.0:{port}\n"
             "no listening sockets available, shutting down\nAH00015: Unable to open logs\n"
         ),
@@ -208,6 +215,22 @@ _TAKEN: dict[str, tuple[str, str]] = {
         (
             "{t} [emerg] 1#1: bind() to 0.0.0.0:{port} failed (98: Address already in use)\n"
             "nginx: [emerg] still could not bind()\n"
+        ),
+    ),
+    "gunicorn": (
+        "%Y-%m-%d %H:%M:%S +0000",
+        (
+            "[{t}] [1] [INFO] Starting gunicorn 23.0.0\n"
+            "[{t}] [1] [ERROR] Connection in use: ('0.0.0.0', {port})\n"
+            "[{t}] [1] [ERROR] Retrying in 1 second.\n"
+            "[{t}] [1] [ERROR] Can't connect to ('0.0.0.0', {port})\n"
+        ),
+    ),
+    "uvicorn": (
+        "",
+        (
+            "ERROR:    [Errno 98] error while attempting to bind on address ('0.0.0.0', {port}): "
+            "address already in use\n"
         ),
     ),
     "node": ("", "Error: listen EADDRINUSE: address already in use :::{port}\n"),
