@@ -16,7 +16,7 @@ from cnmsim.engine.logdrivers.encodings import JsonEncoding, LocalEncoding
 from cnmsim.engine.logdrivers.fluentd import FluentdFormat
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.logdrivers.storage import LogStorage
-from cnmsim.errors import InvalidParameter, NotSimulated, NotSupported, SystemFault
+from cnmsim.errors import EngineError, InvalidParameter, NotSimulated, NotSupported, SystemFault
 from cnmsim.gounits import from_human_size, ram_in_bytes
 from cnmsim.kernel.inode import Directory, File
 from cnmsim.libnetwork.profile import profile
@@ -251,6 +251,36 @@ def test_labels_and_variables_that_a_container_does_not_have_are_not_logged(lab)
     attributes = extra_attributes(kept.record)
     assert attributes == {"a": "1", "c1": "2", "B": "4", "D": "5"}
     assert details(attributes) == "B=4,D=5,a=1,c1=2"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [  # daemon/logger/factory.go and daemon/logger/jsonfilelog/jsonfilelog.go of moby
+        ({"compress": "true"}, "compress cannot be true when max-file is less than 2 or max-size is not set"),
+        ({"compress": "true", "max_file": "2"}, "compress cannot be true when max-file is less than 2 or max-size"),
+        ({"compress": "true", "max_size": "1k"}, "compress cannot be true when max-file is less than 2 or max-size"),
+        ({"max_size": "0"}, "max-size must be a positive number"),
+        ({"max_file": "0"}, "max-file cannot be less than 1"),
+        ({"mode": "x"}, "logger: logging mode not supported: x"),
+        ({"max_buffer_size": "1m"}, "max-buffer-size option is only supported with 'mode=non-blocking'"),
+        ({"mode": "blocking", "max_buffer_size": "1m"}, "max-buffer-size option is only supported with"),
+        ({"mode": "non-blocking", "max_buffer_size": "x"}, "error parsing option max-buffer-size"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(lab, options, text):
+    with pytest.raises(EngineError, match=re.escape(text)):
+        start(lab, "true", config("json-file", **options))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compress": "true", "max_file": "2", "max_size": "1k"}, {"compress": "false"},
+        {"mode": "non-blocking", "max_buffer_size": "1m"}, {"mode": "blocking"},
+    ],
+)  # fmt: skip
+def test_options_that_go_together_are_accepted(lab, options):
+    assert start(lab, "sleep 1d", config("json-file", **options)).status == "running"
 
 
 def test_a_long_gelf_message_is_sent_in_chunks(lab):

@@ -8,7 +8,7 @@ import pytest
 
 from cnmsim import Lab
 from cnmsim.engine.engine import Engine
-from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.errors import InvalidParameter, NotFound, Unavailable
 
 
 def manager(release: str = "29.7.2") -> Engine:
@@ -50,3 +50,23 @@ def test_a_network_that_no_container_of_this_node_is_on_is_shown_without_contain
     view = docker.rest.networks.inspect(overlay.id)
     assert view["Containers"] in ({}, None)
     assert (view["Scope"], view["Driver"], view["Attachable"]) == ("swarm", "overlay", False)
+
+
+def test_unused_networks_of_the_swarm_are_pruned_by_label() -> None:
+    docker = manager()
+    docker.networks.create("old", driver="overlay", labels={"stage": "old"})
+    docker.networks.create("kept", driver="overlay")
+    assert docker.networks.prune({"label": "stage=old"}) == {"NetworksDeleted": ["old"]}
+    assert docker.networks.prune({"label!": "stage"}) == {"NetworksDeleted": ["kept"]}
+    assert "ingress" in {network["Name"] for network in docker.rest.networks.list()}
+
+
+def test_only_a_manager_can_change_a_volume_and_no_volume_is_one_of_the_cluster() -> None:
+    # moby api/server/router/volume putVolumesUpdate
+    docker = manager()
+    docker.rest.volumes.create({"Name": "data"})
+    with pytest.raises(NotFound, match="data not found"):
+        docker.rest.volumes.update("data", {"version": "1"})
+    docker.swarm.leave(force=True)
+    with pytest.raises(Unavailable, match="volume update only valid for cluster volumes, but swarm is unavailable"):
+        docker.rest.volumes.update("data", {"version": "1"})

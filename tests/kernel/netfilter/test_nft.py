@@ -248,3 +248,10 @@ def test_a_misspelt_name_suggests_the_most_similar_one():
     assert nearest_name("filter", ["fitler", "filter", "filters"]) == "filter"
     assert nearest_name("b", ["a", "c"]) == "a"
     assert nearest_name("x", []) == ""
+
+
+def test_a_list_is_of_one_family_or_of_all():
+    nft = fresh()
+    nft.execute("add table ip a; add table ip6 b")
+    assert nft.execute("list tables") == "table ip a\ntable ip6 b\n"
+    assert nft.execute("list tables ip6") == "table ip6 b\n"

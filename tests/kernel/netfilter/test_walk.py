@@ -272,3 +272,11 @@ def test_a_changed_ttl_stays_within_its_octet(lab, change, before, after):  # tt
     assert before == Packet(udp("10.0.0.2", 1, "192.168.0.2", 2)).ttl
     assert packet.ttl == after
     assert sum(int.from_bytes(packet.data[at : at + 2]) for at in range(0, 20, 2)) % 0xFFFF == 0
+
+
+def test_only_an_inverted_address_is_echoed_with_an_exclamation_mark(lab):
+    tables = lab.router.netfilter.iptables(4)
+    text = tables.execute(["-v", "-A", "FORWARD", "!", "-s", "10.0.0.2", "-d", "10.0.0.3", "-j", "ACCEPT"])
+    assert "!10.0.0.2" in text
+    assert "!10.0.0.3" not in text
+    assert "10.0.0.3" in text
