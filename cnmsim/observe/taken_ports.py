@@ -10,7 +10,7 @@ _REFUSED = re.compile(rb".*:(\d{1,5})\b.*\baddress already in use", re.IGNORECAS
 #: What a stand-in logs before it writes the program's own lines: the port, and how it is known.
 _STAND_IN = re.compile(rb"cnmsim: .* cannot listen on (\d{1,5})/tcp \((.*)\)")
 #: The number of lines that a program writes at most after it could not bind its port.
-_LINES = 8
+_LINES = 10
 
 
 def taken_port(lines: Iterable[bytes]) -> tuple[int, bool]:
@@ -22,5 +22,5 @@ def taken_port(lines: Iterable[bytes]) -> tuple[int, bool]:
     for line in reversed(last):
         if match := _STAND_IN.match(line):
             return int(match[1]), match[2].startswith(b"the image ")
-    match = _REFUSED.search(last[-1]) if last else None
-    return (int(match[1]), False) if match else (0, False)
+    matches = filter(None, map(_REFUSED.search, reversed(last[-2:])))  # nginx adds that it gives up
+    return next(((int(match[1]), False) for match in matches), (0, False))

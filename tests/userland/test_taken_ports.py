@@ -28,7 +28,7 @@ services:
         ("postgres", "LOG:  database system is shut down"),
         ("redis", "# Failed listening on port 6379 (tcp), aborting."),
         ("mysql", "[Server] Aborting"),
-        ("nginx", "[emerg] 1#1: bind() to 0.0.0.0:80 failed (98: Address already in use)"),
+        ("nginx", "[emerg] 1#1: still could not bind()"),
         ("grafana/grafana", "listen tcp :3000: bind: address already in use"),
     ],
 )

@@ -125,10 +125,11 @@ async def main(process: Process) -> int:
     )
     problem = server.listen(80)
     if problem:
-        process.error(
-            f"{stamp(process, '%Y/%m/%d %H:%M:%S')} [emerg] 1#1: bind() to 0.0.0.0:80 failed "
-            f"({'98: ' if problem == 'Address already in use' else ''}{problem})\n"
-        )
+        is_taken = problem == "Address already in use"
+        start = f"{stamp(process, '%Y/%m/%d %H:%M:%S')} [emerg] 1#1: "
+        process.error(f"{start}bind() to 0.0.0.0:80 failed ({'98: ' if is_taken else ''}{problem})\n")
+        if is_taken:
+            process.error(f"{start}still could not bind()\n")
         return 1
     process.error(start_lines(process))
     return await until_signal(process)

@@ -214,7 +214,7 @@ _TAKEN: dict[str, tuple[str, str]] = {
         "%Y/%m/%d %H:%M:%S",
         (
             "{t} [emerg] 1#1: bind() to 0.0.0.0:{port} failed (98: Address already in use)\n"
-            "nginx: [emerg] still could not bind()\n"
+            "{t} [emerg] 1#1: still could not bind()\n"
         ),
     ),
     "gunicorn": (
