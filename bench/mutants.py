@@ -219,6 +219,18 @@ def covering_tests(data: CoverageData, mutant: Mutant) -> tuple[list[str], bool]
     return sorted(tests), at_import
 
 
+def imported_names(source: bytes) -> set[str]:
+    """Return the dotted names of the modules and objects that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
 def mutated_function(source: bytes, mutant: Mutant, path: str) -> tuple[CodeType, CodeType] | None:
     """Return the code of the outermost function that holds a mutant, without and with the change."""
 
@@ -351,6 +363,9 @@ def main() -> None:
         data = options.data or Path(scratch, "data")
         data.mkdir(exist_ok=True)
         candidates = []
+        imports = {
+            str(path.relative_to(tree)): imported_names(path.read_bytes()) for path in tree.glob("tests/**/*.py")
+        }
         seconds: dict[str, float] = {}
         for stratum in options.strata:
             if not (data / f"{stratum}.coverage").exists():
@@ -364,11 +379,14 @@ def main() -> None:
                 mutants, options.n // len(options.strata)
             ):
                 tests, at_import = covering_tests(recorded, mutant)
-                if at_import and not tests:  # a module of constants
-                    tests = [
-                        test for test in seconds if test.startswith(tuple(f"{suite}/" for suite in SUITES[stratum]))
-                    ]
-                tests.sort(key=lambda test: seconds.get(test, 0))
+                module = mutant.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+                naming: set[str] = set()
+                if at_import:  # a test of constants runs no line of their module, but its file imports the module
+                    suites = tuple(f"{suite}/" for suite in SUITES[stratum])
+                    every = [test for test in seconds if test.startswith(suites)]
+                    naming = {test for test in every if module in imports.get(test.partition("::")[0], ())}
+                    tests = sorted(naming.union(tests)) or every
+                tests.sort(key=lambda test: (test not in naming, seconds.get(test, 0)))
                 sums = accumulate(seconds.get(test, 0) for test in tests)
                 affordable = sum(total <= options.seconds for total in sums)
                 candidates.append((mutant, tests[: max(affordable, 1)], at_import))
