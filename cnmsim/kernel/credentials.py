@@ -78,7 +78,10 @@ def groups(files: FileSystem) -> tuple[Group, ...]:
 
 
 def _content(files: FileSystem, path: str) -> bytes:
-    return files.read(path) if files.exists(path) and not files.is_dir(path) else b""
+    try:
+        return files.read(path)
+    except OSError:
+        return b""
 
 
 # All containers of an image have the same file until one of them changes it.

@@ -177,9 +177,7 @@ class FileSystem(MountedTree):
         if self.is_dir(path):
             return
         parent = posixpath.dirname(path)
-        if not self.is_dir(parent):
-            if self.exists(parent):
-                raise error_at(errno.ENOTDIR, path)
+        if not self.exists(parent):
             self.makedirs(parent)
         self.mkdir(path, mode)
 
@@ -340,16 +338,18 @@ class FileSystem(MountedTree):
         is_file = not callable(root) and not isinstance(root, Directory)
         if self._is_below_virtual(canonical(path)):
             return canonical(path)
-        is_read_only, self.is_read_only = self.is_read_only, False
         try:
-            if not self.exists(path):
+            place = self._existing(path)
+        except OSError:
+            is_read_only, self.is_read_only = self.is_read_only, False
+            try:
                 if is_file:
                     self.put(path, b"")
                 else:
                     self.makedirs(path)
-        finally:
-            self.is_read_only = is_read_only
-        place = self._existing(path)
+            finally:
+                self.is_read_only = is_read_only
+            place = self._existing(path)
         is_directory = place.inode is None or isinstance(place.inode, Directory)
         if is_file and is_directory:
             raise error_at(errno.EISDIR, path)

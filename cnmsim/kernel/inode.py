@@ -7,7 +7,7 @@ show through until they are changed or removed, and the lower directory itself n
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, evolve, field
@@ -140,6 +140,31 @@ class Directory:
             assert inode is not None, "names() lists entries that exist"
             copied.entries[name] = copy_inode(inode)
         return copied
+
+
+class GeneratedDirectory(Directory):
+    """A directory whose entries are generated on every access: `make` returns a function for each by its name.
+
+    An attempt to add an entry raises `OSError` with the error number `error`.
+    """
+
+    def __init__(self, make: Callable[[], Mapping[str, Callable[[], Inode]]], error: int = errno.ENOENT) -> None:
+        super().__init__(0o555)
+        self._make = make
+        self._error = error
+
+    def get(self, name: str) -> Inode | None:
+        """Return the entry of that name, or `None` if there is none."""
+        entry = self._make().get(name)
+        return None if entry is None else entry()
+
+    def names(self) -> list[str]:
+        """Return the names of all entries, sorted."""
+        return sorted(self._make())
+
+    def set(self, name: str, inode: Inode) -> None:  # noqa: ARG002 - the signature is that of Directory
+        """Raise `OSError`, because no entry can be added."""
+        raise OSError(self._error, message(self._error))
 
 
 Inode = File | Directory | Symlink | SocketFile

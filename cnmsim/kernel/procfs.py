@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.digits import is_number
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.kernel.inode import Directory, GeneratedFile, Inode, Symlink
+from cnmsim.kernel.inode import Directory, GeneratedDirectory, GeneratedFile, Inode, Symlink
 from cnmsim.kernel.mount_table import proc_mounts
 from cnmsim.kernel.process_listing import rss_kib, state, vsz_kib
 
@@ -28,42 +28,46 @@ DEFAULT_OPEN_FILES = (1048576, 1048576)
 _FIRST_NAMESPACE_INODE = 4026531834
 
 
-class _Generated(Directory):
-    """A directory whose entries `make` generates on each access."""
+class _Proc(GeneratedDirectory):
+    """The root of /proc: facts about the machine, and a directory for each process."""
 
-    def __init__(self, make: Callable[[], dict[str, Callable[[], Inode]]]) -> None:
-        super().__init__(0o555)
-        self._make = make
+    def __init__(self, files: FileSystem, machine: Machine, namespace: Callable[[], PidNamespace | None]) -> None:
+        super().__init__(self._facts)
+        self._files, self._machine, self._namespace = files, machine, namespace
+
+    def _processes(self) -> Mapping[int, Process]:
+        namespace = self._namespace()
+        return {} if namespace is None else namespace.processes
+
+    def _facts(self) -> dict[str, Callable[[], Inode]]:
+        machine = self._machine
+        first = min(self._processes(), default=1)
+        last = max(self._processes(), default=1)
+        return {
+            "cpuinfo": _text(lambda: "".join(_cpu(number) for number in range(CPUS))),
+            "filesystems": _text(lambda: "nodev\tproc\nnodev\ttmpfs\nnodev\toverlay\n\text4\n"),
+            "loadavg": _text(lambda: f"0.00 0.00 0.00 1/{len(machine.processes)} {last}\n"),
+            "meminfo": _text(lambda: f"MemTotal:     {MEMORY_KIB:10d} kB\nMemFree:      {MEMORY_KIB:10d} kB\n"
+                             f"MemAvailable: {MEMORY_KIB:10d} kB\nSwapTotal:    {0:10d} kB\n"),
+            "mounts": _text(lambda: proc_mounts(self._files)),
+            "net": Directory, "sys": Directory,
+            "self": lambda: Symlink(str(first)),
+            "stat": _text(lambda: f"btime {machine.clock.epoch_s}\nprocesses {len(machine.processes)}\n"),
+            "uptime": _text(lambda: f"{machine.clock.now_ns / NS_PER_S:.2f} {machine.clock.now_ns / NS_PER_S:.2f}\n"),
+            "version": _text(lambda:
+                f"Linux version {KERNEL_RELEASE} (debian-kernel@lists.debian.org) (x86_64-linux-gnu-gcc-14 (Debian "
+                f"14.2.0-19) 14.2.0, GNU ld (GNU Binutils for Debian) 2.44) {KERNEL_VERSION}\n"
+            ),
+        }  # fmt: skip
 
     def get(self, name: str) -> Inode | None:
         """Return the entry of that name, or `None` if there is none."""
-        entry = self._make().get(name)
-        return None if entry is None else entry()
-
-    def names(self) -> list[str]:
-        """Return the names of all entries."""
-        return sorted(self._make())
-
-
-class _Proc(Directory):
-    """The root of /proc: `fixed` entries, and a directory for each process."""
-
-    def __init__(
-        self, fixed: Mapping[str, Callable[[], Inode]], processes: Callable[[], Mapping[int, Process]]
-    ) -> None:
-        super().__init__(0o555)
-        self._fixed, self._processes = fixed, processes
-
-    def get(self, name: str) -> Inode | None:
-        """Return the entry of that name, or `None` if there is none."""
-        if name in self._fixed:
-            return self._fixed[name]()
         process = self._processes().get(int(name)) if is_number(name) and name == str(int(name)) else None
-        return None if process is None else _Generated(lambda: _process_entries(process))
+        return super().get(name) if process is None else GeneratedDirectory(partial(_process_entries, process))
 
     def names(self) -> list[str]:
-        """Return the names of all entries."""
-        return sorted([*self._fixed, *map(str, self._processes())])
+        """Return the names of all entries, sorted."""
+        return sorted([*self._facts(), *map(str, self._processes())])
 
 
 def _text(read: Callable[[], str]) -> Callable[[], Inode]:
@@ -76,30 +80,8 @@ def mount(files: FileSystem, machine: Machine, namespace: Callable[[], PidNamesp
     If it returns `None`, /proc shows no processes. `machine` provides the facts about the machine, such as its
     uptime.
     """
-
-    def processes() -> Mapping[int, Process]:
-        pids = namespace()
-        return {} if pids is None else pids.processes
-
-    fixed: dict[str, Callable[[], Inode]] = {
-        "cpuinfo": _text(lambda: "".join(_cpu(number) for number in range(CPUS))),
-        "filesystems": _text(lambda: "nodev\tproc\nnodev\ttmpfs\nnodev\toverlay\n\text4\n"),
-        "loadavg": _text(lambda: f"0.00 0.00 0.00 1/{len(machine.processes)} {max(processes(), default=1)}\n"),
-        "meminfo": _text(lambda: f"MemTotal:     {MEMORY_KIB:10d} kB\nMemFree:      {MEMORY_KIB:10d} kB\n"
-                         f"MemAvailable: {MEMORY_KIB:10d} kB\nSwapTotal:    {0:10d} kB\n"),
-        "mounts": _text(lambda: proc_mounts(files)),
-        "net": Directory, "sys": Directory,
-        "self": lambda: Symlink(str(min(processes(), default=1))),
-        "stat": _text(lambda: f"btime {machine.clock.epoch_s}\nprocesses {len(machine.processes)}\n"),
-        "uptime": _text(lambda: f"{machine.clock.now_ns / NS_PER_S:.2f} {machine.clock.now_ns / NS_PER_S:.2f}\n"),
-        "version": _text(lambda:
-            f"Linux version {KERNEL_RELEASE} (debian-kernel@lists.debian.org) (x86_64-linux-gnu-gcc-14 (Debian "
-            f"14.2.0-19) 14.2.0, GNU ld (GNU Binutils for Debian) 2.44) {KERNEL_VERSION}\n"
-        ),
-    }  # fmt: skip
-    files.mount(
-        "/proc", _Proc(fixed, processes), device="proc", kind="proc", options="rw,nosuid,nodev,noexec,relatime"
-    )
+    root = _Proc(files, machine, namespace)
+    files.mount("/proc", root, device="proc", kind="proc", options="rw,nosuid,nodev,noexec,relatime")
 
 
 def _cpu(number: int) -> str:
@@ -113,10 +95,10 @@ def _process_entries(process: Process) -> dict[str, Callable[[], Inode]]:
         "comm": _text(lambda: f"{process.name[:15]}\n"),
         "cwd": lambda: Symlink(process.env.get("PWD", "/")),
         "environ": _text(lambda: "".join(f"{name}={value}\0" for name, value in process.env.items())),
-        "fd": lambda: _Generated(lambda: _descriptors(process)),
+        "fd": lambda: GeneratedDirectory(partial(_descriptors, process)),
         "limits": _text(lambda: _limits(process)),
         "mounts": _text(lambda: proc_mounts(process.files)),
-        "ns": lambda: _Generated(lambda: _namespaces(process)),
+        "ns": lambda: GeneratedDirectory(partial(_namespaces, process)),
         "root": lambda: Symlink("/"),
         "stat": _text(lambda: _stat(process)),
         "status": _text(lambda: _status(process)),

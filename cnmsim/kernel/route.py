@@ -105,13 +105,14 @@ def _preference(route: Route) -> tuple[int, int]:
 class RoutingTable:
     """One routing table of one family. `on_change` is called after every change."""
 
-    __slots__ = ("_by_length", "_cache", "_on_change", "_routes", "family")
+    __slots__ = ("_by_device", "_by_length", "_cache", "_on_change", "_routes", "family")
 
     def __init__(self, family: int, on_change: Callable[[], None] = lambda: None) -> None:
         self.family = family
         self._on_change = on_change
         self._routes: list[Route] = []
         self._by_length: list[Route] = []
+        self._by_device: dict[Device | None, list[Route]] = {}
         self._cache: dict[tuple[Address, Device | None], Route | None] = {}
 
     @property
@@ -137,26 +138,27 @@ class RoutingTable:
             raise OSError(errno.EEXIST, "File exists")
         self._routes.append(route)
         insort(self._by_length, route, key=_preference)
+        self._by_device.setdefault(route.device, []).append(route)
         self.invalidate()
 
     def has_connected(self, device: Device, prefix: Prefix) -> bool:
         """Return True if there is a route to `prefix` out of `device` that the kernel created."""
-        return any(r.device is device and r.prefix == prefix and r.protocol == "kernel" for r in self._routes)
+        return any(r.prefix == prefix and r.protocol == "kernel" for r in self._by_device.get(device, ()))
 
     def remove(self, route: Route) -> None:
         """Remove the route that is equal to `route` in all fields. Raises `OSError(ESRCH)` if it does not exist."""
         try:
             self._routes.remove(route)
             self._by_length.remove(route)
+            self._by_device[route.device].remove(route)
         except ValueError:
             raise OSError(errno.ESRCH, "No such process") from None
         self.invalidate()
 
     def remove_device(self, device: Device) -> None:
         """Remove every route out of a device."""
-        kept = [route for route in self._routes if route.device is not device]
-        if len(kept) != len(self._routes):
-            self._routes = kept
+        if self._by_device.pop(device, None):
+            self._routes = [route for route in self._routes if route.device is not device]
             self._by_length = [route for route in self._by_length if route.device is not device]
             self.invalidate()
 

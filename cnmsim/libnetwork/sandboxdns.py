@@ -58,8 +58,10 @@ class SandboxDns:
             self.hosts_file.content = text.encode()
 
     def _host_text(self, path: str) -> str:
-        files = self.sandbox.controller.machine.files
-        return files.read(path).decode() if files.exists(path) else ""
+        try:
+            return self.sandbox.controller.machine.files.read(path).decode()
+        except FileNotFoundError:
+            return ""
 
     def update_resolv_conf(self, network: Network) -> None:
         """Write /etc/resolv.conf anew when an endpoint joins `network`. Do nothing once the embedded resolver runs.

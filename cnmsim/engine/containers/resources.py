@@ -6,6 +6,7 @@ Source: moby `daemon/daemon_unix.go` (`verifyPlatformContainerResources`, `adapt
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from cnmsim.engine.containers.processes import processes_of
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.gostrconv import parse_bool, quote
 from cnmsim.kernel.cgroup import PACKET_NS, ControlGroup
-from cnmsim.kernel.inode import Directory, GeneratedFile
+from cnmsim.kernel.inode import Directory, GeneratedDirectory, GeneratedFile, Inode
 from cnmsim.kernel.machine import Machine
 from cnmsim.libnetwork.profile import Profile
 
@@ -296,13 +297,12 @@ _USAGE_FILES: dict[str, Callable[[Container], str]] = {
 
 def control_group(container: Container) -> Directory:
     """Return the directory /sys/fs/cgroup of a container, with the files of control groups version 2."""
+    return GeneratedDirectory(partial(_control_files, container), errno.EACCES)
 
-    def generated(read: Callable[[], str]) -> GeneratedFile:
-        return GeneratedFile(lambda: f"{read()}\n")
 
-    group = Directory(0o555)
-    for name, value in _FILES.items():
-        group.set(name, generated(lambda value=value: value(container.host_config)))  # type: ignore[misc]
-    for name, usage in _USAGE_FILES.items():
-        group.set(name, generated(partial(usage, container)))
-    return group
+def _control_files(container: Container) -> dict[str, Callable[[], Inode]]:
+    def generated(read: Callable[[], str]) -> Callable[[], Inode]:
+        return lambda: GeneratedFile(lambda: f"{read()}\n")
+
+    settings = {name: generated(partial(value, container.host_config)) for name, value in _FILES.items()}
+    return {**settings, **{name: generated(partial(usage, container)) for name, usage in _USAGE_FILES.items()}}

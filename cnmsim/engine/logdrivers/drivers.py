@@ -39,11 +39,13 @@ _LOCAL_SIZE, _LOCAL_FILES = 20 << 20, 5
 def directory_of(context: EngineContext, container: Container) -> Directory:
     """Return a container's directory on its host, after creating it if it is missing."""
     files, path = context.machine.files, f"{ROOT}/{container.id}"
-    if not files.is_dir(path):
+    try:
+        inode = files.inode(path)
+    except FileNotFoundError:
         files.makedirs(ROOT, 0o710)
-        files.makedirs(path, 0o710)
-    inode = files.inode(path)
-    assert isinstance(inode, Directory), "makedirs created it"
+        files.mkdir(path, 0o710)
+        inode = files.inode(path)
+    assert isinstance(inode, Directory), "only the engine creates entries in this directory"
     return inode
 
 
