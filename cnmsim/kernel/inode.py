@@ -166,6 +166,10 @@ class GeneratedDirectory(Directory):
         """Raise `OSError`, because no entry can be added."""
         raise OSError(self._error, message(self._error))
 
+    def discard(self, name: str) -> None:  # noqa: ARG002 - the signature is that of Directory
+        """Raise `OSError` (EPERM), because no entry can be removed."""
+        raise OSError(errno.EPERM, message(errno.EPERM))
+
 
 Inode = File | Directory | Symlink | SocketFile
 

@@ -43,6 +43,7 @@ from cnmsim.libnetwork.sandbox import Sandbox
 from cnmsim.libnetwork.servicediscovery import ServiceDiscovery
 from cnmsim.libnetwork.settings import network_options, sandbox_options
 from cnmsim.libnetwork.standalone import default_programs, new_machine
+from cnmsim.stringid import hex_id
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey
@@ -126,8 +127,8 @@ class Controller:
         return html_of(self)
 
     def new_id(self) -> str:
-        """Return a random id of 64 hex digits."""
-        return self.machine.random.randbytes(32).hex()
+        """Return a random id of 64 hexadecimal digits."""
+        return hex_id(self.machine.random)
 
     def daemon(self) -> Process:
         """Return the daemon's process, started on first use."""

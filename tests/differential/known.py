@@ -29,8 +29,9 @@ KNOWN = (
     ),
     Known(
         r"docker (start|restart|inspect)",
-        r"(?<=network )\S+(?= not found)",
-        "a start joins the networks in the order of a Go map, and names the first that is gone",
+        r"(could not find a network matching network mode \S+: )?network \S+ not found",
+        "a start joins the networks in the order of a Go map, and names the first that is gone; if another one came "
+        "before it, what is looked up is the network mode",
     ),
     Known(r"dangling", r"\[200\]", "the list of networks has no order; only its status is compared"),
     Known(

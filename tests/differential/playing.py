@@ -21,7 +21,9 @@ from oracle import RealLab, SimLab, load_lab, play  # noqa: E402
 #: not answer, as for a link to a container that shares its own network. What comes after it is not compared.
 ENGINE_CRASHED = re.compile(r"error during connect: .*: EOF")
 
+#: What `timeout` and curl print of a dockerd that does not answer, and of one that panicked.
 _NO_ANSWER = (124, "")
+_NO_REPLY = (52, "[000]")
 
 
 @frozen
@@ -71,7 +73,7 @@ def compare(commands: list[str], *, version: str = "26.1.5", dockerd: str = "doc
     for number, (command, one, other) in enumerate(
         zip(commands, renumbered(played), renumbered(simulation), strict=True)
     ):
-        if ENGINE_CRASHED.search(one[1]) or one == _NO_ANSWER:
+        if ENGINE_CRASHED.search(one[1]) or one in (_NO_ANSWER, _NO_REPLY):
             return None
         if one != other and not is_known(command, one[1], other[1]):
             return Difference(number, command, one, other)

@@ -87,3 +87,19 @@ def test_a_large_program_starts_under_a_small_limit(docker):
     container.reload()
     assert container.status == "running"
     assert 32 << 20 < container.stats(stream=False)["memory_stats"]["usage"] < 64 << 20
+
+
+@pytest.mark.parametrize(
+    "command, text",
+    [
+        ("touch /proc/x", "touch: /proc/x: No such file or directory\n"),
+        ("mkdir /proc/x", "mkdir: can't create directory '/proc/x': No such file or directory\n"),
+        ("rm /proc/version", "rm: can't remove '/proc/version': Operation not permitted\n"),
+        ("rm /sys/fs/cgroup/pids.max", "rm: can't remove '/sys/fs/cgroup/pids.max': Operation not permitted\n"),
+        ("touch /sys/fs/cgroup/x", "touch: /sys/fs/cgroup/x: Permission denied\n"),
+    ],
+)
+def test_nobody_adds_or_removes_a_file_of_the_kernel(docker, command, text):
+    """Linux 6.12, as root; kernfs has no `create` and neither file system an `unlink`."""
+    result = run(docker, ["sleep", "1d"], privileged=True).exec_run(command)
+    assert (result.exit_code, result.output.decode()) == (1, text)

@@ -20,7 +20,6 @@ from cnmsim.engine.containers.executables import (
     runtime_text,
 )
 from cnmsim.engine.containers.host_resources import resource_limits
-from cnmsim.engine.containers.names import hex_id
 from cnmsim.engine.containers.processes import spawn_process
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
@@ -32,6 +31,7 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork.profile import Profile
+from cnmsim.stringid import hex_id
 
 _REMEMBERED_S = 300
 #: Ended execs are dropped whenever this many more have been created.

@@ -48,14 +48,6 @@ def random_name(random: Random, is_taken: Callable[[str], bool]) -> str:
     return f"{random.choice(_ADJECTIVES)}_{random.getrandbits(48):012x}"
 
 
-def hex_id(random: Random) -> str:
-    """Return a random id of 64 hexadecimal digits. Its first twelve digits, the short id, contain a letter."""
-    while True:
-        drawn = f"{random.getrandbits(256):064x}"
-        if not drawn[:12].isdigit():
-            return drawn
-
-
 def name_in_use(name: str, container_id: str) -> Conflict:
     """Return the `Conflict` error for a requested name that the container with the id `container_id` has already."""
     return Conflict(

@@ -11,8 +11,9 @@ from random import Random
 from attrs import define, field
 
 from cnmsim.engine.containers.container import Container
-from cnmsim.engine.containers.names import check_name, hex_id, name_in_use, random_name
+from cnmsim.engine.containers.names import check_name, name_in_use, random_name
 from cnmsim.errors import InvalidParameter, NotFound, SystemFault
+from cnmsim.stringid import hex_id
 
 
 @define

@@ -14,7 +14,6 @@ from typing import Any
 
 from attrs import define, field
 
-from cnmsim.engine.containers.names import hex_id
 from cnmsim.engine.daemon.event_log import EventLog
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
@@ -23,6 +22,7 @@ from cnmsim.gostrconv import parse_bool
 from cnmsim.gounits import ram_in_bytes
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import Directory, File
+from cnmsim.stringid import hex_id
 
 _ROOT = "/var/lib/docker/volumes"
 _ANONYMOUS = "com.docker.volume.anonymous"
