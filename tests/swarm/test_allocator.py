@@ -141,6 +141,27 @@ def test_published_ports_are_serial_and_stay_across_updates():
     assert ports(cluster, third) == [30004, 30000]
 
 
+def test_a_new_host_port_leaves_ingress_ports_and_virtual_ips_as_they_are() -> None:
+    # updatePortsInHostPublishMode of swarmkit's allocator/network.go
+    cluster = FakeCluster()
+    network = cluster.network("one")
+    service = cluster.service("web", 0, networks=(network,), ports=(port(80), port(53, 5353, PublishMode.HOST)))
+    cluster.run(0)
+    before = cluster.store.services.get(service.id).endpoint
+    assert before is not None
+    assert [vip.addr for vip in before.virtual_ips] == ["10.0.0.2/24", "10.0.1.2/24"]
+    changed = EndpointSpec(ports=(port(80), port(53, 5354, PublishMode.HOST)))
+    cluster.update(service.id, endpoint=changed)
+    cluster.run(0)
+    after = cluster.store.services.get(service.id).endpoint
+    assert after is not None
+    assert after.virtual_ips == before.virtual_ips
+    assert [(each.publish_mode, each.published_port) for each in after.ports] == [
+        (PublishMode.INGRESS, 30000), (PublishMode.HOST, 5354),
+    ]  # fmt: skip
+    assert after.spec == changed
+
+
 def test_a_chosen_port_of_the_dynamic_range_moves_no_cursor():
     cluster = FakeCluster()
     chosen = cluster.service("chosen", 0, ports=(port(80, 30001),))

@@ -4,6 +4,7 @@ import pytest
 from attrs import evolve
 from support.swarm_fakes import FakeCluster
 
+from cnmsim.swarm.dispatcher import ManagerPeer
 from cnmsim.swarm.errors import (
     InvalidSession,
     NodeNotRegistered,
@@ -160,6 +161,17 @@ def test_sessions_tell_of_keys_managers_and_the_node(cluster):
     cluster.run(0)
     assert len(agent.sessions) == count + 1
     assert agent.sessions[-1].node.spec.annotations.labels == {"a": "b"}
+
+
+def test_every_agent_gets_a_new_list_of_managers_at_once(cluster: FakeCluster) -> None:
+    # dispatcher.go: publishManagers, and the session's `managerUpdates`
+    dispatcher, agents = cluster.manager.dispatcher, cluster.agents.values()
+    counts = [len(agent.sessions) for agent in agents]
+    managers = (ManagerPeer("one", "192.0.2.1:2377"), ManagerPeer("two", "192.0.2.2:2377"))
+    dispatcher.set_managers(iter(managers))
+    cluster.run(0)
+    assert [len(agent.sessions) for agent in agents] == [count + 1 for count in counts]
+    assert all(agent.sessions[-1].managers == managers for agent in agents)
 
 
 def test_keys_are_replaced_every_twelve_hours_the_oldest_first(cluster):

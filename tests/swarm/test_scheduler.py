@@ -137,6 +137,21 @@ def test_a_branch_that_is_full_leaves_the_rest_to_others():
     assert cluster.placed(web.id) == {"node1": 2, "node2": 2, "node3": 2}
 
 
+def test_what_a_full_region_does_not_take_is_spread_evenly_over_the_others() -> None:
+    # scheduleNTasksOnSubtree of swarmkit's scheduler.go: a rack of region a has room for two, the other for none.
+    cluster = FakeCluster()
+    cluster.add_nodes(1, labels={"region": "a", "rack": "1"}, resources=Resources(memory_bytes=2 * GIB))
+    cluster.add_nodes(1, labels={"region": "a", "rack": "2"}, resources=Resources(memory_bytes=GIB // 2))
+    for region in ("b", "c"):
+        cluster.add_nodes(1, labels={"region": region, "rack": "1"}, resources=Resources(memory_bytes=99 * GIB))
+    cluster.run(1)
+    preferences = ("node.labels.region", "node.labels.rack")
+    reserve = {"resources": ResourceRequirements(None, Resources(memory_bytes=GIB))}
+    web = cluster.service("web", 12, placement=Placement(preferences=preferences), task=reserve)
+    cluster.run(1)
+    assert cluster.placed(web.id) == {"node1": 2, "node3": 5, "node4": 5}
+
+
 def test_a_node_where_a_service_keeps_failing_is_avoided():
     cluster = FakeCluster()
     bad = cluster.add_nodes(2)[0]

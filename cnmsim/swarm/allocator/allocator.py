@@ -19,6 +19,7 @@ from cnmsim.swarm.allocator.networks import AllocationError, NetworkAllocator, d
 from cnmsim.swarm.allocator.ports import PortAllocator
 from cnmsim.swarm.objects import (
     Endpoint,
+    EndpointSpec,
     Network,
     NetworkAttachment,
     Node,
@@ -427,11 +428,9 @@ class Allocator(StoreLoop):
 
 def _with_host_ports(service: Service) -> Service:
     """Return the service with its host-mode ports copied from the spec to the endpoint; other ports are unchanged."""
-    allocated = service.endpoint.ports if service.endpoint is not None else ()
-    requested = service.spec.endpoint.ports if service.spec.endpoint is not None else ()
+    endpoint, spec = service.endpoint or Endpoint(), service.spec.endpoint or EndpointSpec()
     ports = (
-        *(port for port in allocated if port.publish_mode is PublishMode.INGRESS),
-        *(port for port in requested if port.publish_mode is PublishMode.HOST),
+        *(port for port in endpoint.ports if port.publish_mode is PublishMode.INGRESS),
+        *(port for port in spec.ports if port.publish_mode is PublishMode.HOST),
     )
-    vips = service.endpoint.virtual_ips if service.endpoint is not None else ()
-    return evolve(service, endpoint=Endpoint(service.spec.endpoint, ports, vips))
+    return evolve(service, endpoint=evolve(endpoint, spec=spec, ports=ports))
