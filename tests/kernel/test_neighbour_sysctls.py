@@ -5,6 +5,7 @@ import pytest
 
 from cnmsim import Lab
 from cnmsim.kernel.address import format_ip, parse_ip
+from cnmsim.kernel.arp import announce
 from cnmsim.kernel.sockets import UdpSocket
 
 
@@ -110,3 +111,18 @@ def test_entries_go_with_ipv6_on_their_device(switch_off):
     switch_off(a)
     assert [format_ip(entry.address) for entry in a.neighbours.entries()] == ["10.0.0.9"]
     lab.run(60)  # no timer of a removed entry is left
+
+
+def test_a_claim_of_an_own_address_is_a_duplicate_unless_this_host_made_it() -> None:
+    """RFC 5227 §2.4: a conflict is a sender address of this host with the MAC of another."""
+    lab = Lab()
+    a, b = lab.add_host("a", "10.0.0.1/24"), lab.add_host("b", "10.0.0.2/24")
+    for command in ("ip link add v0 type veth peer name v1", "ip link set v0 up", "ip link set v1 up"):
+        assert a.exec(command).succeeded
+    announce(a.namespace.devices["v0"], parse_ip("10.0.0.1"))  # v1 receives it
+    announce(b.namespace.devices["eth0"], parse_ip("10.0.0.2"))
+    lab.run(0.1)
+    assert lab.events == []
+    announce(b.namespace.devices["eth0"], parse_ip("10.0.0.1"))
+    lab.run(0.1)
+    assert [(event.place, event.kind.value) for event in lab.events] == [("a", "duplicate-address")]

@@ -638,3 +638,19 @@ def test_translated_udp_checksum_that_comes_to_zero_is_sent_as_all_ones() -> Non
     frame = [each for _, place, _, way, each in world.frames if (place, way) == ("outside", "in")][-1]
     assert (frame[26:30], frame[40:]) == (parse_ip("10.0.0.15"), b"\xff\xff" + payload)
     assert world.talkers["outside"].pending == 1
+
+
+@pytest.mark.parametrize("way", [("web", "outside"), ("outside", "published"), ("node1", "outside")])
+def test_a_receiver_sees_the_senders_address_and_port_in_every_datagram(way: tuple[str, str]) -> None:
+    who, to = way
+    senders = []
+    for is_cached in (True, False):
+        world = World(is_cached=is_cached)
+        receiver = world.talkers["web" if to == "published" else to]
+        for number in range(6):
+            world.talkers[who].sendto(bytes([number]), world.addresses[to])
+            world.wait(0.01)
+        senders.append([receiver.recvfrom_nowait() for _ in range(6)])
+    assert senders[0] == senders[1]
+    assert [data for data, _ in senders[0]] == [bytes([number]) for number in range(6)]
+    assert len({sender for _, sender in senders[0]}) == 1

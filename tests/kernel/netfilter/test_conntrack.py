@@ -7,6 +7,7 @@ from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.events import DropReason
 from cnmsim.kernel.netfilter import Hook
 from cnmsim.kernel.netfilter.tcpstate import TcpState
+from cnmsim.kernel.netfilter.tuples import packet_tuple, quoted_tuple
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, build_ip
 from cnmsim.kernel.skbuff import CtState, Packet
 from cnmsim.kernel.transport import icmp_message
@@ -180,6 +181,29 @@ def test_an_error_about_a_known_flow_is_related_and_about_an_unknown_one_invalid
     server, client = parse_ip("192.168.0.2"), parse_ip("10.0.0.2")
     assert lab.back(build_ip(1, server, client, known)).ct_state is CtState.RELATED
     assert lab.back(build_ip(1, server, client, unknown)).ct_state is CtState.INVALID
+
+
+@pytest.mark.parametrize("protocol", [6, 17, 33, 132, 136])  # TCP, UDP, DCCP, SCTP, UDP-Lite
+@pytest.mark.parametrize("family", [4, 6])
+def test_an_error_about_a_packet_with_ports_has_the_packets_tuple(protocol: int, family: int) -> None:
+    # nf_ct_get_tuple_ports: the first four bytes of the transport header are enough
+    src, dst = (parse_ip(text) for text in (("10.0.0.2", "192.168.0.2") if family == 4 else ("fd00::2", "fd01::2")))
+    ports = (4000).to_bytes(2) + (80).to_bytes(2)
+    assert quoted_tuple(error_about(build_ip(protocol, src, dst, ports))) == (protocol, src, dst, 4000, 80)
+    assert quoted_tuple(error_about(build_ip(protocol, src, dst, ports[:3]))) is None
+
+
+@pytest.mark.parametrize("protocol", [4, 50, 255])
+def test_an_error_about_a_packet_without_ports_has_the_tuple_of_its_addresses(protocol: int) -> None:
+    src, dst = parse_ip("10.0.0.2"), parse_ip("192.168.0.2")
+    quoted = build_ip(protocol, src, dst, b"\1\2\3\4")
+    assert quoted_tuple(error_about(quoted)) == packet_tuple(Packet(quoted)) == (protocol, src, dst, 0, 0)
+
+
+def error_about(quoted: bytes) -> Packet:
+    ends = (quoted[12:16], quoted[16:20]) if quoted[0] >> 4 == 4 else (quoted[8:24], quoted[24:40])
+    protocol, kind = (1, 3) if quoted[0] >> 4 == 4 else (58, 1)
+    return Packet(build_ip(protocol, ends[1], ends[0], icmp_message(kind, 1, bytes(4), quoted)))
 
 
 def test_a_dropped_first_packet_leaves_no_entry(lab):
