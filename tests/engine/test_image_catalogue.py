@@ -12,6 +12,7 @@ import pytest
 from cnmsim import Lab
 from cnmsim.engine.images.catalogue import ImageCatalogue, ImageMeaning, entry_for
 from cnmsim.engine.images.images import Reference
+from cnmsim.engine.standins.commandline import command_ports
 from cnmsim.engine.standins.knownport import parse_listener
 
 FOLDER = files("cnmsim.engine.images")
@@ -46,6 +47,25 @@ def test_an_entry_is_a_configuration_with_valid_ports(key):
     assert meaning.command or meaning.entrypoint
     for port in (*meaning.exposed, *meaning.listens):
         parse_listener(port)
+
+
+@pytest.mark.parametrize("key", sorted(ENTRIES))
+def test_an_image_exposes_the_default_port_of_its_server(key: str) -> None:
+    repository, _, pattern = key.partition(":")
+    meaning = ImageCatalogue().meaning(repository, pattern.replace("*", "") or "latest")
+    for port in command_ports([*(meaning.entrypoint or ()), *(meaning.command or ())], {}):
+        assert not port.is_default or f"{port.number}/{port.protocol}" in meaning.exposed
+
+
+@pytest.mark.parametrize(
+    ("program", "image"),
+    [("memcached", "memcached"), ("mongod", "mongo"), ("mysqld", "mysql"), ("mariadbd", "mariadb"),
+     ("postgres", "postgres"), ("redis-server", "redis"), ("nats-server", "nats")],
+)  # fmt: skip
+def test_a_server_without_options_listens_on_the_port_of_its_image_on_all_addresses(program: str, image: str) -> None:
+    [port] = command_ports([program], {})
+    assert (port.address, port.is_default) == ("", True)
+    assert f"{port.number}/{port.protocol}" == ImageCatalogue().meaning(image, "latest").exposed[0]
 
 
 @pytest.mark.parametrize(

@@ -284,3 +284,18 @@ def test_raw_answer_for_old_clients_is_sorted_by_name_in_the_latest_release():
     container = engine.containers.run("alpine", "sleep 1d", detach=True)
     assert list(engine.rest.containers.inspect(container.id, api=API))[:3] == ["AppArmorProfile", "Args", "Config"]
     assert list(engine.rest.containers.inspect(container.id))[:2] == ["Id", "Created"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_fields_of_a_health_check_that_are_zero_are_not_printed(version: str) -> None:
+    # v1.HealthcheckConfig of moby/docker-image-spec: every field has `omitempty`
+    engine = new_engine(version)
+    whole = {
+        "Test": ["CMD", "true"], "Interval": 2_000_000_000, "Timeout": 3_000_000_000, "StartPeriod": 4_000_000_000,
+        "StartInterval": 5_000_000_000, "Retries": 6,
+    }  # fmt: skip
+    zero = dict.fromkeys(whole, 0) | {"Test": ["NONE"]}
+    for given, shown in ((whole, whole), (zero, {"Test": ["NONE"]}), ({"Retries": 1}, {"Retries": 1})):
+        created = engine.rest.containers.create({"Image": "alpine", "Healthcheck": given})
+        config = engine.rest.containers.inspect(created["Id"])["Config"]
+        assert compact(config["Healthcheck"]) == compact(shown)

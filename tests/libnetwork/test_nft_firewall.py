@@ -7,7 +7,10 @@ from support.docker_host import DockerHost
 from support.traffic import TIMEOUT, add_remote, ask, serve
 
 from cnmsim.errors import SystemFault
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.nftables import NfTables
+from cnmsim.libnetwork.nftables import Chain, DaemonTable, Rule
 
 ESTABLISHED = "ct state established,related counter accept"
 ICC = 'iifname "bridge1" counter accept comment "ICC"'
@@ -183,6 +186,27 @@ def test_what_others_put_into_a_chain_that_changes_is_lost_and_a_table_that_is_g
     net.delete()  # what it would delete is not there, and so everything is made anew
     assert "ip daddr 172.17.0.2 tcp dport 80 counter accept" in host.nft_chains()["filter-forward-in__docker0"]
     assert "filter-forward-in__net" not in host.nft_chains()
+
+
+def test_the_first_update_of_a_table_drops_all_rules_that_are_there_and_the_next_only_those_of_its_chains() -> None:
+    # incremental_update.nft.gotmpl: a new table is flushed, because an earlier daemon may have left rules in it.
+    nft = NfTables.of(NetworkNamespace("host", Clock()).netfilter)
+    nft.execute("table ip docker { chain old { drop; }; chain mine { accept; }; }")
+    nft.execute("table ip others { chain c { drop; }; }")
+    table = DaemonTable(nft, "ip", "docker")
+    table.create([Chain("mine"), Rule("mine", "counter")])
+    assert [rules_of(nft, "docker", chain) for chain in ("old", "mine")] == [[], ["counter packets 0 bytes 0"]]
+    assert rules_of(nft, "others", "c") == ["drop"]
+    nft.execute("add rule ip docker old drop; add rule ip docker mine drop")
+    table.create([Chain("next"), Rule("next", "return")])
+    assert [rules_of(nft, "docker", chain)[-1] for chain in ("old", "mine", "next")] == ["drop", "drop", "return"]
+    table.create([Rule("mine", "return")])
+    assert rules_of(nft, "docker", "mine") == ["counter packets 0 bytes 0", "return"]
+
+
+def rules_of(nft: NfTables, table: str, chain: str) -> list[str]:
+    lines = nft.execute(f"list chain ip {table} {chain}").splitlines()
+    return [line.strip() for line in lines if line.startswith("\t\t")]
 
 
 def test_an_operators_table_drops_what_docker_accepts_but_accepts_nothing_docker_drops() -> None:
