@@ -18,6 +18,16 @@ _PENDING = "the allocator takes tasks in the order of a Go map (SwarmKit allocat
 
 _UNASSIGNED = "the scheduler places tasks in the order of a Go map (SwarmKit scheduler/scheduler.go, unassignedTasks)"
 
+_DEBOUNCED = (
+    "the scheduler waits 50 ms for further changes (SwarmKit scheduler/scheduler.go, commitDebounceGap): whether it "
+    "has placed the task when the next command drains the node is chance"
+)
+
+_GOSSIP = (
+    "a node sends the records of its networks in the order of a Go map (networkdb/cluster.go, gossip): which of a "
+    "service's load balancers gets the lower mark is chance"
+)
+
 _STREAMS = "stdout and stderr are copied separately: which line comes first is chance"
 
 _TWO_QUERIES = "dockerd answers the queries for A and AAAA in two goroutines: which answer is first is chance"
@@ -33,6 +43,18 @@ KNOWN: dict[tuple[str, str], str] = {
             "'s/[.][0-9a-z]\\{25\\}/.NODE/'"
         ),
     ): _UNASSIGNED,
+    (
+        "placement-moves",
+        "docker service ps late --no-trunc --format '{{.Name}} {{.Node}} {{.DesiredState}} {{.Error}}'",
+    ): _DEBOUNCED,
+    (
+        "placement-moves",
+        "docker service ps later late --no-trunc --format '{{.Name}} {{.Node}} {{.DesiredState}} {{.Error}}'",
+    ): _DEBOUNCED,
+    (
+        "mesh-connections",
+        "nsenter --net=/var/run/docker/netns/ingress_sbox iptables -t mangle -S PREROUTING",
+    ): _GOSSIP,
     ("dns-several-networks", "docker exec front nslookup web 2>&1"): _TWO_QUERIES,
     (
         "inspect-views",

@@ -145,6 +145,17 @@ def test_states_go_with_the_last_peer_in_newer_engines() -> None:
     assert len(xfrm_of(a.machine.root).states) == 4
 
 
+def test_states_stay_if_the_network_is_gone_here_when_the_peers_deletion_arrives() -> None:
+    swarm = _pair("29.7.2")
+    for number, node in enumerate(swarm.nodes):
+        node.remove(f"c{number}")
+        node.controller.find_network("net").delete()
+    swarm.settle()
+    for node in swarm.nodes:
+        assert len(xfrm_of(node.machine.root).states) == 4
+        assert len(xfrm_of(node.machine.root).policies) == 1
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_states_and_policies_that_went_come_back_with_the_next_endpoint_heard_of(version: str) -> None:
     swarm = _pair(version)
