@@ -21,7 +21,7 @@ def inventory(lab: LabView) -> dict[str, Any]:
     shown = {
         "hosts": [_host(lab, location) for location in directory.locations if not location.is_container],
         "networks": [network for host in lab.hosts.values() for network in _networks(host)],
-        "containers": [_container(location) for location in directory.locations if location.is_container],
+        "containers": [_container(lab, location) for location in directory.locations if location.is_container],
         "stopped": dict(directory.stopped),
         "inactive": {name: list(profiles) for name, profiles in directory.inactive.items()},
         "swarms": swarms(lab),
@@ -65,14 +65,14 @@ def _networks(host: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _container(location: Location) -> dict[str, Any]:
+def _container(lab: LabView, location: Location) -> dict[str, Any]:
+    networks = {item.network: [format_ip(address) for address in item.addresses] for item in location.attachments}
+    uses_host = location.namespace is lab.hosts[location.host].namespace
     return {
         "name": location.name,
         "host": location.host,
         "image": location.image,
-        "networks": {
-            item.network: [format_ip(address) for address in item.addresses] for item in location.attachments
-        },
+        "networks": networks or {"host" if uses_host else "none": []},
         "ports": [str(item) for item in location.published],
         "listens": [f"{item}/{item.protocol}" for item in location.services],
     }

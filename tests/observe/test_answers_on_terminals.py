@@ -68,3 +68,13 @@ def test_a_lab_is_listed_on_a_screen_of_80_columns():
     assert max(map(len, wide.splitlines())) > 80
     assert max(map(len, narrow.splitlines())) <= 80
     assert set("".join(narrow.split())) == set("".join(wide.split()))
+
+
+def test_a_container_without_a_network_of_its_own_is_listed_with_host_or_none() -> None:
+    lab = Lab()
+    docker = lab.add_host("node1", "10.0.0.15/24", docker=True).docker
+    for network in ("host", "none"):
+        docker.containers.run("alpine", "sleep 1d", name=f"on_{network}", network=network, detach=True)
+    rows = [line.split() for line in inventory_text(lab, width=200).splitlines()]
+    assert ["node1", "on_host", "alpine", "host"] in rows
+    assert ["node1", "on_none", "alpine", "none"] in rows
