@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_mac
-from cnmsim.kernel.inode import Directory, File, GeneratedFile
+from cnmsim.kernel.inode import Directory, File, GeneratedFile, Inode
 from cnmsim.kernel.ipvlan import Ipvlan
 
 if TYPE_CHECKING:
@@ -65,5 +65,9 @@ def mount(files: FileSystem, namespace: NetworkNamespace) -> None:
         return GeneratedFile(lambda: f"{read(device)}\n", errno.EROFS)
 
     if not any(mount.path == "/sys" for mount in files.mounts()):
-        files.mount("/sys", Directory(0o555), device="sysfs", kind="sysfs", options="nosuid,nodev,noexec,relatime")
+        mount_points: dict[str, Inode | None] = {
+            "class": Directory(entries={"net": Directory()}), "fs": Directory(entries={"cgroup": Directory()}),
+        }  # fmt: skip
+        root = Directory(0o555, entries=mount_points)
+        files.mount("/sys", root, device="sysfs", kind="sysfs", options="nosuid,nodev,noexec,relatime")
     files.mount(ROOT, find, device="sysfs", kind="sysfs")

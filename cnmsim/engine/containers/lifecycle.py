@@ -167,10 +167,8 @@ class Lifecycle:
 
     def _bind_files(self, container: Container) -> None:
         sandbox = self.networking.sandbox_of(container)
-        if sandbox is not None:
-            self._bind_file(container, "/etc/hosts", sandbox.hosts_file)
-            self._bind_file(container, "/etc/resolv.conf", sandbox.resolv_conf)
-        self._bind_file(container, "/etc/hostname", File(f"{container.hostname}\n".encode()))
+        bound = {} if sandbox is None else {"hosts": sandbox.hosts_file, "resolv.conf": sandbox.resolv_conf}
+        self._bind_etc(container, {**bound, "hostname": File(f"{container.hostname}\n".encode())})
         is_privileged = bool(container.host_config.get("Privileged"))
         shm_size = 0 if container.host_config["IpcMode"] == "none" else container.host_config["ShmSize"]
         devices.mount(container.files, self.context.clock, shm_size=shm_size)
@@ -183,15 +181,18 @@ class Lifecycle:
             kind="cgroup2", options="nosuid,nodev,noexec,relatime",
         )  # fmt: skip
 
-    def _bind_file(self, container: Container, path: str, file: File) -> None:
-        """Mount an engine's file such as /etc/hosts at `path` in a container, unless the user mounts something there.
+    def _bind_etc(self, container: Container, files: dict[str, File]) -> None:
+        """Mount the engine's files, by name, in /etc of a container, unless the user mounts something there.
 
-        The file also appears in the container's directory on the host.
+        The files also appear in the container's directory on the host.
         """
-        if not any(mount.destination == path for mount in container.mounts):
-            is_read_only = bool(container.host_config["ReadonlyRootfs"])
-            container.files.mount(path, file, is_read_only=is_read_only, device="/dev/vda1", kind="ext4")
-        directory_of(self.context, container).set(path.removeprefix("/etc/"), file)
+        directory = directory_of(self.context, container)
+        is_read_only = bool(container.host_config["ReadonlyRootfs"])
+        taken = {mount.destination for mount in container.mounts}
+        for name, file in files.items():
+            if (path := f"/etc/{name}") not in taken:
+                container.files.mount(path, file, is_read_only=is_read_only, device="/dev/vda1", kind="ext4")
+            directory.set(name, file)
 
     def _namespace(self, container: Container) -> NetworkNamespace:
         sandbox = self.networking.sandbox_of(container)
