@@ -220,12 +220,6 @@ class Network:
         """Return the endpoint of that name, or `None` if there is none."""
         return next((endpoint for endpoint in self.endpoints.values() if endpoint.name == name), None)
 
-    def walk_endpoints(self, walker: Callable[[Endpoint], bool | None]) -> None:
-        """Call `walker` with each endpoint, in order of creation. Stop when `walker` returns True."""
-        for endpoint in list(self.endpoints.values()):
-            if walker(endpoint):
-                return
-
     # --- endpoints
 
     def create_endpoint(self, name: str, *, options: EndpointOptions | None = None, **settings: Any) -> Endpoint:

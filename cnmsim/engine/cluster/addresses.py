@@ -15,7 +15,6 @@ from cnmsim.kernel.address import Address, Prefix, format_ip, is_link_local, joi
 from cnmsim.kernel.device import Device, Nic
 from cnmsim.kernel.namespace import NetworkNamespace
 
-DEFAULT_LISTEN_ADDRESS = "0.0.0.0:2377"
 DEFAULT_SUBNET_SIZE, _LARGEST_SUBNET_SIZE = 24, 29
 _DEFAULT_DATA_PATH_PORT, _FIRST_PORT, _LAST_PORT = 4789, 1024, 49151
 _HIGHEST_PORT, _PORT_DIGITS = 65535, 5

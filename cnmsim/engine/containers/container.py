@@ -207,7 +207,6 @@ class Container:
     resolv_conf: File = field(factory=File, repr=False)
     _when_stopped: list[Future[int]] = field(factory=list, init=False)
     _when_removed: list[Future[int]] = field(factory=list, init=False)
-    on_streams: list[Callable[[StandardStreams], None]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.cgroup = ControlGroup(self.clock)

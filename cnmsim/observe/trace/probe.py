@@ -25,11 +25,6 @@ DEFAULT_TIMEOUT_S = 5.0
 #: The time in seconds for which a new connection is observed before it counts as open: docker-proxy may close it at
 #: once.
 _WATCH_S = 0.25
-#: Socket errors if there is no route, or if an ICMP error was received.
-UNREACHABLE_ERRORS = frozenset(
-    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.ENOPROTOOPT, errno.EMSGSIZE,
-     errno.EPROTO, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EINVAL}
-)  # fmt: skip
 
 
 class Ending(Enum):
