@@ -85,6 +85,13 @@ class SecretOperations(Operations):
         _check_size("secret", spec.data, MAX_SECRET_SIZE)
         return _without_data(_create(self.store, "secret", Secret(self.new_id(), spec)))
 
+    def find_secret(self, reference: str) -> Secret:
+        """Return a secret by id, name or id prefix.
+
+        Raises `NotFound` if no secret matches, `InvalidParameter` if several do.
+        """
+        return _without_data(find_one("secret", reference, self.store.secrets.get(reference), self.list_secrets))
+
     def list_secrets(self, filters: Filters | None = None) -> list[Secret]:
         """Return the secrets that pass the filters, in order of creation; `None` means no filters."""
         chosen = filters or Filters()
