@@ -1,7 +1,7 @@
 """The queue of output for one client: the lab fills it, the connection sends it as fast as the client reads.
 
-Frames have the format of moby `api/types/container/exec` (stdcopy): one byte of stream, three zero bytes, four of
-length, then the data.
+Frames have the format of moby `pkg/stdcopy`: one byte for the stream, three zero bytes, four bytes for the length,
+then the data.
 """
 
 from __future__ import annotations

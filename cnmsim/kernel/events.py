@@ -196,4 +196,4 @@ class Observer(TypingProtocol):
     """A receiver of events. It must not change the state that it observes."""
 
     def report(self, event: Event) -> None:
-        """Process one event."""
+        """Receive one event, called at the moment when it happens."""

@@ -71,7 +71,7 @@ def _plain(value: Any) -> Any:
 def filters_of(filters: Mapping[str, Any] | None) -> dict[str, list[str]] | None:
     """Convert docker-py's filters to the API's format: `{"label": "a"}` becomes `{"label": ["a"]}`.
 
-    Every value becomes a list of strings.
+    Every value becomes a list of strings. Return `None` for no filters.
     """
     if not filters:
         return None

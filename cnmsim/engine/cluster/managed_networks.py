@@ -1,7 +1,7 @@
 """A node's copies of the swarm's networks: created when a task needs one, deleted with its last task.
 
 Source: moby `daemon/network.go` (CreateManagedNetwork, DeleteManagedNetwork, SetupIngress),
-`daemon/cluster/executor/container/ {adapter,container}.go`, `daemon/libnetwork/attachments` (docker-v29.7.2).
+`daemon/cluster/executor/container/{adapter,container}.go`, `daemon/network/settings.go` (docker-v29.7.2).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Limits of a container: validation, derived values, and the files of its control group.
 
 Source: moby `daemon/daemon_unix.go` (`verifyPlatformContainerResources`, `adaptContainerSettings`),
-`daemon/container_unix.go`, Linux `Documentation/admin-guide/cgroup-v2.rst`.
+`daemon/container/container_unix.go`, Linux `Documentation/admin-guide/cgroup-v2.rst`.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def halt_node(engine: Engine) -> None:
 
 
 def leave_networks(engine: Engine) -> Cluster | None:
-    """Stop the swarm node, if there is one, without a message to other nodes."""
+    """Delete the copies of the swarm's networks, and stop gossip. Return the cluster, `None` outside a swarm."""
     cluster = engine.cluster if engine.controller.cluster is not None else None
     if cluster is not None:
         cluster.executor.networks.forget()

@@ -54,7 +54,7 @@ class ServiceLogReading:
 
 @define
 class ServiceLogs:
-    """Requests for the logs of services and tasks."""
+    """The operations `GET /services/{id}/logs` and `GET /tasks/{id}/logs`."""
 
     context: EngineContext
     cluster: Cluster

@@ -26,7 +26,7 @@ _WRONG_KIND = (
     "exists and is the expected type"
 )
 _DISK = {"device": "/dev/vda1", "kind": "ext4", "options": "relatime"}
-#: Options of tmpfs, as `pkg/tmpfs` accepts them; those in the second set have a value.
+#: Options of tmpfs, as `MergeTmpfsOptions` of moby/sys `mount` accepts them; those in the second set have a value.
 _FLAGS = frozenset({
     "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "lazytime", "loud",
     "mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime",

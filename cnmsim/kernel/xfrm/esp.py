@@ -47,7 +47,7 @@ def is_available() -> bool:
 class Cipher:
     """AES-GCM with one key.
 
-    `key` is an AES key of 16, 24 or 32 bytes followed by 4 bytes of salt; `icv_length` is 8, 12 or 16 bytes. Raises
+    `material` is an AES key of 16, 24 or 32 bytes and 4 bytes of salt; `icv_length` is 8, 12 or 16 bytes. Raises
     `OSError`: EINVAL for other lengths, ENOSYS if the `cryptography` package is missing.
     """
 

@@ -86,10 +86,10 @@ class EntrySlot:
 
 
 class EntryPool:
-    """The entries of one network. With `EntryPool(by_second=True)`, all attachments of nodes to networks.
+    """The entries of one network, or all attachments of nodes to networks, with an index by owner.
 
-    A key keeps its slot for ever. Attachments are also indexed by network, and slots by every owner that they ever
-    had. `views` are the views to which a version was added and that were not cleared since. `change_count` is
+    A key keeps its slot, also after its entry is deleted. `by_second` adds an index by the second part of the key,
+    an attachment's network. `views` are the views that were changed and not cleared since; `change_count` is
     incremented with each change of a view.
     """
 

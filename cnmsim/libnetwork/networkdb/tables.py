@@ -1,4 +1,4 @@
-"""The tables of one network, as one node knows them: entries, tombstones, attached nodes and queued events.
+"""One node's copy of the tables of one network: entries, tombstones, attached nodes and queued events.
 
 A tombstone is a deleted entry that is remembered for a while, so that a late event does not create it again. Source:
 moby `libnetwork/networkdb/{networkdb,delegate}.go` (docker-v29.7.2, v28.5.2).

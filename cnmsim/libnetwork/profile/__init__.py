@@ -13,7 +13,7 @@ __all__ = ["DEFAULT_VERSION", "PROFILES", "Profile", "profile"]
 
 
 def _release(name: str) -> Profile:
-    """Return the profile of the release "v28" or "v29": these are the parameters of `per_release`."""
+    """Return the profile of a release, given by the name of its parameter of `per_release`, such as "v28"."""
     return Profile(**{each.name: each.metadata[name] for each in fields(Profile) if each.metadata})
 
 

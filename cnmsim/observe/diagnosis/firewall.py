@@ -1,8 +1,8 @@
 """Diagnose a packet that a packet filter dropped or rejected, by the purpose of the rule that decided it.
 
 Docker's iptables rules are recognised by their chain and their shape (moby
-`libnetwork/drivers/bridge/internal/iptabler`, docker-v29.7.2; `libnetwork/drivers/bridge/setup_ip_tables.go` of
-docker-v26.1.5), its nftables rules by their comment.
+`libnetwork/drivers/bridge/internal/iptabler`, docker-v29.7.2; `libnetwork/drivers/bridge/setup_ip_tables_linux.go`
+of v26.1.5), its nftables rules by their comment.
 """
 
 from __future__ import annotations

@@ -92,7 +92,10 @@ class PeerDatabase(ABC):
         """Write a peer's neighbour and FDB entries to the kernel."""
 
     def _secured_tunnel(self, peer: Peer) -> Vxlan | None:
-        """Return the VXLAN device to a peer on another node, with IPsec set up if the network is encrypted."""
+        """Return the VXLAN device to a peer, with IPsec set up if the network is encrypted.
+
+        Return `None` for a peer on this node, or if the network has no namespace.
+        """
         tunnel = self.tunnels.tunnel_to(peer.address, peer.length) if peer.vtep is not None else None
         if tunnel is not None and peer.vtep is not None:
             self.tunnels.secure(peer.vtep)
