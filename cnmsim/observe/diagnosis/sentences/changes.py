@@ -233,7 +233,7 @@ TEMPLATES.update(
         ),
         changes.SetSysctl: "sysctl -w {0.key}={0.value} on {0.host}",
         changes.AddShimDevice: (
-            "give {0.host} a child of its own (ip link add link {0.parent} name shim0 type {0.kind} mode "
+            "add an interface to {0.host} (ip link add link {0.parent} name shim0 type {0.kind} mode "
             "{0.mode}) with an address and a route to {0.guest}"
         ),
         changes.RepairLinks: "repair the links (lab.heal())",
