@@ -269,9 +269,19 @@ class IpTables:
         `table` is the name of the table; None means all. If `counters` is True, the packet and byte counters are
         included.
         """
-        if table is not None:
-            self._table(table)
-        return save.save(self.tables, table, with_counters=counters)
+        tables = self._tables_in_order() if table is None else [self._table(table)]
+        return save.save(tables, with_counters=counters)
+
+    def _tables_in_order(self) -> list[Table]:
+        """Return the tables that exist in the kernel in the order in which iptables-save prints them.
+
+        iptables-nft goes through the table of its own tables, whatever the order of their creation. iptables-legacy
+        reads /proc/net/ip_tables_names, where the table created last comes first (xt_register_table).
+        """
+        existing = [table for table in self.tables.values() if table.exists]
+        if self.variant.is_legacy:
+            existing.sort(key=lambda table: -table.order)
+        return existing
 
     # --- the command line
 
@@ -472,8 +482,10 @@ class IpTables:
         Afterwards only the tables whose names are in `existing` exist in the kernel, all of them empty.
         """
         for name in BUILT_IN_CHAINS:
-            self.tables[name] = self._new_table(name)
-            self.tables[name].exists = name in existing
+            table, before = self._new_table(name), self.tables[name]
+            table.exists = name in existing
+            table.order = before.order if table.exists else 0
+            self.tables[name] = table
 
     def create_table(self, table: Table) -> None:
         """Mark a table as existing in the kernel, unless it already does."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cnmsim.digits import is_number
-from cnmsim.kernel.netfilter import save
 from cnmsim.kernel.netfilter.errors import IptablesError, ParameterProblemError
 from cnmsim.kernel.netfilter.hooks import program_name
 from cnmsim.kernel.netfilter.iptables import IpTables
@@ -17,7 +16,7 @@ def restore_rules(tables: IpTables, text: str, *, no_flush: bool = False, with_c
     If `no_flush` is True, the existing rules of the tables are kept; otherwise they are deleted first.
     `with_counters` also sets the counters. Raises `IptablesError` if a line is invalid; then nothing is changed.
     """
-    before = save.save(tables.tables, None, with_counters=True)
+    before = tables.save(counters=True)
     existing = {name for name, table in tables.tables.items() if table.exists}
     try:
         _Restorer(tables, no_flush=no_flush, with_counters=with_counters).run(text)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
-
-if TYPE_CHECKING:
-    pass
 
 
 def rule_line(chain: str, entry: RuleEntry) -> str:
@@ -40,16 +36,14 @@ def _counted_line(chain: str, entry: RuleEntry) -> str:
     return " ".join(part for part in parts if part)
 
 
-def save(tables: Mapping[str, Table], name: str | None, *, with_counters: bool = False) -> str:
-    """Return tables as iptables-save prints them, without comments.
+def save(tables: Iterable[Table], *, with_counters: bool = False) -> str:
+    """Return `tables` as iptables-save prints them, without comments.
 
-    `name` is the name of the only table to return; None returns all tables that exist in the kernel. `with_counters`
-    includes the packet and byte counters.
+    `with_counters` includes the packet and byte counters.
     """
     parts = []
-    for table in tables.values():
-        if table.name == name or (name is None and table.exists):
-            parts.extend(_table_lines(table, with_counters=with_counters))
+    for table in tables:
+        parts.extend(_table_lines(table, with_counters=with_counters))
     return "".join(f"{line}\n" for line in parts)
 
 
