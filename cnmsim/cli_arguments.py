@@ -90,9 +90,10 @@ class Question(NamedTuple):
 
 
 def question_options(command: Callable[..., _R], *, is_optional: bool = False) -> Callable[..., _R]:
-    """Add SRC, DST and the options of a question; the command receives them as the keyword argument `question`.
+    """Decorate a click command with the arguments SRC and DST and the options of a probe.
 
-    If `is_optional`, SRC and DST may be left out, and are then "".
+    These are --tcp, --udp, --icmp, -4, -6, --timeout, --json and -v. The command receives their values in the
+    keyword argument `question`, a `Question`. If `is_optional`, SRC and DST may be omitted, and are then "".
     """
 
     @wraps(command)

@@ -1,4 +1,4 @@
-"""The command `cnmsim fix`: of a question, of the doctor's faults, and of a file that the engine refuses."""
+"""The command `cnmsim fix`: it prints the fixes of a failed probe, of faults of `doctor`, or of a refused file."""
 
 from __future__ import annotations
 

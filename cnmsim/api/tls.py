@@ -27,7 +27,11 @@ class Reader(Protocol):
     """The reading side of a connection: the part of `asyncio.StreamReader` that is used here."""
 
     async def read(self, n: int = -1, /) -> bytes:
-        """Wait for data, and return up to `n` bytes; b"" at the end."""
+        """Wait until data has arrived, and return at most `n` bytes of it.
+
+        If `n` is negative, wait until the peer has closed the connection, and return all bytes. Return b"" at the
+        end of the stream.
+        """
 
 
 class Writer(Protocol):

@@ -51,9 +51,9 @@ if TYPE_CHECKING:
 class Engine(Session):
     """A simulated Docker Engine of the release `version`, running on the host `machine`.
 
-    `programs` are the commands that containers can run, by name; `images` says what the images contain; `plugins`
-    finds network and IPAM plugins. The engine runs once constructed: its firewall chains, docker0 and the default
-    networks exist.
+    `programs` are the commands that containers can run, by name; `images` is the catalogue of images; `plugins`
+    is the store of network and IPAM plugins. The engine runs once constructed: its firewall chains, docker0 and the
+    default networks exist.
 
     Raises `InvalidParameter` for a configuration with which no daemon starts, `ValueError` for an unknown release.
     """

@@ -7,7 +7,10 @@ from cnmsim.kernel.events import DropReason
 
 
 class Dummy(Device):
-    """An Ethernet interface without a medium; macvlan and ipvlan children on it reach only each other."""
+    """A dummy interface: it is always connected, and drops every frame that it transmits.
+
+    Macvlan and ipvlan interfaces on it reach only each other.
+    """
 
     __slots__ = ()
     kind = "dummy"

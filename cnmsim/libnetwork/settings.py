@@ -45,7 +45,8 @@ def network_options(options: NetworkOptions | None, settings: Mapping[str, Any])
 def endpoint_options(options: EndpointOptions | None, settings: Mapping[str, Any]) -> EndpointOptions:
     """Return a copy of `options` with `settings` applied; `None` stands for the default options.
 
-    The setting `address` sets the field `ipv4` or `ipv6`. Raises `InvalidParameter` as `network_options` does.
+    The setting `address` sets the field `ipv4` or `ipv6`. Raises `InvalidParameter` for a name that is no field, and
+    for a value that is invalid.
     """
     options = options or EndpointOptions()
     if not settings:

@@ -112,9 +112,10 @@ def _task(
 
 
 def swarms_text(found: list[dict[str, Any]], names: Mapping[str, str], width: int = 0) -> list[str]:
-    """Return the text of swarms (`found` is the result of `swarms`), with three small tables for each.
+    """Return the lines of the tables that describe each swarm: its nodes, services and tasks.
 
-    `names` maps the engine's names to those in a stack's file. The tables have at most `width` columns (0: no limit).
+    `found` is the result of `swarms`. `names` maps the engine's names to those in a stack's file. The tables have
+    at most `width` columns (0: no limit).
     """
 
     def named(name: str) -> str:

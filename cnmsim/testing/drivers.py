@@ -254,7 +254,7 @@ class DriverConformance(_Bench):
         assert before.difference(_HostState.of(lab.host("node1"))) == []
         network.delete()
 
-    def test_it_tells_what_it_did(self, lab: Lab) -> None:
+    def test_operational_info(self, lab: Lab) -> None:
         """`operational_info` returns without error for an endpoint before and after it has joined a sandbox."""
         network = self._libnetwork(lab)
         endpoint: Endpoint = network.create_endpoint("ep")

@@ -1,4 +1,4 @@
-"""Cables between two switches, and between two hosts."""
+"""Trunks, the cables between two switches, and links, the cables between two interfaces."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TrunkEnd:
         self.tx_packets = self.tx_bytes = 0
 
     def plug(self, link: Carrier | None) -> None:
-        """Connect the end to the switch `link`, or disconnect it if `link` is `None`."""
+        """Attach this end to `link`, a switch; detach it if `link` is `None`."""
         self.link = link
 
     def receive(self, frame: bytes) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ExitProgram(Exception):
-    """Ends the program with an exit status. The program has printed what there is to say."""
+    """Raised to end a program with an exit status, after the program has printed its messages."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)

@@ -148,7 +148,7 @@ BREAKAGES: list[tuple[type[SwitchDriver], str]] = [
     (ForgetsTheNearEnd, "test_an_endpoint_may_leave_and_join_again"),
     (PlugsNothingIn, "test_containers_reach_each_other_by_name"),
     (NamesItOtherwise, "test_the_interface_has_the_addresses_of_the_endpoint"),
-    (TellsNothing, "test_it_tells_what_it_did"),
+    (TellsNothing, "test_operational_info"),
     (OneSwitchForAll, "test_one_network_does_not_end_with_another"),
     (DropsIpv6, "test_containers_reach_each_other_by_ipv6"),
 ]

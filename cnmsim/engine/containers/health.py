@@ -33,7 +33,7 @@ class Health:
     watchers: list[Callable[[], object]] = field(factory=list, repr=False)
 
     def end(self) -> None:
-        """End the checks, because the container's process has ended."""
+        """Stop the health checks, and set the status to "unhealthy". Called when the container has stopped."""
         self.stop_monitor()
         self.status = "unhealthy"
 

@@ -83,8 +83,8 @@ class SavedContainer:
 
     `ran` is True if the container is to be started when the state is restored. `log` has (time in ns, stream, text)
     for each line. `layer` holds the files that differ from the image, in the format of `save_tree`, and `removed` the
-    paths of its files that the container has removed. `files` is used only in state files of versions 1 and 2,
-    instead of `layer`.
+    paths of files of the image that the container has removed. `files` is used instead of `layer`, only in state
+    files of versions 1 and 2.
     """
 
     id: str

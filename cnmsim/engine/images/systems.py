@@ -32,7 +32,10 @@ def load_toml(name: str) -> dict[str, Any]:
 
 
 def system_of(usual: str, tag: str) -> str:
-    """Return the name of an image's system: that of a word in its tag, such as `bookworm`, else `usual`."""
+    """Return the distribution on which an image is based, e.g. "debian:12".
+
+    A word in `tag` such as `bookworm` names another distribution than `usual`, the image's default.
+    """
     if usual.partition(":")[0] not in ("debian", "ubuntu"):
         return usual
     return next((system for word, system in _WORDS.items() if word in tag), usual)
@@ -48,7 +51,7 @@ def _entry(system: str) -> dict[str, Any]:
 
 
 def programs_of_system(system: str) -> tuple[str, ...]:
-    """Return the programs that a system has besides those that entries of the catalogue list."""
+    """Return the names of the programs of a distribution, without those that entries of the catalogue list."""
     return tuple(_entry(system).get("programs", ()))
 
 

@@ -151,9 +151,11 @@ class Networking:
     # --- networks of a swarm
 
     def unattached(self, container: Container) -> list[str]:
-        """Return the networks on which a manager must allocate the container's addresses before its start.
+        """Return the names of the networks for which a container needs an attachment before it can start.
 
-        There are none for a task, whose addresses are allocated already.
+        These are the container's swarm-scoped networks, and those that this node does not know yet, for which no
+        manager of the swarm has allocated addresses. The list is empty on a node without a swarm, and for a container
+        of a task: the manager allocated the addresses of the task.
         """
         if container.is_managed or container.joined_container or self.context.controller.cluster is None:
             return []

@@ -60,7 +60,7 @@ class LogReading:
     until_ns: int | None
 
     def chunks(self) -> list[tuple[str, bytes]]:
-        """Return (stream, text) for every line so far, where the stream is "stdout" or "stderr"."""
+        """Return (stream, line) for each line in `past`. The stream is "stdout" or "stderr"."""
         return [(line.stream, self.rendered(line)) for line in self.past]
 
     def rendered(self, line: LogLine) -> bytes:

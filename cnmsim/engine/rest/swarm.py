@@ -1,4 +1,7 @@
-"""`/swarm` and `/nodes` (moby `daemon/server/router/swarm`, `daemon/cluster/{swarm,nodes,filters}.go`)."""
+"""The endpoints `/swarm` and `/nodes` of the Engine API.
+
+Source: moby `daemon/server/router/swarm`, `daemon/cluster/{swarm,nodes,filters}.go`.
+"""
 
 from __future__ import annotations
 

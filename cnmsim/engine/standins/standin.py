@@ -130,7 +130,7 @@ def choose_exec_program(
 ) -> tuple[Program, list[str]]:
     """Return the program that an exec's command line runs, and the arguments to start it with.
 
-    This is a `StandIn` that ends at once for a program that the image has or may have, but that is not simulated.
+    For a program that the image has or may have, but that is not simulated, return a `StandIn`, which exits at once.
     Raises `CommandNotFoundError` or `CommandNotExecutableError` for a program that the image does not have.
     """
     try:

@@ -1,4 +1,4 @@
-"""The states of a balanced connection and their timeouts (ip_vs_proto_tcp.c, ip_vs_proto_udp.c)."""
+"""The states of an IPVS connection and their timeouts (ip_vs_proto_tcp.c, ip_vs_proto_udp.c)."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Transmitter:
         return is_here
 
     def answer(self, packet: Packet, connection: IpvsConnection, *, is_error: bool = False) -> None:
-        """Replace the source of a packet to the client by the virtual endpoint.
+        """Change the source of a packet to the client to the address and port of the virtual service.
 
         The packet is a reply or, with `is_error`, an ICMP error about a request.
         """

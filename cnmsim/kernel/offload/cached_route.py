@@ -59,7 +59,7 @@ class RouteCache:
     def add(self, decision: RoutingDecision, dst: Address, dport: int) -> None:
         """Cache the route to a peer, if the flow cache has the flow to it.
 
-        Called after a datagram took the full path. `decision` is the routing decision for that datagram, `dst` and
+        Called after a datagram took the slow path. `decision` is the routing decision for that datagram, `dst` and
         `dport` are the peer's address and port.
         """
         socket = self._socket
@@ -127,7 +127,7 @@ class CachedRoute:
     def send(self, data: bytes) -> bool:
         """Send a datagram with the content `data`. Return True if it was sent.
 
-        Return `False`, without any effect, if it must take the full path.
+        Return `False`, without any effect, if it must take the slow path.
         """
         if not self.is_valid():
             return False

@@ -4,7 +4,7 @@ A datagram is opaque if no network stack reads its content, as with encrypted da
 every namespace on the way has the flow, each link does nothing but delay frames, and nothing observes the datagram.
 Then no decision depends on the bytes of a frame. What remains for each hop is to check that nothing has changed, to
 increment the counters, and to let the time pass. If a check fails, the bytes of the frame are generated, and the
-frame continues on the full path from there. (Linux: the flow offload of nf_tables, which bypasses the stack
+frame continues on the slow path from there. (Linux: the flow offload of nf_tables, which bypasses the stack
 likewise.)
 
 If no other event is scheduled before a datagram's arrival at a hop, the hop is processed immediately, with the
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 #: The length of the Ethernet, IPv4 and UDP headers together, and of the IPv4 and UDP headers, in bytes.
 _FRAME_HEADERS = 42
 _PACKET_HEADERS = 28
-#: A path is looked up for the second datagram. After each failed lookup, twice as many datagrams take the full path
+#: A path is looked up for the second datagram. After each failed lookup, twice as many datagrams take the slow path
 #: before the next lookup.
 _FIRST_LOOKUP = 2
 _MAX_LOOKUP_INTERVAL = 64
@@ -146,10 +146,11 @@ class OpaqueDatagrams:
         )
 
     def send_if_redundant(self, payload: Payload, address: SocketAddress) -> bool:
-        """Send a datagram only if there is a path to the receiver and the content would change nothing there.
+        """Send a datagram if a datagram path to `address` is known and the receiver already has the content.
 
-        Return True if the datagram was sent, otherwise `False`. It may be received at once, before its arrival time,
-        because that takes the least computing time.
+        `is_redundant` of the receiver decides whether it has the content. Return True if the datagram was sent; if
+        not, the caller sends it by `send`. The datagram may be received immediately, with the clock set to its
+        arrival time, instead of by an event at that time.
         """
         route = self.socket.offload.routes.get(address)
         lookup = route.lookup if route is not None else None
@@ -303,8 +304,9 @@ class DatagramPath:
     def send(self, payload: Payload, *, is_redundant: bool) -> bool:
         """Send a datagram. Return `False`, without any effect, if it must be sent as a frame.
 
-        `is_redundant` is True if its content would change nothing at the peer. If no other event is scheduled before
-        its arrival, such a datagram is received at once, and so is any datagram whose receiver is passive.
+        `is_redundant` is True if the content of the datagram would change nothing at the receiver. If no other event
+        is scheduled before the arrival of such a datagram, it is received immediately, with the clock set to the
+        arrival time. The same holds for any datagram to a receiver with `OpaqueDatagrams.is_passive`.
         """
         if not self._first.enter(payload.size):
             return False

@@ -1,12 +1,12 @@
 """The flow cache of one namespace: the decisions about one packet of a flow, reused for the next.
 
 Every decision between two devices, or between a device and a socket, is a function of a packet's headers and of
-tables whose changes are counted. A `FlowRecorder` records the full path of a packet, and the result is stored as a
+tables whose changes are counted. A `FlowRecorder` records the slow path of a packet, and the result is stored as a
 `Flow`. As long as no table has changed, the next packet with the same addresses and ports increments the same
 counters, refreshes the same conntrack entry, gets the same header rewrite and leaves by the same hop. (Linux:
 nf_flow_table; Open vSwitch's datapath. Unlike there, rule counters are still incremented.)
 
-Everything out of the ordinary takes the full path: observed packets, fragments, IP options, an expiring TTL, a size
+Everything out of the ordinary takes the slow path: observed packets, fragments, IP options, an expiring TTL, a size
 over the MTU, TCP flags that change the connection's state, neighbours that must be resolved. So do flows that were
 subject to a match or hook step that depends on more than the flow (`Dependency.ANYTHING`), or to a target that acts
 on packets.
@@ -56,7 +56,7 @@ _IPV4_WITHOUT_OPTIONS = b"\x08\x00\x45"
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 #: The minimum length of each protocol's header, in bytes.
 _MIN_HEADER = {17: 8, 6: 20}
-#: By protocol: the number of packets of a flow that take the full path before one is recorded.
+#: By protocol: the number of packets of a flow that take the slow path before one is recorded.
 ADMITTED_AFTER = {17: 1, 6: 5}
 #: By family: the length of an IP header without options, and the slice of the packet that contains addresses and
 #: ports.
@@ -73,7 +73,7 @@ SentKey = tuple[int, "Address", "Address", bytes]
 
 
 class FlowRecorder:
-    """A record of the decisions about one packet while it takes the full path.
+    """A record of the decisions about one packet while it takes the slow path.
 
     If a step cannot be replayed, it ends the recording by setting `Packet.recording` to `None`. `counters` are the
     counters of the rules and policies that matched the packet. `shape` (protocol and length) must not change on the
@@ -115,7 +115,7 @@ def received_key(frame: bytes, device: Device) -> ReceivedKey:
 class FlowCache:
     """The cached flows of one namespace.
 
-    If `is_enabled` is False, every packet takes the full path, with the same result.
+    If `is_enabled` is False, every packet takes the slow path, with the same result.
 
     A UDP flow is recorded from its second packet on, a TCP flow from its sixth: most flows have fewer packets, and
     recording them would cost more time than it saves.
@@ -133,7 +133,7 @@ class FlowCache:
         self._filter: bytearray | None = None
 
     def disable(self) -> None:
-        """Switch the cache off: every packet takes the full path from now on."""
+        """Switch the cache off: every packet takes the slow path from now on."""
         self.is_enabled = False
         self._namespace.generation += 1
         self.received.clear()
@@ -222,7 +222,7 @@ class FlowCache:
 
 
 class Flow:
-    """A cached flow: what the full path decided about the packets of one flow, in one direction, in one namespace.
+    """A cached flow: what the slow path decided about the packets of one flow, in one direction, in one namespace.
 
     A flow that the namespace sends belongs to the routing decision `decision`; one that it receives has frames with
     the destination MAC `mac`. `translates` is True if NAT rewrites addresses or ports.
@@ -289,7 +289,7 @@ class Flow:
     def receive(self, frame: bytes, device: Device) -> bool:
         """Replay the flow for a frame that `device` received. Return True if the packet was delivered or forwarded.
 
-        Return `False`, without any effect, if the packet must take the full path.
+        Return `False`, without any effect, if the packet must take the slow path.
         """
         mac, type_and_version, total, fragment, ttl, protocol, sum_ = _FRAME.unpack_from(frame)
         if (
@@ -369,7 +369,7 @@ class Flow:
     def send(self, data: bytes) -> bool:
         """Replay the flow for a packet that this namespace sends, `data` from its IP header on.
 
-        Return True if it was sent. Return `False`, without any effect, if the packet must take the full path.
+        Return True if it was sent. Return `False`, without any effect, if the packet must take the slow path.
         """
         size = len(data)
         hop = self.output(size, data[self._flags_at]) if size >= self._min_size else None
@@ -386,7 +386,7 @@ class Flow:
     def output(self, size: int, flags: int = 0) -> Mac | None:
         """Count an outgoing packet of `size` bytes and return its next hop's MAC.
 
-        `flags` are its TCP flags. Return `None`, without any effect, if the packet must take the full path.
+        `flags` are its TCP flags. Return `None`, without any effect, if the packet must take the slow path.
         """
         if size > self._max_size:
             return None
@@ -396,7 +396,7 @@ class Flow:
     def forward(self, size: int, mac: Mac) -> bool:
         """Count a packet of `size` bytes and return True, provided that its next hop still has the MAC `mac`.
 
-        Return `False`, without any effect, if the packet must take the full path.
+        Return `False`, without any effect, if the packet must take the slow path.
         """
         return self.next_hop_mac() == mac and size <= self._max_size and self.account(size)
 
@@ -458,7 +458,7 @@ class Flow6(Flow):
     def receive(self, frame: bytes, device: Device) -> bool:
         """Replay the flow for a frame that `device` received. Return True if the packet was delivered or forwarded.
 
-        Return `False`, without any effect, if it must take the full path.
+        Return `False`, without any effect, if it must take the slow path.
         """
         mac, type_and_version, first, length, protocol, hops = _FRAME6.unpack_from(frame)
         total = length + 40

@@ -140,9 +140,9 @@ def echo_ident(packet: Packet) -> int | None:
 
 
 def build_error_packet(error: IcmpErrorInfo) -> Packet:
-    """Build a packet that contains the ICMP error `error`, for callers that do not have the original packet.
+    """Build an ICMP error packet from `error`, for callers that do not have the packet as it was received.
 
-    Its TTL is a default value, not that of the original.
+    The TTL of the built packet is the default TTL, not that of the received packet.
     """
     quoted = build_ip(error.protocol, error.src, error.dst, error.quoted)
     src, dst = error.reporter, error.src

@@ -1,7 +1,8 @@
 """Sizes of values in the two encodings of gossip: memberlist's msgpack and NetworkDB's protobuf.
 
 The sizes determine how many messages fit into a packet. Source: hashicorp/go-msgpack `codec/msgpack.go` (v0.5.3: the
-old format, in which bytes are text), protobuf's wire format, memberlist `util.go` (compressPayload: LZW).
+old format, which encodes byte strings as raw strings), protobuf's wire format, memberlist `util.go`
+(compressPayload: LZW).
 """
 
 from __future__ import annotations

@@ -224,9 +224,9 @@ class EntryView:
         return unseen
 
     def differences(self, other: EntryView) -> Iterator[tuple[EntryVersion | None, EntryVersion | None]]:
-        """For each entry in which two views of one pool differ, yield (this view's version, the other's version).
+        """Yield (version in this view, version in `other`) for each entry that differs between the two views.
 
-        A version is `None` if that view does not have the entry.
+        Both must be views of the same `EntryPool`. A version is `None` if that view does not have the entry.
         """
         own, others = self.codes, other.codes
         for start in range(0, max(len(own), len(others)), _CHUNK):

@@ -60,9 +60,9 @@ class Suspicion:
         self._timer = self.clock.call_later(first, self.expired)
 
     def confirm(self, sender: str) -> bool:
-        """Count the confirmation by the node `sender`, and shorten the suspicion.
+        """Count a confirmation by the node `sender`, and shorten the suspicion timeout.
 
-        Return `False` if it does not count, because this node has confirmed before, or because enough nodes have.
+        Return `False` if it does not count: `sender` has confirmed before, or enough nodes have.
         """
         if self._count >= self.needed or sender in self._confirmed:
             return False

@@ -7,8 +7,8 @@ from cnmsim.kernel.events import Reporter, UpstreamSkipped
 from cnmsim.observe.diagnosis.causes.base import Cause, Fact, Remark
 from cnmsim.observe.diagnosis.causes.filters import NoSharedNetwork
 from cnmsim.observe.diagnosis.causes.lookups import (
+    ContainerNameOnHost,
     ContainerStopped,
-    HostKnowsNoContainers,
     NameServerSilent,
     NameServerUnusable,
     NoDockerNetwork,
@@ -159,7 +159,7 @@ def _why_unknown(context: DiagnosisContext, source: Location, name: str) -> Diag
         return _no_such_name(context, source, name)
     owner = owners[0]
     if not source.is_container:
-        return Diagnosis(HostKnowsNoContainers(name), _reach_from_outside(context, owner))
+        return Diagnosis(ContainerNameOnHost(name), _reach_from_outside(context, owner))
     stack = stack_owner(owner, context.directory)
     if stack is not None:
         return _in_other_stack(source, owner, stack, context.target.port)

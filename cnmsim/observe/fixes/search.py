@@ -1,4 +1,4 @@
-"""The search for the fixes of a failed probe, and the description of a probe that can be repeated."""
+"""The search for fixes of a failed probe: each candidate is applied to a fork, and the probe is sent again there."""
 
 from __future__ import annotations
 

@@ -183,8 +183,8 @@ class Meter:
     def received_stream(self, connection: TcpConnection) -> bool:
         """Read the data that a connection received and record it, if the connection belongs to a measured flow.
 
-        Return True if that was done. Return False if the connection belongs to no measured flow, or if the peer has
-        closed it: the caller must then notify the program that uses the connection.
+        Return True if the data was recorded. Return False if the connection belongs to no measured flow, or if the
+        peer has closed it: the caller must then notify the program that uses the connection.
         """
         stream = self._streams.get(connection)
         if stream is None:

@@ -23,7 +23,7 @@ _NFT_TRANSLATES = re.compile(r"\b(dnat|snat|masquerade|redirect)\b")
 
 
 class RuleSet(Enum):
-    """The rule set that a rule is in, named after the program that lists it."""
+    """The rule set that a rule is in, named after the program that lists it: Linux has one for each of the three."""
 
     IPTABLES = "iptables"
     LEGACY = "iptables-legacy"

@@ -36,9 +36,9 @@ _BAR = "M5 8h6"
 
 
 def matrix_card(what: Reachability) -> str:
-    """Return the HTML card of a reachability matrix.
+    """Return the HTML card of the reachability matrix `what`.
 
-    A small matrix is shown as a table of words, a larger one as a picture, a very large one as the number of pairs
+    A small matrix is shown as a table of verdicts, a larger one as a picture, a very large one as the number of pairs
     with each verdict.
     """
     kind = f"{len(what.sources)} sources by {len(what.services)} services, {what.probes} probes"

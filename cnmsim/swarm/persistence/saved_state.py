@@ -27,7 +27,10 @@ from cnmsim.swarm.store import Store
 
 @frozen
 class SavedStore:
-    """The objects of one cluster, in order of creation, and `index`, the store's index."""
+    """The store of one cluster: its objects in order of creation.
+
+    `index` is the Raft index of the last change of the store.
+    """
 
     index: int
     clusters: tuple[Cluster, ...]

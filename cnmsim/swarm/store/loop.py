@@ -22,7 +22,7 @@ class StoreLoop(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Do the work that a former leader did not finish, then do the loop's work after each change of the store."""
+        """Process the objects that the previous leader left unprocessed, then process each change of the store."""
 
     def stop(self) -> None:
         """End the watch on the store, and cancel work that is delayed."""

@@ -42,7 +42,7 @@ def today(process: Process) -> int:
 
 
 def read_entries(process: Process, path: str) -> list[list[str]]:
-    """Return the fields of every line of a file, an empty list for a file that does not exist."""
+    """Return the fields, separated by ":", of each line of a file. The list is empty if the file does not exist."""
     return _entries_of(process.files, path)
 
 

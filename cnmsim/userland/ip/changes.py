@@ -222,10 +222,10 @@ class IpChanges:
     # --- routes
 
     def read_route(self, words: Words) -> tuple[Route, str]:
-        """Parse a route: `[KIND] PREFIX [via X] [dev D] [metric N] [src X] [proto P] [scope S] [mtu N] [table T]`.
+        """Parse a route: `[TYPE] PREFIX [via X] [dev D] [metric N] [src X] [proto P] [scope S] [mtu N] [table T]`.
 
         Return the route, and its table as the user typed it ("" if no table is given). Raises `IpCommandError` for an
-        invalid route, and `OSError(EOPNOTSUPP)` for a kind of route that is not modelled.
+        invalid route, and `OSError(EOPNOTSUPP)` for a type of route that is not modelled.
         """
         if words.first in _OTHER_KINDS:
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")

@@ -91,7 +91,7 @@ class ProfileInactive(Cause):
 
 
 @frozen
-class HostKnowsNoContainers(Cause):
+class ContainerNameOnHost(Cause):
     """A host looked up the name of a container, but only the embedded resolver of containers resolves such names."""
 
     container: str

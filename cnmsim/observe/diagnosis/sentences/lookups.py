@@ -85,7 +85,7 @@ def _(cause: causes.ContainerStopped) -> str:
 TEMPLATES.update(
     {
         causes.ProfileInactive: "service {0.service} is not started: its profile {0.profile} is not active",
-        causes.HostKnowsNoContainers: "a host's resolver has no container names, and {0.container} is a container",
+        causes.ContainerNameOnHost: "a host's resolver has no container names, and {0.container} is a container",
         causes.NoNetwork: "{0.container} has no network (network_mode none)",
         causes.NoDockerNetwork: "{0.source} uses no Docker network, so no resolver of Docker's",
         causes.SameNameOnOtherHost: (

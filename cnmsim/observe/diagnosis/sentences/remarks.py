@@ -1,4 +1,4 @@
-"""Sentences of remarks."""
+"""The texts of remarks: of facts that a diagnosis states beside the cause."""
 
 from __future__ import annotations
 
