@@ -58,6 +58,8 @@ def typed(*keys, editor=None):
         ([b"first\rsecond\r", UP, UP, DOWN, b"!"], b"second!"),
         ([b"first\r", UP, DOWN], b""),
         ([b"first\rfirst\r \r", UP, UP], b"first"),
+        ([b"first\rsecond\rsecond\r", UP, UP], b"first"),
+        ([b"second\rfirst\rsecond\r", UP, UP, UP], b"second"),
         ([b"a\x1b[1;5Pb"], b"ab"),
         (["aé".encode(), b"\x7fb"], b"ab"),
         (["éü".encode(), LEFT, b"x"], "éxü".encode()),

@@ -285,6 +285,14 @@ def test_a_read_ends_where_an_end_of_file_was_typed():
     assert [each.result() for each in reads] == [b"on", b"e\n", b"", b"tw", b"o\n"]
 
 
+def test_each_end_of_file_ends_one_read():
+    streams = StandardStreams(Clock(), has_stdin=True, is_terminal=True)
+    streams.type(b"\x04one\r\x04two\r\x04\x04")
+    reads = [Task(streams.clock, streams.stdin.read()) for _ in range(6)]
+    streams.clock.run_ready()
+    assert [each.result() for each in reads] == [b"", b"one\n", b"", b"two\n", b"", b""]
+
+
 def test_a_terminal_is_awaited_while_a_process_reads_and_nothing_is_typed():
     streams = StandardStreams(Clock(), has_stdin=True, is_terminal=True)
     assert not streams.stdin.is_awaited

@@ -36,13 +36,11 @@ class BroadcastIndex(Protocol):
     """
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message. Return the number of the queued message that it replaces, or 0 if there is none.
+        """Register a queued message. Return the number of the last one about the same subject, or 0 if there is none.
 
-        `number` is the new message's sequence number in the queue, counted from 1.
+        The queue ignores the number of a message that has left it. `number` is the new message's sequence number in
+        the queue, counted from 1.
         """
-
-    def unregister(self, message: Any, number: int) -> None:
-        """Remove a message from the index, because it has left the queue."""
 
     def clear(self) -> None:
         """Remove all messages from the index, because the queue is empty."""
@@ -57,18 +55,10 @@ class NameIndex:
         self._numbers: dict[str, int] = {}
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message.
-
-        Return the number of the queued message that it replaces, or 0 if there is none.
-        """
+        """Register a queued message. Return the number of the last message about the same subject, or 0."""
         before = self._numbers.get(message.name, 0)
         self._numbers[message.name] = number
         return before
-
-    def unregister(self, message: Any, number: int) -> None:
-        """Remove a message from the index, because it has left the queue."""
-        if self._numbers.get(message.name) == number:
-            del self._numbers[message.name]
 
     def clear(self) -> None:
         """Remove all messages from the index, because the queue is empty."""
@@ -88,22 +78,13 @@ class SlotIndex:
         self._numbers = array("I")
 
     def register(self, message: Any, number: int) -> int:
-        """Register a queued message.
-
-        Return the number of the queued message that it replaces, or 0 if there is none.
-        """
+        """Register a queued message. Return the number of the last message about the same subject, or 0."""
         numbers, slot = self._numbers, message.version.slot.number
         if slot >= len(numbers):
             numbers.frombytes(bytes((slot + 1 - len(numbers)) * numbers.itemsize))
         before: int = numbers[slot]
         numbers[slot] = number
         return before
-
-    def unregister(self, message: Any, number: int) -> None:
-        """Remove a message from the index, because it has left the queue."""
-        slot = message.version.slot.number
-        if self._numbers[slot] == number:
-            self._numbers[slot] = 0
 
     def clear(self) -> None:
         """Remove all messages from the index, because the queue is empty."""
@@ -234,17 +215,11 @@ class BroadcastQueue:
             self._done(done)
 
     def _done(self, pieces: list[_Piece]) -> None:
-        finished = [
-            (self._numbers[place], self.messages[place])
-            for _, start, end in pieces
-            for place in range(end - 1, start - 1, -1)
-        ]
+        finished = [number for _, start, end in pieces for number in reversed(self._numbers[start:end])]
         # Start at the end, so that the indexes of the slices before it remain valid.
         for _, start, end in sorted(pieces, key=itemgetter(1), reverse=True):
             self._drop(start, end)
-        for number, message in finished:
-            if self.index is not None:
-                self.index.unregister(message, number)
+        for number in finished:
             self._finish(number)
         if not self._counts_by_transmits and self.index is not None:
             self.index.clear()

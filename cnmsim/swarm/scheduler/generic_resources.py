@@ -45,6 +45,14 @@ class GenericResources:
                 claimed.append((kind, count))
         return tuple(claimed)
 
+    def remove(self, claimed: Iterable[Generic]) -> None:
+        """Remove resources that `claim` returned. A named resource that is not available is ignored."""
+        for kind, value in claimed:
+            if isinstance(value, int):
+                self._counts[kind] = self._counts.get(kind, 0) - value
+            elif value in self._names.get(kind, ()):
+                self._names[kind].remove(value)
+
     def add(self, resources: Iterable[Generic]) -> None:
         """Add to the available resources, for example those that `claim` removed."""
         for kind, value in resources:

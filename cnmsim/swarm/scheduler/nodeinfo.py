@@ -55,12 +55,12 @@ class NodeInfo:
         self.generic = GenericResources(resources.generic)
         for task in self.tasks.values():
             self._reserve(task)
+            self.generic.remove(self._assigned_generic[task.id])
 
     def _reserve(self, task: Task) -> None:
         reserved = reservations(task)
         self.cpus -= reserved.nano_cpus
         self.memory -= reserved.memory_bytes
-        self._assigned_generic[task.id] = self.generic.claim(reserved.generic)
 
     def add(self, task: Task) -> None:
         """Add a task. If the task is known, only update whether it counts as active (see `active_count`)."""
@@ -73,6 +73,7 @@ class NodeInfo:
             return
         self.tasks[task.id] = task
         self._reserve(task)
+        self._assigned_generic[task.id] = self.generic.claim(reservations(task).generic)
         self.ports.update(host_ports(task))
         if is_active:
             self._count(task.service_id, 1)
