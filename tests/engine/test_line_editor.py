@@ -60,6 +60,8 @@ def typed(*keys, editor=None):
         ([b"first\rfirst\r \r", UP, UP], b"first"),
         ([b"first\rsecond\rsecond\r", UP, UP], b"first"),
         ([b"second\rfirst\rsecond\r", UP, UP, UP], b"second"),
+        ([b"first\nsecond\n", UP, UP], b"first"),
+        ([b"a\tb"], b"a\tb"),
         ([b"a\x1b[1;5Pb"], b"ab"),
         (["aé".encode(), b"\x7fb"], b"ab"),
         (["éü".encode(), LEFT, b"x"], "éxü".encode()),

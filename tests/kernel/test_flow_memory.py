@@ -107,3 +107,17 @@ def test_a_match_or_a_hook_step_that_declares_nothing_is_never_cached():
     assert Registration(Hook.INPUT, 0, 1, ChainType.FILTER, pass_all).depends is Dependency.ANYTHING
     assert not Key("field", INTEGER, lambda _: lambda _: 1).is_flow_constant
     assert not Statement.is_cacheable
+
+
+def test_the_checksum_of_a_remembered_datagram_is_right_for_every_length():
+    lab, client, server = lab_with_a_router()
+    receiver, socket = UdpSocket(server), UdpSocket(client)
+    receiver.bind((bytes(4), 7000))
+    contents = [bytes(range(1, length + 1)) for length in (4, 4, 4, 1, 2, 3, 7, 8, 0, 255)]
+    received = []
+    for content in contents:  # a datagram with a wrong checksum is dropped (RFC 768)
+        socket.sendto(content, SERVER)
+        lab.run(0.1)
+        received.append(receiver.recvfrom_nowait()[0] if receiver.pending else None)
+    assert client.flows.received or lab.host("router").namespace.flows.received
+    assert received == contents

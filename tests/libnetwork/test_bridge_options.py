@@ -245,3 +245,27 @@ def test_loopback_is_no_bridge() -> None:
     assert isinstance(host.machine.root.devices["lo"], Loopback)
     with pytest.raises(SystemFault, match="existing interface lo is not a bridge"):
         host.network("net", driver_opts={"com.docker.network.bridge.name": "lo"})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_bridge_with_ipv6_has_its_gateway_and_in_older_releases_a_link_local_address(version: str) -> None:
+    # moby drivers/bridge/setup_ipv6_linux.go (setupBridgeIPv6), bridge_linux.go (programIPv6Addresses)
+    host = DockerHost(version)
+    host.network("six", "10.60.0.0/24", "fd00:60::/64", enable_ipv6=True, driver_opts={labels.BRIDGE_NAME: "br6"})
+    bridge = host.machine.root.devices["br6"]
+    assert host.machine.root.sysctl_get("net.ipv6.conf.br6.disable_ipv6") == "0"
+    found = {str(address) for address in bridge.addresses}
+    assert {"10.60.0.1/24", "fd00:60::1/64"} <= found
+    assert ("fe80::1/64" in found) is PROFILES[version].bridge_has_fe80_1
+
+
+def test_an_isolated_bridge_has_no_address_and_ipv6_switched_off() -> None:
+    # moby drivers/bridge/setup_ipv6_linux.go: isolated bridges have disable_ipv6 set
+    host = DockerHost("29.7.2")
+    modes = dict.fromkeys((labels.GATEWAY_MODE_IPV4, labels.GATEWAY_MODE_IPV6), "isolated")
+    host.network(
+        "iso", "10.60.0.0/24", "fd00:60::/64", enable_ipv6=True, internal=True,
+        driver_opts={labels.BRIDGE_NAME: "br6", **modes},
+    )  # fmt: skip
+    assert host.machine.root.sysctl_get("net.ipv6.conf.br6.disable_ipv6") == "1"
+    assert host.machine.root.devices["br6"].addresses == []

@@ -253,6 +253,7 @@ def test_network_takes_its_configuration_from_another() -> None:
     source = host.network("conf", "10.5.0.0/24", config_only=True, labels={"a": "b"})
     network = host.network("net", config_from="conf")
     assert (source.driver_name, source.scope, source.ipam_info) == ("null", "local", [])
+    assert [event.name for event in host.controller.events if event.action == "create"][-2:] == ["conf", "net"]
     assert (str(network.ipam_info[0].pool), network.labels) == ("10.5.0.0/24", {"a": "b"})
     with pytest.raises(Forbidden, match=r'^configuration network "conf" is in use$'):
         source.delete()

@@ -6,11 +6,12 @@ from importlib import import_module
 
 import pytest
 
+from cnmsim.kernel.clock import Clock
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.drivers.overlay.network import OverlayNetwork
 from cnmsim.libnetwork.ipam.predefined import GLOBAL_POOLS, LOCAL_POOLS
 from cnmsim.libnetwork.networkdb.broadcast import retransmit_limit
-from cnmsim.libnetwork.networkdb.suspicion import Awareness, push_pull_interval_s, suspicion_timeout_s
+from cnmsim.libnetwork.networkdb.suspicion import Awareness, Suspicion, push_pull_interval_s, suspicion_timeout_s
 
 MEMBERLIST = "hashicorp/memberlist v0.5.4 config.go, DefaultLANConfig"
 CLUSTER = "moby docker-v29.7.2 daemon/libnetwork/networkdb/cluster.go"
@@ -74,6 +75,37 @@ def test_a_number_is_upstreams(name: str, value: object, source: str) -> None:
 def test_the_shortest_suspicion_grows_with_the_logarithm_of_the_cluster() -> None:
     # memberlist util.go, suspicionTimeout: mult * max(1, log10(max(1, n))) * interval, cut to milliseconds.
     assert [suspicion_timeout_s(nodes) for nodes in (1, 3, 10, 11, 100, 1000)] == [4, 4, 4, 4.164, 8, 12]
+
+
+@pytest.mark.parametrize(
+    ("needed", "confirmations", "ends_s"),
+    [(3, 0, 30.0), (3, 1, 16.0), (3, 2, 7.81), (3, 3, 2.0), (3, 5, 2.0), (0, 0, 2.0), (0, 3, 2.0), (1, 1, 2.0)],
+)
+def test_confirmations_shorten_a_suspicion(needed: int, confirmations: int, ends_s: float) -> None:
+    # memberlist suspicion.go, suspicion_test.go (TestSuspicion_remainingSuspicionTime: between 2 s and 30 s)
+    clock, ended = Clock(), []
+    suspicion = Suspicion(clock, "first", needed, 2.0, 30.0, lambda: ended.append(clock.now))
+    counted = [suspicion.confirm(f"n{number}") for number in range(confirmations)]
+    assert counted == [number < needed for number in range(confirmations)]
+    assert not suspicion.confirm("first")
+    clock.run_for(40)
+    assert ended == [pytest.approx(ends_s)]
+
+
+def test_a_late_confirmation_ends_a_suspicion_at_once_and_a_repeated_one_does_not_count() -> None:
+    clock, ended = Clock(), []
+    suspicion = Suspicion(clock, "first", 1, 2.0, 30.0, lambda: ended.append(clock.now))
+    assert not suspicion.confirm("first")
+    clock.run_for(20)
+    assert ended == []
+    assert suspicion.confirm("second")
+    clock.run_for(0.001)
+    assert ended == [20.0]
+    cancelled = Suspicion(clock, "first", 2, 2.0, 30.0, lambda: ended.append(clock.now))
+    assert (cancelled.confirm("second"), cancelled.confirm("second")) == (True, False)
+    cancelled.cancel()
+    clock.run_for(40)
+    assert ended == [20.0]
 
 
 def test_everything_is_exchanged_less_often_in_a_large_cluster() -> None:

@@ -384,6 +384,20 @@ def test_failed_tasks_of_a_job_are_run_again(cluster):
     assert states == [TaskState.FAILED, TaskState.COMPLETE]
 
 
+def test_a_task_that_is_run_again_belongs_to_the_present_iteration(cluster):
+    ends = iter([TaskState.COMPLETE, TaskState.FAILED, TaskState.COMPLETE])
+    for agent in cluster.agents.values():
+        agent.outcome = lambda task: next(ends)
+    job = cluster.service("job", mode=ReplicatedJob(), task={"restart": RestartPolicy(delay_ns=0)})
+    cluster.run(10)
+    respec(cluster, job)
+    cluster.run(10)
+    tasks = cluster.store.tasks.by_service(job.id)
+    assert sorted((task.job_iteration, task.state) for task in tasks) == [
+        (0, TaskState.COMPLETE), (1, TaskState.COMPLETE), (1, TaskState.FAILED),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("mode", "slots"), [(ReplicatedJob(2, 2), {0: 3, 1: 3}), (GlobalJob(), {0: 3 * 3})], ids=["replicated", "global"]
 )

@@ -280,3 +280,13 @@ def test_only_an_inverted_address_is_echoed_with_an_exclamation_mark(lab):
     assert "!10.0.0.2" in text
     assert "!10.0.0.3" not in text
     assert "10.0.0.3" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "member"), [("hash:ip", "fd00::1"), ("hash:net", "fd00::/64"), ("hash:ip,port", "fd00::1,tcp:80")]
+)
+def test_a_set_of_ipv4_takes_no_ipv6_address(lab, kind, member):
+    made = lab.netfilter.create_set("s", kind)
+    with pytest.raises(ValueError, match="another family than set s"):
+        made.add(member)
+    assert len(made) == 0
