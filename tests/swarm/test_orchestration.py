@@ -346,6 +346,19 @@ def test_an_updated_global_service_rolls_over_the_nodes(cluster):
     assert {task.spec.force_update for task in cluster.tasks(each.id)} == {1}
 
 
+@pytest.mark.parametrize("end", [TaskState.FAILED, TaskState.COMPLETE])
+def test_an_ended_global_task_is_replaced_on_its_node(cluster, end):
+    each = cluster.service("each", mode=Global(), task={"restart": RestartPolicy(delay_ns=0)})
+    cluster.run(3)
+    ended = cluster.tasks(each.id)[0]
+    agent = next(agent for agent in cluster.agents.values() if agent.node_id == ended.node_id)
+    agent.report([(ended.id, end)])
+    cluster.run(3)
+    running = cluster.tasks(each.id)
+    assert ended.id not in {task.id for task in running}
+    assert sorted(task.node_id for task in running) == sorted(agent.node_id for agent in cluster.agents.values())
+
+
 # ---- jobs
 
 
