@@ -101,7 +101,7 @@ def assert_no_path_from_outside(
     arrived.
     """
     for source, target, walk in paths_from_outside(lab, destination, outside=outside, ports=ports):
-        head = in_file_names(f"{source.name} gets to {target.name} from outside", walk.file_names)
+        head = in_file_names(f"{source.name} reaches {target.name} from outside", walk.file_names)
         raise AssertionError(f"{head}\n\n{walk}")
 
 

@@ -224,7 +224,7 @@ class Policy:
                     f"{source} -> {service}",
                     passed,
                     message,
-                    "" if passed else str(matrix.walk(source, service)),
+                    None if passed else matrix.walk(source, service),
                     matrix.verdict(source, service).value,
                 )
 
@@ -244,9 +244,9 @@ class Policy:
                     continue
                 reaching = [one for one in (matrix, by_address) if one.reaches(source, service)]
                 message = f"{source} reaches {service}, which the policy does not allow" if reaching else ""
-                details = str(reaching[0].walk(source, service)) if reaching else ""
+                walk = reaching[0].walk(source, service) if reaching else None
                 found = (reaching or [matrix])[0].verdict(source, service).value
-                yield Finding("deny", f"{source} -> {service}", not reaching, message, details, found)
+                yield Finding("deny", f"{source} -> {service}", not reaching, message, walk, found)
 
     def _open_demands(self, lab: Lab, directory: Directory, flow: _Flow) -> Iterator[Finding]:
         """Yield the results of checks of a required flow to ports on which it is unknown whether a program listens.
@@ -267,7 +267,7 @@ class Policy:
                 passed = walk.is_reachable and not lab.images.is_strict
                 message = "" if passed else f"{source.name} to {target.name}: {walk.finding}".splitlines()[0]
                 subject = f"{source.name} -> {target.name}:{flow.port}"
-                yield Finding("require", subject, passed, message, "" if passed else str(walk))
+                yield Finding("require", subject, passed, message, None if passed else walk)
 
     def _from_outside(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
         for location in directory.locations:
@@ -288,14 +288,14 @@ class Policy:
                 for source, _, walk in paths_from_outside(lab, location, ports=dict.fromkeys(closed))
                 if not _is_published_way(walk.question, published)
             ]
-            message = (
-                ""
-                if not paths
-                else f"{paths[0][0].name} gets to {location.name} from outside, which the policy does not allow"
-            )
-            details = str(paths[0][1]) if paths else ""
+            if not paths:
+                yield Finding("outside", location.name, passed=True, found="not reached")
+                continue
+            sources = ", ".join(dict.fromkeys(source.name for source, _ in paths))
+            reached = f"reached at {', '.join(dict.fromkeys(_endpoint(walk.question) for _, walk in paths))}"
+            message = f"{location.name} is {reached} by {sources}, from outside, which the policy does not allow"
             yield Finding(
-                "outside", location.name, not paths, message, details, "reached" if paths else "not reached"
+                "outside", location.name, passed=False, message=message, evidence=paths[0][1], found=reached
             )
 
     def _is_open(self, location: Location, protocol: str, port: int) -> bool:
@@ -336,6 +336,13 @@ def _is_published_way(question: Mapping[str, Any], published: set[tuple[str, int
     )
 
 
+def _endpoint(question: Mapping[str, Any]) -> str:
+    """Return the address and port of a probe as a policy writes them: `192.0.2.1:80`, `[2001:db8::1]:53/udp`."""
+    address, port, protocol = question["destination"], question["port"], question["protocol"]
+    text = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return text if protocol == "tcp" else f"{text}/{protocol}"
+
+
 def _name_finding(lab: Lab, location: Location, name: str, kind: str) -> Finding:
     found = lookup(lab, location, name)
     is_wanted = kind == "names"
@@ -345,7 +352,7 @@ def _name_finding(lab: Lab, location: Location, name: str, kind: str) -> Finding
         f"{location.name} finds no address for {name}" if is_wanted else f"{location.name} knows {name}, as {shown}"
     )
     return Finding(
-        kind, f"{location.name}: {name}", passed, "" if passed else text, "" if passed else found.questions,
+        kind, f"{location.name}: {name}", passed, "" if passed else text, None if passed else found.questions,
         shown or "not found",
     )  # fmt: skip
 

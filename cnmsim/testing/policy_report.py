@@ -7,8 +7,9 @@ from xml.etree import ElementTree as ET
 
 from attrs import frozen
 
-from cnmsim.observe.display import Displayable
+from cnmsim.observe.display import Displayable, wrapped
 from cnmsim.observe.trace.table import plain_grid
+from cnmsim.observe.trace.trace import Trace
 
 _COLUMNS = ("FROM", "TO", "PORT", "WANTED", "IS")
 
@@ -18,16 +19,27 @@ class Finding:
     """The result of one check of a policy: whether it `passed`, and what it checked.
 
     `kind` is the kind of check, for example `deny` or `require`; `subject` is the connection, for example `web ->
-    db:5432`. `found` is the observation: the verdict of a probe, or the addresses of a name. If the check failed,
-    `message` states the reason and `details` contains the trace.
+    db:5432`. `found` is the observation: the verdict of a probe, the endpoints reached, or the addresses of a name.
+    If the check failed, `message` states the reason, and `evidence` is the trace, or the text of the DNS queries.
     """
 
     kind: str
     subject: str
     passed: bool
     message: str = ""
-    details: str = ""
+    evidence: Trace | str | None = None
     found: str = ""
+
+    @property
+    def details(self) -> str:
+        """The evidence as text; "" if the check passed."""
+        return "" if self.evidence is None else str(self.evidence)
+
+    def details_for(self, width: int) -> str:
+        """Return the evidence as text of at most `width` columns; 0 means the default width of a trace."""
+        if width and isinstance(self.evidence, Trace):
+            return self.evidence.text(width=width)
+        return self.details
 
     def row(self) -> tuple[str, str, str, str, str]:
         """Return the finding as the row of a table: from, to, port, the expectation, and the observation."""
@@ -62,12 +74,13 @@ class Report(Displayable):
         """Return the report as text: a table of the violations, and a sentence for each.
 
         With `verbose` the table contains all checks, and the trace of each violation follows its sentence. `width` is
-        the maximum width of the table in columns; 0 means no limit.
+        the maximum width in columns; 0 means no limit for the table, and the default width for traces.
         """
         shown = self.findings if verbose else self.violations
         lines = [plain_grid(_COLUMNS, [finding.row() for finding in shown], width), ""] if shown else []
         for finding in self.violations:
-            lines += [finding.message, *(["", finding.details, ""] if verbose and finding.details else [])]
+            lines += wrapped(finding.message, width) if width else [finding.message]
+            lines += ["", finding.details_for(width), ""] if verbose and finding.details else []
         lines += [""] if self.violations else []
         return "\n".join([*lines, f"{len(self.findings)} checked, {len(self.violations)} violated"])
 
