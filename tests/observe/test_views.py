@@ -16,7 +16,7 @@ from cnmsim.observe.trace.trace import Trace
 from cnmsim.observe.views.badges import ranges
 from cnmsim.observe.views.cabling import lay_out
 from cnmsim.observe.views.headers import headers_of
-from cnmsim.observe.views.markup import card, safe, table
+from cnmsim.observe.views.markup import BAD, banner, card, safe, table
 from cnmsim.observe.views.picture import Picture
 from cnmsim.observe.views.scene import Bus, Interface, MachineScene, Plug, Sandbox, Scene
 from cnmsim.observe.views.steps import walk_data, walk_html
@@ -249,3 +249,10 @@ def test_any_bytes_are_taken_apart(data, is_frame):
 def test_ranges_are_brief():
     assert ranges([1, 2, 3, 7, 9, 10]) == "1-3,7,9-10"
     assert ranges([1, 3, 5, 7]) == "1,3,5,…"
+
+
+def test_the_edited_lines_of_a_fix_stay_lines():
+    html = banner("timeout", "lost", BAD, ("fix", "add network back (compose.yml:6)\n- [front]\n+ [front, back]"))
+    assert "add network back (compose.yml:6)<pre" in html
+    assert ">- [front]\n+ [front, back]</pre>" in html
+    assert "<pre" not in banner("answered", "here", BAD, ("note", "one line"))

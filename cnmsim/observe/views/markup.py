@@ -153,15 +153,24 @@ def folded(title: str, text: str) -> str:
     )
 
 
+def _first_line_and_block(text: str) -> str:
+    first, _, rest = text.partition("\n")
+    if not rest:
+        return safe(first)
+    block = f"font:12px/1.4 {MONO};white-space:pre-wrap;background:transparent;color:inherit;margin:2px 0"
+    return f'{safe(first)}<pre style="{block}">{safe(rest)}</pre>'
+
+
 def banner(word: str, text: str, colour: str, *more: tuple[str, str]) -> str:
     """Return the HTML of a finding: a verdict, its explanation and further facts.
 
     `word` is the verdict, shown on a background of `colour` with the sentence `text` beside it. `more` are (label,
-    text) pairs for the lines below.
+    text) pairs for the lines below. The first line of such a text follows its label; others, as those of a fix that
+    edits a file, are preformatted below it.
     """
     mark = "✓" if colour == GOOD else "✕" if colour == BAD else "!"
     lines = "".join(
-        f'<div style="margin-top:3px"><b style="{SOFT}">{safe(label)}</b> {safe(value)}</div>'
+        f'<div style="margin-top:3px"><b style="{SOFT}">{safe(label)}</b> {_first_line_and_block(value)}</div>'
         for label, value in more
         if value
     )

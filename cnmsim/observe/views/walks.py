@@ -58,7 +58,8 @@ def finding_banner(trace: Trace) -> str:
         return ""
     (verdict, _, cause), *more = parts
     colour = GOOD if trace.is_reachable else BAD
-    return banner(verdict, cause, colour, *((label, text) for label, _, text in more))
+    fix_label, fix = trace.fix_text()
+    return banner(verdict, cause, colour, *((label, fix if label == fix_label else text) for label, _, text in more))
 
 
 def walk_table(trace: Trace) -> str:
