@@ -1,7 +1,8 @@
 """The `cnmsim` command.
 
 The exit status of `trace` and `explain` is 0 if the destination was reached, 1 if not, 2 for wrong arguments or a
-wrong file. An open path (what listens is not known) counts as reached, unless `--strict` is given.
+wrong file. The verdict `path open` (the packets arrive, but it is not known whether a program listens) counts as
+reached, unless `--strict` is given.
 """
 
 from __future__ import annotations
@@ -140,12 +141,13 @@ def explain(context: click.Context, lab: Lab, question: Question, fixes: bool) -
 def fix(context: click.Context, lab: Lab, question: Question, write: bool) -> None:
     """Show edits of FILE after which SRC reaches DST, as unified diffs; without SRC and DST, the doctor's fixes.
 
-    Each fix was tried on a copy of the lab, and the edited FILE was read and asked again. What no edit of FILE can
-    express is shown as commands. With SRC and DST, --write writes the first fix that is an edit; without them, the
-    fixes of all errors and warnings. If the engine refuses FILE, the fix is an edit with which it does not.
+    Each fix was tried on a copy of the lab, and each edit of FILE on a lab built from the edited FILE. A fix that no
+    edit of FILE can express is shown as commands. With SRC and DST, --write writes the first fix that is an edit;
+    without them, the fixes of all errors and warnings. If the engine refuses FILE, the fix is an edit after which the
+    engine accepts it.
 
-    Exit status: 0 if there is nothing to fix or there are fixes, 1 if there is none for the question or for an error
-    or a warning, 2 for wrong arguments or a wrong file; with --write, 1 also if a fix is no edit of FILE.
+    Exit status: 0 if there is nothing to fix or there are fixes, 1 if there is none for the failed probe, or for an
+    error or a warning, 2 for wrong arguments or a wrong file; with --write, 1 also if a fix is no edit of FILE.
 
     \b
         cnmsim fix compose.yml
@@ -233,7 +235,7 @@ def reachability(
     """Show which containers of FILE reach which, by real probes: from all of them, or from SRC.
 
     Probes go by name to each port on which a container listens (by TCP, or with --udp by UDP). Published ports and
-    addresses outside are questions for `trace`.
+    addresses outside are not probed; use `trace` for them.
 
     \b
         cnmsim reachability compose.yml

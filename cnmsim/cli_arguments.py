@@ -1,4 +1,4 @@
-"""Arguments that several commands share: FILE, which may be omitted, and the options of a question."""
+"""Arguments that several commands share: FILE, which may be omitted, and those of a probe."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _ENDINGS = frozenset({".yml", ".yaml", ".json"})
 
 
 class LabCommand(click.Command):
-    """A command whose first argument is FILE. Without FILE it uses the Compose file of the current folder.
+    """A command whose first argument is FILE.
 
-    As docker compose does, it looks in the folders above, too.
+    Without FILE the command uses the Compose file of the current folder or, as docker compose does, that of the
+    nearest folder above which has one.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -69,10 +70,11 @@ def _inserted(args: list[str], before: str, file: str) -> list[str]:
 
 
 class Question(NamedTuple):
-    """The question that `trace`, `explain` and `fix` answer: whether `source` reaches `destination`.
+    """The arguments of `trace`, `explain` and `fix`: a probe from `source` to `destination`, and the output's format.
 
-    `family` is the IP version, 4 or 6 (0: either). A `verbosity` of 1 or 2 also prints the table of hops. `as_json`
-    prints JSON instead.
+    `protocol` is "tcp", "udp" or "icmp"; `None` selects the default for the destination. `family` is the IP version,
+    4 or 6 (0: either). With a `verbosity` of 1 or more, the table of hops is printed, too. `as_json` prints JSON
+    instead of text.
     """
 
     source: str
@@ -134,7 +136,7 @@ _QUESTION: _Decorators = (
 
 
 def probe_options(command: Callable[..., _R]) -> Callable[..., _R]:
-    """Add the options of probes that `trace` and `explain` have, too: protocol, IP version, timeout and JSON."""
+    """Decorate a click command with the options of probes: --tcp, --udp, --icmp, -4, -6, --timeout and --json."""
     for decorate in reversed(_PROBE):
         command = decorate(command)
     return command

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def fix_question(lab: Lab, question: Question, *, write: bool) -> int:
-    """Print the fixes after which a question is answered with yes, and return the exit status.
+    """Run a probe, print the fixes if it fails, and return the exit status of `cnmsim fix`.
 
-    With `write`, write the first one that is an edit.
+    With `write`, write the first fix that is an edit of a file.
     """
     with progress(f"{question.source} → {question.destination}"):
         explanation = lab.explain(question.source, question.destination, **question.options)
@@ -121,9 +121,9 @@ def _say_written(edits: Sequence[FileEdit]) -> None:
 
 
 def refuse(message: str, error: Exception) -> NoReturn:
-    """Print an error, with its fix if there is one, and exit.
+    """Print an error, with its fix if there is one, and exit with status 2.
 
-    `cnmsim fix` prints the fix as a patch, writes it with `--write`, and exits with 0; other commands exit with 2.
+    If there is a fix, `cnmsim fix` exits with 0 instead, and with `--write` writes the fix to the file.
     """
     with progress("trying fixes on a copy of the file"):
         found: FileFix | None = error.fix if isinstance(error, FileError) else None

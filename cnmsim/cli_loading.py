@@ -1,4 +1,4 @@
-"""Read FILE, the first argument of most commands, with the options that say how."""
+"""Build the lab of FILE, the first argument of most commands, according to the command's options."""
 
 from __future__ import annotations
 
@@ -63,7 +63,11 @@ def load(
     swarm: tuple[int, int] | None = None,
     images: str = "hub",
 ) -> Lab:
-    """Build the lab of a lab file or Compose files, or of a stack with `swarm` managers and workers."""
+    """Build the lab of a lab file or of Compose files. With `swarm`, build that of a stack.
+
+    `swarm` is the number of managers and of workers. The other parameters are the options that `lab_options` adds.
+    Raises `FileError` for an invalid file, or an option that does not apply to its kind.
+    """
     from cnmsim.lab import Lab
 
     only_compose = {"--profile": profiles, "--env-file": env_files, "--create-external": create_external}
@@ -100,7 +104,7 @@ def _with_notes(lab: Lab, notes: Iterable[str]) -> Lab:
 
 
 def _refuse(options: Mapping[str, object], reason: str, file: Path) -> None:
-    """Raise `FileError` if one of the options has a value."""
+    """Raise `FileError` if one of `options` has a value. `reason` completes the error text "--option is …"."""
     for name, value in options.items():
         if value:
             raise FileError(f"{name} is {reason}", path=str(file))

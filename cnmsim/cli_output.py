@@ -1,4 +1,4 @@
-"""The output of commands: answers on a terminal and in a pipe, progress, JSON."""
+"""The output of commands on a terminal and in a pipe: text, tables, progress messages and JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def echo_json(value: Any) -> None:
 
 @contextmanager
 def progress(text: str) -> Iterator[None]:
-    """Print a progress message on a terminal once the `with` block has lasted a second."""
+    """Print `text` and the elapsed time on stderr, if it is a terminal, once the `with` block has lasted a second."""
     if not sys.stderr.isatty() or not hasattr(signal, "setitimer"):
         yield
         return
@@ -55,7 +55,7 @@ def progress(text: str) -> Iterator[None]:
 
 
 def trying(parts: Iterator[str]) -> Iterator[str]:
-    """Yield the parts of an answer, with a progress message while the second part, a fix, is tried."""
+    """Yield `parts`. While a part is computed, which may include the trial of fixes, print a progress message."""
     while True:
         with progress("trying fixes on a copy of the lab"):
             part = next(parts, None)
@@ -65,7 +65,7 @@ def trying(parts: Iterator[str]) -> Iterator[str]:
 
 
 def show_walk(walk: Trace, verbosity: int) -> None:
-    """Print the table of a trace; with a `verbosity` of 2 or more, all of its hops."""
+    """Print a trace as a table of hops; with a `verbosity` of 2 or more, with all hops."""
     if not sys.stdout.isatty():
         echo("\n" + walk.text(verbose=verbosity > 1, width=plain_width()))
         return
@@ -75,7 +75,7 @@ def show_walk(walk: Trace, verbosity: int) -> None:
 
 
 def say(text: str) -> None:
-    """Print an answer, whose lines have the width of the screen already; on a terminal with colours."""
+    """Print `text` without wrapping its lines; in colours on a terminal."""
     if not sys.stdout.isatty():
         echo(text)
         return
