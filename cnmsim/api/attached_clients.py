@@ -50,7 +50,8 @@ class AttachedClients:
     def should_advance(self, container: Container, *, has_lasted: bool) -> bool:
         """Return True if virtual time may skip to the next event for the clients that wait for a container's exit.
 
-        `has_lasted` is True if the client on whose behalf this is called has waited for a while already.
+        `has_lasted` is True once the wait request that the caller answers has lasted for a minimum of real time: the
+        request of `docker run -d` has normally ended by then.
         """
         runners, viewers = self._runners.get(container.id, []), self._viewers.get(container.id, [])
         streams = container.streams

@@ -125,7 +125,7 @@ class ClockDriver:
         return future.result()
 
     def event(self) -> asyncio.Event:
-        """Return a new event on which coroutines under asyncio can wait."""
+        """Return a new `asyncio.Event`. `LabClockDriver.event` is its counterpart for handlers inside the lab."""
         return asyncio.Event()
 
     async def sleep(self, seconds: float) -> None:

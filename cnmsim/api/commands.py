@@ -192,7 +192,7 @@ async def _serve(
 @click.argument("host")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM ARGUMENT…]")
 def shell(directory: Path, own: bool, host: str, command: tuple[str, ...]) -> None:
-    """Run a program on HOST of a served lab; alone, open your shell with HOST's programs first in PATH.
+    """Run a program on HOST of a served lab; without a program, open your shell with HOST's programs in PATH.
 
     \b
         cnmsim sh --dir $XDG_RUNTIME_DIR/lab client -- ping -c 1 10.0.0.15

@@ -23,9 +23,9 @@ _directory = click.option(
 
 
 def _question(verb: str, about: str) -> click.Command:
-    """Return the command that sends a question to a served lab, such as `cnmsim trace --dir …`.
+    """Create the command `trace` or `explain` for a served lab, such as `cnmsim trace --dir …`.
 
-    `verb` is "trace" or "explain", `about` the command's help text.
+    `verb` is the command's name, `about` its help text.
     """
 
     @click.command(verb, help=about)

@@ -1,4 +1,4 @@
-"""Operations on containers that stream, hijack the connection, or depend on the clock."""
+"""The handlers of container operations that stream, hijack the connection, or depend on the clock."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def start(api: HostApi, request: Request, id_: str) -> Answer:
 async def wait(api: HostApi, request: Request, id_: str) -> Answer:
     """Answer a request that waits for a container's exit.
 
-    The response head is sent at once: it tells the client that the wait has begun.
+    The response head is sent at once, as the sign that the wait has begun.
     """
     end = api.rest.containers.wait(id_, request.parameters)
     is_ahead = request.text("condition") in ("next-exit", "removed")

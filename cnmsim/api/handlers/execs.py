@@ -1,4 +1,4 @@
-"""The start of an exec, which hijacks the connection."""
+"""The handler that starts an exec and hijacks the connection."""
 
 from __future__ import annotations
 

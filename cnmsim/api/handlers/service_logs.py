@@ -1,4 +1,4 @@
-"""Logs of services and tasks."""
+"""The handlers that send the logs of services and tasks."""
 
 from __future__ import annotations
 

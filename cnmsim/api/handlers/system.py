@@ -1,4 +1,4 @@
-"""`/_ping`, `/events` and managed plugins."""
+"""The handlers of `/_ping`, `/events` and managed plugins."""
 
 from __future__ import annotations
 
