@@ -1,4 +1,4 @@
-"""What a command in a container leaves: its output and its exit status."""
+"""The output and the exit status of a command that was run in a container."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from attrs import frozen
 
 
 class ExecResult(NamedTuple):
-    """The result of `exec_run`: the command's exit status and its output, which can be unpacked as a pair."""
+    """The result of `exec_run`, the pair (exit status, output).
+
+    The output is bytes; with `demux` it is the pair (stdout, stderr), with `stream` an iterator.
+    """
 
     exit_code: int | None
     output: Any

@@ -22,9 +22,10 @@ _COMBINED: dict[tuple[type, type], type[CnmsimError]] = {}
 
 
 def raises_docker_errors(cls: type[T]) -> type[T]:
-    """Class decorator: errors that public methods and properties raise can be caught under docker-py's names, too.
+    """Decorate a class so that errors of its methods and properties can be caught under docker-py's names, too.
 
-    Changes `cls` in place, and returns it. Such an error is an instance of docker-py's class and of its own class.
+    Only public methods and properties are wrapped. An error that leaves one of them is an instance of docker-py's
+    class and of its own class. `cls` is changed in place, and returned.
     """
     for name, member in list(vars(cls).items()):
         if name.startswith("_") and name != "__getitem__":

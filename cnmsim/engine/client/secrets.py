@@ -117,7 +117,7 @@ class SecretOrConfigCollection(ABC, Generic[K]):
 
 @raises_docker_errors
 class SecretCollection(SecretOrConfigCollection[Secret]):
-    """The secrets of the swarm an engine manages."""
+    """The secrets of the swarm that an engine manages."""
 
     __slots__ = ()
 
@@ -131,7 +131,7 @@ class SecretCollection(SecretOrConfigCollection[Secret]):
 
 @raises_docker_errors
 class ConfigCollection(SecretOrConfigCollection[Config]):
-    """The configs of the swarm an engine manages."""
+    """The configs of the swarm that an engine manages."""
 
     __slots__ = ()
 

@@ -151,7 +151,7 @@ class Service(Model):
 @raises_docker_errors
 @define
 class ServiceCollection:
-    """The services of the swarm an engine manages."""
+    """The services of the swarm that an engine manages."""
 
     _engine: Session = field(repr=False)
 

@@ -119,10 +119,11 @@ class Swarm:
         data_path_addr: str = "",
         availability: str = "active",
     ) -> bool:
-        """Join the swarm whose manager is at `remote_addrs` (`ADDRESS:PORT`), and return True.
+        """Join a swarm through the manager at `remote_addrs` (`ADDRESS:PORT`), and return True.
 
-        The token determines whether this node becomes a worker or a manager. Raises an `EngineError`, such as
-        `Unavailable` if the node is in a swarm already or cannot reach the manager.
+        Of several addresses only the first is used. The token determines whether this node becomes a worker or a
+        manager. Raises an `EngineError`, such as `Unavailable` if the node is in a swarm already or cannot reach the
+        manager.
         """
         body = {
             "ListenAddr": listen_addr,
@@ -239,7 +240,7 @@ class Node(Model):
 @raises_docker_errors
 @define
 class NodeCollection:
-    """The nodes of the swarm an engine manages."""
+    """The nodes of the swarm that an engine manages."""
 
     _engine: Session = field(repr=False)
 

@@ -30,8 +30,8 @@ _DATA_PATH = "data path address must be a non-zero IP address or network interfa
 class Addresses:
     """The addresses of a swarm node as text, without ports: those that the user configured, or that were detected.
 
-    `local` is the address to which gossip is bound, `advertise` the one that other nodes are told, and `data_path`
-    the address of the tunnels of overlay networks.
+    `local` is the address to which gossip is bound, `advertise` the one that the node announces to other nodes, and
+    `data_path` the address of the tunnels of overlay networks.
     """
 
     local: str
@@ -72,7 +72,7 @@ def listen_address(namespace: NetworkNamespace, text: str) -> HostPort:
 def advertise_address(
     namespace: NetworkNamespace, text: str, port: str, docker_subnets: Iterable[Prefix], default: str = ""
 ) -> HostPort:
-    """Return the address and port that the node tells other nodes.
+    """Return the address and port that the node announces to other nodes.
 
     The address is `text` if given, else the daemon's `default`, else the machine's only address. The first two can be
     the name of an interface. `port` is used if `text` contains none. Addresses in `docker_subnets` are not counted as

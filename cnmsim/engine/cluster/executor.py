@@ -143,7 +143,7 @@ class EngineExecutor:
     def follow_logs(
         self, task: Task, options: LogOptions, publish: Callable[[LogMessage], None]
     ) -> Callable[[], None]:
-        """Call `publish` with every further line that a task's container logs. Return a function that ends this."""
+        """Call `publish` with each further line of a task's container. Return a function that unsubscribes."""
         container = self.backend.context.containers.find(task.name)
         if container is None or not container.log.is_readable:
             return lambda: None

@@ -1,4 +1,4 @@
-"""Parse parameters that several swarm operations have in common."""
+"""Parse the parameters `version` and `availability` of requests to swarm operations."""
 
 from __future__ import annotations
 

@@ -47,11 +47,9 @@ def save_member(engine: Engine, raft_logs: RaftLogs) -> MemberDisk | None:
 
 
 def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> None:
-    """Restore the swarm node of a daemon from its saved state.
+    """Restore the swarm node of a daemon from its saved state. The daemon's containers must be restored first.
 
-    The daemon's containers must have been restored before.
-
-    The node is not started; `SwarmNode.resume` does that. `stores` are the saved stores of managers. Raises an
+    The node is not started; `SwarmNode.resume` starts it. `stores` are the saved stores of managers. Raises an
     `EngineError` if the daemon's configuration does not allow swarm mode, and `ValueError` if the saved state is
     invalid.
     """

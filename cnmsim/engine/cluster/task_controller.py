@@ -170,7 +170,7 @@ class ContainerController:
     async def wait(self) -> None:
         """Wait until the container exits. If it becomes unhealthy, shut it down, and do not wait any longer.
 
-        The task ends with the first exit, even if somebody restarts the container by hand. Raises `ExitError` for an
+        The task ends with the first exit, even if a user then restarts the container. Raises `ExitError` for an
         exit status other than 0.
         """
         container = self._present()

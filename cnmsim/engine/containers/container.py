@@ -294,7 +294,7 @@ class Container:
     def change(self, change: Change) -> None:
         """Change the container's state as the event `change` requires.
 
-        Raises `SystemFault` if the event is invalid in it.
+        Raises `SystemFault` if the event is not allowed in the present state.
         """
         self.state = after(self.state, change)
         self.checkpoint = None
@@ -314,7 +314,7 @@ class Container:
         return future
 
     def forget(self, future: Future[int]) -> None:
-        """Drop a future that `when` returned, because nobody waits for it any more."""
+        """Drop a future that `when` returned and that no caller waits for any more."""
         for waiting in (self._when_stopped, self._when_removed):
             if future in waiting:
                 waiting.remove(future)

@@ -74,10 +74,10 @@ class Lifecycle:
         return True
 
     async def attach_and_start(self, container: Container) -> bool:
-        """Start a container as `start` does, after waiting for what the start needs.
+        """Wait for a container's addresses and log connection, then start the container as `start` does.
 
-        These are the addresses that a manager allocates on networks of the swarm, and the connection of a logging
-        driver that uses TCP.
+        The addresses are those on networks of the swarm, which a manager allocates; the connection is that of a
+        logging driver that uses TCP. Return the result of `start`.
         """
         if container.state is not ContainerState.PAUSED and not container.is_running:
             try:

@@ -132,7 +132,7 @@ class ContainerLog:
             raise NotSupported("configured logging driver does not support reading")
 
     def follow(self, follower: Callable[[LogLine], None]) -> Callable[[], None]:
-        """Call `follower` with every further message. Return a function that ends this."""
+        """Call `follower` with every further message. Return a function that unsubscribes."""
         self._followers.append(follower)
 
         def end() -> None:

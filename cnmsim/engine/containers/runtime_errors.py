@@ -1,6 +1,6 @@
 """The checks that runc makes at the start of a container: commands, sysctls and devices.
 
-If one fails, the error has the text that the daemon makes of runc's. Source: moby `daemon/start.go`,
+If one fails, the text of the error is the daemon's, which contains runc's. Source: moby `daemon/start.go`,
 `libcontainerd/remote/client.go` (v26.1.5), runc `libcontainer/container_linux.go`.
 """
 

@@ -118,7 +118,7 @@ class StandardStreams:
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(stream, data)` with all further output; `stream` is "stdout" or "stderr".
 
-        Return a function that ends this.
+        Return a function that unsubscribes.
         """
         self._listeners.append(listener)
 

@@ -104,11 +104,11 @@ class EngineChanges:
         self._next_swept = start + _SWEPT
 
     def collect(self, *, is_complete: bool) -> tuple[list[Change], list[NewLines], Settle]:
-        """Return the objects that may have changed, the new lines of logs, and a function.
+        """Return the objects that may have changed, the new lines of logs, and a function `settle`.
 
-        The caller must call the function before the next `collect`: with True if it has saved the changes, else with
-        False; the next call then returns them again. With `is_complete`, return all objects, not only the changed
-        ones.
+        The caller must call `settle` before the next `collect`: `settle(True)` if the changes are saved, else
+        `settle(False)`, after which the next `collect` returns them again. With `is_complete`, return all objects,
+        not only those that may have changed.
         """
         engine, saved = self.engine, self._saved
         events, engine.event_log.unsaved = engine.event_log.unsaved or [], []

@@ -84,7 +84,7 @@ class EventLog:
     def subscribe(
         self, listener: Callable[[LoggedEvent], None], filters: Filters | None = None
     ) -> Callable[[], None]:
-        """Call `listener` with every later event that passes the filters. Return a function that ends this.
+        """Call `listener` with every later event that passes the filters. Return a function that unsubscribes.
 
         As in the daemon, unknown filters are ignored.
         """

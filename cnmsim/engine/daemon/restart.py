@@ -1,4 +1,4 @@
-"""Restart of dockerd by systemd: containers end, and start again as their restart policies say.
+"""Restart of dockerd by systemd: containers end, and start again according to their restart policies.
 
 Source: moby `daemon/daemon.go` (`Shutdown`, `restore`), `cmd/dockerd/daemon.go`.
 """

@@ -1,4 +1,4 @@
-"""Save and restore trees of files as plain data: those of volumes, and what containers and hosts changed."""
+"""Convert trees of files to JSON types and back: those of volumes, and the changed files of containers and hosts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def host_files(root: Directory) -> list[tuple[str, Inode]]:
 
 
 def save_host_files(found: Iterable[tuple[str, Inode]]) -> Data:
-    """Convert the result of `host_files` to JSON types, in the format of `save_tree`."""
+    """Convert `found`, a result of `host_files`, to JSON types in the format of `save_tree`."""
     return {path: _saved(inode) for path, inode in found}
 
 

@@ -1,4 +1,4 @@
-"""dockerd as a service of its host: what it writes to the journal, and its configuration file.
+"""The messages that dockerd writes to the journal at its start, and the check of its logging options.
 
 Source: moby `cmd/dockerd/daemon.go`, `daemon/daemon.go`, and the log of 26.1.5.
 """
@@ -14,7 +14,7 @@ from cnmsim.libnetwork.profile import Profile
 
 
 def log_start(context: EngineContext) -> None:
-    """Write to the host's journal what dockerd logs when it starts."""
+    """Write the first messages of a starting dockerd to the host's journal."""
     log = context.controller.log
     log.write("info", "Starting up")
     log.write("info", "[graphdriver] trying configured driver: overlay2")
@@ -22,7 +22,7 @@ def log_start(context: EngineContext) -> None:
 
 
 def log_started(context: EngineContext) -> None:
-    """Write to the host's journal what dockerd logs once it is ready."""
+    """Write the messages of a dockerd that is ready to the host's journal."""
     log, profile = context.controller.log, context.profile
     log.write("info", "Loading containers: done.")
     log.write(
@@ -42,7 +42,7 @@ def log_started(context: EngineContext) -> None:
 def check_log_options(profile: Profile, machine: Machine, config: DaemonConfig) -> None:
     """Check the options of the default logging driver in the daemon's configuration.
 
-    Raises `InvalidParameter`, with the text with which dockerd ends, for an option that the driver does not permit.
+    Raises `InvalidParameter` for an option that the driver does not permit. Its text is that of dockerd.
     """
     if not config.log_opts:
         return

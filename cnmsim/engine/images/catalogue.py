@@ -34,8 +34,8 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class ImageMeaning:
     """The configuration of an image, the programs it contains, and the ports on which they listen.
 
-    `command` is the Cmd; `exposed` are ports such as `5432/tcp`. `size` is in bytes. `accounts` and `groups` map
-    names of users and groups to their numbers; `files` are pairs of path and content.
+    `command` is the Cmd; `exposed` are ports such as `5432/tcp`. `size` is in bytes. `files` are pairs of
+    path and content.
     """
 
     command: tuple[str, ...] = ("sh",)

@@ -1,4 +1,4 @@
-"""The distributions of images: their files below /etc, and which one a tag names.
+"""The distributions on which images are based: their files in /etc, their programs, and their names in tags.
 
 `systems.toml` holds the text of the files.
 """
@@ -32,9 +32,10 @@ def load_toml(name: str) -> dict[str, Any]:
 
 
 def system_of(usual: str, tag: str) -> str:
-    """Return the distribution on which an image is based, e.g. "debian:12".
+    """Return the distribution on which an image with the tag `tag` is based, e.g. "debian:12".
 
-    A word in `tag` such as `bookworm` names another distribution than `usual`, the image's default.
+    This is `usual`, the image's default. If that is Debian or Ubuntu, a word in `tag`, such as `bookworm` or
+    `alpine`, takes precedence.
     """
     if usual.partition(":")[0] not in ("debian", "ubuntu"):
         return usual
@@ -51,15 +52,15 @@ def _entry(system: str) -> dict[str, Any]:
 
 
 def programs_of_system(system: str) -> tuple[str, ...]:
-    """Return the names of the programs of a distribution, without those that entries of the catalogue list."""
+    """Return the names of a distribution's programs, besides those that the image's catalogue entry lists."""
     return tuple(_entry(system).get("programs", ()))
 
 
 def version_of(versions: tuple[str, ...], tag: str) -> str:
-    """Return the version that a tag names, the newest one for a tag without a number.
+    """Return the version that an image's tag names, such as "1.27.5" for `1.27` or `1.27-alpine`.
 
-    `versions` are known ones, the newest first. A tag with fewer numbers names the first version that begins with
-    them: `1.27` or `1.27-alpine` is `1.27.5`.
+    `versions` are the known versions, newest first. A tag without a number names the first of them, a tag with a
+    number the first that begins with it. A number with which none begins is returned itself.
     """
     match = re.match(r"v?([0-9]+(?:\.[0-9]+)*)", tag)
     if match is None:
@@ -69,10 +70,10 @@ def version_of(versions: tuple[str, ...], tag: str) -> str:
 
 
 def release_files(system: str, tag: str, version: str) -> tuple[tuple[str, str], ...]:
-    """Return /etc/os-release and the file with the release's number: path and content.
+    """Return (path, content) of /etc/os-release, and for Alpine of /etc/alpine-release, too.
 
-    `version` is that of the image, which is the release's for the image `alpine`. Of other images, a tag such as
-    `alpine3.19` states it.
+    Alpine's release is the one in a tag such as `alpine3.19`, else `version`, else a default. `version` is "" for an
+    image whose version is not that of Alpine.
     """
     text: str = _entry(system or "alpine")["release"]
     if not (system or "alpine").startswith(("alpine", "busybox")):
@@ -85,7 +86,10 @@ def release_files(system: str, tag: str, version: str) -> tuple[tuple[str, str],
 
 
 def passwd_text(system: str, accounts: Mapping[str, int | str]) -> str:
-    """Return /etc/passwd of a system with further users: name to number, or to the fields from the number on."""
+    """Return the content of /etc/passwd: the users of the distribution `system`, and those in `accounts`.
+
+    `accounts` maps a user's name to a number, or to the fields of passwd(5) from the number on.
+    """
     entry = _entry(system)
     return _filled(entry, "passwd", "".join(
         f"{name}:x:{number}:{number}::/home/{name}:/bin/sh\n" if isinstance(number, int) else f"{name}:x:{number}\n"
@@ -94,7 +98,10 @@ def passwd_text(system: str, accounts: Mapping[str, int | str]) -> str:
 
 
 def group_text(system: str, accounts: Mapping[str, int | str]) -> str:
-    """Return /etc/group of a system with a group for each further user, unless its group exists already."""
+    """Return the content of /etc/group: the groups of the distribution `system`, and one for each user in `accounts`.
+
+    A user whose group number is in use already gets no group.
+    """
     entry = _entry(system)
     text: str = entry.get("group", "")
     own = ""

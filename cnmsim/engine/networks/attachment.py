@@ -153,9 +153,10 @@ class Networking:
     def unattached(self, container: Container) -> list[str]:
         """Return the names of the networks for which a container needs an attachment before it can start.
 
-        These are the container's swarm-scoped networks, and those that this node does not know yet, for which no
-        manager of the swarm has allocated addresses. The list is empty on a node without a swarm, and for a container
-        of a task: the manager allocated the addresses of the task.
+        These are the container's swarm-scoped networks, and its networks that do not exist on this node yet, except
+        those on which a manager has allocated addresses already. The list is empty on a node without a swarm, for a
+        container that joins the namespace of another one, and for a container of a task: the manager allocates the
+        addresses with the task.
         """
         if container.is_managed or container.joined_container or self.context.controller.cluster is None:
             return []

@@ -1,4 +1,4 @@
-"""`/containers/...` (moby `daemon/server/router/container`)."""
+"""The endpoints `/containers/…` of the Engine API (moby `daemon/server/router/container`)."""
 
 from __future__ import annotations
 
@@ -39,12 +39,10 @@ _CONDITIONS = ("not-running", "next-exit", "removed")
 
 @define
 class LogReading:
-    """The answer to a request for logs: the lines so far, and whether later ones were requested.
+    """The answer to a request for logs: the lines that were logged before it, and the request's parameters.
 
-    `past` are the lines so far; `is_followed` means that later ones were requested. If the container has a terminal
-    (`is_raw`), stdout and stderr are one stream. `streams` are the requested streams. `since_ns` and `until_ns` are
-    the requested times in nanoseconds since 1970. `details` are the attributes to print before each line, `None` for
-    none.
+    `past` are these lines; `is_followed` is True if later lines were requested, too. If the container has a terminal
+    (`is_raw`), stdout and stderr are one stream. `streams` are the requested streams.
     """
 
     container: Container
@@ -60,7 +58,7 @@ class LogReading:
     until_ns: int | None
 
     def chunks(self) -> list[tuple[str, bytes]]:
-        """Return (stream, line) for each line in `past`. The stream is "stdout" or "stderr"."""
+        """Return (stream, bytes) for each line in `past`, as it is sent. The stream is "stdout" or "stderr"."""
         return [(line.stream, self.rendered(line)) for line in self.past]
 
     def rendered(self, line: LogLine) -> bytes:

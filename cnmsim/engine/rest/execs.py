@@ -1,4 +1,7 @@
-"""`/containers/{id}/exec` and `/exec/...` (moby `daemon/server/router/container/exec.go`)."""
+"""The endpoints `/containers/{id}/exec` and `/exec/…` of the Engine API.
+
+Source: moby `daemon/server/router/container/exec.go`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/images/...` (moby `daemon/server/router/image`)."""
+"""The endpoints `/images/…` of the Engine API (moby `daemon/server/router/image`)."""
 
 from __future__ import annotations
 

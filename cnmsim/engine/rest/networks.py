@@ -1,4 +1,4 @@
-"""`/networks/...` (moby `daemon/server/router/network`)."""
+"""The endpoints `/networks/…` of the Engine API (moby `daemon/server/router/network`)."""
 
 from __future__ import annotations
 

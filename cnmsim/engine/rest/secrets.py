@@ -1,4 +1,4 @@
-"""`/secrets` and `/configs` (moby `daemon/cluster/{secrets,configs}.go`)."""
+"""The endpoints `/secrets` and `/configs` of the Engine API (moby `daemon/cluster/{secrets,configs}.go`)."""
 
 from __future__ import annotations
 

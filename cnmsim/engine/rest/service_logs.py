@@ -1,4 +1,4 @@
-"""`/services/{id}/logs` and `/tasks/{id}/logs`.
+"""The endpoints `/services/{id}/logs` and `/tasks/{id}/logs` of the Engine API.
 
 Source: moby `daemon/cluster/services.go` (ServiceLogs), `daemon/server/router/swarm/helpers.go`.
 """

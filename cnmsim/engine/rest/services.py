@@ -1,4 +1,4 @@
-"""`/services` and `/tasks` (moby `daemon/cluster/{services,tasks,networks}.go`)."""
+"""The endpoints `/services` and `/tasks` of the Engine API (moby `daemon/cluster/{services,tasks,networks}.go`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`/_ping`, `/version`, `/info`, `/events` and `/system/df` (moby `daemon/server/router/system`)."""
+"""The endpoints of the Engine API about the engine as a whole, such as `/info` and `/events`.
+
+Source: moby `daemon/server/router/system`.
+"""
 
 from __future__ import annotations
 

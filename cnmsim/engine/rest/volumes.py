@@ -1,4 +1,4 @@
-"""`/volumes/...` (moby `daemon/server/router/volume`)."""
+"""The endpoints `/volumes/…` of the Engine API (moby `daemon/server/router/volume`)."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class VolumeApi:
 
     @contextmanager
     def _asking_swarm(self, name: str) -> Iterator[None]:
-        """Context manager that changes the text of a `NotFound` for the volume `name` if this engine is a manager.
+        """Replace the text of a `NotFound` that the `with` block raises for the volume `name`, if this is a manager.
 
-        A manager also searches the swarm's cluster volumes, and names these in its text.
+        The text then names cluster volumes, among which a manager also searches.
         """
         try:
             yield

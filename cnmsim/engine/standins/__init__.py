@@ -1,1 +1,1 @@
-"""Stand-ins for programs that are not simulated: how their ports are found out, and what runs in their place."""
+"""Stand-ins: programs that run in place of programs that are not simulated, and the search for their ports."""

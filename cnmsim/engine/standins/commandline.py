@@ -306,7 +306,7 @@ def _endpoints(text: str, evidence: str) -> Iterator[CommandPort]:
 
 
 def _address(server: ServerProgram | None, arguments: Sequence[str]) -> str:
-    """Return the address that the server's arguments tell it to bind, "" if they name none."""
+    """Return the address in a server's arguments to which it binds, "" if they contain none."""
     if server is None:
         return ""
     for number, word in enumerate(arguments):

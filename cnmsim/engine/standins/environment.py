@@ -1,4 +1,4 @@
-"""Find ports in a container's variables, labels and health check, and ports of other services that these name."""
+"""Find the ports that a container's variables, labels and health check name, its own and those of other services."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _HOST_VARIABLE = re.compile(r"(.*?)_?(?:HOST|HOSTNAME|SERVER|ADDRESS|ADDR)")
 
 
 def environment_ports(env: Mapping[str, str], labels: Mapping[str, str]) -> Iterator[CommandPort]:
-    """Yield the ports that a container's own variables (`PORT=3000`) and labels (traefik's) say it listens on."""
+    """Yield the ports on which a container listens according to its variables (`PORT=3000`) and traefik labels."""
     for name, value in env.items():
         if _CLIENT_VARIABLE.search(name) and not name.startswith("VIRTUAL_"):
             continue

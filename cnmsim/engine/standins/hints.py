@@ -27,7 +27,7 @@ class ServiceHints:
     def state(self, name: str, listens: Iterable[int | str], evidence: str = "x-cnmsim") -> None:
         """Record the user's statement that a service listens on these ports, such as `[8000, "53/udp"]`.
 
-        `evidence` says where the statement was made. Raises `ValueError` for an invalid port.
+        `evidence` names the place of the statement. Raises `ValueError` for an invalid port.
         """
         ports = [parse_listener(value) for value in listens]
         self.stated[name] = tuple(KnownPort(*port, PortSource.USER, evidence) for port in dict.fromkeys(ports))

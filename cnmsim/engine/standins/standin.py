@@ -65,14 +65,12 @@ _LANGUAGES = re.compile(r"(?:python|pypy|node|php|ruby|irb|jshell|deno|bun|psql|
 
 @frozen(eq=False)
 class StandIn:
-    """A program that takes the place of `program`, which is not simulated.
+    """A program that takes the place of `program`, which is not simulated: it listens on `ports` and sends replies.
 
-    It listens on `ports` and sends simple replies.
-
-    `server` selects the replies, such as `postgres`; `image` is the image's name, `version` that of its program, ""
-    if it is not known. If `is_complete`, the real program
-    is assumed to listen on no other ports. A stand-in with `ends` listens on nothing and exits with status 0 at once.
-    `container` is the name of the container that it runs in.
+    `server` selects the replies, such as `postgres`; `image` is the image's name, `version` the version of the
+    image's program, "" if it is not known. If `is_complete`, the real program is assumed to listen on no other ports.
+    A stand-in with `ends` listens on nothing and exits with status 0 at once. `container` is the name of the
+    container in which the stand-in runs.
     """
 
     server: str
@@ -102,7 +100,7 @@ def choose_program(
 ) -> tuple[Program, list[str]]:
     """Return the program that a container's command line runs, and the arguments to start it with.
 
-    This is a `StandIn` for a program that the image has or may have, but that is not simulated. Raises
+    For a program that the image has or may have, but that is not simulated, return a `StandIn`. Raises
     `CommandNotFoundError` or `CommandNotExecutableError` for a program that the image does not have.
     """
     programs = container_programs(context, container)

@@ -21,7 +21,10 @@ _TRUE, _FALSE = frozenset({"1", "true"}), frozenset({"0", "false"})
 
 @define
 class Filters:
-    """The filters of a request: each key has a list of values. One of them must match; for labels, all must match."""
+    """The filters of a request: a list of values for each key.
+
+    An object passes if, for each key, one of the values matches; of the key `label`, all values must match.
+    """
 
     values: dict[str, list[str]] = field(factory=dict)
 
