@@ -24,7 +24,7 @@ _PURGE_AT_LEAST = 1024
 
 @define(eq=False)
 class IpvsConnection:
-    """One balanced connection: the endpoints (address and port) of the client, the service and the real server.
+    """One IPVS connection: the endpoints (address and port) of the client, the service and the real server.
 
     `uses_conntrack` is the value of `net.ipv4.vs.conntrack` when the connection started. `sees_replies` is false
     until a reply passes this host; with direct routing and tunneling replies normally bypass it. `is_active` is true

@@ -1,4 +1,4 @@
-"""Translation of ICMP errors about balanced packets, and of the packets they quote (ip_vs_nat_icmp)."""
+"""Translation of ICMP errors about packets of IPVS connections, and of the quoted packets (ip_vs_nat_icmp)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ERRORS = {4: frozenset({3, 4, 11}), 6: frozenset({1, 2, 3})}
 
 
 def translate_error(packet: Packet, address: Address, port: int, *, to_client: bool) -> None:
-    """Translate an ICMP error about a packet of a balanced connection, and the packet that the error quotes.
+    """Translate an ICMP error about a packet of an IPVS connection, and the packet that the error quotes.
 
     If `to_client` is True, `address` and `port` are the virtual endpoint: they become the source of the error and the
     destination of the quoted packet. Otherwise they are the real server's endpoint, and become the destination of the

@@ -44,7 +44,7 @@ class RoundRobin(Scheduler):
     def choose(self, destinations: list[Destination]) -> Destination | None:
         """Return the destination after the last chosen one, skipping those with weight 0.
 
-        `None` if all have weight 0.
+        Return `None` if all have weight 0.
         """
         start = 0 if self._last is None else destinations.index(self._last) + 1
         for destination in (*destinations[start:], *destinations[:start]):

@@ -1,4 +1,4 @@
-"""Sending a balanced packet to its destination: masquerading, direct routing, tunneling (ip_vs_xmit.c)."""
+"""Transmission of a client's packet to the real server: masquerading, direct routing, tunneling (ip_vs_xmit.c)."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Transmitter:
     # --- conntrack
 
     def _mark_request(self, packet: Packet, connection: IpvsConnection) -> None:
-        """Mark a request as balanced and update its conntrack entry (ip_vs_update_conntrack).
+        """Mark a client's packet as processed by IPVS, and update its conntrack entry (ip_vs_update_conntrack).
 
         Conntrack then expects the reply to come from the real server.
         """

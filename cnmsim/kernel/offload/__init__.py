@@ -1,6 +1,6 @@
-"""Caches of the packet path; they only make it faster and change no result.
+"""Caches that speed up the processing of packets, and change no result.
 
-Law tests compare each with the slow path, the processing of a packet without caches.
+Law tests compare each cache with the slow path, the processing of a packet without caches.
 
 - `flow_cache`: the decisions about one packet of a flow, reused for later packets. Hooks: `NetworkNamespace.flows`,
   `Packet.recording`.

@@ -50,7 +50,7 @@ class RouteCache:
     def send(self, data: bytes, address: tuple[str | Address, int]) -> bool:
         """Send a datagram with the content `data` by a cached route. Return True if it was sent.
 
-        Return `False`, without any effect, if no route to `address` is cached or the datagram must take the full
+        Return `False`, without any effect, if no route to `address` is cached or the datagram must take the slow
         path.
         """
         route = self.routes.get(address)

@@ -367,7 +367,7 @@ class Flow:
         return packet
 
     def send(self, data: bytes) -> bool:
-        """Replay the flow for a packet that this namespace sends, `data` from its IP header on.
+        """Replay the flow for a packet that the flow's namespace sends. `data` starts with the IP header.
 
         Return True if it was sent. Return `False`, without any effect, if the packet must take the slow path.
         """
@@ -423,7 +423,7 @@ class Flow:
     def account(self, size: int, flags: int = 0) -> bool:
         """Count a packet of `size` bytes in the flow's counters, and refresh its conntrack entry. Return True.
 
-        `flags` are the TCP flags of the packet. Return `False`, without any effect, if the packet must take the full
+        `flags` are the TCP flags of the packet. Return `False`, without any effect, if the packet must take the slow
         path.
         """
         if self._stamp != self._namespace.generation + self._netfilter.generation:

@@ -1,6 +1,6 @@
 """The congestion window of TCP: slow start, congestion avoidance and fast recovery (RFC 5681, RFC 6582).
 
-A sender that does not fill the window learns nothing about the path, so its window does not grow (RFC 7661; Linux 6.1
+The window does not grow while the sender does not fill it, because the path is then untested (RFC 7661; Linux 6.1
 `tcp_cwnd_validate`, `tcp_is_cwnd_limited`), and it shrinks while the connection is idle (`tcp_cwnd_restart`).
 """
 
