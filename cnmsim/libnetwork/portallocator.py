@@ -93,7 +93,7 @@ class PortAllocator:
         in use, or `AllPortsAllocated` if no port of the range is free; then no port is allocated.
         """
         if protocol not in _PROTOCOLS:
-            raise SystemFault("unknown protocol")
+            raise SystemFault(self.profile.unknown_protocol_text.format(protocol=protocol))
         if start and end in {0, start}:
             for address in addresses:
                 if (holder := self._holder(address, protocol, start)) is not None:

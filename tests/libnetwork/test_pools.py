@@ -309,3 +309,4 @@ def test_an_engine_without_an_ipv6_pool_gets_one(release: Profile, texts: tuple[
     assert (ula_pool("") in pools) is has_ula
     assert any(pool.base.family == 6 for pool in pools)
     assert not any(pool.base.family == 6 for pool in configured_pools(OLD, bases("10.0.0.0/8->24"), ""))
+    assert not any(pool.base.family == 6 for pool in configured_pools(release, bases("10.0.0.0/8->24")))

@@ -16,7 +16,7 @@ from cnmsim.engine.containers.init import with_init
 from cnmsim.engine.containers.kernel_namespaces import check_ipc, joined_pid_namespace
 from cnmsim.engine.containers.log_start import connect_log, start_logging
 from cnmsim.engine.containers.processes import kill_descendants, processes_of, spawn_process
-from cnmsim.engine.containers.resources import control_group, start_control_group
+from cnmsim.engine.containers.resources import check_platform, control_group, start_control_group
 from cnmsim.engine.containers.runtime_errors import (
     UNKNOWN,
     StartError,
@@ -68,6 +68,7 @@ class Lifecycle:
             raise Conflict("cannot start a paused container, try unpause instead")
         if container.is_running:
             return False
+        check_platform(self.context.profile, container.host_config)  # `docker update` does not check them
         container.restarts.reset()
         container.was_stopped = False
         self._start(container)

@@ -189,13 +189,22 @@ def _cpu_max(host_config: dict[str, Any]) -> str:
 
 
 def _cpu_weight(host_config: dict[str, Any]) -> str:
-    shares = host_config["CpuShares"]
-    return str(1 + (shares - 2) * 9999 // 262142) if shares else "100"
+    shares = host_config["CpuShares"]  # an unsigned number of 64 bits for runc (ConvertCPUSharesToCgroupV2Value)
+    return str(1 + (shares - 2) * 9999 % 2**64 // 262142) if shares else "100"
 
 
 def _swap_max(host_config: dict[str, Any]) -> str:
     swap, memory = host_config["MemorySwap"], host_config["Memory"]
     return str(swap - memory) if swap > 0 and memory else "max"
+
+
+def wrong_cpu_weight(container: Container) -> str:
+    """Return runc's error text if the kernel refuses the weight that follows from the CPU shares, or "" if not."""
+    weight = _cpu_weight(container.host_config)
+    if 1 <= int(weight) <= 10_000:
+        return ""
+    path = f"/sys/fs/cgroup/docker/{container.id}/cpu.weight"
+    return f'failed to write "{weight}": write {path}: numerical result out of range'
 
 
 _FILES: dict[str, Callable[[dict[str, Any]], str]] = {

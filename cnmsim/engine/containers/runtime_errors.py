@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.executables import CommandNotExecutableError, CommandNotFoundError, runtime_text
 from cnmsim.engine.containers.host_resources import wrong_limit
+from cnmsim.engine.containers.resources import wrong_cpu_weight
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.standins.standin import choose_program
 from cnmsim.errors import EngineError, InvalidParameter, SystemFault
@@ -94,10 +95,12 @@ def check_sysctls(profile: Profile, container: Container) -> None:
 
 
 def check_limits(profile: Profile, container: Container) -> None:
-    """Check the resource limits as runc does. Raises `StartError` if one cannot be set."""
-    cause = wrong_limit(container)
-    if cause:
-        raise StartError(SystemFault(f"{_FAILED}{cause}{profile.runtime_error_suffix}"), UNKNOWN)
+    """Check the CPU shares and resource limits as runc does. Raises `StartError` if one cannot be set."""
+    weight, limit = wrong_cpu_weight(container), wrong_limit(container)
+    if not weight and not limit:
+        return
+    cause = f"{IN_INIT}error setting cgroup config for procHooks process: {weight}" if weight else _FAILED + limit
+    raise StartError(SystemFault(f"{cause}{profile.runtime_error_suffix}"), UNKNOWN)
 
 
 def find_command(

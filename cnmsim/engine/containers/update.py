@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.engine.containers.container import Container
-from cnmsim.engine.containers.resources import apply_limits, check_resources
+from cnmsim.engine.containers.resources import apply_limits, check_resources, wrong_cpu_weight
 from cnmsim.engine.containers.validate import check_restart_policy
-from cnmsim.errors import Conflict
+from cnmsim.errors import Conflict, SystemFault
 from cnmsim.libnetwork.profile import Profile
 
 _LIMITS = (
@@ -39,10 +39,11 @@ def check_update(profile: Profile, changes: Mapping[str, Any]) -> list[str]:
     return check_resources(profile, dict(changes), is_update=True)
 
 
-def update_container(container: Container, changes: Mapping[str, Any]) -> None:
+def update_container(profile: Profile, container: Container, changes: Mapping[str, Any]) -> None:
     """Change a container's settings according to a checked body. Fields that are empty in the body stay unchanged.
 
-    Raises `Conflict` for an option that the container does not allow; nothing is changed then.
+    Raises `Conflict` for an option that the container does not allow, `SystemFault` for CPU shares that the kernel
+    refuses for a running container; nothing is changed then.
     """
     policy = changes["RestartPolicy"]
     host = dict(container.host_config)
@@ -52,11 +53,16 @@ def update_container(container: Container, changes: Mapping[str, Any]) -> None:
     host.update((name, changes[name]) for name in _LIMITS if changes[name])
     if changes["PidsLimit"] is not None:
         host["PidsLimit"] = changes["PidsLimit"] if changes["PidsLimit"] > 0 else None
+    before, container.host_config = container.host_config, host
+    cause = wrong_cpu_weight(container) if container.is_running else ""
+    if cause:
+        container.host_config = before
+        cause = f"runc did not terminate successfully: exit status 1: {cause}\n{profile.runtime_error_suffix}"
+        raise SystemFault(f"Cannot update container {container.id}: {cause}")
     if policy["Name"]:
         host["RestartPolicy"] = policy
         container.restarts.policy = policy["Name"]
         container.restarts.maximum_retries = policy["MaximumRetryCount"]
-    container.host_config = host
     apply_limits(container)
 
 

@@ -205,7 +205,7 @@ class ContainerApi:
         changes = bodies.read(bodies.CONTAINER_UPDATE, body, self.context.profile)
         warnings = check_update(self.context.profile, changes)
         container = self.find(id_)
-        update_container(container, changes)
+        update_container(self.context.profile, container, changes)
         self.context.log_container(container, "update")
         return {"Warnings": warnings or None}
 

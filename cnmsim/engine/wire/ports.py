@@ -74,11 +74,11 @@ def parse_host_range(text: str) -> tuple[int, int]:
 def check_bindings(profile: Profile, bindings: Mapping[str, Any] | None) -> None:
     """Check the ports and host ports of PortBindings. Raises `InvalidParameter`.
 
-    Releases whose API has typed fields also check protocols.
+    Releases whose API has typed fields also refuse the port 0. No release checks protocols.
     """
     ports = {key: parse_port(key) for key in bindings or ()}
     for key, entries in (bindings or {}).items():
-        if profile.ipam_config_is_typed and (ports[key].port == 0 or ports[key].protocol not in _PROTOCOLS):
+        if profile.ipam_config_is_typed and (ports[key].port == 0):
             raise _invalid_port(key)
         for entry in entries or ():
             parse_host_range(entry["HostPort"])
@@ -107,8 +107,6 @@ def requested_ports(
     for key, port_bindings in sorted(entries.items()):
         port = exposed_port(key)
         ports.append(port)
-        if port.protocol not in _PROTOCOLS:
-            continue
         requested += [_binding(port, entry) for entry in port_bindings or ()]
         if not port_bindings and (host_config["PublishAllPorts"] or (profile.binds_empty_lists and key in bindings)):
             requested.append(PortBinding(port.protocol, port.port))

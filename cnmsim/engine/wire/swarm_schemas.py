@@ -321,4 +321,8 @@ _SERVICE_WITH_LEGACY = Struct(
 
 def read_service(profile: Profile, body: Any) -> dict[str, Any]:
     """Decode the body of a service's creation or update as the release `profile` does. Raises `InvalidParameter`."""
-    return read(_SERVICE_WITH_LEGACY if profile.ipam_config_is_typed else SERVICE_SPEC, body, profile)
+    fields = read(_SERVICE_WITH_LEGACY if profile.ipam_config_is_typed else SERVICE_SPEC, body, profile)
+    resources = fields["TaskTemplate"]["Resources"]
+    if resources is not None and not profile.services_limit_swap:
+        resources.update(SwapBytes=None, MemorySwappiness=None)
+    return fields

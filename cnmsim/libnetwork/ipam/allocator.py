@@ -16,7 +16,6 @@ from cnmsim.kernel.address import Address, Prefix, from_int, to_int
 from cnmsim.libnetwork.ipam import errors
 from cnmsim.libnetwork.ipam.addrset import AddressSet
 from cnmsim.libnetwork.ipam.predefined import (
-    GLOBAL_POOLS,
     PoolBase,
     RotatingPools,
     configured_pools,
@@ -115,7 +114,7 @@ class Ipam:
     ) -> None:
         self.profile = profile
         local_bases = configured_pools(profile, default_pools or (), engine_id)
-        global_bases = configured_pools(profile, global_pools or (), engine_id, defaults=GLOBAL_POOLS)
+        global_bases = configured_pools(profile, global_pools or ())
         self._spaces: dict[tuple[str, int], _AddressSpace] = {}
         for name, pools in ((LOCAL_SPACE, local_bases), (GLOBAL_SPACE, global_bases)):
             for family in (4, 6):
@@ -207,8 +206,8 @@ class Ipam:
         pools = tuple(pool for pool in address_space.pools if pool.base.family == family)
         if size:
             pools = resized(pools, family, size)
-            if not pools:
-                raise InvalidParameter("invalid address pool")
+        if not pools and self.profile.pool_size_hint:
+            raise InvalidParameter("invalid address pool")
         used = [prefix for prefix in (*address_space.subnets, *exclude) if prefix.family == family]
         prefix = lowest_gap(pools, used)
         if prefix is None or prefix in address_space.subnets:

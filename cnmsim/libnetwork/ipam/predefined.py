@@ -79,14 +79,15 @@ def ula_pool(engine_id: str) -> PoolBase:
 
 
 def configured_pools(
-    profile: Profile, pools: Iterable[PoolBase], engine_id: str, *, defaults: Sequence[PoolBase] = LOCAL_POOLS
+    profile: Profile, pools: Iterable[PoolBase], engine_id: str | None = None
 ) -> tuple[PoolBase, ...]:
-    """Return the address pools from which default subnets are taken: `pools` or, if that is empty, `defaults`.
+    """Return the address pools from which default subnets are taken: `pools` or, if that is empty, the default ones.
 
-    If no IPv6 pool is among them, releases with a default IPv6 pool add the one derived from `engine_id`. Raises
-    `InvalidParameter` if a pool cannot be divided into subnets of its size.
+    `engine_id` is `None` for the pools of networks of global scope. For the others, releases with a default IPv6 pool
+    add the one derived from `engine_id` if no IPv6 pool is in `pools`. Raises `InvalidParameter` if a pool cannot be
+    divided into subnets of its size.
     """
-    chosen = tuple(pools) or tuple(defaults)
+    chosen = tuple(pools) or (GLOBAL_POOLS if engine_id is None else LOCAL_POOLS)
     for index, pool in enumerate(chosen):
         if pool.size >= pool.base.length and 0 < pool.size <= len(pool.base.network) * 8:
             continue
@@ -96,7 +97,7 @@ def configured_pools(
             f"network at index {index} ({pool.base}) has a smaller prefix (/{pool.base.length})"
             f" than the target size of that pool (/{pool.size})"
         )
-    if profile.has_ula_pool and not any(pool.base.family == 6 for pool in chosen):
+    if engine_id is not None and profile.has_ula_pool and not any(pool.base.family == 6 for pool in chosen):
         chosen += (ula_pool(engine_id),)
     return _without_overlaps(chosen) if profile.pools_are_sorted else chosen
 

@@ -85,6 +85,9 @@ class ApiProfile:
     )
     #: Only exposed ports are published; bindings of others have no effect.
     publishes_exposed_only: bool = per_release(v26=True, v29=False)
+    unknown_protocol_text: str = per_release(v26="invalid transport protocol: {protocol}", v28="unknown protocol")
+    #: A service's SwapBytes and MemorySwappiness have an effect.
+    services_limit_swap: bool = per_release(v26=False, v29=True)
     #: An exposed port with an empty list of bindings, or null, is bound to an ephemeral host port.
     binds_empty_lists: bool = per_release(v26=False, v28=True)
     #: Fields that older API versions had (top-level addresses, `Bridge`, `OnBuild`, `from` of events) are gone,
