@@ -59,9 +59,9 @@ class AgentConfig:
 
     `bind_addr` is this node's own address in the swarm; IPsec uses it. `advertise_addr` is the address at which other
     nodes reach this node. `data_path_addr` is the source address of this node's VXLAN tunnels; `None` means
-    `advertise_addr`. `data_path_port` is their UDP port. `listen_addr` is the address that the gossip sockets bind;
-    `None` means any address. `remotes` are the addresses of the swarm's managers. `node_id` is this node's id in the
-    swarm, `keys` are the first encryption keys.
+    `advertise_addr`. `data_path_port` is the tunnels' UDP port. `listen_addr` is the address that the gossip sockets
+    bind; `None` means any address. `remotes` are the addresses of the swarm's managers. `node_id` is this node's id
+    in the swarm, `keys` are the first encryption keys.
     """
 
     bind_addr: Address
@@ -104,8 +104,8 @@ class TaskInfo:
 class ServiceInfo:
     """A service in `network inspect --verbose`.
 
-    `local_lb_index` is the firewall mark of the service's packets on this node, 0 without a load balancer. `tasks`
-    are its tasks on all nodes. Containers that are not tasks are listed under the service name "".
+    `local_lb_index` is the service's firewall mark on this node, 0 if it has none. `tasks` are the service's tasks on
+    all nodes. Containers that are not tasks are listed under the service name "".
     """
 
     virtual_ip: IpAddress | None = field(converter=optional(ip_address))
@@ -116,7 +116,7 @@ class ServiceInfo:
 
 @define(eq=False)
 class Agent:
-    """The running agent of one controller; see the module for its tasks. `Controller.agent_start` creates it.
+    """The running agent of one controller, created by `Controller.agent_start`.
 
     Creating an agent opens the gossip sockets. Raises `SystemFault` if the gossip port is in use.
     """
@@ -182,8 +182,8 @@ class Agent:
     def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
         """Replace the agent's keys by `keys`.
 
-        The new keys are added first, then the new primary key (see `keys_of`) is used, then the missing keys are
-        removed. Source: moby `handleKeyChange`.
+        The new keys are added first, then the new primary key (see `keys_of`) is used, then the keys that are not in
+        `keys` are removed. Source: moby `handleKeyChange`.
         """
         times = {key.lamport_time for key in keys}
         before = {key.lamport_time for key in self.keys}
@@ -237,7 +237,10 @@ class Agent:
         ]
 
     async def wait_until_synced(self, network: Network) -> None:
-        """Wait until this node has fetched the network's entries from every other attached node."""
+        """Wait until this node has requested the network's entries from every other attached node.
+
+        Do nothing if the network is not a swarm network.
+        """
         if network.is_gossiped:
             await self.db.wait_until_synced(network.id)
 
@@ -335,7 +338,7 @@ class Agent:
             discovery.remove(event.network, event.key, record, fully=False)
 
     def _replace_record(self, event: WatchEvent) -> None:
-        """Update service discovery with the difference between the entry's previous and its new record (29.x)."""
+        """Update service discovery with the difference between an entry's previous and new record (29.x)."""
         before: EndpointRecord | None = event.previous
         now: EndpointRecord | None = event.value
         discovery = self.controller.discovery

@@ -111,7 +111,7 @@ class ClusterIpam:
         pool: str = "",
         sub_pool: str = "",
         *,
-        v6: bool = False,  # noqa: ARG002 - the subnet tells the family
+        v6: bool = False,  # noqa: ARG002 - the family follows from the subnet
         exclude: Sequence[Prefix] = (),  # noqa: ARG002 - considered when the pool was reserved
         options: Mapping[str, str] | None = None,  # noqa: ARG002 - it has no options
     ) -> Pool:

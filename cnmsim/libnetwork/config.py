@@ -81,7 +81,7 @@ class DaemonConfig:
 
     @property
     def gossip_packet_size(self) -> int:
-        """The largest gossip datagram in bytes: `network-control-plane-mtu` less 100 (libnetwork `agent.go`)."""
+        """The largest gossip datagram in bytes: `network-control-plane-mtu`, at least 500, minus 100 (`agent.go`)."""
         return max(self.network_control_plane_mtu, _SMALLEST_CONTROL_MTU) - 100
 
     def validate(self, profile: Profile) -> None:

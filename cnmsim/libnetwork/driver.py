@@ -95,7 +95,7 @@ class StaticRoute:
 
 @frozen
 class TableEntry:
-    """An entry for a table that is shared by all nodes. It exists as long as the driver's endpoint is joined."""
+    """An entry of a gossiped table, which a driver requests at a join. It exists while the endpoint is joined."""
 
     table: str
     key: str
@@ -164,7 +164,7 @@ class Driver(Protocol):
         """Delete an endpoint."""
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Return an endpoint's MAC address (`mac`), exposed ports (`exposed_ports`) and port map (`port_map`)."""
+        """Return the driver's data about an endpoint, in the bridge driver `mac`, `exposed_ports` and `port_map`."""
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
         """Attach an endpoint to a sandbox. Store in `info` the device to move and the gateways."""

@@ -222,8 +222,8 @@ class Endpoint:
         """Leave the sandbox. The endpoint keeps its addresses until it is deleted.
 
         If `sandbox` is given, it must be the endpoint's sandbox. Raises `Forbidden` if it is another one or the
-        endpoint is not joined. Raises `SystemFault` if the endpoint was the sandbox's gateway and docker_gwbridge
-        cannot replace it; the endpoint has left the sandbox in this case, too.
+        endpoint is not joined. Raises `SystemFault` if the network is docker_gwbridge and the sandbox, which still
+        needs it, cannot be attached to it again; the endpoint has left the sandbox in this case, too.
         """
         from cnmsim.libnetwork.sandbox import Sandbox
 

@@ -29,7 +29,7 @@ class HostsRecord:
 
 
 def build_hosts(profile: Profile, records: Iterable[HostsRecord] = (), *, has_ipv6: bool = True) -> str:
-    """Return the text of the file: the release's static lines for localhost, then `records`.
+    """Return the text of /etc/hosts: the release's static lines for localhost, then `records`.
 
     `records` are the extra hosts, then the container's own addresses. If `has_ipv6` is False, because the loopback
     device has no ::1, all IPv6 lines are omitted.
@@ -59,7 +59,7 @@ def own_records(addresses: Iterable[Address], hostname: str, domainname: str = "
 
 
 def add_records(text: str, records: Iterable[HostsRecord]) -> str:
-    """Return the file's text with lines appended."""
+    """Return `text`, the text of /etc/hosts, with `records` appended."""
     return text + "".join(f"{record}\n" for record in records)
 
 

@@ -99,7 +99,7 @@ def needs_gateway_network(endpoints: Iterable[Endpoint], profile: Profile) -> bo
 
 
 def set_default_gateways(sandbox: Sandbox) -> None:
-    """Set the default routes of the sandbox's namespace to its gateway endpoints."""
+    """Set the default routes of the sandbox's namespace, which lead through its gateway endpoints."""
     if sandbox.osl is None or sandbox.osl.is_host:
         return
     for family, endpoint in zip((4, 6), sandbox.gateway_endpoints, strict=True):

@@ -446,7 +446,7 @@ class Network:
         """Delete the network. Raises `Forbidden` if it has endpoints, or if other networks use its configuration.
 
         The endpoint of its load-balancer sandbox does not count. Deleting the ingress network requires `force` or
-        `remove_load_balancer`.
+        `remove_load_balancer`. Raises `NotFound` if the network is deleted already.
         """
         if self.is_deleted:
             raise NotFound(f"unknown network {self.name} id {self.id}")

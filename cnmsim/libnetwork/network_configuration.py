@@ -58,7 +58,7 @@ def validate(options: NetworkOptions, profile: Profile) -> None:
 
     Raises `Forbidden`, with the message of the release `profile`, for an option that a configuration network
     (`config_only`), or a network that uses one (`config_from`), may not have. Raises `SystemFault` for invalid
-    gratuitous ARP settings of any other network.
+    gratuitous ARP settings, unless `config_from` is set.
     """
     if options.config_only and (options.internal or options.attachable or options.ingress or options.scope):
         raise Forbidden(
@@ -111,7 +111,7 @@ def configured(controller: Controller, name: str, driver: str, options: NetworkO
     """Return `options` with missing values filled in from the network that `config_from` names.
 
     Without `config_from`, missing driver options are the daemon's defaults for `driver` (`default-network-opts`),
-    unless `name` is that of a predefined network.
+    unless `name` is that of a predefined network. Raises `NotFound` if the configuration network does not exist.
     """
     if options.config_from:
         return _from_configuration(controller, options)

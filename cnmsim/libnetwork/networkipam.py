@@ -202,9 +202,10 @@ class NetworkIpam:
 
 
 def allocated(network: Network, driver: Driver) -> NetworkIpam:
-    """Allocate the pools of a new network from its IPAM driver. `driver` is its network driver.
+    """Allocate the pools of a new network from its IPAM driver, and return the allocations.
 
-    Raises an `EngineError` with moby's message; then nothing is allocated.
+    `driver` is the network driver, which may decide that no gateway is needed. Raises an `EngineError` with moby's
+    message; then nothing is allocated.
     """
     controller, options = network.controller, network.options
     allocator = controller.ipam_driver(options.ipam_driver or "default")

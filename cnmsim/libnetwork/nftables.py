@@ -36,7 +36,7 @@ class Chain:
 
 @frozen
 class Rule:
-    """A rule of a chain, without the chain's name. Rules with a lower `group` come first.
+    """A rule of the chain `chain`; `text` is the rule in nft syntax. Rules with a lower `group` come first.
 
     If `ignore_exist` is True, adding a rule that is present, or deleting one that is missing, is no error.
     """
@@ -144,12 +144,15 @@ class DaemonTable:
     def create(self, objects: Sequence[Object]) -> list[Object]:
         """Add the objects that are missing, and return those that were added.
 
-        If one of the objects cannot be added, raises `SystemFault`; then none is.
+        Raises `SystemFault` if one of the objects cannot be added; then none of them is added.
         """
         return self._apply(Verb.CREATE, objects)
 
     def delete(self, objects: Sequence[Object]) -> None:
-        """Delete objects, in reverse order. If one of them cannot be deleted, raises `SystemFault`; then none is."""
+        """Delete objects, in reverse order.
+
+        Raises `SystemFault` if one of the objects cannot be deleted; then none of them is deleted.
+        """
         self._apply(Verb.DELETE, list(reversed(objects)))
 
     def _apply(self, verb: Verb, objects: Sequence[Object]) -> list[Object]:

@@ -56,8 +56,8 @@ NIL_ADDRESS = "<nil>"
 def to_extra_hosts(values: Mapping[str, str] | Iterable[tuple[str, str] | str]) -> list[tuple[str, str]]:
     """Convert extra lines of /etc/hosts to pairs (name, address).
 
-    `values` are such pairs, texts such as `db:10.0.0.9`, or a mapping from names to addresses.
-    Raises `ValueError` for what is neither an address nor `NIL_ADDRESS`.
+    `values` are such pairs, texts such as `db:10.0.0.9`, or a mapping from names to addresses. Raises `ValueError`
+    if an address is invalid and not `NIL_ADDRESS`.
     """
     if isinstance(values, str):
         raise TypeError(f"a list is needed: [{values!r}]")
@@ -211,8 +211,8 @@ class EndpointOptions:
 
     A sandbox runs the embedded resolver if one of its endpoints requires it; with `disable_resolution` this endpoint
     does not. `is_load_balancer` marks the endpoint of a load-balancer sandbox. With `omits_ports` the request to a
-    network plugin contains no port options at all, not even empty ones. In `namespace` a driver may create the
-    endpoint's interface; `None`: on the host, from where the interface is moved when the endpoint joins a sandbox.
+    network plugin contains no port options at all, not even empty ones. If `namespace` is set, a driver may create
+    the endpoint's interface there; otherwise it is created on the host and moved when the endpoint joins a sandbox.
     """
 
     ipv4: Address | None = field(default=None, converter=to_optional_address)

@@ -216,7 +216,8 @@ class OslNamespace:
     def set_gateway(self, family: int, gateway: Address | None, key: str | None) -> None:
         """Set the default route of address family 4 or 6 to `gateway`, through the interface that `key` identifies.
 
-        If `gateway` is `None`, the route is on-link. If `key` is `None`, the default route is removed.
+        If `gateway` is `None`, the route is on-link. If `key` is `None`, the default route is removed. Raises
+        `SystemFault` if the kernel refuses the route.
         """
         old = self._gateways.pop(family, None)
         if old is not None and old in self.namespace.routes(family).routes:

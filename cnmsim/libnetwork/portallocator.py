@@ -163,7 +163,7 @@ class PortAllocator:
 def port_range(text: str) -> tuple[int, int]:
     """Parse the sysctl net.ipv4.ip_local_port_range, e.g. `32768 60999`, into the first and the last port.
 
-    Return Linux's default range for invalid text.
+    If the text is not two words, return Linux's default range.
     """
     words = text.split()
     return (int(words[0]), int(words[1])) if len(words) == 2 else EPHEMERAL_PORTS

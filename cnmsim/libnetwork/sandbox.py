@@ -183,7 +183,7 @@ class Sandbox(Place):
         self.osl = OslNamespace(namespace, machine.root, self.controller.profile)
 
     def set_key(self) -> None:
-        """Create the namespace, and move the interfaces of the joined endpoints into it, in order.
+        """Create the namespace, and move the interfaces of the joined endpoints into it, in the order of `endpoints`.
 
         Do nothing if it exists. The engine 26.1 calls this when the container's process has been created.
         """
@@ -271,7 +271,8 @@ class Sandbox(Place):
     def remove(self, endpoint: Endpoint, *, leaves: bool = False) -> None:
         """Remove an endpoint, even one that was added only in part.
 
-        If `leaves` is set, the driver is called to detach the endpoint before its interface is removed.
+        If `leaves` is True, the driver is called to detach the endpoint before its interface is removed. If it is
+        False, the endpoint's join has failed; 26.1 and 28.5 then leave the interface in the sandbox.
         """
         if endpoint not in self.endpoints:
             return

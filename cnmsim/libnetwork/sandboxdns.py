@@ -136,7 +136,10 @@ class SandboxDns:
     # --- the resolver
 
     def start_resolver(self) -> None:
-        """Start the embedded resolver, unless it is running, and make it the name server in resolv.conf."""
+        """Start the embedded resolver, unless it is running, and make it the name server in resolv.conf.
+
+        Raises `SystemFault` if the resolver's sockets cannot be bound.
+        """
         controller, namespace = self.sandbox.controller, self.sandbox.namespace
         if self.resolver is not None or namespace is None:
             return
@@ -159,9 +162,9 @@ class SandboxDns:
         self.resolver = resolver
 
     def restore_point(self) -> Callable[[], None]:
-        """Return a function that restores the present content of the files and stops a resolver started later.
+        """Return a function to be called if a join fails.
 
-        It is called if a join fails.
+        It restores the present content of the files, and stops the resolver if that was started later.
         """
         files = [(file, file.content) for file in (self.hosts_file, self.resolv_conf)]
         guard, resolver = copy(self._guard), self.resolver

@@ -61,7 +61,7 @@ class SandboxRoute:
 
 @define(eq=False)
 class SandboxPlace:
-    """Runs programs in one sandbox, with the files that they see. Each is killed with the sandbox."""
+    """Runs programs in one sandbox, with the files that they see. Deleting the sandbox kills the programs."""
 
     sandbox: Sandbox = field(repr=False)
     _files: FileSystem | None = field(default=None, init=False)

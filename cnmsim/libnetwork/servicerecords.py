@@ -62,7 +62,7 @@ class EndpointRecord:
         return _task_names(self.service_name, self.aliases, self.virtual_ip is not None)
 
     def is_equivalent(self, other: EndpointRecord) -> bool:
-        """Return True if the two records are equal or differ only in `is_disabled`."""
+        """Return True if the records are equal, apart from `is_disabled` and the order of ports and aliases."""
         return (
             (self.name, self.service_name, self.service_id, self.virtual_ip, self.endpoint_ip)
             == (other.name, other.service_name, other.service_id, other.virtual_ip, other.endpoint_ip)

@@ -24,8 +24,8 @@ def network_options(options: NetworkOptions | None, settings: Mapping[str, Any])
     """Return a copy of `options` with `settings` applied; `None` stands for the default options.
 
     `subnet`, `gateway`, `ip_range` and `aux_addresses` together set the field `ipam_config`. Raises
-    `InvalidParameter` for a value that cannot be converted, and for an unknown name; the message then contains the
-    most similar valid name.
+    `InvalidParameter` for a value that cannot be converted, and for an unknown name; the message then suggests the
+    most similar valid name, or lists all.
     """
     options = options or NetworkOptions()
     if not settings:

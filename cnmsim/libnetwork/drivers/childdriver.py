@@ -81,7 +81,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
     """A driver whose endpoints are child devices of a parent interface of the host. It publishes no ports.
 
     `log` is called with each log line of the daemon. If a network names no parent, the driver creates a dummy device
-    as the parent. `dummy_prefix` is the prefix of its name.
+    as the parent, whose name begins with `dummy_prefix`.
     """
 
     machine: Machine
@@ -111,7 +111,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def _choose_mac(self, interface: EndpointInterface) -> None:
-        """Choose the endpoint's MAC address, and store it in `interface`.
+        """Choose the endpoint's MAC address, and store it in `interface`. ipvlan endpoints get none.
 
         Raises an `EngineError` if the driver does not support the requested address.
         """

@@ -21,7 +21,7 @@ _ID_LENGTH = 12
 def dummy_name(prefix: str, network_id: str) -> str:
     """Return the name of the dummy device that is the parent of a network for which no parent was requested.
 
-    It consists of `prefix`, which is `dm-` for macvlan and `di-` for ipvlan, and the start of the network's id.
+    It is `prefix` (`dm` for macvlan, `di` for ipvlan), a hyphen, and the start of the network's id.
     """
     return f"{prefix}-{network_id[:_ID_LENGTH]}"
 

@@ -69,7 +69,8 @@ def _overlay(host: DriverHost) -> Driver:
     return OverlayDriver(host.machine, host.profile, host.log, uses_nftables)
 
 
-#: Drivers that most labs do not use. Their modules are imported when the first network uses them.
+#: The built-in drivers. The modules of ipvlan, macvlan and overlay, which most labs do not use, are imported on first
+#: use.
 BUILT_IN: Mapping[str, DriverFactory] = {
     "bridge": _bridge,
     "host": lambda _: HostDriver(),

@@ -44,7 +44,7 @@ class Pool:
 
 @frozen
 class PoolStatus:
-    """The number of a pool's used addresses, and the number of addresses free for automatic allocation.
+    """Two numbers of addresses: those in use in a pool's subnet, and those free for automatic allocation in the pool.
 
     Each is at most 2**64 - 1.
     """
@@ -147,8 +147,8 @@ class Ipam:
         `v6` the subnet is chosen from the IPv6 default pools. A chosen subnet overlaps nothing in `exclude`; a
         requested one may. A requested IPv6 subnet needs `v6`, too: since 28 the allocator otherwise records it as an
         IPv4 subnet, and no address can be allocated from it. `options` have no effect. Raises `PoolOverlap` if a
-        requested subnet overlaps an allocated one, `PoolsExhausted` if no subnet is free, or `SystemFault` for
-        invalid text.
+        requested subnet overlaps an allocated one, the error of `pools_exhausted` if no subnet is free, or
+        `SystemFault` for invalid text.
         """
         del options  # it has no options
         address_space = self._space(space, 6 if v6 else 4)
@@ -308,9 +308,9 @@ class Ipam:
         return ordinal
 
     def release_address(self, pool_id: str, address: Address) -> None:
-        """Release an address.
+        """Release an address. Raises `AddressOutOfRange` if it is outside the subnet.
 
-        Do nothing if it is not allocated. Raises `AddressOutOfRange` if it is outside the subnet.
+        If the address is not allocated, 26.1 counts one more free address; later releases do nothing.
         """
         subnet, _ = self._find(pool_id)
         if address not in subnet.prefix:
@@ -319,7 +319,7 @@ class Ipam:
             subnet.phantom_free += 1
 
     def status(self, pool_id: str) -> PoolStatus:
-        """Return the numbers of used and free addresses of a pool, as `network inspect` of 29 shows them."""
+        """Return the numbers of used and free addresses, as `network inspect` of 29 shows them for a pool."""
         subnet, ip_range = self._find(pool_id)
         low, high = subnet.bounds(ip_range)
         free = high - low + 1 - subnet.allocated.count_between(low, high)

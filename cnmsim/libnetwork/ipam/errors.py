@@ -58,7 +58,7 @@ def pools_exhausted(profile: Profile, family: int) -> PoolsExhausted | PoolsExha
 
 
 def unknown_pool() -> InvalidParameter:
-    """Return the error for the release of a pool that is not allocated."""
+    """Return the error for an attempt to release a pool that is not allocated."""
     return InvalidParameter("address space does not contain specified address pool")
 
 

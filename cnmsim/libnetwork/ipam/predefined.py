@@ -28,9 +28,9 @@ class PoolBase:
 
     @classmethod
     def parse(cls, base: str, size: int) -> PoolBase:
-        """Parse one entry of `default-address-pools`.
+        """Parse one entry of `default-address-pools`. Raises `InvalidParameter` if `base` is not a prefix.
 
-        Raises `InvalidParameter` if the base is not a prefix or cannot be divided into subnets of the size.
+        Whether the base can be divided into subnets of the size is checked by `configured_pools`.
         """
         try:
             prefix = Prefix.parse(base, strict=False)
@@ -197,7 +197,8 @@ def host_exclusions(nameservers: Iterable[bytes], link_routes: Iterable[Prefix],
 def swarm_pools(pools: Iterable[str], size: int) -> tuple[PoolBase, ...]:
     """Parse the address pools of `swarm init`, e.g. `10.0.0.0/8`. Return the default pools if `pools` is empty.
 
-    Raises `InvalidParameter` if a pool is not a prefix or cannot be divided into subnets of prefix length `size`.
+    `size` is the prefix length of the subnets, 0 for the default. Raises `InvalidParameter` if it is greater than 29,
+    or if a pool is not a prefix or cannot be divided into such subnets.
     """
     texts = tuple(pools)
     if size > 29:

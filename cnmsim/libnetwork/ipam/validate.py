@@ -98,7 +98,7 @@ def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator
 
 
 def _faults_without_subnet(config: IpamConfig) -> Iterator[tuple[str, str]]:
-    """Yield the invalid values of an entry without subnet, whose zero `netip.Prefix` counts as IPv4."""
+    """Yield the invalid values of an entry without subnet, as in moby, where a missing subnet counts as IPv4."""
     outside = "parent subnet invalid Prefix doesn't contain"
     if config.ip_range:
         ip_range = _Block.parse(config.ip_range)

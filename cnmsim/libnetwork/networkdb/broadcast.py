@@ -67,9 +67,10 @@ class NameIndex:
 
 
 class SlotIndex:
-    """An index of messages in which the subject is the table entry or attachment, identified by its slot number.
+    """An index of messages in which the subject is the table entry or attachment that a message is about.
 
-    Nearly all messages of a large swarm are of this kind.
+    It is identified by its number in the pool (`EntrySlot.number`). Nearly all messages of a large swarm are of this
+    kind.
     """
 
     __slots__ = ("_numbers",)

@@ -29,8 +29,8 @@ _SOME = 8
 class BulkSynchronizer:
     """The bulk syncs of one node.
 
-    `apply_event` is called with each entry that another node sends. `timeouts` counts the syncs without a response in
-    time.
+    `apply_event` is called with each entry that another node sends and this node lacks. `timeouts` counts the syncs
+    without a response in time.
     """
 
     context: NodeContext
@@ -87,8 +87,8 @@ class BulkSynchronizer:
     async def sync(self, nodes: Iterable[str], *, every: bool) -> list[str]:
         """Sync with each of `nodes` in turn or, if `every` is False, with one of them that is chosen at random.
 
-        If the chosen node does not respond, another one is tried. Return the ids of the networks that were synced
-        with the last node; an empty list if no sync succeeded.
+        If the chosen node is unreachable or refuses the connection, another one is tried. Return the ids of the
+        networks in the last sync, whether or not the node responded in time; an empty list if no node was reachable.
         """
         partners = list(nodes) if every else self.context.sample(2, nodes)
         done: list[str] = []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.networkdb.tables import NetworkTables
 
 _LOOK_INTERVAL_S = 0.1
-#: One in so many checks compares everything; the others first look only at the last difference.
+#: The interval, in checks, at which a check compares everything; the others first test only the last difference.
 _ALL_AGAIN = 10
 
 

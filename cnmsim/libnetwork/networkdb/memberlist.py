@@ -48,7 +48,7 @@ from cnmsim.libnetwork.networkdb.transport import Keyring, SocketAddress, Stream
 
 GOSSIP_INTERVAL_S = 0.2
 GOSSIP_NODES = 3
-#: A dead member still gets gossip for so many seconds, so that it can refute its death.
+#: For how many seconds a dead member still gets gossip, so that it can refute its death.
 GOSSIP_TO_THE_DEAD_S = 30.0
 
 
@@ -394,7 +394,7 @@ class Memberlist:
         self._changed_ns[member.name] = self.clock.now_ns
 
     def reset_nodes(self) -> None:
-        """Remove members that have been dead for 30 seconds, and shuffle the order in which members are probed."""
+        """Remove members that died or left more than 30 seconds ago, and shuffle the order of probing."""
         horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS_PER_S)
         for name, changed_ns in list(self._changed_ns.items()):
             if not self.members[name].is_gone:
@@ -476,7 +476,7 @@ class Memberlist:
             stream.close()
 
     def leave(self, on_sent: Callable[[], None]) -> bool:
-        """Broadcast that this node leaves. Return `False` if there is no other member.
+        """Broadcast that this node leaves. Return `False` if no other member is alive.
 
         `on_sent` is called when the message was transmitted often enough.
         """

@@ -392,8 +392,8 @@ class NetworkState:
 
     `ltime` is the sender's Lamport time, `name` the sender's name. `attachments` is a snapshot of the sender's view,
     which has `count` entries. `renewed` are the sender's own attachments, if they got a new Lamport time for this
-    message. They are sent as objects, because no other node has them, and they may change again before the message
-    arrives.
+    message. They are sent as objects too: if they change again before the message arrives, no view contains the
+    versions to which the snapshot refers.
     """
 
     ltime: int

@@ -48,7 +48,7 @@ from cnmsim.libnetwork.networkdb.ticker import Ticker
 from cnmsim.libnetwork.networkdb.transport import Keyring
 from cnmsim.libnetwork.networkdb.watchers import Watchers
 
-#: While more than so many messages are queued, events of a bulk sync are not relayed.
+#: If more messages than this are queued, events of a bulk sync are not relayed.
 LONGEST_QUEUE_ON_SYNC = 500
 
 
@@ -56,8 +56,8 @@ LONGEST_QUEUE_ON_SYNC = 500
 class NetworkDB:
     """The replicated database on one node. `process` owns its sockets. Raises `OSError` if its port is in use.
 
-    `on_node` is called with the address of a node, and True if the node joined or False if it left. `networks` are
-    the networks to which this node is attached, by id.
+    `on_node` is called with the address of a node, and True if the node joined or False if it left or failed.
+    `networks` holds, by network id, the tables of the networks to which this node is attached, or was until recently.
     """
 
     process: Process
@@ -135,7 +135,10 @@ class NetworkDB:
         self.rejoiner.join([(address, self.config.port) for address in addresses])
 
     def close(self, on_closed: Callable[[], None] | None = None) -> None:
-        """Announce that this node leaves, then stop the database. `on_closed` is called after that."""
+        """Announce that this node leaves, stop the database, then call `on_closed`.
+
+        If the database is stopped before the announcement, as by `stop`, `on_closed` is not called.
+        """
         self.context.run_in_background(lambda: self.rejoiner.leave(on_closed))
 
     def stop(self) -> None:
@@ -171,7 +174,8 @@ class NetworkDB:
     def watch(self, table: str, network: str, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
         """Subscribe `callback` to remote changes of a table, for one network or for all ("").
 
-        Return a function that unsubscribes.
+        In 29.x it is also called for each entry of other nodes that exists in the network already. Return a function
+        that unsubscribes.
         """
         unwatch = self._watchers.add(table, network, callback)
         if self.config.profile.table_updates_are_replaced and network in self.networks:
@@ -267,7 +271,7 @@ class NetworkDB:
         return tables
 
     def join_network(self, network: str) -> None:
-        """Attach this node to a network, and fetch the network's tables from every other attached node in turn.
+        """Attach this node to a network. In the background, fetch its tables from every other attached node in turn.
 
         Raises `SystemFault` if it is attached already (29.x).
         """

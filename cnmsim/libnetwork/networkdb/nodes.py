@@ -14,7 +14,7 @@ from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.libnetwork.networkdb.messages import Member
 
-#: A node that failed or left is remembered for so many seconds. During that time, connecting to a failed one is
+#: For how many seconds a node that failed or left is remembered. During that time, connecting to a failed one is
 #: retried.
 NODE_REAP_S = 24 * 3600.0
 

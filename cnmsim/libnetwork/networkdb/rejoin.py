@@ -51,7 +51,7 @@ class Rejoiner:
         self._rejoin = Ticker(clock, random, REJOIN_INTERVAL_S, self._rejoin_tick)
 
     def start(self) -> None:
-        """Start checking periodically whether one of the bootstrap nodes is a member."""
+        """Start checking every minute whether one of the bootstrap nodes is a member, and joining them if none is."""
         self._rejoin.arm()
 
     def stop(self) -> None:
@@ -148,7 +148,10 @@ class Rejoiner:
     # --- leaving
 
     async def leave(self, on_left: Callable[[], None] | None = None) -> None:
-        """Announce that this node leaves, then stop its database. `on_left` is called after that."""
+        """Announce that this node leaves, stop its database, then call `on_left`.
+
+        Do nothing if the database is stopped already.
+        """
         context = self.context
         if context.is_stopped:
             return

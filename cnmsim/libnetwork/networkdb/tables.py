@@ -18,11 +18,11 @@ from cnmsim.libnetwork.networkdb.messages import TableEvent, TableOperation
 from cnmsim.libnetwork.networkdb.store import EntryVersion, EntryView
 from cnmsim.libnetwork.profile import Profile
 
-#: A deleted entry is remembered for so many seconds.
+#: For how many seconds a deleted entry is remembered.
 REAP_ENTRY_S = 1800.0
 #: The interval in seconds at which deleted entries are checked.
 REAP_PERIOD_S = 5.0
-#: An ended attachment is remembered for so many seconds: five intervals longer than deleted entries.
+#: For how many seconds an ended attachment is remembered: five intervals longer than a deleted entry.
 REAP_NETWORK_S = REAP_ENTRY_S + 5 * REAP_PERIOD_S
 
 

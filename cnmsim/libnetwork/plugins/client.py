@@ -50,10 +50,10 @@ class PluginClient:
     log: list[str] = field(repr=False)
 
     def call(self, method: str, argument: Any, struct: Struct) -> dict[str, Any]:
-        """Call `Service.Method` of the plugin with a JSON argument, and decode the response as `struct`.
+        """Call the plugin's method `method`, e.g. `NetworkDriver.Join`, and decode the response as `struct`.
 
-        If `argument` is `None`, the request's body is empty. Raises `PluginFault` if the plugin responds with an HTTP
-        error, `SystemFault` for other failures; both have the engine's message.
+        The request's body is `argument` as JSON; it is empty if `argument` is `None`. Raises `PluginFault` if the
+        plugin responds with an HTTP error, `SystemFault` for other failures; both have the engine's message.
         """
         body = b"" if argument is None else encode(argument).encode() + b"\n"
         content = self._call_with_retry(method, body)

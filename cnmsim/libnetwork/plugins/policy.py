@@ -67,6 +67,6 @@ class PluginPolicy:
     def pause(self, seconds: float, run: Callable[[Callable[[], None]], None]) -> None:
         """Wait for `seconds` on the policy's clock.
 
-        `run` is called with a function that blocks for this time; it calls that function, in a thread if it likes.
+        `run` is called with a function that blocks for this time, and must call that function, in any thread.
         """
         run(lambda: self.time.sleep(seconds))

@@ -54,13 +54,13 @@ class ApiProfile:
     create_fills_maps: bool = per_release(v26=False, v29=True)
     #: The cause in the error for a container create without a body.
     empty_create_text: str = per_release(v26="got EOF while reading request body", v29="EOF")
-    #: The error of a failed removal contains the caller's name for the container; before, its own name.
+    #: The error of a failed removal names the container as the request does; in earlier releases, `/` and its name.
     remove_error_has_term: bool = per_release(v26=False, v28=True)
     #: `network inspect` of a config-only network shows its subnets.
     config_only_shows_ipam: bool = per_release(v26=True, v29=False)
     #: `ps` lists ports that are published without a host port (gateway mode `routed`).
     ps_shows_unbound_ports: bool = per_release(v26=True, v29=False)
-    #: Mounts of images (`type=image`), with their own options. Before 29 a create warns of them.
+    #: Images can be mounted (`type=image`); `image_mount_warning` is the warning of a create with such a mount.
     has_image_mounts: bool = per_release(v26=False, v28=True)
     image_mount_warning: str = per_release(v26="", v28="Image mount is an experimental feature", v29="")
     #: The error for an image of another platform, with `{name}`, `{actual}` and `{requested}`.
@@ -120,7 +120,7 @@ class ApiProfile:
     start_checks_networks: bool = per_release(v26=False, v28=True)
     #: A manager's `network ls` finds the cluster's networks only by full name and by id prefix.
     swarmkit_filters_networks: bool = per_release(v26=True, v29=False)
-    #: An invalid `limit` of `ps`, or `t` of a stop, is a fault of the request (400); before, of the engine (500).
+    #: The error for an invalid `limit` of `ps`, or `t` of a stop, has the status 400; in earlier releases, 500.
     checks_numbers: bool = per_release(v26=False, v29=True)
     #: The name of a host may have at most 64 bytes.
     checks_hostname: bool = per_release(v26=False, v29=True)
@@ -150,10 +150,10 @@ class ApiProfile:
         v26='strconv.ParseInt: parsing "{value}": invalid syntax',
         v29='invalid timestamp "{value}": invalid seconds "{value}": invalid syntax',
     )
-    #: The prefixes of `invalid_unix_time_text` in logs and in events, with `{key}`; such errors are then 400.
+    #: The prefixes of `invalid_unix_time_text` in logs and in events, with `{key}`; with a prefix, the status is 400.
     log_time_prefix: str = per_release(v26="", v29='invalid value for "{key}": ')
     event_time_prefix: str = per_release(v26="", v29="invalid value for '{key}': ")
-    #: The prefix of errors for the body of `POST /auth`; such errors are then 400.
+    #: The prefix of errors for the body of `POST /auth`; with a prefix, their status is 400.
     login_body_prefix: str = per_release(v26="", v29="invalid X-Registry-Auth header: ")
     #: The errors for the size of a terminal, with `{side}` and `{value}`.
     invalid_size_text: str = per_release(
@@ -167,8 +167,8 @@ class ApiProfile:
         v26="Invalid network mode: invalid container format container:<name|id>",
         v28="invalid network mode: invalid container format container:<name|id>",
     )
-    #: The texts before and after the cause of a failed start: of the runc (1.3 since 28.5) and of the containerd (2.x
-    #: since 29) that the release's packages come with.
+    #: The texts before and after the cause of a failed start. They come from the runc (1.3 since 28.5) and the
+    #: containerd (2.x since 29) in the release's packages.
     runtime_error_detail: str = per_release(v26="", v28="error during container init: ")
     runtime_error_suffix: str = per_release(v26=": unknown", v29="")
     #: A create body's isolation, QoS limits, real-time scheduling and CPU shares are validated when the body is
@@ -179,7 +179,7 @@ class ApiProfile:
         v26="Invalid isolation: {quoted} - linux only supports 'default'",
         v28="invalid isolation ({value}): linux only supports 'default'",
     )
-    #: With `{what}`: `bandwidth` or `IOPs`.
+    #: The error for a QoS limit of a create body; `{what}` is `bandwidth` or `IOPs`.
     qos_text: str = per_release(
         v26="Invalid QoS settings: linux does not support configuration of maximum {what}",
         v28="invalid option: QoS maximum {what} configuration is not supported on linux",

@@ -37,11 +37,11 @@ class Profile(ApiProfile):
     template_comparisons_name_types: bool = per_release(v26=False, v28=True)
 
     # ---- networks and their IPAM
-    #: 26.1 walks its list of pools with a cursor; later releases use the lowest free gap.
+    #: Default subnets are used in turn (26.1); later releases use the lowest free subnet.
     pools_rotate: bool = per_release(v26=True, v28=False)
     #: IPv4 and IPv6 have address spaces of their own.
     address_spaces_by_family: bool = per_release(v26=False, v28=True)
-    #: Default pools are sorted by base address and overlapping entries dropped; 26.1 keeps them as configured.
+    #: Default pools are sorted by base address, and overlapping entries are dropped; 26.1 keeps them as configured.
     pools_are_sorted: bool = per_release(v26=False, v28=True)
     #: A request for `0.0.0.0/N` or `::/N` is a request for any default subnet with the prefix length N.
     pool_size_hint: bool = per_release(v26=False, v29=True)
@@ -52,7 +52,7 @@ class Profile(ApiProfile):
         " to assign to the network",
         v28="all predefined address pools have been fully subnetted",
     )
-    #: 404 in 26.1, 400 later.
+    #: The HTTP status of the error for exhausted default pools is 404; in later releases it is 400.
     pools_exhausted_is_not_found: bool = per_release(v26=True, v28=False)
     pool_overlap_text: str = per_release(
         v26="Pool overlaps with other one on this address space",
@@ -61,7 +61,7 @@ class Profile(ApiProfile):
     #: The error for a requested address of a full pool: 26.1 reports that the pool is full, later releases that the
     #: address is in use.
     full_pool_hides_requested: bool = per_release(v26=True, v28=False)
-    #: 26.1 represents only the first 2**64 - 1 addresses of an IPv6 pool.
+    #: The number of addresses of an IPv6 pool that can be allocated: 26.1 represents only the first 2**64 - 1.
     ipv6_bitmap_ordinals: int = per_release(v26=(1 << 64) - 1, v28=1 << 128)
     can_disable_ipv4: bool = per_release(v26=False, v28=True)
     #: Addresses, prefixes, ports and MAC addresses are typed in the API: malformed ones fail when a body is decoded.
@@ -136,9 +136,9 @@ class Profile(ApiProfile):
     #: How gateway endpoints are chosen. "single": one endpoint for both families; "dual-stack-first": one that has
     #: both, else one per family; "per-family".
     gateway_choice: str = per_release(v26="single", v28="dual-stack-first", v29="per-family")
-    #: A driver's default route is installed like its other routes, whichever endpoint is the gateway.
+    #: A default route that a driver adds to a sandbox is installed even if another endpoint is the gateway.
     static_default_routes: bool = per_release(v26=True, v28=False)
-    #: With `{family}` ("" or "IPv6 ") and `{error}`.
+    #: The error for a default route that the kernel refuses, with `{family}` ("" or "IPv6 ") and `{error}`.
     gateway_error_text: str = per_release(
         v26="failed to set {family}gateway while updating gateway: {error}",
         v28="failed to set {family}gateway: {error}",
@@ -182,7 +182,7 @@ class Profile(ApiProfile):
         v29="no configured subnet contains IP address {ip}",
     )
     join_own_namespace_text: str = per_release(v26="cannot join own network", v28="cannot join own network namespace")
-    #: With `{ref}`, `{name}` and `{state}`.
+    #: The error for `--network container:` with a stopped container, with `{ref}`, `{name}` and `{state}`.
     join_stopped_namespace_text: str = per_release(
         v26="cannot join network of a non running container: {ref}",
         v28="cannot join network namespace of a non running container: container {name} is {state}",
@@ -194,7 +194,8 @@ class Profile(ApiProfile):
     hosts_cleanup_by_name: bool = per_release(v26=True, v28=False)
     hosts_zero_suffix: bool = per_release(v26=True, v28=False)
     host_gateway_both_families: bool = per_release(v26=False, v28=True)
-    #: When names exist. "create": from the endpoint's creation; "join": once the sandbox has the interface.
+    #: When an endpoint's DNS records are added: at its creation ("create") or once its interface is in the sandbox
+    #: ("join").
     dns_records_at: str = per_release(v26="create", v29="join")
     #: A query for a known name that has no address of the queried family gets an empty answer instead of being
     #: forwarded.
@@ -232,7 +233,7 @@ class Profile(ApiProfile):
     stack_file_version: str = per_release(v26="3.12", v28="3.13")
     sctp_checksum: str = per_release(v26="always", v28="env", v29="never")
     has_forward_chain: bool = per_release(v26=False, v28=True)
-    #: DOCKER-ISOLATION-STAGE-1 and -2 isolate networks; without, raw rules and DOCKER's final drops do.
+    #: The chains DOCKER-ISOLATION-STAGE-1 and -2 isolate networks; later, raw rules and the final drops in DOCKER do.
     has_isolation_chains: bool = per_release(v26=True, v29=False)
     has_internal_chain: bool = per_release(v26=False, v29=True)
     docker_user_has_return: bool = per_release(v26=True, v28=False)
@@ -261,7 +262,8 @@ class Profile(ApiProfile):
     skips_reserved_ports: bool = per_release(v26=False, v29=True)
     routed_ports_on_other_endpoints: bool = per_release(v26=False, v29=True)
     internal_ports_in_inspect: bool = per_release(v26=False, v29=True)
-    #: With `{proto}`, `{address}` (host:port), `{mapping}` (the whole binding) and `{error}`.
+    #: The error for a host port that cannot be bound, with `{proto}`, `{address}` (host:port), `{mapping}` (the whole
+    #: binding) and `{error}`.
     port_bind_text: str = per_release(
         v26="listen {network} {address}: bind: {error}",
         v28="failed to bind host port for {mapping}: {error}",
@@ -276,8 +278,8 @@ class Profile(ApiProfile):
     udp_reuses_address: bool = per_release(v26=False, v28=True, v29=False)
     #: An endpoint that is no longer the gateway has its tracked connections flushed (RevokeExternalConnectivity).
     unpublishing_flushes_conntrack: bool = per_release(v26=True, v29=False)
-    #: Publishing a UDP port flushes tracked connections to the container's port on the binding's host address (all if
-    #: it has none); before, those to the host's port on any address.
+    #: Publishing a UDP port deletes tracked connections to the container's port on the binding's host address (on any
+    #: if it has none); in earlier releases, those to the host's port on any address.
     conntrack_flush_by_container_port: bool = per_release(v26=False, v29=True)
 
     # ---- swarm
@@ -285,9 +287,10 @@ class Profile(ApiProfile):
     ingress_rule_if_absent: bool = per_release(v26=False, v29=True)
     tolerates_stale_vip: bool = per_release(v26=False, v29=True)
     alias_vip_reference_counted: bool = per_release(v26=False, v29=True)
-    #: Drivers and service discovery get a changed entry as old and new value; before, as a deletion.
+    #: Drivers and service discovery get an entry's old and new value when it changes; in earlier releases, they get a
+    #: deletion.
     table_updates_are_replaced: bool = per_release(v26=False, v29=True)
-    #: The overlay driver identifies peers by address alone; before, by address and MAC.
+    #: The overlay driver identifies peers by address alone; in earlier releases, by address and MAC address.
     overlay_peers_by_address: bool = per_release(v26=False, v29=True)
     #: NetworkDB: the deletion of an unknown entry is remembered even if it arrives by gossip.
     networkdb_keeps_unknown_deletions: bool = per_release(v26=False, v29=True)

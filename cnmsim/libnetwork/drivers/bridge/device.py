@@ -66,7 +66,7 @@ def set_up_bridge(
     hairpin: bool,
     undo: ExitStack,
 ) -> tuple[Bridge, bool]:
-    """Create a network's bridge device, or reuse an existing one, and assign its addresses. The device stays down.
+    """Create a network's bridge device, or reuse an existing one, and assign its addresses. A new device is down.
 
     The addresses are the gateways of the pools `ipv4` and `ipv6`; a pool is `None` if the network does not have that
     family. `hairpin` sets the device's sysctl route_localnet, for DNAT of connections to 127.0.0.1. Return the

@@ -139,7 +139,11 @@ class BridgeDriver:
         return skip4, options.mode6 is GatewayMode.ISOLATED
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Create the bridge device of a network and install the network's firewall rules."""
+        """Create the bridge device of a network and install the network's firewall rules.
+
+        Raises an `EngineError` with the driver's message if the request is invalid or a step fails; then nothing is
+        changed.
+        """
         if not self.profile.can_disable_ipv4:
             require_pool(4, request.ipv4)
         options = checked_options(request, self.profile, self.machine.root)
@@ -432,9 +436,9 @@ def _fits_mac(info: IpamInfo | None) -> bool:
 
 
 def _is_affected(connection: Connection, addresses: set[Address], udp: set[tuple[int, Address | None]]) -> bool:
-    """Return True if a tracked connection has to be flushed from conntrack after ports were published.
+    """Return True if conntrack must delete a tracked connection after ports were published or unpublished.
 
-    A connection is flushed if its source or destination, before or after NAT, is in `addresses`, or if it is a UDP
+    It must if the connection's source or destination, before or after NAT, is in `addresses`, or if it is a UDP
     connection to one of `udp`: a port, with the destination address before NAT, `None` for any.
     """
     protocol, src, dst, _, dport = connection.original

@@ -78,7 +78,7 @@ class RuleSet:
     _written: list[RuleOp] = field(factory=list)
 
     def write(self, program: Iterable[RuleOp]) -> None:
-        """Apply the operations. If one fails, revert those that this call has applied, and raise the error."""
+        """Apply the operations `program`. If one fails, revert those already applied, and raise the error."""
         before = len(self._written)
         try:
             for op in program:
@@ -147,7 +147,10 @@ class IptablesFirewall:
         return self.root.netfilter.iptables(family)
 
     def open_forwarding(self, family: int) -> None:
-        """Enable IP forwarding for address family 4 or 6 if it is disabled, and set the policy of FORWARD to DROP."""
+        """If IP forwarding is disabled for address family 4 or 6, enable it and call `drop_by_policy`.
+
+        26.1 does not call `drop_by_policy` for IPv6.
+        """
         keys = _FORWARDING_KEYS[family]
         if all(self.root.sysctl_get(key) == "1" for key in keys):
             return
@@ -183,12 +186,15 @@ class IptablesFirewall:
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> RuleSet | None:
         """Install the rules that restrict access to a container's address.
 
-        Return the installed rules, or `None` if no rule was needed.
+        Return the installed rules, or `None` if the daemon installs no rules for the address's family.
         """
         return self._write(address, rules.endpoint_program(self.profile, facts, address))
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> RuleSet | None:
-        """Install the rules of a published port. Return the installed rules, or `None` if no rule was needed."""
+        """Install the rules of a published port.
+
+        Return the installed rules, or `None` if the daemon installs no rules for the family of the host address.
+        """
         assert binding.host_ip is not None
         return self._write(binding.host_ip, rules.port_program(self.profile, facts, binding))
 
@@ -197,7 +203,7 @@ class IptablesFirewall:
     ) -> RuleSet | None:
         """Install the rules of a legacy link (`--link`) from the container `parent` to ports of `child`.
 
-        Return the installed rules, or `None` if no rule was needed.
+        Return the installed rules, or `None` if the daemon installs no rules for the family of `parent`.
         """
         return self._write(parent, rules.link_program(facts, parent, child, ports))
 

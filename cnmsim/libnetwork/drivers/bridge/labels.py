@@ -81,7 +81,7 @@ class BridgeOptions:
 
 
 def parse_options(options: Mapping[str, str], *, network_id: str, profile: Profile) -> BridgeOptions:
-    """Parse the driver options of a bridge network that the release `profile` has. Unknown options are ignored.
+    """Parse the driver options of a bridge network. Options that the release `profile` does not have are ignored.
 
     The default name of the bridge is derived from `network_id`. Raises `InvalidParameter` with the driver's message
     if a value is invalid.

@@ -1,6 +1,6 @@
-"""docker-proxy: serves a published port in the host's namespace where NAT does not.
+"""docker-proxy: serves those connections to a published port of the host that NAT does not translate.
 
-It accepts a TCP connection before it connects to the container, so for a closed container port the client's
+The proxy accepts a TCP connection before it connects to the container, so for a closed container port the client's
 connection is closed rather than refused. For UDP each client gets a socket of its own towards the container, closed
 after 90 idle seconds. Source: moby `cmd/docker-proxy/{tcp_proxy,udp_proxy}_linux.go` (docker-v29.7.2).
 """

@@ -243,7 +243,7 @@ def _internal_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) -> li
 
 
 def _forward_chain_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) -> list[RuleOp]:
-    """Return the rules of a network in 28 and later, which are all in chains that Docker created."""
+    """Return the operations for a network in 28 and later; its filter rules are all in chains that Docker created."""
     bridge, options = facts.bridge, facts.options
     mode = options.mode(prefix.family)
     program = list(_nat_rules(profile.nat_returns_from_bridge, facts, prefix))
@@ -352,7 +352,7 @@ def _dnat_rule(
 def link_program(
     facts: NetworkFacts, parent: Address, child: Address, ports: Iterable[TransportPort]
 ) -> list[RuleOp]:
-    """Return the rules of a legacy link (`--link`) from the container `parent` to ports of `child`."""
+    """Return the operations that install the rules of a legacy link (`--link`) from `parent` to ports of `child`."""
     bridge, program = facts.bridge, []
     for port in ports:
         to_child = _port_match(port.protocol, "dport", port.port)

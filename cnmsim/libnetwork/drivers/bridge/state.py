@@ -24,7 +24,7 @@ DEFAULT_GATEWAY6 = "DefaultGatewayIPv6"
 class EndpointState:
     """The state of an endpoint: its veth pair, its rules and its published ports.
 
-    `outside` is the host's end of the veth pair, `inside` the container's end; both are `None` until it is created.
+    `outside` is the host's end of the veth pair, `inside` the container's end; both are `None` if there is no pair.
     """
 
     id: str
@@ -73,7 +73,7 @@ class NetworkState:
     def gateway(self, family: int) -> Address | None:
         """Return the containers' default gateway in address family 4 or 6; `None` if the network has none.
 
-        It is the bridge's address, unless an auxiliary address such as `DefaultGatewayIPv4` overrides it.
+        It is the bridge's address, unless the auxiliary address `DefaultGatewayIPv4` or `DefaultGatewayIPv6` is set.
         """
         info = self.ipv6 if family == 6 else self.ipv4
         if info is None:

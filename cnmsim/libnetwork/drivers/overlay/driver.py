@@ -178,7 +178,7 @@ class OverlayDriver:
         return vnis
 
     def _raise_thresholds(self) -> None:
-        """Raise the size limits of the host's neighbour table, so that large networks fit. Done once per host."""
+        """Raise the size limits of the host's neighbour table if they are too low for large networks."""
         root = self.machine.root
         for name, least in _GC_THRESHOLDS.items():
             key = f"net.ipv4.neigh.default.{name}"
@@ -228,7 +228,7 @@ class OverlayDriver:
         self.encryption.program_rules(vni)
 
     def _remove_stale_vxlan(self, vni: int) -> None:
-        """Delete a VXLAN device with this VNI that is left in a namespace from an earlier run of the daemon.
+        """Destroy the namespace from an earlier run of the daemon that contains a VXLAN device with this VNI, if any.
 
         The namespaces are searched only once during a run.
         """
@@ -282,7 +282,8 @@ class OverlayDriver:
         """Connect the endpoint to its subnet's bridge by a veth pair.
 
         A table entry, added to `info`, publishes the endpoint's address and this node's tunnel endpoint to the other
-        nodes.
+        nodes. Raises `SystemFault` if a device cannot be created, or if the tunnel endpoint's address or the keys of
+        an encrypted network are not known yet.
         """
         del sandbox  # the caller moves the interface there
         network = self._network(network_id)

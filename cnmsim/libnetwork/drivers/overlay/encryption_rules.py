@@ -85,7 +85,7 @@ class IptablesEncryptionRules:
 class NftablesEncryptionRules:
     """The nftables rules: one table per host, whose rules match the VNIs in a set.
 
-    It is created with the first network.
+    The table is created on first use.
     """
 
     namespace: NetworkNamespace

@@ -63,7 +63,7 @@ class OverlayEndpoint:
 class OverlayNetwork:
     """An overlay network on this node.
 
-    `path_mtu` is the MTU of the underlay, `join_count` the number of joined endpoints.
+    `path_mtu` is the MTU of the underlay, 0 for the default; `join_count` is the number of joined endpoints.
     """
 
     machine: Machine

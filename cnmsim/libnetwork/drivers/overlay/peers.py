@@ -163,8 +163,8 @@ class PeersByPair(PeerDatabase):
     def delete(self, peer: Peer) -> None:
         """Delete a peer, and remove its FDB entry and the neighbour entry of its address from the kernel.
 
-        The neighbour entry is removed even if it is another peer's by now, which has the same address and a different
-        MAC address.
+        The neighbour entry is removed even if another peer with this address, but a different MAC address, has
+        replaced it.
         """
         self._peers.discard((peer.address, peer.mac), peer)
         self._try(self._withdraw, peer, "Peer operation failed")
