@@ -184,7 +184,7 @@ class Cabling:
         """Return the VLAN configuration of the switch port for an interface.
 
         The port is an access port of the VLAN to which the interface's subnet belongs. Return `None` if the subnet
-        has no VLAN.
+        has no VLAN. Raises `InvalidParameter` if the interface has subnets of several VLANs.
         """
         vlans = {self._vlan_of[a.prefix] for a in interface.addresses if a.prefix in self._vlan_of}
         if len(vlans) > 1:

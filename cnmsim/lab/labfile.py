@@ -283,7 +283,7 @@ class _Reader:
     def _furnish(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
         """Start the Compose project of the host `name` and run its commands.
 
-        `options` is the host's entry in the lab file.
+        `options` is the host's entry in the lab file. Raises `FileError` if a command or the project fails.
         """
         if "compose" in options:
             self._compose(lab, name, options)

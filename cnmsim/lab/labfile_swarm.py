@@ -137,7 +137,10 @@ class SwarmBuilder:
     # ---- nodes
 
     def _nodes(self) -> Engine:
-        """Create the swarm and join its nodes. Return the engine of the first manager."""
+        """Create the swarm and join its nodes. Return the engine of the first manager.
+
+        Raises `FileError` if a node is listed twice or unknown, or if an engine refuses a call.
+        """
         swarm = self.document["swarm"]
         places = list(self._node_keys())
         engines = {name: self._engine(name, keys) for name, keys in places}

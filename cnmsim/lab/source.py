@@ -38,7 +38,10 @@ class LabSource:
 
     @contextmanager
     def fixing(self) -> Iterator[None]:
-        """Let a `FileError` raised in the `with` block have a fix, which is searched for when it is read."""
+        """Give each `FileError` that the `with` block raises a search for its fix.
+
+        The search runs when the attribute `fix` of the error is read.
+        """
         try:
             yield
         except FileError as error:

@@ -1,7 +1,8 @@
 """Generators of topologies: networkx graphs from which `Lab.from_networkx` builds labs.
 
 Each function takes a graph from a generator of networkx, and adds names and hosts to it. Before a lab is built from
-the graph, attributes can be added to it, such as a latency for an edge or `docker=True` for a node.
+the graph, attributes can be added to it, such as a latency for an edge or `docker=True` for a node. The functions
+raise `InvalidParameter` for a number of routers, leaves, spines, buildings or floors that is too small.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def fat_tree(k: int = 4) -> nx.Graph[str]:
 
     There are (k/2)² core routers (`core1`), and k pods of k/2 aggregation routers (`agg1-1`), k/2 edge routers
     (`edge1-1`) and k²/4 hosts (`h1-1-1`), so k³/4 hosts in all. A pod's routers are networkx's complete bipartite
-    graph.
+    graph. Raises `InvalidParameter` for any other `k`.
     """
     import networkx as nx
 
@@ -57,7 +58,10 @@ def fat_tree(k: int = 4) -> nx.Graph[str]:
 
 
 def ring(routers: int = 4, hosts: int = 1) -> nx.Graph[str]:
-    """Return a ring of three or more routers (`r1`), each with `hosts` hosts (`h1-1`): networkx's cycle graph."""
+    """Return a ring of three or more routers (`r1`), each with `hosts` hosts (`h1-1`): networkx's cycle graph.
+
+    Raises `InvalidParameter` for fewer than three `routers`.
+    """
     import networkx as nx
 
     if routers < 3:

@@ -30,53 +30,53 @@ class SwarmError(EngineError):
 
 
 class RpcUnknown(SwarmError, SystemFault):
-    """An error without a gRPC code of its own (500)."""
+    """An error without a gRPC code of its own (HTTP status 500)."""
 
 
 class RpcInvalidArgument(SwarmError, InvalidParameter):
-    """A spec or request is invalid (400)."""
+    """A spec or request is invalid (HTTP status 400)."""
 
     code = "InvalidArgument"
 
 
 class RpcNotFound(SwarmError, NotFound):
-    """The object does not exist (404)."""
+    """The object does not exist (HTTP status 404)."""
 
     code = "NotFound"
 
 
 class RpcAlreadyExists(SwarmError, Conflict):
-    """The name is in use (409)."""
+    """The name is in use (HTTP status 409)."""
 
     code = "AlreadyExists"
 
 
 class RpcPermissionDenied(SwarmError, Forbidden):
-    """The caller lacks the permission (403)."""
+    """The caller lacks the permission (HTTP status 403)."""
 
     code = "PermissionDenied"
 
 
 class RpcFailedPrecondition(SwarmError, InvalidParameter):
-    """The state of the cluster does not allow the call (400)."""
+    """The state of the cluster does not allow the call (HTTP status 400)."""
 
     code = "FailedPrecondition"
 
 
 class RpcUnimplemented(SwarmError, NotSimulated):
-    """SwarmKit does not implement the operation (501)."""
+    """SwarmKit does not implement the operation (HTTP status 501)."""
 
     code = "Unimplemented"
 
 
 class RpcUnavailable(SwarmError, Unavailable):
-    """The manager cannot be reached or cannot serve (503)."""
+    """The manager cannot be reached or cannot serve (HTTP status 503)."""
 
     code = "Unavailable"
 
 
 class RpcAborted(SwarmError, SystemFault):
-    """The call was aborted (500)."""
+    """The call was aborted (HTTP status 500)."""
 
     code = "Aborted"
 

@@ -114,8 +114,8 @@ class Raft:
     `send` delivers a message to another member and returns the reply; `store_index` returns the log's last index.
     `on_elected` is called when this member becomes leader, `on_step_down` when it ceases to be leader, and
     `on_removed` when it has been removed from the group. `term` is the present term, `leader_id` the Raft id of the
-    leader (`None`: unknown), and `applied` the index up to which this member has applied the log. `gate` returns the
-    gate that stops this member's tasks while the daemon's process is stopped (SIGSTOP).
+    leader (`None`: unknown), and `applied` the index up to which this member has applied the log. `gate` returns a
+    gate that is shut while the daemon's process is stopped (SIGSTOP); the member's coroutines do not run meanwhile.
     """
 
     clock: Clock

@@ -40,7 +40,8 @@ def topologies(
     """Return a strategy for graphs of routers (`r1`), switches (`s1`) and hosts (`h1`, each with one cable).
 
     Links have weights and latencies. Links between switches form no loops; links between routers may. With
-    `is_connected` every node reaches every other; otherwise the graph may have separate parts.
+    `is_connected` every node reaches every other; otherwise the graph may have separate parts. Raises Hypothesis's
+    `InvalidArgument` for impossible bounds.
     """
     for name, value, least in (
         ("min_routers", min_routers, 1), ("max_routers", max_routers, min_routers), ("max_switches", max_switches, 0),

@@ -143,10 +143,10 @@ async def _run_stand_in(process: Process, stand_in: StandIn) -> int:
 
 
 def _is_taken(process: Process, port: KnownPort) -> bool:
-    """Return True if a program ends because another one of its network namespace has its TCP `port`.
+    """Return True if a program that is not simulated ends because its TCP `port` is in use in its namespace.
 
-    Whether a program listens on a port that is only exposed, published or named by other services is not certain: a
-    program that is known to listen there, such as one that uses the network of a VPN container, does not end.
+    Return False if it is uncertain that the program, or the stand-in that has the port, listens there: the port is
+    only exposed, published or named by another service.
     """
     if port.protocol != "tcp" or port.source in VAGUE:
         return False
@@ -161,7 +161,7 @@ def _is_taken(process: Process, port: KnownPort) -> bool:
 
 
 def because(port: KnownPort) -> str:
-    """Return the reason why a port is known, e.g. `the image redis` or `--port 8000 in its command`."""
+    """Return the source from which a port is known as text, e.g. `the image redis` or `exposed`."""
     return _BECAUSE[port.source].format(port.evidence)
 
 

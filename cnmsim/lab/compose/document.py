@@ -121,7 +121,8 @@ class Reader:
     def _parts(self, file: File) -> Iterator[Map]:
         """Yield the YAML documents of one file, each with `include` and `extends` resolved (`_part`).
 
-        The caller merges them as if they were separate files (compose-go `loadYamlFile`).
+        The caller merges them as if they were separate files (compose-go `loadYamlFile`). Raises `FileError` if a
+        file includes itself.
         """
         name = _name(file)
         if name in self._open:

@@ -13,7 +13,7 @@ from cnmsim.lab.compose.model import ComposeProject, Service
 EXTENSION = "x-cnmsim"
 
 
-def give_hints(project: ComposeProject, hints: ServiceHints) -> None:
+def add_hints(project: ComposeProject, hints: ServiceHints) -> None:
     """Add facts about the programs of a project's services to `hints`, as the Compose file states or implies them.
 
     These are the ports on which a service listens, whether it mounts a server's configuration, and whether another

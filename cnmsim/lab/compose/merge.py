@@ -193,7 +193,10 @@ def _as_build(value: Any) -> Any:
 
 
 def _merge_pools(base: Any, over: Any, keys: tuple[Key, ...]) -> Any:
-    """Merge two lists of IPAM pools: pools with the same subnet are merged, others are appended."""
+    """Merge two lists of IPAM pools: pools with the same subnet are merged, others are appended.
+
+    `keys` is the path of the lists. Raises `MergeError` if one of the values is not a list.
+    """
     if not isinstance(base, Seq) or not isinstance(over, Seq):
         path = key_text(keys)
         raise MergeError(f"cannot override {path}", getattr(over, "place", None) or Place("", 1), path)

@@ -26,7 +26,7 @@ from cnmsim.lab.compose.bodies import (
     service_hash,
 )
 from cnmsim.lab.compose.error_location import keys_of_network_error, keys_of_service_error
-from cnmsim.lab.compose.hints import give_hints
+from cnmsim.lab.compose.hints import add_hints
 from cnmsim.lab.compose.model import ComposeProject, Network, Service
 from cnmsim.lab.compose.reading import start_order
 
@@ -140,7 +140,7 @@ class Project:
         with the line in the file.
         """
         services = self._scaled(scale or {})
-        give_hints(self.model, self.engine.image_store.catalogue.hints)
+        add_hints(self.model, self.engine.image_store.catalogue.hints)
         made: list[tuple[str, str]] = []
         try:
             for network in self.model.networks.values():
@@ -191,7 +191,8 @@ class Project:
     def _assume_network(self, network: Network, made: list[tuple[str, str]]) -> None:
         """Create a missing external network, as `docker network create` without options does.
 
-        Append its (kind, id) to `made`, the list of everything created so far.
+        Append its (kind, id) to `made`, the list of everything created so far. Raises `FileError` if the engine
+        refuses.
         """
         try:
             created = self.engine.networks.create(network.name, driver="bridge")

@@ -263,7 +263,10 @@ class _ProjectReader:
         return values
 
     def _extra_hosts(self, given: Any, *at: Key) -> tuple[str, ...]:
-        """Return `extra_hosts` as `name:address` entries, whichever form the file uses."""
+        """Return `given`, a service's `extra_hosts` in either form, as `name:address` entries.
+
+        `at` is the service's path of keys. Raises `FileError` for an invalid entry.
+        """
         if isinstance(given, Mapping):
             return tuple(
                 f"{name}:{_unbracketed(address)}"
@@ -316,7 +319,10 @@ class _ProjectReader:
     # ---- values
 
     def _flag(self, value: Any, *at: Key) -> bool:
-        """Convert a boolean, which is a string if it comes from a variable. `at` is its path of keys, for errors."""
+        """Convert a boolean, which is a string if it comes from a variable.
+
+        `at` is its path of keys, which the `FileError` for any other value names.
+        """
         if isinstance(value, bool):
             return value
         known = {"true": True, "yes": True, "on": True, "1": True, "y": True}
@@ -356,7 +362,7 @@ _UNITS_NS = {"h": 3600 * NS_PER_S, "m": 60 * NS_PER_S, "s": NS_PER_S, "ms": 1_00
 
 
 def _duration_ns(text: str) -> int:
-    """Parse a duration in Go's format, such as `1m30s`, into nanoseconds."""
+    """Parse a duration in Go's format, such as `1m30s`, into nanoseconds. Raises `ValueError` if it is invalid."""
     if not _DURATION.fullmatch(text) or len(text) > 40:
         raise ValueError(f"invalid duration {text[:40]!r}, as 1m30s")
     parts = re.findall(r"([0-9.]+)(h|ms|us|ns|m|s)", text)

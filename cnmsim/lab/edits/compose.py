@@ -235,7 +235,10 @@ class ComposeEditor:
         self._add_option(service, change)
 
     def _add_option(self, service: Service, change: RebindProgram) -> None:
-        """Append to the service's command the option that makes its program bind to the wildcard address."""
+        """Append to the service's command the option that makes its program bind to the wildcard address.
+
+        Raises `NotExpressible` if no option for this program is known.
+        """
         config = self.config_of(change.container)
         command = [*(config.get("Cmd") or ())]
         option = wildcard_option([*(config.get("Entrypoint") or ()), *command])

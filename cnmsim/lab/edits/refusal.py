@@ -250,7 +250,10 @@ class _Candidates:
         return self._candidate(f"declare the subnet {subnet} of network {network}", edit, works)
 
     def _attachable(self, service: str) -> Iterator[_Candidate]:
-        """Yield the edit that makes the overlay network attachable that the engine refused to attach to."""
+        """Yield the edit that makes an overlay network attachable, if the lab file declares the network.
+
+        It is the network to which the engine refused to attach the container of `service`.
+        """
         network, declared = refused_value(self.error), self._document["services"][service].get("networks")
         if self.lab_file and declared and network:
             keys = ("networks", network, "attachable")

@@ -40,7 +40,8 @@ def edits_of(lab: Lab, fix: TriedChange) -> tuple[FileEdit, ...]:
 def _edit(lab: Lab, change: Change, files: EditedFiles, asked: str) -> None:
     """Make one change in `files`: in the files of the project or stack that it concerns, or else in the lab file.
 
-    `asked` is the name that the failed probe looked up, "" if there is none.
+    `asked` is the name that the failed probe looked up, "" if there is none. Raises `NotExpressible` if no file can
+    express the change.
     """
     assert lab.source is not None
     lab_file = lab.source.lab_file

@@ -152,7 +152,11 @@ def assign_addresses(domains: list[Domain], pools: list[str]) -> None:
 
 
 def _assign(domain: Domain, subnet: Network) -> None:
-    """Assign addresses of a subnet to the interfaces of a broadcast domain; routers get the first ones."""
+    """Assign addresses of a subnet to the interfaces of a broadcast domain; routers get the first ones.
+
+    Interfaces that have an address of the same IP version are skipped. Raises `InvalidParameter` if the subnet is
+    full.
+    """
     taken = {address.address for port in domain.ports for address in port.addresses}
     hosts: Iterator[Any] = iter(subnet.hosts())
     for port in sorted(domain.ports, key=lambda port: not port.host.forwards):

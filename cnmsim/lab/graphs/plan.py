@@ -151,7 +151,10 @@ def _require_graph(graph: Any) -> None:
 
 
 def _names(graph: nx.Graph[Any]) -> dict[Hashable, str]:
-    """Return the name of each node: a string as it is, 5 as `n5`, the tuple (1, 2) as `n1-2`."""
+    """Return the name of each node: a string as it is, 5 as `n5`, the tuple (1, 2) as `n1-2`.
+
+    Raises `InvalidParameter` for an invalid name, or if two nodes get the same name.
+    """
     names: dict[Hashable, str] = {}
     for node in graph:
         name = (
@@ -238,7 +241,7 @@ def _own_ports(host: HostPlan, graph: nx.Graph[Any], names: Mapping[Hashable, st
     """Return the ports that a host's node describes, by the name of the device.
 
     The ports come from the node's attribute `interfaces` or, without it, from `addresses`. As `addresses` names no
-    devices, the keys are then placeholders such as `?0`.
+    devices, the keys are then placeholders such as `?0`. Raises `InvalidParameter` for an invalid attribute.
     """
     node = next(node for node, name in names.items() if name == host.name)
     interfaces = graph.nodes[node].get("interfaces") or {}

@@ -229,7 +229,7 @@ class ServiceReader:
     def _references(self, section: str) -> list[dict[str, Any]]:
         """Return the JSON references to the secrets or configs that the service uses, sorted by name.
 
-        `section` is `secrets` or `configs`.
+        `section` is `secrets` or `configs`. Raises `FileError` if one is not declared, or two have the same target.
         """
         title = section.removesuffix("s").capitalize()
         by_target: dict[str, dict[str, Any]] = {}

@@ -84,7 +84,8 @@ def read_capture(path: str | Path) -> Iterator[RecordedFrame]:
 def _ethernet(data: bytes, link: int, path: str | Path) -> tuple[bytes, str]:
     """Return (frame, direction): the data with an Ethernet header in place of its old link-layer header.
 
-    `link` is the link type of the file. The direction is "" unless the old header has it.
+    `link` is the link type of the file `path`. The direction is "" unless the old header has it. Raises `FileError`
+    for another link type than Ethernet, IP and Linux cooked.
     """
     if link == _ETHERNET:
         return data, ""

@@ -100,7 +100,7 @@ class Batch:
         """Send packets at given times, and let time pass until they are settled. Return one `Walk` for each.
 
         Each item is (time from now in nanoseconds, packet, is inbound); inbound means that the device receives the
-        packet.
+        packet. Raises `InvalidParameter` for more than `MAX_COUNT` packets or an invalid packet.
         """
         clock = self.origin.namespace.clock
         start_ns = clock.now_ns
@@ -303,6 +303,7 @@ def _expanded(packets: object) -> Iterator[Any]:
     """Yield copies of the packets in the argument `packets` of `send`.
 
     A scapy packet with sets of values, such as `IP(dst="10.0.0.0/30")`, yields one packet for each combination.
+    Raises `InvalidParameter` for a value that is no packet, or that begins with another layer than Ethernet or IP.
     """
     if isinstance(packets, bytes | bytearray | memoryview):
         yield bytes(packets)

@@ -179,8 +179,8 @@ def run_probe(
     """Run one probe from `source` to `target` to its end and return its trace with a finding.
 
     If `address` is given, it is used without a name lookup. `timeout_s` limits the wait for an answer, in virtual
-    seconds. `family` (4 or 6) is the IP version to use, 0 for either. Raises `InvalidParameter` if the target is an
-    address of the other IP version.
+    seconds. `family` (4 or 6) is the IP version to use, 0 for either. Raises `InvalidParameter` for an invalid
+    timeout or family, or a target address of the other IP version; `CnmsimError` if the probe does not end.
     """
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s > 0:
         raise InvalidParameter(f"timeout_s={timeout_s!r}: write the seconds to wait as a number greater than 0")

@@ -40,8 +40,8 @@ class Agent:
     `connect` returns a client for one of the managers. `on_session_message` is called with each session message,
     before the agent configures the executor from that message. `tls_info` returns the root certificate that the node
     trusts and the issuer of its own certificate. `executor` runs the tasks. `error` is the reason why the node has no
-    session, or "". `gate` returns the gate that stops the agent's tasks while the daemon's process is stopped
-    (SIGSTOP).
+    session, or "". `gate` returns a gate that is shut while the daemon's process is stopped (SIGSTOP); the agent's
+    coroutines do not run meanwhile.
     """
 
     clock: Clock

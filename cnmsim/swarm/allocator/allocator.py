@@ -402,7 +402,7 @@ class Allocator(StoreLoop):
         """Return attachments, without addresses yet, for the networks of a task.
 
         `service` is the task's service, `None` for a task without one. The ingress network comes first, if the
-        service publishes ports on it.
+        service publishes ports on it. Raises `AllocationError` if a network is deleted or not allocated yet.
         """
         attachments = list(task.networks)
         if not attachments:

@@ -78,8 +78,8 @@ class Credentials:
         """Download the root certificate from a manager and return it as an authority.
 
         `dial` connects to the manager. The certificate must have the digest `digest`, which comes from the join
-        token; if `digest` is "", any certificate is accepted. A failed attempt is repeated; after the last one its
-        error is raised.
+        token; if `digest` is "", any certificate is accepted. A failed attempt is repeated; the error of the last
+        one is raised: `SystemFault` for another digest, `RpcError` if the connection fails.
         """
         error: CnmsimError = RpcError("")
         for _ in range(_TRIES):

@@ -96,7 +96,10 @@ def _credential(credential: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _mount(mount: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert a JSON mount. Fields that SwarmKit does not store are left out."""
+    """Convert a JSON mount. Fields that SwarmKit does not store are left out.
+
+    Raises `InvalidParameter` for an unknown type or propagation.
+    """
     kind = mount.get("Type") or ""
     if kind and kind.lower() not in _MOUNT_TYPES:
         raise InvalidParameter(f'invalid MountType: "{kind}"')

@@ -66,7 +66,7 @@ class Spreader:
     def spread(self, count: int, node: DecisionNode) -> int:
         """Assign up to `count` tasks to nodes in the subtree `node`. Return the number of tasks assigned.
 
-        The loop ends when no branch can get another task. Engines up to 28.2 loop forever in that case.
+        Fewer than `count` are assigned if no branch can take another task. Engines up to 28.2 then loop forever.
         """
         if not node.branches:
             return self._assign_to_nodes(count, node.nodes)

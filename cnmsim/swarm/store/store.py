@@ -155,7 +155,8 @@ class Store:
     def update(self, transaction: Callable[[Store], T]) -> T:
         """Call `transaction`, which may call `create`, `replace` and `delete`. Return its result.
 
-        All changes are undone if `transaction` or `propose` raises an error.
+        All changes are undone if `transaction` or `propose` raises an error. Raises `RuntimeError` if called from
+        within a transaction.
         """
         if self._changes is not None:
             raise RuntimeError("transactions do not nest")

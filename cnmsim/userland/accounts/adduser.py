@@ -40,7 +40,10 @@ _SYSTEM_IDS, _IDS = range(100, 1000), range(1000, 60_000)
 
 
 class _RefusedError(Exception):
-    """A program refuses its arguments: exit status of Ubuntu's release, and text."""
+    """Raised if a program refuses its arguments. The exception's text is the error text.
+
+    `status` is the exit status in Ubuntu's release; in Debian's it is always 1.
+    """
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -48,7 +51,7 @@ class _RefusedError(Exception):
 
 
 class _Session:
-    """One run of a program: the process, its options, and the messages in the words of the image's release."""
+    """One run of a program. `has_levels` is True for Ubuntu's release, which writes a level before each message."""
 
     def __init__(self, process: Process, options: Options) -> None:
         self.process, self.options = process, options
@@ -56,17 +59,20 @@ class _Session:
         self.is_system = "S" in options
 
     def say(self, text: str) -> None:
-        """Print a message, unless the program is to be quiet."""
+        """Print an informational message, unless `--quiet` was given."""
         if "q" not in self.options:
             self.process.write(f"{'info: ' if self.has_levels else ''}{text}\n")
 
     def say_done(self) -> None:
-        """Print the last line of the release without levels."""
+        """Print `Done.`, as Debian's release does at the end and Ubuntu's does not."""
         if not self.has_levels:
             self.say("Done.")
 
     def number(self, letter: str, taken: set[int], kind: str) -> int | None:
-        """Return the number in an option, `None` without the option."""
+        """Return the id in the option `letter`, `None` if it was not given.
+
+        Raises `_RefusedError` if the id is in `taken`; `kind` (`UID` or `GID`) is for that message.
+        """
         if letter not in self.options:
             return None
         number = self.options.number(letter, 0)
@@ -75,18 +81,18 @@ class _Session:
         return number
 
     def free(self, taken: set[int]) -> int:
-        """Return the first number that is not taken."""
+        """Return the lowest id that is not in `taken`: from 1000, or from 100 with `--system`."""
         return next(number for number in (_SYSTEM_IDS if self.is_system else _IDS) if number not in taken)
 
     def group(self, name: str) -> Group:
-        """Return the group with this name or raise the refusal."""
+        """Return the group with this name. Raises `_RefusedError` if there is none."""
         group = find_group(self.process, name)
         if group is None:
             raise _RefusedError(12, f"The group `{name}' does not exist.")
         return group
 
     def user(self, name: str) -> User:
-        """Return the user with this name or raise the refusal."""
+        """Return the user with this name. Raises `_RefusedError` if there is none."""
         user = find_user(self.process, name)
         if user is None:
             raise _RefusedError(12, f"The user `{name}' does not exist.")

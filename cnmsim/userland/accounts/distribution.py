@@ -1,4 +1,4 @@
-"""Programs that have one name and differ between distributions: passwd, adduser and its kin, the messages of su."""
+"""Programs of one name that differ between distributions: passwd, adduser, addgroup, deluser, delgroup."""
 
 from __future__ import annotations
 

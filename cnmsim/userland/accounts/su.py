@@ -84,7 +84,10 @@ async def runuser(process: Process) -> int:
 
 
 def _become(process: Process, user: User, gids: tuple[int, ...]) -> None:
-    """Change the credentials of a process to those of `user`, with these groups instead if there are any."""
+    """Change the credentials of a process to those of `user`.
+
+    `gids` are the groups to use in place of the user's own, the primary group first; if empty, the user's own.
+    """
     credentials = credentials_of(process, user)
     process.credentials = evolve(credentials, gid=gids[0], groups=gids) if gids else credentials
 

@@ -29,7 +29,8 @@ _MODES: dict[str, FdbMode] = {"add": "exclusive", "append": "append", "replace":
 def show_or_change(process: Process, words: Words, options: set[str]) -> int:
     """Run `bridge fdb [show|get|add|append|replace|del] …`. Return the exit status.
 
-    `words` are the words after `fdb`, `options` the names of bridge's options, such as `statistics`.
+    `words` are the words after `fdb`, `options` the names of bridge's options, such as `statistics`. Raises
+    `IpCommandError` for invalid words, `NoDeviceError` for an unknown device.
     """
     verb = (
         words.take() if words and words.first not in ("br", "brport", "dev", "vlan", "state", "dynamic") else "show"
@@ -77,7 +78,10 @@ def show_or_change(process: Process, words: Words, options: set[str]) -> int:
 
 
 def _fdb_get(process: Process, words: Words) -> int:
-    """Run `bridge fdb get MAC br BRIDGE | dev DEV [master]`: print the entry of a MAC address."""
+    """Run `bridge fdb get MAC br BRIDGE | dev DEV [master]`: print the entry of a MAC address.
+
+    Raises `IpCommandError` for invalid words, or if there is no entry.
+    """
     mac = _mac_of(words.take())
     name = ""
     while words:

@@ -84,7 +84,10 @@ async def _run(process: Process, request: Request) -> int:
 
 
 def _entries(process: Process, request: Request, table: Conntrack) -> int:
-    """List, get, delete or update the entries that `request` selects. Return the exit status."""
+    """List, get, delete or update the entries that `request` selects. Return the exit status.
+
+    Raises `ConntrackError` if the command is to get an entry and none matches.
+    """
     connections = [connection for connection in table.entries() if request.matches(connection)]
     changed = connections
     if request.command == "U":

@@ -48,7 +48,11 @@ _OTHER_KINDS = ("local", "broadcast", "anycast", "multicast", "nat")
 
 
 class IpChanges:
-    """The changing commands of `ip`, run by `process` in one namespace. `family` is 4, 6, or 0 for both."""
+    """The changing commands of `ip`, run by `process` in one namespace. `family` is 4, 6, or 0 for both.
+
+    Each of them raises `IpCommandError` for invalid words, `NoDeviceError` for an unknown device, and `OSError` if
+    the kernel refuses the change.
+    """
 
     def __init__(self, process: Process, namespace: NetworkNamespace, family: int) -> None:
         self.process = process

@@ -54,7 +54,7 @@ def dummy(request: LinkRequest) -> Device:
 
 
 def vlan(request: LinkRequest) -> Device:
-    """Create a device of `type vlan id N`."""
+    """Create a device of `type vlan id N`. Raises `IpCommandError` if the request is invalid or refused."""
     vid: int | None = None
     while request.words:
         word = request.words.take()
@@ -85,7 +85,10 @@ def vlan(request: LinkRequest) -> Device:
 
 
 def macvlan(request: LinkRequest) -> Device:
-    """Create a device of `type macvlan [mode private|vepa|bridge|passthru]`."""
+    """Create a device of `type macvlan [mode private|vepa|bridge|passthru]`.
+
+    Raises `IpCommandError` for an invalid request, `OSError` if the kernel refuses.
+    """
     mode = MacvlanMode.VEPA
     while request.words:
         word = request.words.take()
@@ -112,7 +115,10 @@ def _macvlan_mode(text: str) -> MacvlanMode:
 
 
 def ipvlan(request: LinkRequest) -> Device:
-    """Create a device of `type ipvlan [mode l2|l3|l3s] [bridge|private|vepa]`."""
+    """Create a device of `type ipvlan [mode l2|l3|l3s] [bridge|private|vepa]`.
+
+    Raises `IpCommandError` for an invalid request, `OSError` if the kernel refuses.
+    """
     mode, flag = IpvlanMode.L3, IpvlanFlag.BRIDGE
     while request.words:
         word = request.words.take()
@@ -143,7 +149,7 @@ def _ipvlan_flag(text: str) -> IpvlanFlag:
 def change(device: Device, kind: str, words: Words) -> None:
     """Change a device as `ip link set DEV type KIND WORD…` does. `words` are the words after the kind.
 
-    Raises `OSError(EOPNOTSUPP)` if the device is of another kind.
+    Raises `OSError(EOPNOTSUPP)` if the device is of another kind, `IpCommandError` for an unknown option.
     """
     if kind != device.kind:
         raise OSError(95, "Operation not supported")

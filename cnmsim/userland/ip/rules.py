@@ -108,6 +108,7 @@ class IpRules:
         """Parse the criteria of `rule show`. Return texts such as ` lookup main ` that a rule's line must contain.
 
         A rule is shown if its line contains all of them. `names` maps the numbers of routing tables to their names.
+        Raises `IpCommandError` for an invalid criterion.
         """
         parts = []
         while words:
@@ -126,7 +127,10 @@ class IpRules:
         return parts
 
     def add(self, words: Words) -> None:
-        """Run `rule add SELECTOR ACTION`. Raises `OSError(EEXIST)` if the rule exists."""
+        """Run `rule add SELECTOR ACTION`.
+
+        Raises `OSError(EEXIST)` if the rule exists, `IpCommandError` for invalid words.
+        """
         if not words:
             raise IpCommandError('"ip rule add" requires arguments.')
         self.process.credentials.require_net_admin()
@@ -139,8 +143,8 @@ class IpRules:
     def delete(self, words: Words) -> None:
         """Run `rule del SELECTOR ACTION`: delete the first matching rule (rule_find).
 
-        Raises `OSError(ENOENT)` if none matches, and `OSError(EOPNOTSUPP)` if it is the local table's rule, which
-        cannot be deleted.
+        Raises `OSError(ENOENT)` if none matches, `OSError(EOPNOTSUPP)` if it is the local table's rule, which cannot
+        be deleted, and `IpCommandError` for invalid words.
         """
         if not words:
             raise IpCommandError('"ip rule del" requires arguments.')
@@ -164,7 +168,10 @@ class IpRules:
             rules.remove(rule)
 
     def _read(self, words: Words) -> dict[str, Any]:
-        """Parse the description of a rule. Return the arguments for `FibRule` that the words specify."""
+        """Parse the description of a rule. Return the arguments for `FibRule` that the words specify.
+
+        Raises `IpCommandError` for an invalid word, and for one that is not simulated.
+        """
         fields: dict[str, Any] = {}
         while words:
             word = words.take()

@@ -105,7 +105,7 @@ def _add_operand(chosen: Selection, word: str, family: int, kind: str) -> None:
     """Add `word`, which is not a keyword, to the selection `chosen`.
 
     The word names a device if the object `kind` is `link` or `address`; otherwise it is a prefix of the address
-    family `family`.
+    family `family`. Raises `IpCommandError` for a second device or an invalid prefix.
     """
     if kind in ("link", "address"):
         if chosen.device:

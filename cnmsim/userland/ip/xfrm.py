@@ -71,7 +71,7 @@ class _Id:
     def take(self, word: str, words: Words) -> bool:
         """If `word` is the keyword of an identifying field, parse the field's value from `words` and return True.
 
-        Otherwise return False.
+        Otherwise return False. Raises `IpCommandError` for an invalid value.
         """
         if word == "src":
             self.src = _address(words)

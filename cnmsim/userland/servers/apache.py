@@ -25,7 +25,7 @@ _TYPES = {
 
 
 def version(process: Process) -> str:
-    """Return the version that the image states in its environment."""
+    """Return Apache's version: the variable `HTTPD_VERSION`, which the image sets, or else a default."""
     return process.env.get("HTTPD_VERSION", _VERSION)
 
 

@@ -96,7 +96,10 @@ class HttpServer:
             connection.close()
 
     async def _serve_one(self, stream: Stream, connection: TcpSocket) -> bool:
-        """Read one request and respond to it. Return True if the connection stays open."""
+        """Read one request and respond to it. Return True if the connection stays open.
+
+        Raises `HttpError` for a malformed request.
+        """
         message = await stream.head()
         if message is None:
             return False

@@ -43,7 +43,7 @@ _TYPES = {
 
 
 def version(process: Process) -> str:
-    """Return the version that the image states in its environment."""
+    """Return nginx's version: the variable `NGINX_VERSION`, which the image sets, or else a default."""
     return process.env.get("NGINX_VERSION", _VERSION)
 
 

@@ -53,7 +53,7 @@ class _Reaper:
     is_ended: bool = False
 
     def end(self) -> None:
-        """Remove what matches now, without waiting for clients: a signal ends the program."""
+        """Make the program remove the matching objects at once and exit. Called on a signal."""
         self.is_ended = True
         self.changed.notify()
 
@@ -99,7 +99,7 @@ class _Reaper:
                 self.filters.append(added)
 
     async def prune(self) -> None:
-        """Remove what matches a filter, and write how much it was."""
+        """Remove all objects that match a filter, and log the number of removed objects of each kind."""
         counts = dict.fromkeys((name for name, *_ in _KINDS), 0)
         for added in self.filters:
             text = json.dumps(added, separators=(",", ":"), sort_keys=True)
@@ -123,7 +123,7 @@ class _Reaper:
 
 
 async def request(process: Process, method: str, path: str) -> tuple[int, Any]:
-    """Send a request to the Engine API. Return the status and the decoded body, `None` for an empty one.
+    """Send a request to the Engine API. Return the status, and the decoded JSON body or `None`.
 
     Raises `OSError` if the engine does not answer.
     """
@@ -149,7 +149,7 @@ def _duration_s(process: Process, name: str, default: str) -> float:
 
 
 async def main(process: Process) -> int:
-    """Run `ryuk`: wait for clients, and remove what matches their filters when they have gone."""
+    """Run `ryuk`: wait until all clients have disconnected, then remove the objects that match their filters."""
     reaper = _Reaper(process, Signal(process.clock))
     try:
         first_s = _duration_s(process, "RYUK_CONNECTION_TIMEOUT", "60s")

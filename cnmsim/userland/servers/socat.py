@@ -30,7 +30,7 @@ _LISTEN = {"TCP-LISTEN": 4, "TCP-L": 4, "TCP4-LISTEN": 4, "TCP4-L": 4, "TCP6-LIS
 
 
 class _SocatError(Exception):
-    """socat ends with exit status 1 after this message."""
+    """An error for which socat prints this message and ends with exit status 1."""
 
 
 class _Stdio:
@@ -78,7 +78,7 @@ class _Address:
         return cls(kind, operand, frozenset(option.lower() for option in options))
 
     async def open(self, process: Process) -> _Channel:
-        """Connect to the address."""
+        """Connect to the address and return the connection. Raises `_SocatError` if that fails."""
         if self.kind == "STDIO":
             return _Stdio(process)
         try:
@@ -106,7 +106,10 @@ async def _pump(source: _Channel, target: _Channel) -> None:
 
 
 async def _relay(process: Process, first: _Channel, second: _Channel) -> None:
-    """Relay data both ways until both have ended, or for a while after one has."""
+    """Relay data between two channels in both directions, then close them.
+
+    This ends when both directions have ended, or `_LINGER_S` seconds after one of them has.
+    """
     ended = Signal(process.clock)
     pumps = [process.task(_pump(first, second)), process.task(_pump(second, first))]
     for pump in pumps:

@@ -158,7 +158,10 @@ _VERSION_LINES = {
 
 
 def start_lines(process: Process, server: str, port: int, version: str) -> str:
-    """Return the lines that the program `server` writes when it is ready to serve `port`, "" if unknown."""
+    """Return the lines that the program `server` writes when it is ready to serve `port`.
+
+    Return "" if these are not known. `version` is the program's version, which some of them contain.
+    """
     form, lines = _LINES.get(server, ("", ""))
     return lines.format(t=stamp(process, form), port=port, v=version)
 
@@ -239,16 +242,19 @@ _TAKEN["valkey"] = _TAKEN["redis"]
 
 
 def taken_lines(process: Process, server: str, port: int) -> str:
-    """Return the lines that the program `server` writes before it exits because another program has `port`.
+    """Return the lines that the program `server` writes before it exits because `port` is in use.
 
-    A program without lines of its own writes those of a Go program.
+    If these are not known, return the line that a Go program writes.
     """
     form, lines = _TAKEN.get(server, ("", "listen tcp :{port}: bind: address already in use\n"))
     return lines.format(t=stamp(process, form), port=port)
 
 
 def version_line(program: str, arguments: list[str], version: str) -> str:
-    """Return what `program` prints if its arguments only ask for its version, "" if they do not."""
+    """Return what `program` prints if the last of its arguments asks for its version, such as `--version`.
+
+    Return "" if it does not, or if `version` is "".
+    """
     is_asked = arguments and arguments[-1] in ("--version", "-v", "-V", "version")
     return _VERSION_LINES.get(program, "").format(version) + "\n" if is_asked and version else ""
 

@@ -249,7 +249,8 @@ async def _slice(shell: ShellState, part: Parameter, name: str, values: list[str
 async def _value_pieces(shell: ShellState, part: Parameter, name: str, value: str | None) -> list[_Piece]:
     """Return the pieces for the value of a single parameter, after applying the operator of the expansion `part`.
 
-    `name` is the parameter's name and `value` its value, which is `None` if the parameter is unset.
+    `name` is the parameter's name and `value` its value, which is `None` if the parameter is unset. Raises
+    `ExpansionError` if the operator is `?` and the parameter is unset, `UnboundError` under `set -u`.
     """
     operator = part.operator
     is_set = value is not None and (bool(value) or not operator.startswith(":"))

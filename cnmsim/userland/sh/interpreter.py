@@ -91,7 +91,7 @@ class Shell(SubshellStarter):
         """Run a sequence of commands. Return the exit status of the last one.
 
         With `is_last`, this shell has no further commands to run, so the last command may replace the shell (ash's
-        EV_EXIT).
+        EV_EXIT). If no process can be started, raises `ExitShell`, or `DiscardLine` in an interactive shell.
         """
         try:
             return await self._run_items(sequence, streams, is_last=is_last)
@@ -400,8 +400,8 @@ class Shell(SubshellStarter):
         """Run a command that is a function, a builtin or a program. Return its exit status.
 
         `words` are the command's name and arguments. `assigned` are the variables set only for the command, as in
-        `A=1 env`. With `is_last`, a program replaces the shell, unless there are traps. `uses_functions` is False to
-        ignore functions.
+        `A=1 env`. With `is_last`, a program replaces the shell (raises `ExecProgram`), unless there are traps.
+        `uses_functions` is False to ignore functions.
         """
         name = words[0]
         if uses_functions and name in self.functions:

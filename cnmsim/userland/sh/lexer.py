@@ -76,6 +76,7 @@ class Lexer:
         """Return all tokens, each with a list.
 
         The list contains the text of the here-document for the operators `<<` and `<<-`, and is empty for all others.
+        Raises `ShellSyntaxError` for an unterminated quotation, substitution or here-document.
         """
         tokens: list[tuple[Token, list[Word]]] = []
         while True:

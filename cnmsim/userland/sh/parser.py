@@ -85,7 +85,10 @@ class Parser:
             self._advance()
 
     def program(self) -> Sequence:
-        """Parse the whole text. Return it as a sequence of commands."""
+        """Parse the whole text, and return it as a sequence of commands.
+
+        Raises `ShellSyntaxError` if it is invalid or incomplete.
+        """
         sequence = self._sequence()
         if self._token.kind != "end":
             raise self._unexpected()

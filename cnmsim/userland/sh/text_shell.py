@@ -39,7 +39,7 @@ class TextShell(ShellState):
         """Parse and run commands. Return the exit status of the last one.
 
         With `is_last`, this shell has no further commands to run, so the last program runs in the shell's own
-        process. A syntax error ends the shell with status 2.
+        process. A syntax error is printed and ends the shell (`ExitShell`) with status 2.
         """
         try:
             return await self.run(self.parse(source), streams, is_last=is_last)

@@ -208,8 +208,9 @@ class Variables(MutableMapping[str, str]):
     def assign_array(self, name: str, elements: list[tuple[str | None, str, bool]], *, appends: bool = False) -> None:
         """Assign elements to an array. Each is (subscript, value, True to append to the element's old value).
 
-        The subscript `None` means one more than the previous element's subscript. With `appends`, old elements are
-        kept.
+        In an indexed array, the subscript `None` means one more than that of the previous element. If all subscripts
+        for an associative array are `None`, the values are keys and values in turn; if only some are, raises
+        `SubscriptError`. With `appends`, old elements are kept.
         """
         base = self.resolve(name)[0]
         self.make_array(base)

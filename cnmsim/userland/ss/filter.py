@@ -195,7 +195,7 @@ def _read_port(text: str) -> int | None:
 def _read_host(text: str) -> tuple[Address | None, int, int | None]:
     """Parse `ADDRESS[/BITS][:PORT]`. Return the address, its prefix length and the port.
 
-    Address or port are `None` if any is accepted.
+    Address or port are `None` if any is accepted. Raises `FilterError` if the text is invalid.
     """
     if text.startswith("[") and "]" in text:
         host, _, rest = text[1:].partition("]")

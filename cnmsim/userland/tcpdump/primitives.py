@@ -247,7 +247,10 @@ def address_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
 
 
 def _net(text: str) -> Prefix:
-    """Parse a network: `172.18.0.0/16`, or only its first bytes (`172.18` is 172.18.0.0/16)."""
+    """Parse a network: `172.18.0.0/16`, or only its first bytes (`172.18` is 172.18.0.0/16).
+
+    Raises `FilterError` if it is invalid.
+    """
     head, slash, length = text.partition("/")
     parts = head.split(".")
     if ":" not in head and len(parts) < 4 and all(is_number(part) for part in parts):
