@@ -70,7 +70,7 @@ def daemon_config(options: bool | Mapping[str, Any], profile: Profile) -> Daemon
 
 
 def _directives(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield (name, value) for each option, where `-` in the name is replaced by `_`.
+    """Yield (name, value) for each option, where `_` in the name is replaced by `-`.
 
     If the value of an option is a mapping, the mapping's entries are yielded in its place (moby: configValuesSet). An
     option in `MAPPINGS`, whose value is meant to be a mapping, is yielded as it is.

@@ -130,7 +130,7 @@ class Faults:
     def lose(self, sender: str, receiver: str, share: float) -> None:
         """Drop a fraction `share` (0 to 1) of the frames from the host `sender` to the host `receiver`.
 
-        Raises `NotFound` for an unknown host, `InvalidParameter` for a fraction outside 0 to 1.
+        Raises `NotFound` for an unknown host, `InvalidParameter` for a fraction outside 0 to 1 or equal hosts.
         """
         self._host(sender)
         self._host(receiver)

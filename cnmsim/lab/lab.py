@@ -279,7 +279,7 @@ class Lab(LabFromFiles):
         """Drop a fraction `share` (0 to 1) of the frames from the host `sender` to the host `receiver`.
 
         Frames from `receiver` to `sender` are not affected. Raises `NotFound` for an unknown host, `InvalidParameter`
-        for a fraction outside 0 to 1.
+        for a fraction outside 0 to 1 or equal hosts.
         """
         self._faults.lose(sender, receiver, share)
 
@@ -417,10 +417,11 @@ class Lab(LabFromFiles):
         return server().open_plugin_control(self, None if directory is None else Path(directory))
 
     def look_for_plugins(self, *folders: str | Path, give_up_s: float | None = None) -> None:
-        """Make each engine that exists now also look for plugins in `folders`.
+        """Make the engines look for plugins in `folders` too.
 
-        `give_up_s` is the number of seconds of real time after which an engine stops looking for a plugin, or stops
-        retrying a plugin that does not respond.
+        This also applies to engines that are added later without `plugin_dirs` of their own. `give_up_s` is the number
+        of seconds of real time after which an engine stops looking for a plugin, or stops retrying a plugin that does
+        not respond.
         """
         if give_up_s is not None:
             self.plugin_policy = evolve(self.plugin_policy, give_up_s=give_up_s)

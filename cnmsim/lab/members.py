@@ -61,9 +61,9 @@ class LabMembers:
     def container(self, name: str) -> Container:
         """Return the container of that name, on any engine.
 
-        In a Compose project or a swarm, the name of a service selects its first container. In a swarm, `service.2`
-        selects the container of one task. Raises `NotFound` if no container matches, `Conflict` if containers of
-        several engines match.
+        In a Compose project, the name of a service selects its first container. In a swarm, it selects the container
+        of the service's only task, and `service.2` that of its second one. Raises `NotFound` if no container matches,
+        `Conflict` if several do.
         """
         matches = [
             container

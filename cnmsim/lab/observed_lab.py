@@ -132,7 +132,8 @@ class ObservedLab(LabMembers):
     def doctor(self) -> Checkup:
         """Return the latent faults of the lab, each with its severity and location: `print(lab.doctor())`.
 
-        Nodes of a swarm are probed with real packets, which takes some virtual time.
+        Real packets are sent between the nodes of a swarm and along paths with a smaller MTU than the containers',
+        which takes some virtual time.
         """
         from cnmsim.observe.doctor import doctor
 
@@ -289,7 +290,8 @@ class ObservedLab(LabMembers):
     def draw(self, trace: Trace | None = None) -> Picture:
         """Draw the lab as it is now. With `trace`, the path of its packets is drawn too.
 
-        A notebook displays the picture, `.save("lab.svg")` writes it.
+        A notebook displays the picture, `.save("lab.svg")` writes it. Raises `InvalidParameter` for a `trace` of
+        another type.
         """
         from cnmsim.observe.trace.trace import Trace as Recorded
         from cnmsim.observe.views import draw

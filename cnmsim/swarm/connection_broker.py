@@ -44,7 +44,7 @@ class ConnectionBroker:
     async def connect(self) -> Client:
         """Return a client for the node's own manager if it has one, otherwise for a known manager chosen at random.
 
-        Raises `RpcError` if the connection fails.
+        Raises `RpcError` if no manager is known or the connection fails.
         """
         local_client = self.local()
         if local_client is not None:

@@ -341,7 +341,8 @@ class Raft:
     def on_vote_request(self, message: VoteRequest) -> Reply:
         """Process a vote request and reply whether the vote is granted.
 
-        While this member receives heartbeats, it grants no vote to another candidate (SwarmKit sets CheckQuorum).
+        While this member receives heartbeats, it grants its vote only to their sender, unless the leader asked for
+        the election (SwarmKit sets CheckQuorum).
         """
         if message.is_transfer:
             self.leader_id = None

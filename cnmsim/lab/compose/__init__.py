@@ -32,8 +32,9 @@ def load_project(
     An item of `files` that is a folder means the Compose file in this folder. A string of several lines, or a
     mapping, is the content of a file; relative paths in it start at `folder`. The project's name is the first of
     these that is set: `project`, `COMPOSE_PROJECT_NAME`, the key `name` in the files, the name of their folder.
-    `${…}` is replaced by variables from `env` and from `env_files`. `profiles` are the active profiles: services of
-    other profiles are left out. `texts` maps the path of a file to text that replaces the content of the file.
+    `${…}` is replaced by variables from `env` and from `env_files`. `profiles`, and those that the variable
+    `COMPOSE_PROFILES` lists, are active: services of other profiles are left out. `texts` maps the path of a file to
+    text that replaces the content of the file.
 
     Raises `FileError` for an invalid file, with file, line and key, and `InvalidParameter` for an invalid project
     name.

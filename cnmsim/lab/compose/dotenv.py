@@ -17,8 +17,8 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$$"}
 def read_env_file(path: Path, outer: Mapping[str, str]) -> dict[str, str]:
     """Parse the `NAME=value` lines of a file and return the variables.
 
-    Values may refer to variables of `outer` and of earlier lines, except in single quotes. Raises `FileError` with
-    the number of the invalid line.
+    Values may refer to variables of `outer` and of earlier lines, except in single quotes. A line with only a name
+    takes the value from `outer`. Raises `FileError` with the number of the invalid line.
     """
     lines = read_text(path).splitlines()
     values: dict[str, str] = {}

@@ -91,7 +91,8 @@ def _published_addresses(model: ComposeProject) -> list[Address]:
 def _other_machines(model: ComposeProject, published: list[Address]) -> dict[Address, str]:
     """Return the private addresses in `extra_hosts` and `dns`, each with a name for the machine that has it.
 
-    An entry of `extra_hosts` with the name of a service is left out: it hides the service and means no other machine.
+    Left out are addresses in `published` or in a network of the file, and entries of `extra_hosts` with the name of a
+    service: such an entry hides the service and means no other machine.
     """
     found: dict[Address, str] = {}
     for service in model.services.values():
@@ -120,7 +121,7 @@ def _is_in_pools(model: ComposeProject, address: Address) -> bool:
 
 
 def _add_machine(lab: Lab, around: Surroundings, name: str, address: Address, number: int) -> None:
-    """Add the machine with an address of the LAN. `number` counts these machines."""
+    """Add a machine with this address to the LAN. `name` is its name in the file, `number` its index from 0."""
     shown = name.lower() if name else f"machine-{format_ip(address).replace('.', '-')}"
     while shown in lab.hosts:
         shown += "-host"

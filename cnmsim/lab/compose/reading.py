@@ -395,9 +395,9 @@ def _unbracketed(address: str) -> str:
 
 
 def _check(project: ComposeProject) -> None:
-    """Check that services refer to existing services and volumes, and that container names are unique.
+    """Check the references between services, and those to volumes, secrets and configs.
 
-    Raises `FileError` for the first violation.
+    Raises `FileError` for a missing object, a cycle of dependencies, or a container name that is used twice.
     """
     for service in project.services.values():
         for dependency in service.depends_on:

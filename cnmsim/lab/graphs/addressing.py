@@ -154,8 +154,8 @@ def assign_addresses(domains: list[Domain], pools: list[str]) -> None:
 def _assign(domain: Domain, subnet: Network) -> None:
     """Assign addresses of a subnet to the interfaces of a broadcast domain; routers get the first ones.
 
-    Interfaces that have an address of the same IP version are skipped. Raises `InvalidParameter` if the subnet is
-    full.
+    Interfaces with an address of the same IP version are skipped, and for IPv4 those with an IPv6 address, unless the
+    domain has a pool of its own. Raises `InvalidParameter` if the subnet is full.
     """
     taken = {address.address for port in domain.ports for address in port.addresses}
     hosts: Iterator[Any] = iter(subnet.hosts())

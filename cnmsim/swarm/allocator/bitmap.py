@@ -35,7 +35,7 @@ class SerialBitmap:
     def take(self, number: int) -> None:
         """Allocate a particular number without moving the cursor.
 
-        Raises `BitUnavailable` if it is allocated already.
+        Raises `BitUnavailable` if it is allocated already or out of range.
         """
         if not self.first <= number <= self.last:
             raise BitUnavailable("requested bit is out of range")

@@ -56,7 +56,8 @@ def swarm_to_api(cluster: Cluster) -> dict[str, Any]:
 def cluster_spec_from_api(spec: Mapping[str, Any], base: ClusterSpec = UNSET_CLUSTER_SPEC) -> ClusterSpec:
     """Convert the JSON `Spec` of a swarm.
 
-    Fields that the JSON leaves empty are copied from `base` (moby `MergeSwarmSpecToGRPC`).
+    Fields that the JSON leaves empty are copied from `base`, except `ForceRotate` and `AutoLockManagers`; external
+    CAs are added to those of `base` (moby `MergeSwarmSpecToGRPC`).
     """
     raft, ca = spec["Raft"], spec["CAConfig"]
     history, snapshots = spec["Orchestration"]["TaskHistoryRetentionLimit"], raft["KeepOldSnapshots"]

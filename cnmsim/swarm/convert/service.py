@@ -129,7 +129,11 @@ def _job_status_to_api(job: JobStatus) -> dict[str, Any]:
 
 
 def service_spec_to_api(spec: ServiceSpec, *, prints_old_networks: bool = False) -> dict[str, Any]:
-    """Return a service spec as JSON. With `prints_old_networks` it includes `Networks`, as in engines before 29."""
+    """Return a service spec as JSON.
+
+    Networks in the field of old clients (`spec.networks`) are returned as `Networks` with `prints_old_networks`, as
+    in engines before 29; otherwise in `TaskTemplate`, unless that has networks of its own.
+    """
     template = task_spec_to_api(spec.task)
     old = [attachment_to_api(attachment) for attachment in spec.networks]
     if old and not spec.task.networks and not prints_old_networks:

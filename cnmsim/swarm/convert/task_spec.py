@@ -18,7 +18,7 @@ from cnmsim.swarm.objects.service import Placement, Platform, ResourceRequiremen
 def task_spec_from_api(template: Mapping[str, Any]) -> TaskSpec:
     """Convert a JSON `TaskTemplate`.
 
-    Raises `InvalidParameter` if it has no container spec, and `SystemFault` if it describes a plugin.
+    Raises `InvalidParameter` if it has no container spec or an invalid value, `SystemFault` if it describes a plugin.
     """
     runtime = template["Runtime"] or "container"
     if runtime not in {"container", "plugin"}:

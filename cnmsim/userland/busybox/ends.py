@@ -23,7 +23,8 @@ _SUFFIXES = {"": 1, "b": 512, "k": 1024, "K": 1024, "m": 1 << 20, "M": 1 << 20}
 def _signed(options: Options, letter: str, default: int) -> tuple[str, int]:
     """Parse the argument of an option such as `-n +3` or `-c 1k`. Return its sign ("", "-" or "+") and its number.
 
-    `letter` names the option. If it was not given, return "" and `default`.
+    `letter` names the option. If it was not given, return "" and `default`. Raises `UsageError` if the number is
+    invalid.
     """
     text = options.get(letter)
     if text is None:

@@ -62,7 +62,7 @@ class Options:
     def seconds(self, name: str, default: float) -> float:
         """Return an option's argument as seconds (fractions are allowed), or `default` if the option was not given.
 
-        Raises `UsageError` with busybox's error text if the argument is not a number.
+        Raises `UsageError` with busybox's error text if the argument is no number from 0 to less than 2³¹.
         """
         text = self.get(name)
         if text is None:

@@ -171,7 +171,7 @@ class Resolver:
         """Return the addresses of a name in order of preference, as getaddrinfo(3) does.
 
         If `name` is itself an IP address, only that is returned. `family` is 4, 6, or 0 for both. Raises
-        `ResolveError` if there are no addresses.
+        `ResolveError` if there are no addresses of this family.
         """
         literal = literal_address(name.partition("%")[0])
         if literal is not None:
