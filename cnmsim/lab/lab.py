@@ -419,8 +419,8 @@ class Lab(LabFromFiles):
     def look_for_plugins(self, *folders: str | Path, give_up_s: float | None = None) -> None:
         """Make the engines look for plugins in `folders` too.
 
-        This also applies to engines that are added later without `plugin_dirs` of their own. `give_up_s` is the number
-        of seconds of real time after which an engine stops looking for a plugin, or stops retrying a plugin that does
+        This also applies to engines that are added later without `plugin_dirs` of their own. `give_up_s` is the time
+        in seconds of real time after which an engine stops looking for a plugin, or stops retrying a plugin that does
         not respond.
         """
         if give_up_s is not None:

@@ -61,9 +61,9 @@ class LabMembers:
     def container(self, name: str) -> Container:
         """Return the container of that name, on any engine.
 
-        In a Compose project, the name of a service selects its first container. In a swarm, it selects the container
-        of the service's only task, and `service.2` that of its second one. Raises `NotFound` if no container matches,
-        `Conflict` if several do.
+        In a Compose project or a swarm, the name of a service selects its first container. In a swarm, `service.2`
+        selects the container of one task. Raises `NotFound` if no container matches, `Conflict` if containers of
+        several engines match.
         """
         matches = [
             container
@@ -103,7 +103,7 @@ class LabMembers:
     def _tasks(self, name: str) -> list[Container]:
         """Return the containers of the swarm tasks that `name` selects.
 
-        `web` selects all tasks of the service `web`, `web.2` only its second one.
+        `web` selects the first task of the service `web`, `web.2` its second one.
         """
         from cnmsim.observe.trace.tracer import directory_of
 

@@ -180,8 +180,9 @@ class Directory:
     def matching(self, text: str) -> tuple[Location, ...]:
         """Return the locations that have the name `text`; empty if there are none.
 
-        The kinds of names are compared in this order: location, service, replica, alias, id. All matches of the first
-        kind with a match are returned.
+        The kinds of names are compared in this order: location, service, replica, alias, beginning of the id (4
+        characters or more). All matches of the first kind with a match are returned; but of a service only its first
+        replica, and no host if a container has the same name.
         """
         host, colon, name = text.partition(":")
         inside = [item for item in self.locations if not colon or (item.host == host and item.is_container)]

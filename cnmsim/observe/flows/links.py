@@ -156,7 +156,7 @@ class LinkWatch:
 
 
 def _cables(segments: Iterable[Segment]) -> Iterable[_Watched]:
-    """Return both directions of every cable of the segments."""
+    """Yield both directions of every cable of the segments."""
     for segment in segments:
         for attachment in segment.attachments:
             station = attachment.station

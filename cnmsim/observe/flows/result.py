@@ -365,7 +365,7 @@ class FlowReport(Displayable, Sequence[FlowResult]):
         """Draw throughput, latency and queues over time with matplotlib, and return the figure.
 
         `axes` are three matplotlib axes to draw on instead of those of a new figure. Raises `ImportError` if
-        matplotlib is not installed.
+        matplotlib is not installed, `InvalidParameter` if the number of axes is not three.
         """
         return import_module("cnmsim.observe.flows.plot").plot(self, axes)
 

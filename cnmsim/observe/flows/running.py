@@ -170,8 +170,8 @@ class RunningFlows:
 def start_flows(lab: LabWithSegments, flows: Iterable[Flow]) -> RunningFlows:
     """Start flows now, on virtual time, and return an object to wait for their results.
 
-    Raises `InvalidParameter` for an item that is no `Flow` or has an invalid source or destination, and `NotFound` or
-    `Conflict` for an unknown or ambiguous source. In these cases no flow is started.
+    Raises `InvalidParameter` if `flows` is empty or an item is no `Flow` or has an invalid source or destination, and
+    `NotFound` or `Conflict` for an unknown or ambiguous source. In these cases no flow is started.
     """
     wanted = list(flows)
     for flow in wanted:

@@ -37,7 +37,7 @@ _RESOLVE_LIMIT_S = 4.0
 
 
 def layers_of(packet: Packet) -> Iterator[Packet]:
-    """Return the layers of a packet, the outermost first."""
+    """Yield the layers of a packet, the outermost first."""
     layer: Any = packet
     while layer is not None and type(layer).__name__ != "NoPayload":
         yield layer
