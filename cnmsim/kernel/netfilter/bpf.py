@@ -2,7 +2,7 @@
 
 A program is a list of instructions, each with an operation code, two jumps and a constant. Offset 0 of the packet is
 the first byte of the IP header; loads relative to the network header (`SKF_NET_OFF`) count from the same byte. Of the
-ancillary data (`SKF_AD_OFF`) only the fields in `ANCILLARY` are available; a program that loads another one is
+ancillary data (`SKF_AD_OFF`) only the fields in `ANCILLARY` are available; a program that loads any other field is
 rejected.
 """
 
@@ -48,7 +48,7 @@ class Instruction:
 
 
 class _EndError(Exception):
-    """Raised when a load reads outside the packet; the program then ends with result 0."""
+    """Raised when a load reads outside the packet, or in a division by 0; the program then ends with result 0."""
 
 
 def _load(data: bytes, at: int, size: int) -> int:
@@ -144,8 +144,8 @@ class _Machine:
 def run(program: Sequence[Instruction], data: bytes, ancillary: Callable[[int], int] = _nothing) -> int:
     """Run a valid program (see `is_valid`) on a packet and return the value of its RET instruction.
 
-    Return 0 if the program reads outside the packet. `data` is the packet from its IP header on; `ancillary` is
-    called with an offset in `ANCILLARY` and returns the value of that field.
+    Return 0 if the program reads outside the packet or divides by 0. `data` is the packet from its IP header on;
+    `ancillary` is called with an offset in `ANCILLARY` and returns the value of that field.
     """
     machine = _Machine(data, ancillary)
     at = 0

@@ -113,11 +113,11 @@ class Conntrack:
         return self._lookup_live(key)
 
     def _lookup_just_refused(self, key: ConntrackTuple) -> tuple[Connection, bool] | None:
-        """Return the connection of a RST received on lo, which was removed when the RST was sent.
+        """Return the connection of a RST received on lo. Sending the RST has removed the connection from the table.
 
         `key` is the tuple of the RST. Return the connection, and True if the RST is in the reply direction; None if
-        it is not among the connections removed at the current virtual time. (In Linux the received packet still
-        refers to the connection.)
+        no such connection was removed at the current virtual time. (In Linux the received packet still refers to the
+        connection.)
         """
         at_ns, entries = self._refused
         return entries.get(key) if entries and at_ns == self._namespace.clock.now_ns else None
@@ -278,8 +278,8 @@ class Conntrack:
     def confirm(self, packet: Packet) -> bool:
         """Insert the packet's connection into the table if it is new.
 
-        Return False if the packet must be dropped: its connection was removed, or another one has the same tuple by
-        now.
+        If an equal connection is in the table by now, attach the packet to that one. Return False if the packet must
+        be dropped: its connection was removed, or a different one uses the original or reply tuple.
         """
         connection = packet.connection
         if connection is None or connection.is_confirmed or packet.ct_reply or packet.ct_state is _RELATED:

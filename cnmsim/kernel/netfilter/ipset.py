@@ -44,7 +44,7 @@ class IpSet:
             self._lengths.add(key[1])
 
     def remove(self, member: str) -> None:
-        """Remove a member. Raises `KeyError` if it is not in the set."""
+        """Remove a member. Raises `KeyError` if it is not in the set, `ValueError` if it is invalid."""
         self._members.remove(self._key(member))
 
     def _key(self, member: str) -> tuple[int, ...]:

@@ -112,7 +112,7 @@ class IpTables:
     # --- commands as methods
 
     def append(self, table: str, chain: str, rule_text: str) -> None:
-        """Append a rule (`-A`); several rules if it names several addresses.
+        """Append the rule `rule_text` (`-A`), or several rules if it contains several addresses.
 
         `rule_text` is iptables syntax without command and chain, such as `-i docker0 ! -o docker0 -j ACCEPT`.
         """
@@ -257,7 +257,7 @@ class IpTables:
     ) -> str:
         """Return the output of `iptables -S` for one chain, or with "" for all chains.
 
-        With `number`, it is only the rule at that position, counted from 1. `with_counters` adds the counters (-v).
+        With `number`, return only the rule at that position, counted from 1. `with_counters` adds the counters (-v).
         """
         table_object = self._table(table)
         chains = [self._chain(table_object, chain)] if chain else table_object.chains_in_order()
@@ -275,8 +275,8 @@ class IpTables:
     def _tables_in_order(self) -> list[Table]:
         """Return the tables that exist in the kernel in the order in which iptables-save prints them.
 
-        iptables-nft goes through the table of its own tables, whatever the order of their creation. iptables-legacy
-        reads /proc/net/ip_tables_names, where the table created last comes first (xt_register_table).
+        iptables-nft prints them in a fixed order. iptables-legacy prints them in the order of
+        /proc/net/ip_tables_names, where the table created last comes first (xt_register_table).
         """
         existing = [table for table in self.tables.values() if table.exists]
         if self.variant.is_legacy:
@@ -455,9 +455,9 @@ class IpTables:
         self._notify_change(table)
 
     def register_chain(self, chain: Chain) -> None:
-        """Assign a sequence number to a chain, unless it has one already. The number orders the chains on a hook.
+        """Assign a sequence number to a chain, unless it has one. nft lists chains in the order of these numbers.
 
-        The kernel has no built-in chain of iptables before the first command uses it; that is when this is called.
+        Called for the first rule or policy of a built-in chain, before which the kernel does not have the chain.
         """
         if not chain.order:
             chain.order = self._netfilter.next_order()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _uncached(step: HookStep) -> HookStep:
-    """Wrap a step that declares no dependency: a packet that passes it stops being recorded for the flow cache."""
+    """Wrap a step whose outcome depends on more than the flow, so that packets that pass it are never cached."""
 
     def run(packet: Packet) -> bool:
         packet.recording = None

@@ -76,8 +76,8 @@ _INVERTIBLE = frozenset("sdiopf")
 class Command:
     """A parsed command line. `letter` is the command (`A`, `L`, …), `options` are the letters of the options given.
 
-    `number` is the position of a rule, counted from 1, or 0. `second_operand` is the new name of a chain or the
-    policy. `packets` and `bytes` are the counters to set (-c).
+    `number` is the position of a rule, counted from 1, or 0 if none is given. `second_operand` is the new name of a
+    chain or the policy. `packets` and `bytes` are the counters to set (-c).
     """
 
     letter: str

@@ -13,7 +13,7 @@ from cnmsim.kernel.netfilter.table import Chain, Table
 def restore_rules(tables: IpTables, text: str, *, no_flush: bool = False, with_counters: bool = False) -> None:
     """Execute `text`, which has the format of iptables-save, as iptables-restore does.
 
-    If `no_flush` is True, the existing rules of the tables are kept; otherwise they are deleted first.
+    If `no_flush` is True, the existing rules of the tables in `text` are kept; otherwise they are deleted first.
     `with_counters` also sets the counters. Raises `IptablesError` if a line is invalid; then nothing is changed.
     """
     before = tables.save(counters=True)

@@ -59,8 +59,8 @@ class RuleEntry:
 class Chain:
     """A chain. `policy` is None for a user-defined one; `packets` and `bytes` count the packets that got the policy.
 
-    `order` is the sequence number of the chain's registration on its hook. It is 0 for a built-in chain that was
-    never used and therefore does not exist in the kernel. In a long chain equal rules are one `Rule` object, which
+    `order` is a sequence number: nft lists chains in order of creation. It is 0 for a built-in chain that was never
+    used and therefore does not exist in the kernel. In a long chain equal rules are one `Rule` object, which
     makes the search for a rule fast.
     """
 

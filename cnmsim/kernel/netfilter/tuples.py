@@ -43,7 +43,10 @@ def icmp_tuple(protocol: int, src: Address, dst: Address, message: bytes) -> Con
 
 
 def packet_tuple(packet: Packet) -> ConntrackTuple | None:
-    """Return the tuple of a packet, or None if it has none (an ICMP error, or a fragment other than the first)."""
+    """Return the tuple of a packet, or None if it has none.
+
+    An ICMP message has a tuple only if it is a query or a reply, a fragment only if it is the first one.
+    """
     if packet.fragment_offset:
         return None
     if packet.protocol in {1, 58}:

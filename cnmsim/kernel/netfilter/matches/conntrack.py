@@ -57,7 +57,8 @@ def _expiry(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
 def state_test(names: Sequence[str]) -> Test:
     """Return a function that tests whether a packet's connection state is one of `names`, such as `NEW`.
 
-    A packet without a connection counts as INVALID.
+    `SNAT` and `DNAT` match packets whose source or destination is translated. A packet that has not passed connection
+    tracking counts as INVALID.
     """
     states = frozenset(CtState[name] for name in names if name in _STATES)
     fits_unseen = CtState.INVALID in states

@@ -38,8 +38,8 @@ _SIZES = {"bytes": 1, "kbytes": 1024, "mbytes": 1024 * 1024}
 class Limit(Statement):
     """Match packets up to a rate; if `is_over` is True, only packets above the rate.
 
-    The rate is `rate` packets per `unit` (such as `second`). If `size_unit` (such as `kbytes`) is not "", it is
-    `rate` kbytes per `unit`. `burst` packets, or units of `burst_unit`, may exceed the rate.
+    The rate is `rate` packets per `unit` (such as `second`) or, if `size_unit` (such as `kbytes`) is not "", `rate`
+    times that size per `unit`. `burst`, in `burst_unit`, may exceed the rate.
     """
 
     rate: int

@@ -37,7 +37,7 @@ class Transaction:
         self.sets, self.rules, self.lists = SetCommands(session), RuleCommands(session), ListCommands(session)
         self.chains = ChainCommands(session, self.rules)
 
-    def all(self) -> str:
+    def run(self) -> str:
         """Run all commands and return what nft prints.
 
         Raises `NftError` if a command fails; then nothing is changed.

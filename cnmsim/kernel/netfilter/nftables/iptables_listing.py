@@ -1,6 +1,6 @@
 """Tables of iptables (nf_tables) as nft lists them: each rule translated or marked as an extension.
 
-Source: iptables' `*_xlate` functions (1.8.11), nftables src/xt.c. nft commands can list such tables, and can flush or
+Source: iptables' `*_xlate` functions (1.8.11), nftables src/xt.c. nft commands can list such tables, and can
 delete them as a whole. Adding rules to them by nft is not simulated.
 """
 
@@ -317,7 +317,7 @@ def chain_lines(table: Table, chain: Chain, options: ListOptions) -> list[str]:
 def shown_chains(table: Table) -> list[Chain]:
     """Return the chains that exist in the kernel, in order of creation.
 
-    The kernel creates a built-in chain with its first rule.
+    The kernel creates a built-in chain with the first rule or policy in it.
     """
     existing = [chain for chain in table.chains.values() if chain.order]
     return sorted(existing, key=lambda chain: chain.order)

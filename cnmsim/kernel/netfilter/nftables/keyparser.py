@@ -33,7 +33,8 @@ class KeyParser:
     def key(self) -> Key | None:
         """Consume the longest field that the next tokens form, such as `tcp dport`.
 
-        Return None, and consume nothing, if they form no field.
+        Return None, and consume nothing, if they form no field. Raises `NftError` if the field is not allowed in the
+        rule.
         """
         cursor = self.cursor
         if cursor.text in _RAW_BASES and cursor.peek(1) == ",":

@@ -17,7 +17,7 @@ _TOKEN = re.compile(
 
 @frozen
 class Token:
-    r"""One token of the input: a word, a quoted string or a symbol.
+    r"""One token of the input. `kind` is `word`, `string` (a quoted string) or `symbol`.
 
     Symbols include the end of a line ("\n") and of the input ("").
     """

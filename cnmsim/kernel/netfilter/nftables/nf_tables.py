@@ -46,7 +46,7 @@ class NfTables(Ruleset):
         commands = _commands_in_json(source) if options.as_json else None
         session = Session(self, Cursor.over(source if commands is None else commands), options)
         try:
-            output = Transaction(session).all()
+            output = Transaction(session).run()
         except NftError as error:
             if commands is not None:
                 raise InternalError(error.message) from None

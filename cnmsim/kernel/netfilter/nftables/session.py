@@ -100,8 +100,8 @@ class Session:
     def check_loops(self, table: Table, rule: Rule | None, location: Location) -> None:
         """Raise `NftError` at `location` if the jumps between the table's chains form a loop (nft_chain_validate).
 
-        `rule` is the rule that was added, None if a map element was added. A rule that contains no jump is not
-        checked.
+        `rule` is the rule that was added, None if a map element was added. A rule without jumps and without named
+        sets or maps is not checked.
         """
         leads = rule is None or any(name for part in rule.statements for name in (*part.chains(), *part.set_names()))
         if leads and table.has_loop():

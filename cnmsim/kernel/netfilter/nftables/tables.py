@@ -164,8 +164,9 @@ class Chain:
 class Set:
     """A named set or map.
 
-    `key_text` is the type of its keys as written in the command, `value_text` that of a map's data. `values` are the
-    data types of a map's data: () for verdicts, and None for a set.
+    `key_text` is the declaration of its key type, such as `type ipv4_addr` or `typeof ip saddr`; `value_text` is the
+    type of a map's data, such as `verdict`. `values` are the data types of a map's data: () for verdicts, and None
+    for a set.
     """
 
     name: str
