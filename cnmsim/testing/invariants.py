@@ -52,7 +52,7 @@ def check_addresses(engine: Engine) -> None:
 
 
 def check_sandboxes(engine: Engine) -> None:
-    """Check that a sandbox has an interface for each endpoint that joined it, and no others.
+    """Check that a sandbox has an interface for each of its endpoints on bridge networks, and no others.
 
     Each interface must have the addresses of its endpoint.
     """

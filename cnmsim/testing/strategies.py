@@ -290,7 +290,7 @@ def packets(
     """Return a strategy for well-formed IP packets: UDP, TCP and ICMP echo, with valid checksums.
 
     `family` is 4 or 6 (`None`: both). `sources` and `destinations` are strategies for the addresses, which must be of
-    the same family. `max_payload` is the greatest length of the payload in bytes.
+    this family; with `None` they cannot be given. `max_payload` is the greatest length of the payload in bytes.
     """
     if family is None:
         if sources is not None or destinations is not None:

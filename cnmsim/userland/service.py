@@ -92,7 +92,7 @@ async def _discard(socket: UdpSocket) -> None:
 
 
 async def main(process: Process) -> int:
-    """Run the service until a signal ends the process.
+    """Listen on ports and send simple replies until a signal ends the process.
 
     The command is `service NAME PORT[/udp]…`, or the command line of a program in whose place the service runs.
     """

@@ -214,7 +214,8 @@ class _Candidates:
         used = set(self._static_addresses(network))
         for number, subnet in pools:
             if address in subnet and list(self._static_addresses(network)).count(address) == 1:
-                # An automatic address was allocated first: the requested one is kept out of the range of those.
+                # The engine has already assigned the address to another container, so it is excluded from the range
+                # from which the engine chooses addresses.
                 yield from self._ip_range(service, network, number, subnet, address)
             near = subnet.network_address + (int(address) & int(subnet.hostmask))
             for free in _free_addresses(subnet, near, used):

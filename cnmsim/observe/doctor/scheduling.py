@@ -157,7 +157,10 @@ def _scaled(swarm: SwarmView, service: Service) -> ScaleService:
 
 
 def _labels(swarm: SwarmView, unmet: Sequence[str], nodes: Sequence[Node]) -> Iterator[Change]:
-    """Yield the change that gives the last of `nodes` the labels for which the constraints `unmet` call."""
+    """Yield the change that sets on the last of `nodes` the labels that the constraints `unmet` require.
+
+    Yield nothing if a constraint is not of the form `node.labels.NAME==VALUE`.
+    """
     labels = [item for item in Constraint.parse_all(unmet) if item.is_equal and item.key.startswith(_NODE_LABEL)]
     if nodes and labels and len(labels) == len(unmet):
         steps = tuple(

@@ -54,7 +54,10 @@ def _refused(record: Any, container: Location | None) -> Iterator[tuple[int, boo
 
 
 def _sharing(snapshot: LabSnapshot, host: Location, mode: str) -> Location | None:
-    """Return the location to which the namespace of `mode` belongs; `None` if it does not run."""
+    """Return the location whose namespace a container on `host` shares; `None` if that location does not run.
+
+    `mode` is the container's network mode: `host` or `container:NAME`.
+    """
     if mode == "host":
         return host
     name = mode.partition(":")[2]

@@ -71,8 +71,8 @@ class TriedChange(Displayable, ABC):
         """The change as edits of the Compose or lab file that the lab was read from, one for each file.
 
         There are none if the lab was not read from a file, or if the change cannot be made in the file. On the first
-        access each edit is tried: a lab is read from the edited file and examined. Edits that do not help are left
-        out.
+        access the edits are tried: a lab is built from the edited files and examined. If they do not help, there are
+        none either.
         """
         render = getattr(self._lab, "edits_of", None)
         if not self._edits:

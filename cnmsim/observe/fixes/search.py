@@ -174,7 +174,10 @@ class FixSearch:
         return False
 
     def _series(self) -> Iterator[Fix]:
-        """Yield the fixes that consist of several changes, of which each mends what fails after those before it."""
+        """Yield fixes of several changes: each change solves the problem for which the probe fails after the others.
+
+        The changes before the last one come from `partial_fixes`.
+        """
         from cnmsim.observe.fixes.changes import steps_of
         from cnmsim.observe.fixes.fix import fork_of
         from cnmsim.observe.fixes.fix_candidates import fix_candidates

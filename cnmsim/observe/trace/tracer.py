@@ -140,7 +140,8 @@ def parse_destination(
     address is that of the location with this name.
 
     The name of a swarm task may be written without its id (`service.1`). `protocol` and `family` are as in `trace`.
-    Raises `InvalidParameter` if the text is not a destination.
+    Raises `InvalidParameter` if the text is not a destination, `NotFound` or `Conflict` if the name after `host:` is
+    unknown or ambiguous.
     """
     head, _, rest = text.partition(":")
     hosts = {location.name for location in directory.locations if not location.is_container}
@@ -232,10 +233,11 @@ def trace(
 
     `source` is a name, a host, a container, a sandbox or an endpoint. `destination` is `db:5432`, `web:53/udp`,
     `db:http`, `("db", 5432)`, a URL, a name, or an object of the kinds that `source` can be. Its port may be given as
-    `port`; without any port, the destination is pinged. If the destination is a name, the source looks it up; if it
-    is an object, its address is used. `protocol` applies to a destination without one; `timeout_s` limits the wait
-    for an answer, in virtual seconds; `family` (4 or 6) is the IP version to use, 0 for either. Raises `NotFound` or
-    `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid destination.
+    `port`, or as `service` (`"tcp/80"`); without any port, the destination is pinged. If the destination is a name,
+    the source looks it up; if it is an object, its address is used. `protocol` applies to a destination without one;
+    `timeout_s` limits the wait for an answer, in virtual seconds; `family` (4 or 6) is the IP version to use, 0 for
+    either. Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
+    destination.
     """
     from cnmsim.observe.explain import repeat  # explain imports this module
 

@@ -68,7 +68,7 @@ class JoinRequest:
 
 @frozen(eq=False)
 class JoinResponse:
-    """The response to a new Raft member: its own entry, all members, the log (as a store), and the present term.
+    """The response to a new Raft member: the entry of that member, all members, the log (a store), and the term.
 
     `removed_ids` are the Raft ids of the members that force-new-cluster removed.
     """
