@@ -58,7 +58,7 @@ class IpamInfo:
 
 @frozen
 class NetworkRequest:
-    """A request to a driver to create a network."""
+    """A request to a driver to create a network. `ipv4` and `ipv6` are its pools, `options` its driver options."""
 
     id: str
     name: str

@@ -46,10 +46,10 @@ class Place:
         """Send a packet. Return its `Walk`: a record of its hops, its verdict and the packets that came back.
 
         `packets` is a scapy packet that begins with `IP`, `IPv6` or an Ethernet header (`Ether`), the `bytes` of an
-        Ethernet frame, or an iterable of these. The packets of an iterable are sent `interval_s` seconds apart, and a
-        list of `Walk` objects is returned. `count` limits the number of packets sent. A header field of a scapy
-        packet whose value is `None`, such as the source address, gets the value that this host or container would
-        use.
+        Ethernet frame, or an iterable of these. The packets of an iterable are sent `interval_s` seconds apart, and
+        the result is a `Walks`, a sequence of `Walk` objects. `count` limits the number of packets sent. A header
+        field of a scapy packet whose value is `None`, such as the source address, gets the value that this host or
+        container would use.
 
         An IP packet goes through a raw socket (raw(7), `IP_HDRINCL`): it is routed, and passes OUTPUT. An Ethernet
         frame goes through a packet socket (packet(7)): it leaves by `device`, unchanged. If `device` is "", it leaves

@@ -54,7 +54,7 @@ def _parse_text(rule_text: str, family: int, set_names: frozenset[str]) -> tuple
 class IpTables:
     """The tables of `iptables` (family 4) or `ip6tables` (family 6) in one namespace.
 
-    Each variant of the program has tables of its own; a packet traverses both.
+    Each variant of the program has tables of its own; a packet traverses those of both.
     """
 
     __slots__ = ("_netfilter", "_tables", "family", "variant")
@@ -120,10 +120,7 @@ class IpTables:
             self._insert(self._table(table), chain, rule, None, "RULE_APPEND")
 
     def insert(self, table: str, chain: str, rule_text: str, position: int = 1) -> None:
-        """Insert a rule (`-I`) before position `position`; 1 is the head of the chain.
-
-        `rule_text` is as in `append`.
-        """
+        """Insert the rule `rule_text` (`-I`, see `append`) before position `position`; 1 is the head of the chain."""
         for rule in reversed(self._parsed(table, rule_text)):
             self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
 
@@ -202,7 +199,10 @@ class IpTables:
         )
 
     def rename_chain(self, table: str, old: str, new: str) -> None:
-        """Rename the user-defined chain `old` to `new`, also in the rules that jump to it (`-E`)."""
+        """Rename the user-defined chain `old` to `new`, also in the rules that jump to it (`-E`).
+
+        Raises `IptablesError` if there is no such chain or the new name is in use.
+        """
         table_object = self._table(table)
         if new in table_object.chains:
             raise plain_failure(self.family, "File exists.")
@@ -221,7 +221,7 @@ class IpTables:
         self._notify_change(table_object)
 
     def set_policy(self, table: str, chain: str, policy: str) -> None:
-        """Set the policy of a built-in chain to ACCEPT or DROP (`-P`)."""
+        """Set the policy of a built-in chain to ACCEPT or DROP (`-P`); in the table nat only ACCEPT is valid."""
         table_object = self._table(table)
         built_in = table_object.chains.get(chain)
         if built_in is None or built_in.policy is None:

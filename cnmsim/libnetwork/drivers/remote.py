@@ -62,6 +62,7 @@ class _JoinedEndpoint:
 class RemoteDriver:
     """A driver whose calls are sent to a plugin. Created by `connect`.
 
+    A call raises `SystemFault` if the plugin does not respond, or if the response is an error or invalid.
     `checks_gateways` is True if the plugin decides whether a network needs a gateway address (`GwAllocChecker`).
     `_internal` are the ids of internal networks.
     """

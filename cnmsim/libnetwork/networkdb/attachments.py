@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Attachments:
     """The attachments of nodes to networks in one node's database.
 
-    Events to be gossiped are added to `queue`. `arm_reaper` is called when an attachment has ended; the caller then
-    calls `reap` later.
+    Events to be gossiped are added to `queue`. `arm_reaper` is called when an attachment has ended, and must cause a
+    later call of `reap`.
     """
 
     context: NodeContext

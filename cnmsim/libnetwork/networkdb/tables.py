@@ -109,7 +109,7 @@ class NetworkTables:
         self.view.set(version)
 
     def is_current(self, version: EntryVersion) -> bool:
-        """Return True if exactly this version is stored, so that its event is redundant. Most gossip is."""
+        """Return True if exactly this version is stored, so that its event is redundant, as most gossip is."""
         return self.view.has(version)
 
     def drop(self, number: int) -> None:

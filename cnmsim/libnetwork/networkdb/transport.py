@@ -173,8 +173,7 @@ class Transport:
     def gossip(self, messages: Iterable[tuple[Any, SocketAddress]]) -> None:
         """Send messages in datagrams, each to one address. A datagram that cannot leave this host is dropped.
 
-        Messages that are redundant for their receivers are sent first and delivered at once. Other nodes send the
-        same content, so that a lost datagram does no harm.
+        Messages that are redundant for their receivers are delivered at once, before the others are sent.
         """
         key, datagrams = self.keyring.primary, self._datagrams
         news: list[tuple[OpaquePayload, SocketAddress]] = []

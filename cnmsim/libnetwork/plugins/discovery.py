@@ -25,7 +25,7 @@ SYSTEM_FOLDERS = ("/run/docker/plugins", "/etc/docker/plugins", "/usr/lib/docker
 class TlsFiles:
     """The `TLSConfig` of a `.json` file: paths of the CA's certificate, and of the client's certificate and key.
 
-    All are optional.
+    All are optional. If `skip_verify` is True, the plugin's certificate is not verified.
     """
 
     ca: str = ""

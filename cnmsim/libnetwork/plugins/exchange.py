@@ -43,7 +43,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 @define
 class Exchange:
-    """One request and its response."""
+    """One HTTP request to a plugin, and its response."""
 
     address: PluginAddress
     policy: PluginPolicy

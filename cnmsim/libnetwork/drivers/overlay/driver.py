@@ -248,7 +248,10 @@ class OverlayDriver:
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Register an endpoint. If no MAC address was requested, derive it from the IPv4 address."""
+        """Register an endpoint. If no MAC address was requested, derive it from the IPv4 address.
+
+        Raises `SystemFault` if the endpoint has no IPv4 address in a subnet of the network.
+        """
         network = self._network(network_id)
         if interface.ipv4 is None:
             raise SystemFault("create endpoint was not passed interface IP address")
