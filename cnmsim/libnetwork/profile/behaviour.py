@@ -66,8 +66,11 @@ class Profile(ApiProfile):
     can_disable_ipv4: bool = per_release(v26=False, v28=True)
     #: Addresses, prefixes, ports and MAC addresses are typed in the API: malformed ones fail when a body is decoded.
     ipam_config_is_typed: bool = per_release(v26=False, v29=True)
+    #: `network inspect` shows requested IPv6 subnets of a network without IPv6.
     echoes_unused_ipv6_config: bool = per_release(v26=True, v29=False)
+    #: The driver options `com.docker.network.enable_ipv4` and `enable_ipv6` apply if the request sets no such field.
     validates_enable_driver_options: bool = per_release(v26=False, v28=True)
+    #: An endpoint may request an address in a subnet that the user did not configure.
     static_ip_on_automatic_subnet: bool = per_release(v26=False, v29=True)
     #: Drivers may skip the gateway: ipvlan L3, internal macvlan and ipvlan, isolated bridges.
     drivers_skip_gateway: bool = per_release(v26=False, v28=True)
@@ -91,17 +94,22 @@ class Profile(ApiProfile):
     macvlan_shares_parent: bool = per_release(v26=False, v28=True)
     #: A container whose only networks are macvlan or ipvlan does not get docker_gwbridge.
     macvlan_disables_gateway_service: bool = per_release(v26=False, v29=True)
+    #: `network inspect` shows the gateway of a configured subnet for which none was requested.
     inspect_shows_allocated_gateway: bool = per_release(v26=False, v29=True)
+    #: `network inspect` shows the numbers of used and free addresses (API 1.52 and later).
     inspect_has_ipam_status: bool = per_release(v26=False, v29=True)
     #: `network inspect` prints EnableIPv4.
     inspect_shows_enable_ipv4: bool = per_release(v26=False, v28=True)
+    #: `network inspect` shows an allocated IPv6 gateway with the prefix length.
     inspect_gateway6_has_length: bool = per_release(v26=True, v28=False)
+    #: A starting daemon stores the allocated subnets and gateways as if the user had requested them.
     reload_overwrites_ipam_config: bool = per_release(v26=True, v29=False)
     refuses_multicast_subnet: bool = per_release(v26=False, v28=True)
     link_local_clash_text: str = per_release(
         v26="clash with the Link-Local prefix 'fe80::/64'",
         v28="'{subnet}' clashes with the Link-Local prefix 'fe80::/64'",
     )
+    #: The options of the configuration network are read before the scope of the new network is checked.
     config_from_is_resolved_first: bool = per_release(v26=False, v28=True)
     config_from_options_text: str = per_release(
         v26="user specified configurations are not supported if the network depends on a configuration network",
@@ -143,15 +151,23 @@ class Profile(ApiProfile):
         v26="failed to set {family}gateway while updating gateway: {error}",
         v28="failed to set {family}gateway: {error}",
     )
+    #: When a container starts, its endpoints are created before the task, when the namespace does not exist.
     allocates_before_task: bool = per_release(v26=True, v28=False)
     start_error_prefix: str = per_release(v26="", v28="failed to set up container networking: ")
+    #: For the filter `dangling`, a network with endpoints counts as used.
     dangling_filter_sees_containers: bool = per_release(v26=False, v29=True)
+    #: The number of events that a disconnect of a stopped, and of a running container causes.
     stopped_disconnect_events: int = per_release(v26=1, v28=0)
     running_disconnect_events: int = per_release(v26=2, v28=1)
+    #: After a failed `network connect` the network stays in the container's configuration.
     failed_connect_keeps_settings: bool = per_release(v26=True, v29=False)
+    #: An IPv6 gateway counts only if the endpoint has an IPv6 address.
     ipv6_gateway_needs_address: bool = per_release(v26=False, v28=True)
+    #: An IPv6 address that an endpoint's sysctls have removed is released in IPAM.
     sysctl_disabled_ipv6_is_released: bool = per_release(v26=False, v29=True)
+    #: A container with only an IPv6 gateway does not get docker_gwbridge.
     gwbridge_accepts_ipv6_gateway: bool = per_release(v26=False, v28=True)
+    #: On the default bridge, an IPv6 address is made from the MAC address if the prefix has at most 80 bits.
     default_bridge_ipv6_from_mac: bool = per_release(v26=True, v28=False)
     default_bridge_ipv6_needs_subnet: bool = per_release(v26=True, v28=False)
     has_bip6: bool = per_release(v26=False, v28=True)
@@ -190,9 +206,13 @@ class Profile(ApiProfile):
     missing_namespace_target_prefix: str = per_release(v26="", v28="joining network namespace of container: ")
 
     # ---- links, hosts file, resolver
+    #: A `--link` sets environment variables such as `DB_PORT` in the container.
     legacy_link_env: bool = per_release(v26=True, v29=False)
+    #: When an endpoint leaves, lines of /etc/hosts are removed by name; in later releases, by address.
     hosts_cleanup_by_name: bool = per_release(v26=True, v28=False)
+    #: /etc/hosts contains `fe00::0` and `ff00::0`; in later releases `fe00::` and `ff00::`.
     hosts_zero_suffix: bool = per_release(v26=True, v28=False)
+    #: `host-gateway` stands for the IPv4 and the IPv6 gateway of the default bridge, not for the first only.
     host_gateway_both_families: bool = per_release(v26=False, v28=True)
     #: When an endpoint's DNS records are added: at its creation ("create") or once its interface is in the sandbox
     #: ("join").
@@ -206,6 +226,7 @@ class Profile(ApiProfile):
     resolver_uses_google: bool = per_release(v26=True, v28=False)
     #: The comment in resolv.conf for the case that there is no upstream server; "" for none.
     no_servers_comment: str = per_release(v26="# Used default nameservers.", v28="# NO EXTERNAL NAMESERVERS DEFINED")
+    #: In resolv.conf, an indented `#` or `;` begins a comment, too.
     resolv_conf_indented_comments: bool = per_release(v26=True, v29=False)
     #: The error of leaving if docker_gwbridge could not be attached again.
     lost_gateway_text: str = per_release(v26="{error}", v29="failed to set default gateway: {error}")
@@ -231,17 +252,23 @@ class Profile(ApiProfile):
     service_prints_old_networks: bool = per_release(v26=True, v29=False)
     #: The newest stack file version that this release's docker command supports.
     stack_file_version: str = per_release(v26="3.12", v28="3.13")
+    #: When a published SCTP port gets a CHECKSUM rule: "always", "env" (on request, not simulated) or "never".
     sctp_checksum: str = per_release(v26="always", v28="env", v29="never")
     has_forward_chain: bool = per_release(v26=False, v28=True)
     #: The chains DOCKER-ISOLATION-STAGE-1 and -2 isolate networks; later, raw rules and the final drops in DOCKER do.
     has_isolation_chains: bool = per_release(v26=True, v29=False)
     has_internal_chain: bool = per_release(v26=False, v29=True)
+    #: DOCKER-USER ends in a rule with the target RETURN.
     docker_user_has_return: bool = per_release(v26=True, v28=False)
+    #: The jump to DOCKER-USER moves to the top of FORWARD whenever a network is created.
     docker_user_is_retopped: bool = per_release(v26=True, v28=False)
+    #: The ACCEPT rule of a published port is appended to DOCKER; in later releases, inserted at the top.
     port_rules_are_appended: bool = per_release(v26=True, v28=False)
+    #: A RETURN rule exempts packets from a network's own bridge from DNAT.
     nat_returns_from_bridge: bool = per_release(v26=True, v29=False)
     has_raw_rules: bool = per_release(v26=False, v28=True)
     has_gateway_modes: bool = per_release(v26=False, v28=True)
+    #: The policy of FORWARD in ip6tables is DROP even if IPv6 forwarding was enabled before.
     ipv6_policy_always_drop: bool = per_release(v26=True, v28=False)
     dnat6_excludes_link_local: bool = per_release(v26=False, v28=True)
     bridge_has_fe80_1: bool = per_release(v26=True, v28=False)
@@ -249,7 +276,9 @@ class Profile(ApiProfile):
     bridge_addresses_skip_dad: bool = per_release(v26=False, v28=True)
     bridge_mac_prefix_0242: bool = per_release(v26=True, v28=False)
     veth_is_made_in_namespace: bool = per_release(v26=False, v28=True)
+    #: The jumps to DOCKER in the table nat are created at the daemon's start, not with the first network.
     nat_jumps_at_start: bool = per_release(v26=False, v28=True)
+    #: Without userland proxy, bridged frames pass iptables (`bridge-nf-call-iptables`).
     br_netfilter_without_proxy: bool = per_release(v26=False, v28=True)
     #: The module br_netfilter is loaded when the daemon starts. By its default, bridged frames are filtered.
     br_netfilter_at_start: bool = per_release(v26=True, v28=False)
@@ -257,10 +286,14 @@ class Profile(ApiProfile):
     # ---- port mappings
     #: Each address text has a port table of its own: `0.0.0.0:80` and `127.0.0.1:80` can both be allocated.
     ports_per_address_text: bool = per_release(v26=True, v28=False)
+    #: The bindings of a port on several host addresses get the same host port.
     ports_are_grouped: bool = per_release(v26=False, v28=True)
+    #: If a port of a requested range cannot be bound, the next one is tried.
     range_is_retried: bool = per_release(v26=False, v28=True)
     skips_reserved_ports: bool = per_release(v26=False, v29=True)
+    #: In gateway mode `routed`, ports are opened on endpoints that are not the gateway, too.
     routed_ports_on_other_endpoints: bool = per_release(v26=False, v29=True)
+    #: `inspect` shows the exposed ports of a container that has only internal networks.
     internal_ports_in_inspect: bool = per_release(v26=False, v29=True)
     #: The error for a host port that cannot be bound, with `{proto}`, `{address}` (host:port), `{mapping}` (the whole
     #: binding) and `{error}`.
@@ -274,7 +307,9 @@ class Profile(ApiProfile):
         v28="failed to listen on TCP socket: address already in use",
         v29="failed to bind host port {address}/{proto}: address already in use",
     )
+    #: The daemon binds the host port and passes the socket to docker-proxy (`-use-listen-fd`).
     proxy_gets_listener: bool = per_release(v26=False, v28=True)
+    #: The host's UDP socket of a published port has SO_REUSEADDR.
     udp_reuses_address: bool = per_release(v26=False, v28=True, v29=False)
     #: An endpoint that is no longer the gateway has its tracked connections flushed (RevokeExternalConnectivity).
     unpublishing_flushes_conntrack: bool = per_release(v26=True, v29=False)
@@ -284,8 +319,11 @@ class Profile(ApiProfile):
 
     # ---- swarm
     ingress_jump_chain: str = per_release(v26="FORWARD", v28="DOCKER-FORWARD")
+    #: A rule of the routing mesh is not installed again if it exists.
     ingress_rule_if_absent: bool = per_release(v26=False, v29=True)
+    #: A virtual address that the load-balancer sandbox already has is no error.
     tolerates_stale_vip: bool = per_release(v26=False, v29=True)
+    #: An alias of a service resolves to the virtual address as long as one task has the alias.
     alias_vip_reference_counted: bool = per_release(v26=False, v29=True)
     #: Drivers and service discovery get an entry's old and new value when it changes; in earlier releases, they get a
     #: deletion.
@@ -301,5 +339,6 @@ class Profile(ApiProfile):
     #: NetworkDB: a bulk sync is acknowledged by any later bulk sync of that node, by Lamport time, rather than by the
     #: response to it.
     networkdb_acknowledges_by_time: bool = per_release(v26=False, v29=True)
+    #: SwarmKit's constraint enforcer also checks completed tasks.
     enforcer_counts_completed_tasks: bool = per_release(v26=True, v29=False)
     swarm_ipv4_is_required: bool = per_release(v26=False, v28=True)
