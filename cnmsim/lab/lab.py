@@ -222,9 +222,9 @@ class Lab(LabFromFiles):
 
         At least `seconds` pass, in which programs bind their ports and addresses become valid. In a swarm, time
         passes until every task has its desired state, all nodes agree, their gossip is one cluster, and a manager is
-        leader with a quorum. A swarm that has had no leader, or split gossip, for 90 s counts as ready, because a
-        fault is the probable cause; so do tasks that fail again and again for 60 s. Raises `TimeoutError` after
-        `limit_s` seconds; its text names what is pending.
+        leader with a quorum. A swarm that has had no leader, or gossip that is split or passes one way only, for 90 s
+        counts as ready, because a fault is the probable cause; so do tasks that fail again and again for 60 s. Raises
+        `TimeoutError` after `limit_s` seconds; its text names what is pending.
         """
         begun_s = self.clock.now
         self.run(seconds)

@@ -43,7 +43,8 @@ class QuiescenceChecker:
     """Checks repeatedly whether the swarms of engines are quiescent.
 
     A store that has not changed since the last check is not examined again. With `may_retry`, these states count as
-    quiescent too: a task that waits between two failed attempts, a missing leader, and split gossip.
+    quiescent too: a task that waits between two failed attempts, a missing leader, and gossip that is split or passes
+    one way only.
     """
 
     may_retry: bool = False
@@ -56,11 +57,14 @@ class QuiescenceChecker:
     _retrying_since_ns: dict[Store, int] = field(factory=dict, init=False)
     #: The time at which a check first found split gossip; `None` if gossip is not split.
     _split_since_ns: int | None = field(default=None, init=False)
+    #: The time at which a check first found a running node that others list as failed. As such nodes may be found and
+    #: fail again in turns, it is never reset.
+    _failed_since_ns: int | None = field(default=None, init=False)
 
     def is_quiescent(self, engines: Iterable[Engine]) -> bool:
         """Return True if nothing is pending in the swarms of these engines."""
         members = _members(engines)
-        databases = _databases(members)
+        databases = self._compared(_databases(members))
         # The conditions that fail most often come first.
         is_quiet = not is_busy(databases) and not self._unsettled_tasks(members)
         return (
@@ -73,11 +77,32 @@ class QuiescenceChecker:
     def pending_work(self, engines: Iterable[Engine]) -> str:
         """Return a description of the work that is pending in the swarms of these engines, or "" if there is none."""
         members = _members(engines)
-        databases = _databases(members)
+        databases = self._compared(_databases(members))
         unsettled = self._unsettled_tasks(members)
         if unsettled or are_converged(databases):
             return unsettled or _left_behind(members) or self._split_gossip(members, databases)
         return first_difference(databases) or "a node is waiting for a response"
+
+    def _compared(self, databases: list[NetworkDB]) -> list[NetworkDB]:
+        """Return the databases that are expected to agree.
+
+        Databases that run and list each other as failed have `_REJOIN_NS` to join again. After it, only the largest
+        cluster is compared. A node that receives no gossip, but whose gossip others receive, is in no cluster: it
+        fails for them again and again.
+        """
+        failed: dict[str, list[str]] = {}
+        for db in databases:
+            for name in db.nodes.failed:
+                failed.setdefault(name, []).append(db.name)
+        if not failed or not any(db.name in failed for db in databases):
+            return databases
+        now_ns = databases[0].process.clock.now_ns
+        if self._failed_since_ns is None:
+            self._failed_since_ns = now_ns
+        if not self.may_retry and now_ns - self._failed_since_ns < _REJOIN_NS:
+            return databases
+        heard = [db for db in databases if not any(name in db.nodes.active for name in failed.get(db.name, ()))]
+        return max(clusters_of(heard, through_failed=False), key=len, default=[])
 
     def _unsettled_tasks(self, members: Iterable[Engine]) -> str:
         for engine in members:
@@ -186,7 +211,10 @@ def _electing(members: Iterable[Engine]) -> str:
 
 
 def _databases(members: list[Engine]) -> list[NetworkDB]:
-    """Return the running NetworkDBs of the members, without those on nodes that are down: these no longer change."""
+    """Return the running NetworkDBs of the members, without those of nodes that are down and send no gossip.
+
+    A node is down for the managers if they receive no heartbeat; its gossip, by another port, may still go on.
+    """
     from cnmsim.libnetwork.networkdb.databases import databases_of
 
     if not members:
@@ -198,7 +226,11 @@ def _databases(members: list[Engine]) -> list[NetworkDB]:
     down = {
         engine.machine for engine in members if engine.cluster.node is not None and engine.cluster.node.id in lost
     }
-    return [db for db in databases_of(members[0].clock) if db.process.machine not in down]
+    databases = list(databases_of(members[0].clock))
+    up = [db for db in databases if db.process.machine not in down]
+    return [
+        db for db in databases if db.process.machine not in down or any(db.name in other.nodes.active for other in up)
+    ]
 
 
 def _unsettled_in(store: Store, may_retry: bool) -> str:

@@ -26,6 +26,7 @@ from cnmsim.suggestion import suggestion
 
 if TYPE_CHECKING:
     from cnmsim.observe.swarm_view import SwarmView
+    from cnmsim.observe.trace.hops import Hop
 
 #: The minimum length of a name that is accepted as the start of an image's name (`mongo` for `mongodb`).
 _SHORTEST = 4
@@ -47,6 +48,8 @@ class Directory:
     swarms: tuple[SwarmView, ...] = ()
     inactive: Mapping[str, tuple[str, ...]] = field(factory=dict)
     is_offline: bool = False
+    #: By source, destination, protocol and port: where a packet between swarm nodes was dropped (`swarm_ports`).
+    port_drops: dict[tuple[str, str, str, int], Hop | None] = field(factory=dict, init=False, repr=False)
 
     @classmethod
     def of(

@@ -5,7 +5,6 @@ Everything is read from the leader's store and the nodes' gossip state when it i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from cnmsim.kernel.address import Address, parse_ip
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.agent import Agent
-    from cnmsim.observe.location import Location
     from cnmsim.swarm.objects import PublishMode, Service, Task
     from cnmsim.swarm.objects.service import PortConfig
     from cnmsim.swarm.store import Store
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 #: The time after which IPVS removes an idle TCP connection, in seconds (net/netfilter/ipvs/ip_vs_proto_tcp.c,
 #: IP_VS_TCP_S_ESTABLISHED).
 IDLE_S = 900
-_GOSSIP_RULE = re.compile(r"--dports? (\S*,)?7946\b.* -j (DROP|REJECT)")
-_AGENT_RULE = re.compile(r"--dports? (\S*,)?2377\b.* -j (DROP|REJECT)")
 
 
 @frozen(eq=False)
@@ -201,29 +197,3 @@ def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
 def needs_unlock(obstacle: str) -> bool:
     """Return True if `obstacle`, the error for which a member is halted, says that the member must be unlocked."""
     return "unlock" in obstacle
-
-
-def rule_against_gossip(locations: Iterable[Location]) -> tuple[Location, str] | None:
-    """Return the host and the text of the first packet filter rule that drops or rejects gossip (port 7946).
-
-    Return `None` if no rule does.
-    """
-    return _rule_of(locations, _GOSSIP_RULE)
-
-
-def rule_against_managers(locations: Iterable[Location]) -> tuple[Location, str] | None:
-    """Return the host and the text of the first packet filter rule that drops or rejects traffic to managers.
-
-    That is traffic to port 2377. Return `None` if no rule does.
-    """
-    return _rule_of(locations, _AGENT_RULE)
-
-
-def _rule_of(locations: Iterable[Location], pattern: re.Pattern[str]) -> tuple[Location, str] | None:
-    for location in locations:
-        if location.is_container:
-            continue
-        for line in location.namespace.netfilter.iptables(4).save("filter").splitlines():
-            if line.startswith("-A") and pattern.search(line):
-                return location, line
-    return None

@@ -127,10 +127,11 @@ def _knows_others(known: Iterable[str], names: set[str]) -> bool:
     return set(known) != names
 
 
-def clusters_of(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
+def clusters_of(databases: list[NetworkDB], *, through_failed: bool = True) -> list[list[NetworkDB]]:
     """Group databases by cluster.
 
-    Two nodes are in one cluster if a chain of nodes connects them, each of which lists the next as active or failed.
+    Two nodes are in one cluster if a chain of nodes connects them, each of which lists the next as active, or as
+    failed if `through_failed`.
     """
     by_name = {db.name: db for db in databases}
     left = dict(by_name)
@@ -141,7 +142,8 @@ def clusters_of(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
         while todo:
             known = todo.pop().nodes
             # Set operations, which are fast, as usually all nodes have the same members.
-            new = (known.active.keys() | known.failed.keys() if known.failed else known.active.keys()) - names
+            failed = known.failed if through_failed else {}
+            new = (known.active.keys() | failed.keys() if failed else known.active.keys()) - names
             names |= new
             todo += [by_name[other] for other in new if other in by_name]
         for member in names:

@@ -46,6 +46,7 @@ from cnmsim.observe.fixes.changes import (
     RecreateNetwork,
     RestartDaemon,
 )
+from cnmsim.observe.fixes.fix_candidates import is_dockers_own
 from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
@@ -223,18 +224,23 @@ def _some_rule(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 def _other_rule_set(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     rule, location = hop.rule, context.location_at(hop.place)
     assert rule is not None
-    change = _without_rule(hop, rule, location) or Manual(Task.CHANGE_RULE, hop.place)
+    change = without_rule(hop, rule, location) or Manual(Task.CHANGE_RULE, hop.place)
     return _filtered(context, hop, OtherRuleSet(hop.place, is_legacy=rule.rule_set is RuleSet.LEGACY), change)
 
 
-def _without_rule(hop: Hop, rule: RuleDecision, location: Location | None) -> Change | None:
-    """Return the change that deletes a rule, or sets a policy to accept, in tables that Docker does not write.
+def without_rule(hop: Hop, rule: RuleDecision, location: Location | None) -> Change | None:
+    """Return the change that deletes a rule of the operator, or sets a policy to accept.
 
-    These are the tables of iptables-legacy, and nft tables other than Docker's. Return `None` if the rule no longer
-    exists, or if `location`, the host or container that has the rule, is `None`.
+    Return `None` if Docker wrote the rule, if the rule no longer exists, or if `location`, the host or container that
+    has the rule, is `None`.
     """
-    if location is None:
+    if location is None or rule.is_docker_nftables:
         return None
+    if rule.rule_set is RuleSet.IPTABLES:
+        program = "ip6tables" if hop.is_ipv6 else "iptables"
+        if rule.policy:
+            return AcceptByPolicy(location.name, program, rule.table, rule.hook_chain)
+        return None if is_dockers_own(rule.rule) else DeleteRule(location.name, program, rule.table, rule.rule)
     if rule.rule_set is RuleSet.LEGACY:
         program = "ip6tables-legacy" if hop.is_ipv6 else "iptables-legacy"
         if rule.policy:

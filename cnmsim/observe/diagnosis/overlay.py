@@ -15,7 +15,6 @@ from cnmsim.kernel.device import Nic
 from cnmsim.kernel.events import DropReason, MtuLimit, Step
 from cnmsim.observe.diagnosis.causes.base import Cause, Fact, Remark
 from cnmsim.observe.diagnosis.causes.gossip import (
-    GossipFiltered,
     GossipSilent,
     MemberHalted,
     NotLearnt,
@@ -36,10 +35,9 @@ from cnmsim.observe.diagnosis.causes.overlay import (
 from cnmsim.observe.diagnosis.causes.remarks import TunnelMtuTooSmall
 from cnmsim.observe.diagnosis.diagnosis import Diagnosis, diagnosis, drop_of
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
+from cnmsim.observe.diagnosis.swarm_ports import FILTERED, gossip_filtered, opening_changes
 from cnmsim.observe.fixes.changes import (
-    AddRule,
     Change,
-    DeleteRule,
     Manual,
     NetworkSetting,
     RecreateNetwork,
@@ -49,7 +47,7 @@ from cnmsim.observe.fixes.changes import (
 )
 from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.location import Location
-from cnmsim.observe.swarm_view import SwarmView, needs_unlock, rule_against_gossip
+from cnmsim.observe.swarm_view import SwarmView, needs_unlock
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.underlay.segment import Segment
 
@@ -61,7 +59,6 @@ VXLAN_BYTES = 50
 ESP_BYTES = 26
 _MTU = "com.docker.network.driver.mtu"
 _OVERLAY_PLACE = ": overlay "
-_FILTERED = frozenset({DropReason.NETFILTER_DROP, DropReason.NETFILTER_POLICY, DropReason.NETFILTER_REJECT})
 _TOO_LONG = frozenset({DropReason.MTU_EXCEEDED, DropReason.FRAGMENTATION_NEEDED, DropReason.CONGESTION})
 _NO_IPSEC = frozenset(
     {DropReason.NO_STATE, DropReason.INTEGRITY, DropReason.POLICY_MISMATCH, DropReason.POLICY_BLOCK}
@@ -124,10 +121,10 @@ def dropped_in_tunnel(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
         return _unknown_neighbour(context, hop) if hop.reason in _UNKNOWN else None
     packet = _packet(context, hop, tunnel)
     drop = drop_of(context, hop)
-    if hop.reason in _FILTERED:
-        chain = hop.rule.hook_chain if hop.rule is not None else "FORWARD"
-        match = "-p esp" if tunnel.is_encrypted else f"-p udp --dport {packet.port}"
-        return diagnosis(TunnelFiltered(packet, drop), AddRule(hop.place, chain, match))
+    if hop.reason in FILTERED:
+        opened = ("esp", 0) if tunnel.is_encrypted else ("udp", packet.port)
+        changes = opening_changes(context.directory, hop, *opened) or (Manual(Task.CHANGE_RULE, hop.place),)
+        return Diagnosis(TunnelFiltered(packet, drop), changes)
     if hop.reason in _TOO_LONG:
         return _too_long(context, packet, hop, tunnel)
     if hop.reason in _NO_IPSEC:
@@ -233,11 +230,9 @@ def not_learnt(context: DiagnosisContext, host: str, other: str, unknown: Cause)
             obstacle = swarm.halted[member]
             change = RejoinSwarm(member, needs_unlock=needs_unlock(obstacle))
             return diagnosis(NotLearnt(unknown, MemberHalted(member, obstacle)), change)
-    culprit = rule_against_gossip(context.directory.locations)
-    if culprit is not None:
-        location, rule = culprit
-        deletion = DeleteRule(location.name, "iptables", "filter", rule)
-        return diagnosis(NotLearnt(unknown, GossipFiltered(rule, location.name)), deletion)
+    filtered = None if swarm is None else gossip_filtered(context.directory, swarm, host, other)
+    if filtered is not None:
+        return Diagnosis(NotLearnt(unknown, filtered.cause), filtered.changes)
     if swarm is not None and not swarm.hears(host, other):
         return diagnosis(NotLearnt(unknown, GossipSilent(host, other)), Manual(Task.ALLOW_GOSSIP, host, other))
     return diagnosis(NotLearnt(unknown, Fact.GOSSIP_PENDING), Manual(Task.WAIT_FOR_GOSSIP))

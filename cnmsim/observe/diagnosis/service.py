@@ -25,6 +25,7 @@ from cnmsim.observe.diagnosis.diagnosis import Diagnosis, diagnosis, networks_of
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.overlay import not_learnt, swarm_of
 from cnmsim.observe.diagnosis.stale_vxlan import FILE_EXISTS, stale_vxlan_devices
+from cnmsim.observe.diagnosis.swarm_ports import heartbeats_filtered
 from cnmsim.observe.fixes.changes import (
     ActivateNode,
     AskOther,
@@ -39,7 +40,7 @@ from cnmsim.observe.fixes.changes import (
     UpdateService,
 )
 from cnmsim.observe.fixes.tasks import Task
-from cnmsim.observe.swarm_view import IDLE_S, SwarmView, ports_of, rule_against_managers
+from cnmsim.observe.swarm_view import IDLE_S, SwarmView, ports_of
 from cnmsim.observe.trace.hops import Hop
 
 if TYPE_CHECKING:
@@ -129,6 +130,12 @@ def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Servic
         idle = [node.hostname for node in swarm.store.nodes if node.spec.availability is not Availability.ACTIVE]
         if idle and "not available" in error:
             change = ActivateNode(swarm.manager, idle[0])
+        elif "not available" in error:
+            silent = (_unheard(context, swarm, node.hostname) for node in swarm.store.nodes)
+            found = next((each for each in silent if each is not None), None)
+            if found is not None:
+                cause = NoRunningTask(name, TaskStatus.PENDING, error, reason=found.cause)
+                return Diagnosis(cause, (*found.changes, change))
         return diagnosis(NoRunningTask(name, TaskStatus.PENDING, error), change)
     if task.state is TaskState.NEW:
         networks = " or ".join(swarm.networks_of(service))
@@ -137,6 +144,10 @@ def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Servic
         )
     if swarm.has_lost_node(task) and task.node_id:
         host = swarm.host_of(task)
+        found = _unheard(context, swarm, host)
+        if found is not None:
+            cause = NoRunningTask(name, TaskStatus.NODE_DOWN, host, reason=found.cause)
+            return Diagnosis(cause, (*found.changes, Manual(Task.WAIT_FOR_REPLACEMENT)))
         return diagnosis(
             NoRunningTask(name, TaskStatus.NODE_DOWN, host),
             Manual(Task.WAIT_FOR_REPLACEMENT),
@@ -151,6 +162,14 @@ def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Servic
                 cause = NoRunningTask(name, TaskStatus.OTHER, error, task.state.name.lower(), device)
                 return diagnosis(cause, DeleteLink(device.host, device.device))
     return diagnosis(NoRunningTask(name, TaskStatus.OTHER, error, task.state.name.lower()), details)
+
+
+def _unheard(context: DiagnosisContext, swarm: SwarmView, host: str) -> Diagnosis | None:
+    """Diagnose a node that is down although it runs: a packet filter drops its heartbeats.
+
+    Return `None` for any other node.
+    """
+    return heartbeats_filtered(context.directory, swarm, host) if swarm.is_down(host) else None
 
 
 # ---- published ports
@@ -278,6 +297,10 @@ def down_remarks(context: DiagnosisContext) -> list[Remark]:
     server = context.location_at(delivery.place) if delivery is not None else None
     locations = (context.source, context.destination, server)
     hosts = dict.fromkeys(location.host for location in locations if location is not None)
-    culprit = rule_against_managers(context.directory.locations)
-    rule, rule_host = (culprit[1], culprit[0].name) if culprit is not None else ("", "")
-    return [NodeDown(host, swarm.halted.get(host, ""), rule, rule_host) for host in hosts if swarm.is_down(host)]
+    remarks: list[Remark] = []
+    for host in filter(swarm.is_down, hosts):
+        obstacle = swarm.halted.get(host, "")
+        found = None if obstacle else _unheard(context, swarm, host)
+        reason, changes = (found.cause, found.changes) if found is not None else (None, ())
+        remarks.append(NodeDown(host, obstacle, reason, next(iter(changes), None)))
+    return remarks

@@ -10,14 +10,19 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import permutations
 
-from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
-from cnmsim.kernel.events import DropReason
+from cnmsim.kernel.address import Prefix
 from cnmsim.observe.diagnosis.sentences import sentence
 from cnmsim.observe.diagnosis.stale_vxlan import stale_vxlan_devices
+from cnmsim.observe.diagnosis.swarm_ports import (
+    GOSSIP_PORT,
+    MANAGER_PORT,
+    gossip_filtered,
+    opening_changes,
+    port_drop,
+)
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 from cnmsim.observe.fixes.changes import (
-    AddRule,
     Change,
     DeleteLink,
     DeleteRule,
@@ -28,23 +33,17 @@ from cnmsim.observe.fixes.changes import (
     SetNodeRole,
     Steps,
 )
-from cnmsim.observe.fixes.fix_candidates import deciding_rule
 from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_view import SwarmView, needs_unlock
 from cnmsim.observe.trace.hops import Hop
-from cnmsim.observe.trace.rule_decision import RuleSet
-from cnmsim.observe.trace.target import Target
-from cnmsim.observe.trace.tracer import run_probe
 from cnmsim.swarm.objects import NodeRole, Replicated
 
 #: Up to this number of nodes, every pair is probed. In larger swarms each node probes only the next and the previous
 #: one.
 ALL_PAIRS = 6
-_TIMEOUT_S = 0.5
 #: The smallest number of managers with which one may fail.
 _SURVIVE_ONE = 3
 _AGAINST_ESP = re.compile(r"-A .*-p (esp|50)\b.* -j (DROP|REJECT)")
-_FILTERED = frozenset({DropReason.NETFILTER_DROP, DropReason.NETFILTER_POLICY, DropReason.NETFILTER_REJECT})
 
 
 def quorum(snapshot: LabSnapshot) -> Iterator[Fault]:
@@ -180,31 +179,33 @@ def node_ports(snapshot: LabSnapshot) -> Iterator[Fault]:
     for swarm in snapshot.directory.swarms:
         hosts = {host.name: host for host in snapshot.hosts if host.name in swarm.members}
         managers = [node.hostname for node in swarm.store.nodes if node.role is NodeRole.MANAGER]
-        needed = [
-            ("tcp", 7946, "gossip"),
-            ("udp", 7946, "gossip"),
-            ("udp", swarm.data_path_port, "the tunnels of overlay networks"),
-        ]
-        reported: set[tuple[str, str, int]] = set()
+        needed = [("tcp", GOSSIP_PORT), ("udp", GOSSIP_PORT), ("udp", swarm.data_path_port)]
+        uses = {
+            swarm.data_path_port: "the tunnels of overlay networks",
+            GOSSIP_PORT: "gossip",
+            MANAGER_PORT: "the managers",
+        }
+        losses: dict[tuple[str, str, int], tuple[str, str, Hop]] = {}
         for one, two in _pairs(swarm):
             if one not in hosts or two not in hosts:
                 continue
-            probed = [*needed, *([("tcp", 2377, "the managers")] if two in managers else [])]
-            for protocol, port, use in probed:
-                loss = _lost(snapshot, swarm, hosts[one], two, protocol, port)
-                if loss is not None and (loss.where, protocol, port) not in reported:
-                    reported.add((loss.where, protocol, port))
-                    yield Fault(
-                        Severity.ERROR, "port-blocked", f"{one} to {two}",
-                        f"{protocol.upper()} port {port} ({use}) is closed on {loss.place}"
-                        + (f" by {loss.decision}" if loss.decision else ""),
-                        f"open {port}/{protocol} between all nodes",
-                        snapshot.host_source(loss.place, f"--dport {port}", str(port), "iptables", "nft"),
-                        (
-                            *deciding_rule(loss, snapshot.directory),
-                            *_opened(loss, protocol, port),
-                        ),
-                    )  # fmt: skip
+            for protocol, port in [*needed, *([("tcp", MANAGER_PORT)] if two in managers else [])]:
+                loss = port_drop(snapshot.directory, swarm, one, two, protocol, port)
+                if loss is not None:
+                    losses.setdefault((loss.where, protocol, port), (one, two, loss))
+        for (_, protocol, port), (one, two, loss) in losses.items():
+            changes = opening_changes(snapshot.directory, loss, protocol, port)
+            if port == GOSSIP_PORT:
+                filtered = gossip_filtered(snapshot.directory, swarm, one, two)
+                changes = (*changes, *(() if filtered is None else filtered.changes))
+            yield Fault(
+                Severity.ERROR, "port-blocked", f"{one} to {two}",
+                f"{protocol.upper()} port {port} ({uses[port]}) is closed on {loss.place}"
+                + (f" by {loss.decision}" if loss.decision else ""),
+                f"open {port}/{protocol} between all nodes",
+                snapshot.host_source(loss.place, f"--dport {port}", str(port), "iptables", "nft"),
+                changes,
+            )  # fmt: skip
         drivers = [network.spec.driver for network in swarm.store.networks]
         if any(driver is not None and "encrypted" in (driver.options or {}) for driver in drivers):
             yield from _esp(snapshot)
@@ -216,35 +217,6 @@ def _pairs(swarm: SwarmView) -> list[tuple[str, str]]:
         return list(permutations(names, 2))
     ring = list(zip(names, names[1:] + names[:1], strict=True))
     return ring + [(two, one) for one, two in ring]
-
-
-def _lost(
-    snapshot: LabSnapshot, swarm: SwarmView, source: Location, goal: str, protocol: str, port: int
-) -> Hop | None:
-    """Send one real packet from `source` to `port` of the swarm node `goal` by `protocol` (`tcp` or `udp`).
-
-    Return the hop where a packet filter dropped the packet, or `None` if none did.
-    """
-    address = _address_of(swarm, goal)
-    if address is None:
-        return None
-    target = Target(format_ip(address), port, protocol)
-    walk = run_probe(snapshot.directory, source, target, address=address, timeout_s=_TIMEOUT_S)
-    filtered = (hop for hop in walk.drops if hop.decision and hop.reason in _FILTERED)
-    return next(filtered, None)
-
-
-def _opened(loss: Hop, protocol: str, port: int) -> Iterator[Change]:
-    """Yield the change that accepts a swarm port in the chain whose rule or policy dropped a packet at `loss`."""
-    if loss.rule is not None and loss.rule.rule_set is RuleSet.IPTABLES:
-        program = "ip6tables" if loss.is_ipv6 else "iptables"
-        yield AddRule(loss.place, loss.rule.hook_chain, f"-p {protocol} --dport {port}", program)
-
-
-def _address_of(swarm: SwarmView, name: str) -> Address | None:
-    node = next((member for member in swarm.store.nodes if member.hostname == name), None)
-    text = node.status.addr if node is not None else ""
-    return parse_ip(text) if text and text != "0.0.0.0" else None  # noqa: S104 - the value of an unknown address
 
 
 def _esp(snapshot: LabSnapshot) -> Iterator[Fault]:

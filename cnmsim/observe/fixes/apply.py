@@ -11,12 +11,16 @@ from cnmsim.engine.standins.commandline import wildcard_option
 from cnmsim.errors import EngineError, InvalidParameter, NotFound
 from cnmsim.observe.fixes.changes import (
     HOST_GATEWAY,
+    AcceptByPolicy,
     ActivateNode,
+    AddRule,
     AskOther,
     Change,
     ConnectNetwork,
     ContainerOption,
     CreateNetwork,
+    DeleteNftRule,
+    DeleteRule,
     JoinNetwork,
     NetworkSetting,
     NewNetwork,
@@ -33,11 +37,14 @@ from cnmsim.observe.fixes.changes import (
     StartContainer,
     Steps,
     UpdateService,
+    steps_of,
 )
 from cnmsim.observe.fixes.commands import commands_of
 
 #: The request body of a create call of the Engine API.
 Body = dict[str, Any]
+#: The virtual seconds within which a node whose heartbeats pass again has a session with a manager.
+_SESSION_S = 60
 
 
 @singledispatch
@@ -74,6 +81,24 @@ def _(change: AskOther, lab: Any) -> None:
 def _(change: RepairLinks, lab: Any) -> None:
     del change
     lab.heal()
+
+
+def await_nodes(change: Change, lab: Any) -> None:
+    """Run the lab until no running node of its swarms is down, if `change` is one of a packet filter.
+
+    A node opens a new session with a manager some seconds after its heartbeats may pass. Return after `_SESSION_S`
+    virtual seconds in any case.
+    """
+    from cnmsim.observe.swarm_view import swarms_of
+
+    if not any(isinstance(step, (AcceptByPolicy, AddRule, DeleteNftRule, DeleteRule)) for step in steps_of(change)):
+        return
+    for _ in range(_SESSION_S):
+        swarms = swarms_of(host.docker for host in lab.hosts.values() if host.has_docker)
+        if not any(swarm.is_down(node) for swarm in swarms for node in swarm.members if node not in swarm.halted):
+            break
+        lab.run(1)
+    lab.settle()
 
 
 # ---- engines

@@ -12,7 +12,7 @@ from cnmsim.errors import CnmsimError, InvalidParameter, Unavailable
 from cnmsim.observe.diagnosis.compose_sentences import change_sentence
 from cnmsim.observe.diagnosis.file_names import in_file_names
 from cnmsim.observe.display import Displayable
-from cnmsim.observe.fixes.apply import apply_change
+from cnmsim.observe.fixes.apply import apply_change, await_nodes
 from cnmsim.observe.fixes.changes import AskOther, Change, steps_of
 from cnmsim.observe.fixes.commands import commands_of
 from cnmsim.observe.fixes.file_edit import FileEdit
@@ -94,9 +94,9 @@ class TriedChange(Displayable, ABC):
         """Apply the changes to `lab`, or to a fork of the change's own lab, and return the changed lab."""
         changed = fork_of(self._lab) if lab is None else lab
         apply_change(self.change, changed)
-        settle = getattr(changed, "settle", None)
-        if settle is not None:
-            settle()
+        if hasattr(changed, "settle"):
+            changed.settle()
+            await_nodes(self.change, changed)
         return changed
 
     def works(self, fork: Any = None) -> bool:

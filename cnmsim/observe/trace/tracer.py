@@ -190,6 +190,26 @@ def run_probe(
     wrong = {4: ":" in target.host, 6: is_number(target.host.replace(".", ""))}
     if wrong.get(family):
         raise InvalidParameter(f"{target.host} is no IPv{family} address")
+    walk, probe = send_probe(directory, source, target, address=address, timeout_s=timeout_s, family=family)
+    assert probe.outcome is not None, "the probe has ended"
+    walk.finding = diagnose(
+        DiagnosisContext(
+            source, target, probe.outcome, walk.hops, directory, probe.connect_started_ns - walk.start_ns
+        )
+    )
+    return walk
+
+
+def send_probe(
+    directory: Directory,
+    source: Location,
+    target: Target,
+    *,
+    address: Address | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    family: int = 0,
+) -> tuple[Trace, Probe]:
+    """Run one probe to its end, like `run_probe`, and return its trace, without a finding, and the probe."""
     clock = source.machine.clock
     probe = Probe(target, timeout_s, address, family)
     names = names_of(directory)
@@ -210,12 +230,7 @@ def run_probe(
     walk.outcome = probe.outcome
     used = probe.outcome.address
     walk.question["address"] = format_ip(used) if used else None
-    walk.finding = diagnose(
-        DiagnosisContext(
-            source, target, probe.outcome, walk.hops, directory, probe.connect_started_ns - walk.start_ns
-        )
-    )
-    return walk
+    return walk, probe
 
 
 def trace(

@@ -69,11 +69,31 @@ class MemberHalted(Cause):
 
 
 @frozen
-class GossipFiltered(Cause):
-    """A packet filter rule on `host` drops gossip (port 7946), so that nodes lack each other's entries."""
+class ClosedPort(Cause):
+    """A packet filter rule or policy on `host` drops packets to `port`. `protocols` is `TCP`, `UDP`, or both."""
 
     rule: str
     host: str
+    protocols: str
+    port: int
+
+
+@frozen
+class GossipFiltered(Cause):
+    """Packet filters drop gossip (port 7946), so that nodes lack each other's entries. Gossip needs TCP and UDP."""
+
+    closed: tuple[ClosedPort, ...]
+
+
+@frozen
+class HeartbeatsFiltered(Cause):
+    """Packet filters drop the heartbeats of `node` to the managers (TCP port 2377).
+
+    The managers therefore regard `node` as down.
+    """
+
+    node: str
+    closed: tuple[ClosedPort, ...]
 
 
 @frozen

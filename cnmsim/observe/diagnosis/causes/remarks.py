@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import frozen
 
 from cnmsim.observe.diagnosis.causes.base import Cause, Remark
+
+if TYPE_CHECKING:
+    from cnmsim.observe.fixes.changes import Change
 
 
 @frozen
@@ -133,11 +138,11 @@ class AddressClaimedTwice(Remark):
 class NodeDown(Remark):
     """The swarm's managers regard the node `host` as down.
 
-    `obstacle` says why the node is halted, "" if it is not. `rule` is a packet filter rule on `rule_host` that drops
-    traffic to managers, and so perhaps heartbeats; "" if there is none.
+    `obstacle` says why the node is halted, "" if it is not. `reason` is why no heartbeat of it arrives, and `change`
+    what may help; both are `None` if that is not known.
     """
 
     host: str
     obstacle: str
-    rule: str
-    rule_host: str
+    reason: Cause | None = None
+    change: Change | None = None

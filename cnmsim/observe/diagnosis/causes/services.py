@@ -7,7 +7,6 @@ from enum import Enum, auto
 from attrs import frozen
 
 from cnmsim.observe.diagnosis.causes.base import Cause
-from cnmsim.observe.diagnosis.causes.overlay import VniTaken
 
 
 @frozen
@@ -61,15 +60,15 @@ class NoRunningTask(Cause):
     """The destination of the probe is a swarm service that has no running task.
 
     `detail` depends on `status`: the error of the task, the networks without a free address, or the node that is
-    down. `state` is the state of the task. `stale` is the VXLAN device that prevents the task from starting; it is
-    `None` if no such device exists.
+    down. `state` is the state of the task. `reason` is what prevents the task from starting, e.g. a stale VXLAN
+    device; it is `None` if it is not known.
     """
 
     service: str
     status: TaskStatus
     detail: str = ""
     state: str = ""
-    stale: VniTaken | None = None
+    reason: Cause | None = None
 
 
 @frozen

@@ -28,6 +28,17 @@ def _(cause: causes.NotLearnt) -> str:
     return f"{sentence(cause.unknown)}: {sentence(cause.reason)}"
 
 
+@sentence.register(causes.GossipFiltered)
+def _(cause: causes.GossipFiltered) -> str:
+    return f"nodes learn this by gossip, and {' and '.join(map(sentence, cause.closed))}"
+
+
+@sentence.register(causes.HeartbeatsFiltered)
+def _(cause: causes.HeartbeatsFiltered) -> str:
+    closed = " and ".join(map(sentence, cause.closed))
+    return f"the managers receive no heartbeat from {cause.node}, as {closed}"
+
+
 TEMPLATES.update(
     {
         causes.OverlayNeighbourUnknown: (
@@ -35,7 +46,7 @@ TEMPLATES.update(
             "FDB entry for it ({0.owner} on {0.owner_host})"
         ),
         causes.MemberHalted: "{0.host} takes no part in the swarm: {0.obstacle}",
-        causes.GossipFiltered: "nodes learn this by gossip, and {0.rule} on {0.host} keeps port 7946 shut",
+        causes.ClosedPort: "{0.rule} on {0.host} closes {0.protocols} port {0.port}",
         causes.GossipSilent: "nodes learn this by gossip, and {0.host} receives none from {0.other}",
     }
 )

@@ -65,9 +65,11 @@ def _(remark: causes.TunnelMtuTooSmall) -> str:
 
 @sentence.register(causes.NodeDown)
 def _(remark: causes.NodeDown) -> str:
-    rule = f" ({remark.rule} on {remark.rule_host})" if remark.rule else ""
-    why = remark.obstacle or f"no heartbeat of it comes through to port 2377{rule}"
-    return f"the managers hold {remark.host} for down: {why}"
+    why = remark.obstacle or "the managers receive no heartbeat from it (TCP port 2377)"
+    if not remark.obstacle and remark.reason is not None:
+        why = sentence(remark.reason)
+    helping = f"; {sentence(remark.change)}" if remark.change is not None else ""
+    return f"{remark.host} is down: {why}{helping}"
 
 
 TEMPLATES.update(

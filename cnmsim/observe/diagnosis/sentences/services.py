@@ -24,13 +24,14 @@ def _(cause: causes.NoSharedServiceNetwork) -> str:
 def _(cause: causes.NoRunningTask) -> str:
     name, detail = cause.service, cause.detail
     begin = f"service {name} has no running task"
+    why = f": {sentence(cause.reason)}" if cause.reason is not None else ""
     match cause.status:
         case causes.TaskStatus.SCALED_TO_ZERO:
             return f"service {name} has no task: it is scaled to 0"
         case causes.TaskStatus.NONE:
             return begin
         case causes.TaskStatus.PENDING:
-            return f"{begin}: its task is pending ({detail or 'it waits for a node'})"
+            return f"{begin}: its task is pending ({detail or 'it waits for a node'}){why}"
         case causes.TaskStatus.NEW:
             return (
                 f"{begin}: its task is new, and waits for an address on {detail or 'its networks'} (the virtual "
@@ -38,13 +39,11 @@ def _(cause: causes.NoRunningTask) -> str:
                 "and the load balancer of every node use one)"
             )
         case causes.TaskStatus.NODE_DOWN:
-            return f"{begin}: {detail}, where its task was, is down"
+            return f"{begin}: {detail}, where its task was, is down{why}"
         case causes.TaskStatus.STARTING:
             return f"{begin}: its task is starting, and gets no traffic as its health check has not passed yet"
     text = f"{begin}: its task is {cause.state}" + (f" ({detail})" if detail else "")
-    if cause.stale is not None:
-        text += f": {sentence(cause.stale)}"
-    return text
+    return text + why
 
 
 @sentence.register(causes.PortOfService)
