@@ -226,7 +226,7 @@ class NetworkDB:
         self._write(TableOperation.CREATE, table, network, key, value)
 
     def update_entry(self, table: str, network: str, key: str, value: Any) -> None:
-        """Update an entry and gossip it. Raises `SystemFault` if it does not exist."""
+        """Update an entry and gossip it. Raises `SystemFault` if the key has no entry, not even a deleted one."""
         if self._entry(table, network, key) is None:
             raise SystemFault(
                 f"cannot update entry as the entry in table {table} with network id {network} and key {key} "

@@ -1,4 +1,4 @@
-"""The commands `nft list` and `nft reset`, on tables of nft and on those of iptables (nf_tables)."""
+"""The command `nft list`, on tables of nft and on those of iptables (nf_tables). `nft reset` is not simulated."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PLURALS = frozenset({"ruleset", "tables", "chains", "sets", "maps", "counters"}
 
 @define(eq=False)
 class ListCommands:
-    """The commands `list` and `reset` of one run of nft."""
+    """The command `list` of one run of nft."""
 
     session: Session
 
     def list(self, verb: str) -> None:
-        """Run `list` or `reset` (`verb`) at the cursor, and append the text that nft prints to the session's output.
+        """Run the command `list` at the cursor, and append the text that nft prints to the session's output.
 
-        Raises `NftError` if the command is invalid or names an object that does not exist.
+        Raises `NftError` if the command is invalid or names an object that does not exist, or if `verb` is `reset`.
         """
         cursor = self.session.cursor
         if verb == "reset" or cursor.ends_statement():
