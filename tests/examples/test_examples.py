@@ -102,7 +102,7 @@ def test_the_lab_of_two_sites() -> None:
                 "by: mactainer1, node1, router, database",
                 "a macvlan child of node1's eth0.100",
                 "duplicate-address, noticed by laptop",
-                "two stations claim 10.0.0.66: laptop",
+                "both claim 10.0.0.66",
             ),
         ),
     ],

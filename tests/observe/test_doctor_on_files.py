@@ -364,7 +364,7 @@ def test_what_no_change_removes_is_advice_that_was_not_tried() -> None:
     )
     fault = lab.doctor().of("name-clash")[0]
     assert fault.fix is None
-    assert "advice (not tried): give each its own alias" in str(fault)
+    assert "advice (not tried): set a different alias on each" in str(fault)
     assert fault.to_json()["fix"] is None
 
 

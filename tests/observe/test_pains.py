@@ -32,7 +32,7 @@ def test_a_program_bound_to_loopback_refuses_its_neighbours() -> None:
     assert _finding(lab, "client1", "web:8000") == (
         Verdict.REFUSED,
         "web answers, but nothing listens on 172.18.0.2:8000 (a program listens on 127.0.0.1:8000 only)",
-        "let the program in web bind 0.0.0.0 instead of 127.0.0.1",
+        "bind the program in web to 0.0.0.0 instead of 127.0.0.1",
     )
 
 
@@ -60,7 +60,7 @@ def test_the_default_bridge_has_no_names_and_a_network_of_ones_own_has() -> None
     verdict, cause, _ = _finding(lab, "app", "web:80")
     assert verdict is Verdict.NAME_NOT_FOUND
     assert cause == (
-        "203.0.113.10 says NXDOMAIN for web: the default bridge has no names, its containers use the host's name "
+        "203.0.113.10 answers NXDOMAIN for web: the default bridge has no names, its containers use the host's name "
         "server"
     )
     _network(lab, "app-net")
@@ -188,7 +188,7 @@ def test_an_internal_network_leads_nowhere_and_its_gateway_still_answers() -> No
         "docker network create outside; docker network connect outside keys",
     )
     assert _finding(lab, "keys", "www.example.com")[1] == (
-        "127.0.0.11 says SERVFAIL for www.example.com; it asked no other server, because the container is on "
+        "127.0.0.11 answers SERVFAIL for www.example.com; it asked no other server, because the container is on "
         "internal networks only"
     )
     assert lab.trace("keys", "172.18.0.1").verdict is Verdict.ANSWERED
@@ -209,7 +209,7 @@ def test_a_container_that_has_ended_is_said_to_have() -> None:
     run(lab, "once", "alpine", "true", network="app")
     run(lab, "app", "alpine", "sleep 1d", network="app")
     assert _finding(lab, "app", "once:80")[1:] == (
-        "127.0.0.11 says NXDOMAIN for once: once is not running (exited)",
+        "127.0.0.11 answers NXDOMAIN for once: once is not running (exited)",
         "docker start once, or see in the logs of once why it ended",
     )  # fmt: skip
 
@@ -272,7 +272,7 @@ def test_a_container_without_network_cannot_ask_for_names() -> None:
     assert _finding(lab, "hermit", "www.example.com") == (
         Verdict.NAME_NOT_FOUND,
         "hermit cannot ask its name server 203.0.113.10: network is unreachable; hermit is attached to no network",
-        "start hermit on a network instead of none: a container in network_mode none can not join another",
+        "start hermit on a network instead of none: a container in network_mode none cannot join another",
     )
 
 
@@ -349,7 +349,7 @@ def test_a_stopped_container_is_called_stopped_even_where_the_upstream_server_fa
     run(lab, "app", "alpine", "sleep 1d", network="app")
     assert _finding(lab, "app", "web:80") == (
         Verdict.NAME_NOT_FOUND,
-        "127.0.0.11 says SERVFAIL for web: web is not running (exited)",
+        "127.0.0.11 answers SERVFAIL for web: web is not running (exited)",
         "docker start web, or see in the logs of web why it ended",
     )
 
@@ -503,7 +503,7 @@ def test_an_address_that_left_its_host_untranslated_gets_no_answer() -> None:
     assert cause == (
         "the answer is lost: router has no route to 172.17.0.2, and node1 let that address of app out untranslated"
     )
-    assert fix.startswith('give the daemon of node1 "iptables": true')
+    assert fix.startswith('set "iptables": true in daemon.json of node1')
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,9 @@ def test_the_matrix_tells_an_open_path_from_a_refusal() -> None:
 
 def test_no_fix_picks_a_port_by_chance() -> None:
     several = finding(compose(mq={"image": "rabbitmq:3", "ports": ["15673:15673"]}), "mq:15674")
-    assert several.advice == "ask for the port that is meant, or let the program in mq listen on this one"
+    assert several.advice == "use the intended port, or configure the program in mq to listen on this one"
     tls = finding(compose(web={"image": "alpine", "command": "httpd -f -p 80"}), "web:443")
-    assert tls.advice == "ask for the port that is meant, or let the program in web listen on this one"
+    assert tls.advice == "use the intended port, or configure the program in web to listen on this one"
 
 
 def test_the_fix_for_a_loopback_default_works_on_a_copy() -> None:

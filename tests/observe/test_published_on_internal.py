@@ -27,7 +27,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 def test_a_port_on_internal_networks_only_is_the_cause_and_another_network_the_fix(lab: Lab) -> None:
     explanation = lab.explain("client", "host:8080")
-    assert "web is to publish that port, but is on internal networks only (data)" in explanation.decided_by
+    assert "web requests that port, but is on internal networks only (data)" in explanation.decided_by
     fix = explanation.fixes[0]
     assert fix.text == "add network front to service web"
     assert "+  web: {image: nginx, networks: [data, front]" in fix.edits[0].diff

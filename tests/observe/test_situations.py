@@ -197,7 +197,7 @@ def blackhole() -> Explanation:
         (published_on_another_address, "refused", "only on 10.0.0.16:8080"),
         (rule_in_the_sandbox, "timeout",
          "dropped on app by filter OUTPUT: -A OUTPUT -p tcp -m tcp --dport 80 -j DROP"),
-        (reverse_path_filter, "timeout", "a packet from 10.0.0.5 should not come in by eth0"),
+        (reverse_path_filter, "timeout", "a packet from 10.0.0.5 should not arrive at eth0"),
         (full_connection_table, "timeout", "the connection table of node1 is full (net.netfilter.nf_conntrack_max)"),
         (way_back_to_nobody, "timeout", ("203.0.113.0/24 via 10.0.0.99 dev eth0, leads to 10.0.0.99, and no host on "
                                         "that link")),

@@ -34,7 +34,7 @@ services:
   api: {image: alpine, command: "true", networks: [back]}
 networks: {front: {}, back: {}}
 """
-_BIND = "let the program in {} bind 0.0.0.0 instead of 127.0.0.1"
+_BIND = "bind the program in {} to 0.0.0.0 instead of 127.0.0.1"
 
 
 @pytest.mark.parametrize(

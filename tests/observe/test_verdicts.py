@@ -39,7 +39,7 @@ def test_a_listener_on_loopback_only_refuses_the_others(house: House) -> None:
     _expect(
         house.ask("web", "app:3000", by_address=True), Verdict.REFUSED,
         "app answers, but nothing listens on 172.18.0.3:3000 (a program listens on 127.0.0.1:3000 only)",
-        "let the program in app bind 0.0.0.0 instead of 127.0.0.1",
+        "bind the program in app to 0.0.0.0 instead of 127.0.0.1",
     )  # fmt: skip
 
 
@@ -221,7 +221,7 @@ def test_the_default_bridge_has_no_names() -> None:
     assert trace.verdict is Verdict.NAME_NOT_FOUND
     assert trace.finding is not None
     assert trace.finding.cause_text == (
-        "203.0.113.10 says NXDOMAIN for web: the default bridge has no names, its containers use the host's name "
+        "203.0.113.10 answers NXDOMAIN for web: the default bridge has no names, its containers use the host's name "
         "server"
     )
     assert house.ask("app", "www.example.com").verdict is Verdict.ANSWERED

@@ -144,7 +144,7 @@ def test_an_address_given_out_twice_is_an_event_of_the_lab(version: str) -> None
     assert lab.container("web").attrs["NetworkSettings"]["Networks"]["vlan100"]["IPAddress"] == "10.0.0.66"
     lab.settle(5)
     found = lab.explain("app-server", "10.0.0.66", "tcp/80")
-    assert any("two stations claim 10.0.0.66: laptop" in note and "node1:web" in note for note in notes(found))
+    assert any("both claim 10.0.0.66" in note and "laptop" in note and "node1:web" in note for note in notes(found))
     assert any("duplicate address 10.0.0.66" in hop.what for hop in found.trace.hops)
     event = lab.events[-1]
     assert (event.kind.value, event.place) == ("duplicate-address", "app-server")

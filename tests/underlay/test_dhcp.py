@@ -253,4 +253,4 @@ def test_what_docker_gives_out_and_what_is_lent_meet_and_everybody_is_told() -> 
     fault = lab.doctor().of("duplicate-address")[0]
     assert "laptop" in str(fault)
     assert "node1:web3" in str(fault)
-    assert "two stations claim 10.0.0.66" in str(lab.explain("gw", "10.0.0.66", "tcp/80"))
+    assert "both claim 10.0.0.66" in str(lab.explain("gw", "10.0.0.66", "tcp/80"))

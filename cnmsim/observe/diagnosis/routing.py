@@ -64,7 +64,7 @@ def no_address(context: DiagnosisContext) -> Diagnosis | None:
     source = context.source
     if source.is_container or source.addresses:
         return None
-    return diagnosis(NoAddress(source.name), Manual(Task.GIVE_ADDRESS, source.name))
+    return diagnosis(NoAddress(source.name), Manual(Task.ASSIGN_ADDRESS, source.name))
 
 
 def narrow_mask(context: DiagnosisContext) -> Diagnosis | None:

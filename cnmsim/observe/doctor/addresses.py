@@ -52,7 +52,7 @@ def _routes_over(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
                     Severity.ERROR, "subnet-overlap", net.place,
                     f"its subnet {subnet} overlaps {route.prefix}, which {net.host.name} reaches by {device}: "
                     "the longer prefix wins, and hosts behind the other cannot be reached",
-                    "give the network another --subnet, or the daemon other default-address-pools",
+                    "create the network with another --subnet, or set other default-address-pools in daemon.json",
                     snapshot.network_source(net, *_SUBNET), (_other_subnet(net),),
                 )  # fmt: skip
 
@@ -74,8 +74,8 @@ def _hidden(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
                     yield Fault(
                         Severity.WARNING, "subnet-overlap", net.place,
                         f"its subnet {net.subnets[0]} contains {format_ip(address.address)} of {host.name}: "
-                        f"{net.host.name} sends what is meant for that machine into the network",
-                        "give the network another --subnet, or the daemon other default-address-pools",
+                        f"{net.host.name} sends packets for that machine into the network",
+                        "create the network with another --subnet, or set other default-address-pools in daemon.json",
                         snapshot.network_source(net, *_SUBNET), (_other_subnet(net),),
                     )  # fmt: skip
 
@@ -87,8 +87,9 @@ def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
         if free < FEW_POOLS:
             yield Fault(
                 Severity.WARNING, "pools-nearly-used-up", host.name,
-                f"{free} default networks are left: after them, network create fails without an address pool",
-                "docker network prune, or default-address-pools with more and smaller networks in daemon.json",
+                f"{free or 'no'} subnet{'s are' if free != 1 else ' is'} left in the default address pools: without one, "
+                "docker network create fails unless it has --subnet",
+                "docker network prune, or set default-address-pools with more and smaller networks in daemon.json",
                 snapshot.host_source(host.name, path=("docker", "default-address-pools")),
             )  # fmt: skip
     for net in snapshot.networks:
@@ -102,7 +103,7 @@ def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
                 yield Fault(
                     Severity.WARNING, "network-nearly-full", net.place,
                     f"{used} of the {total} addresses of {part} are in use",
-                    "make the network with a larger --subnet",
+                    "create the network with a larger --subnet",
                     snapshot.network_source(net, *_SUBNET), (_other_subnet(net),),
                 )  # fmt: skip
 
@@ -152,7 +153,7 @@ def macs(snapshot: LabSnapshot) -> Iterator[Fault]:
             yield Fault(
                 Severity.ERROR, "duplicate-mac", f"{where}: network {network}" if where else f"network {network}",
                 f"{listed} have the MAC {format_mac(mac)}: frames for one are delivered to the one that sent last",
-                "leave out mac_address, or give each container its own",
+                "remove mac_address, or set a different one on each container",
                 snapshot.source(last, ("mac_address",), ("networks", network, "mac_address")),
                 (RecreateContainer(last.host, last.name, ContainerOption.NO_MAC),),
             )  # fmt: skip
@@ -179,8 +180,8 @@ def names(snapshot: LabSnapshot) -> Iterator[Fault]:
             yield Fault(
                 Severity.WARNING, "name-clash", f"{where}: network {network}" if where else f"network {network}",
                 f"{listed} both answer to the name {name}: "
-                "which of them is asked changes from one lookup to the next",
-                "give each its own alias, or each project a network of its own",
+                "which of them a client connects to changes from one lookup to the next",
+                "set a different alias on each, or use a separate network for each project",
                 snapshot.source(last, ("networks", network, "aliases", name), ("container_name",), ("hostname",)),
             )  # fmt: skip
 

@@ -40,7 +40,7 @@ def black_holes(snapshot: LabSnapshot) -> Iterator[Fault]:
                 Severity.ERROR, "mtu-black-hole", net.place,
                 f"a packet of {mtu} bytes with DF from {sender.name} to {where} is lost, small ones arrive, and no "
                 f"ICMP error returns: {narrow} carries {smallest} bytes",
-                f"make it with -o com.docker.network.driver.mtu={smallest}, or let ICMP type 3 code 4 pass there",
+                f"create it with -o com.docker.network.driver.mtu={smallest}, or let ICMP type 3 code 4 pass there",
                 snapshot.network_source(net, MTU_PATH), (smaller_mtu(net, smallest),),
             )  # fmt: skip
             break

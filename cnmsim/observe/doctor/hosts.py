@@ -63,9 +63,10 @@ def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
         if listed:
             yield Fault(
                 Severity.WARNING, "second-rule-set", host.name,
-                f"beside the rules of Docker there are those that {' and '.join(listed)} shows: "
-                "a packet must pass all of them, and what one accepts another may drop",
-                f"keep the rules of {host.name} in one place",
+                f"besides Docker's rules there are the rules that {' and '.join(listed)} "
+                f"{'shows' if len(listed) == 1 else 'show'}: a packet must pass all of them, and one rule set may drop "
+                "what another accepts",
+                f"keep the rules of {host.name} in one rule set",
                 snapshot.host_source(host.name, "iptables-legacy", "ip6tables-legacy", "nft ", "iptables"),
             )  # fmt: skip
 
@@ -80,7 +81,7 @@ def bridge_filter(snapshot: LabSnapshot) -> Iterator[Fault]:
             yield Fault(
                 Severity.ERROR, "icc-without-br-netfilter", net.place,
                 f"icc is false, but {key} = 0: "
-                "frames between its containers never meet the rule that is to drop them",
+                "frames between its containers bypass the rule that should drop them",
                 f"modprobe br_netfilter; sysctl -w {key}=1 on {net.host.name}",
                 snapshot.host_source(net.host.name, key) or snapshot.network_source(net, ("driver_opts", _ICC)),
                 (SetSysctl(net.host.name, key, "1"),),
@@ -102,8 +103,8 @@ def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
             yield Fault(
                 Severity.WARNING, "mtu", net.place,
                 f"its MTU is {mtu}, but {where} carries {smallest} bytes: "
-                "large answers hang where the ICMP message about it is lost",
-                f"make it with -o com.docker.network.driver.mtu={smallest} "
+                "large replies are lost wherever the ICMP error about their size is lost",
+                f"create it with -o com.docker.network.driver.mtu={smallest} "
                 "(a daemon's mtu is for the default bridge only)",
                 snapshot.network_source(net, MTU_PATH), (smaller_mtu(net, smallest),),
             )  # fmt: skip
@@ -118,8 +119,8 @@ def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
                     Severity.ERROR if is_switch else Severity.WARNING, "mtu", net.place,
                     f"its MTU is {mtu} and its tunnel adds {header} bytes, but {where} carries {smallest}: "
                     f"full packets {what}",
-                    f"make it with -o com.docker.network.driver.mtu={smallest} "
-                    "(of an overlay network it is that of the way between the nodes)",
+                    f"create it with -o com.docker.network.driver.mtu={smallest} "
+                    "(for an overlay network this is the MTU of the path between the nodes)",
                     snapshot.network_source(net, MTU_PATH), (smaller_mtu(net, smallest),),
                 )  # fmt: skip
 

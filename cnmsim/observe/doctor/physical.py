@@ -20,7 +20,9 @@ from cnmsim.underlay.trunk import reachable
 
 #: The paths of keys, in a network of a Compose file, to the line of the addresses that it assigns.
 _RANGE = (("ipam", "config"), ("ipam",))
-_ADVICE = "give the network an --ip-range that nothing else allocates, and --aux-address for what lies in it"
+_ADVICE = (
+    "set an --ip-range from which nothing else assigns addresses, and exclude addresses already in use by --aux-address"
+)
 
 
 @frozen
@@ -79,9 +81,9 @@ def ranges(snapshot: LabSnapshot) -> Iterator[Fault]:
         if one.wire == other.wire and one.part.overlaps(other.part):
             yield Fault(
                 Severity.WARNING, "range-overlap", one.net.place,
-                f"it gives out {one.part}, and {other.net.place} gives out {other.part} on the same wire: "
-                "two containers get one address",
-                "give each of them an --ip-range of its own",
+                f"it allocates addresses from {one.part}, and {other.net.place} from {other.part} on the same link: "
+                "two containers may receive the same address",
+                "set a separate --ip-range on each of the two networks",
                 snapshot.network_source(other.net, *_RANGE),
             )  # fmt: skip
 
@@ -95,8 +97,8 @@ def _dhcp(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
         if any(_wire_of(device) == lent.wire for device in subnets):
             yield Fault(
                 Severity.WARNING, "dhcp-overlap", lent.net.place,
-                f"it gives out {lent.part}, of which {host.name} lends {served} by DHCP: "
-                "a container and a machine get one address",
+                f"it allocates addresses from {lent.part}, and {host.name} assigns {served} by DHCP on the same link: "
+                "a container and a machine may receive the same address",
                 _ADVICE,
                 snapshot.network_source(lent.net, *_RANGE),
             )  # fmt: skip
@@ -123,7 +125,8 @@ def _machines(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
     if conflicts:
         yield Fault(
             Severity.WARNING, "address-in-range", lent.net.place,
-            f"it gives out {lent.part}, in which lies {', '.join(conflicts)}: a container gets that address some day",
+            f"it allocates addresses from {lent.part}, which contains {', '.join(conflicts)}: "
+            "a container may receive the same address",
             _ADVICE,
             snapshot.network_source(lent.net, *_RANGE),
         )  # fmt: skip
@@ -146,9 +149,10 @@ def duplicates(snapshot: LabSnapshot) -> Iterator[Fault]:
             places = (snapshot.source(owner, *_addresses(owner)) for owner, _ in owners)
             yield Fault(
                 Severity.ERROR, "duplicate-address", one,
-                f"it and {two} both have {format_ip(notice.address)}: which of them is reached is chance",
-                "give one of them another address; "
-                "keep --ip-range clear of what a DHCP server or an operator gives out",
+                f"it and {two} both have {format_ip(notice.address)}: which of them receives a packet depends on the "
+                "sender's ARP cache",
+                "assign another address to one of them, and exclude from --ip-range what a DHCP server or an operator "
+                "assigns",
                 next((place for place in places if place), ""),
             )  # fmt: skip
 

@@ -113,7 +113,7 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                     changes = (RebindProgram(host.name, container.name, address),)
                     why, advice = (
                         f"only {listeners[0]} is listened on",
-                        f"let its program listen on 0.0.0.0:{item.port}",
+                        f"configure its program to listen on 0.0.0.0:{item.port}",
                     )
                 elif len(others) == 1 and item.port != _TLS_PORT:
                     other = evolve(item, port=int(others[0]))
@@ -122,7 +122,7 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                 elif others:
                     why, advice = (
                         f"it listens on {', '.join(others)}",
-                        f"let its program listen on {item.port}/{item.protocol}, or publish the port that is meant",
+                        f"configure its program to listen on {item.port}/{item.protocol}, or publish the intended port",
                     )
                 else:
                     why, advice = (
@@ -230,7 +230,7 @@ def proxied(snapshot: LabSnapshot) -> Iterator[Fault]:
                     Severity.WARNING, "proxy-hides-source", place,
                     f"the daemon makes no iptables rules, so docker-proxy carries every connection to port {listed}: "
                     f"{container.name} sees the gateway as the client of all",
-                    "let the daemon make its rules (iptables: true), or use network_mode host",
+                    'set "iptables": true in daemon.json, or use network_mode host',
                     snapshot.host_source(host.name, path=("docker", "iptables")),
                 )  # fmt: skip
             elif _has_ipv6(host) and not any(len(address) == 16 for address in container.addresses):
@@ -238,7 +238,7 @@ def proxied(snapshot: LabSnapshot) -> Iterator[Fault]:
                     Severity.NOTE, "proxy-hides-source", place,
                     f"{host.name} has IPv6 and {container.name} has not: docker-proxy carries IPv6 clients "
                     f"of port {listed}, and {container.name} sees its gateway in their place",
-                    "make its network with --ipv6, or publish on 0.0.0.0 only",
+                    "create its network with --ipv6, or publish on 0.0.0.0 only",
                     snapshot.source(container, ("ports", str(ports[0])), ("ports",)),
                     tuple(
                         RecreateNetwork(host.name, net.network, NetworkSetting.IPV6)

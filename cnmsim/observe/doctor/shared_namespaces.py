@@ -109,6 +109,6 @@ def _fault(
         "port-taken", f"{host.name}: container {record.name}",
         f"its program cannot listen on port {port} of {shared.name}: {holder}"
         + (" (assumed from the image)" if is_assumed else ""),
-        f"let its program listen on another port than {port}, or use a network of its own",
+        f"configure its program to listen on a port other than {port}, or put it on its own network",
         str(source), changes,
     )  # fmt: skip

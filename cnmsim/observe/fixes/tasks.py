@@ -68,7 +68,7 @@ class Task(Enum):
     ALLOW_ESP = auto()
     BRING_BACK = auto()
     BRING_LINK_UP = auto()
-    GIVE_ADDRESS = auto()
+    ASSIGN_ADDRESS = auto()
     JOIN_SWARM = auto()
     RAISE_MTU = auto()
     REDUCE_LOSS = auto()

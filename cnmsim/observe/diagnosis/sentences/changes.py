@@ -50,7 +50,7 @@ def _(change: changes.RecreateContainer) -> str:
         ContainerOption.NO_MAC: f"run {name} without --mac-address",
         ContainerOption.NO_EXTRA_HOSTS: f"remove that name from the extra_hosts (--add-host) of {name}",
         ContainerOption.BRIDGE_NETWORK: (
-            f"start {name} on a network instead of none: a container in network_mode none can not join another"
+            f"start {name} on a network instead of none: a container in network_mode none cannot join another"
         ),
         ContainerOption.HOST_GATEWAY: f"run {name} with {change.option.value}",
     }[change.option]
@@ -159,13 +159,13 @@ _TASKS = {
     Task.CHECK_SEGMENT: "check that {0} and {1} are on one segment, and the route's gateway",
     Task.CHECK_LOOP: "look for a routing loop in the walk above",
     Task.CHECK_SERVICE: "look at docker service ps --no-trunc {0}",
-    Task.CHECK_VIRTUAL_SERVICE: "look at `ipvsadm -Ln` on {0}: give the service a real server whose weight is not 0",
+    Task.CHECK_VIRTUAL_SERVICE: "look at `ipvsadm -Ln` on {0}, and add a real server whose weight is not 0",
     Task.CHECK_HEALTH: "wait until it passes, or see why it does not: look at docker service ps --no-trunc {0}",
     Task.CHECK_DATA_PATH: "use the same data path port on all nodes, and check that {0} has network {1}",
     Task.CHANGE_RULE: "change that rule on {0}",
     Task.CHANGE_OUTPUT_RULE: "change that rule of the OUTPUT chain on {0}",
     Task.START_LISTENER: "start a program that listens there on {0}",
-    Task.START_PROGRAM: "start the program that is to listen in {0}",
+    Task.START_PROGRAM: "start the program in {0} that should listen",
     Task.USE_LISTENER_NAME: "use the name of the container that listens",
     Task.PUBLISH_OTHER_ADDRESS: "publish it on another address of the host",
     Task.PUBLISH_IN_HOST_MODE: "publish the port in mode host",
@@ -174,33 +174,33 @@ _TASKS = {
     Task.PUBLISH_OTHER_PORT: "publish another port",
     Task.PUBLISH_ON_OPEN_NETWORK: "attach {0} to a network without --internal and publish the port there",
     Task.USE_PUBLISHED: "use one of those",
-    Task.USE_LISTENED_PORT: "ask for the port that is meant, or let the program in {0} listen on this one",
-    Task.USE_OTHER_PORT: "let the program of {0} listen on another port",
+    Task.USE_LISTENED_PORT: "use the intended port, or configure the program in {0} to listen on this one",
+    Task.USE_OTHER_PORT: "configure the program of {0} to listen on another port",
     Task.USE_OVERLAY: "put both on an overlay network",
     Task.USE_SHARED_NETWORK: "start {0} on a network of {1}",
     Task.USE_SERVICE: "run {0} as a service on it",
     Task.USE_CONSTRAINTS: (
-        "let a node satisfy its constraints (docker node update), or change them: look at docker service ps "
+        "label a node so that it satisfies the constraints (docker node update), or change them: see docker service ps "
         "--no-trunc {0}"
     ),
     Task.USE_KEEPALIVE: "send keepalives more often than every 900 s (net.ipv4.tcp_keepalive_time)",
     Task.USE_LARGER_SUBNET: "create {0} with a larger --subnet",
     Task.USE_DNS_SERVER: "name a server that can be reached (dns)",
     Task.USE_ADDRESS_POOL: "init the swarm with --default-addr-pool",
-    Task.USE_DATA_PATH_ADDRESS: "have {0} join with --data-path-addr {1}",
+    Task.USE_DATA_PATH_ADDRESS: "join {0} to the swarm with --data-path-addr {1}",
     Task.USE_IPVLAN: "use ipvlan, whose containers share the MAC of their host",
     Task.USE_SAME_VLAN: "put both into one VLAN, or reach one from the other by a router",
     Task.USE_ROUTER: "correct the route to {0} on {1}",
     Task.USE_SYMMETRIC_ROUTE: "make the route back to {0} symmetric",
-    Task.ALLOW_MAC: "let that port accept the MAC of {0}",
-    Task.ALLOW_VLAN: "let that port carry the VLAN, or use another parent",
-    Task.ADD_VLAN: "make an interface for that VLAN there, or use another parent",
-    Task.ALLOW_GOSSIP: "let TCP and UDP port 7946 pass between {0} and {1}, both ways",
-    Task.ALLOW_ESP: "let gossip (port 7946) and ESP pass between the nodes, so that {0} has the keys of its peers",
+    Task.ALLOW_MAC: "allow the MAC of {0} on that port",
+    Task.ALLOW_VLAN: "allow the VLAN on that port, or use another parent",
+    Task.ADD_VLAN: "create an interface for that VLAN there, or use another parent",
+    Task.ALLOW_GOSSIP: "allow TCP and UDP port 7946 between {0} and {1}, both ways",
+    Task.ALLOW_ESP: "allow gossip (port 7946) and ESP between the nodes, so that {0} receives the keys of its peers",
     Task.BRING_BACK: "bring {0} back",
     Task.BRING_LINK_UP: "bring the link at {0} up",
-    Task.GIVE_ADDRESS: "give {0} an address on its network",
-    Task.JOIN_SWARM: "let {0} join the swarm",
+    Task.ASSIGN_ADDRESS: "assign {0} an address on its network",
+    Task.JOIN_SWARM: "join {0} to the swarm",
     Task.RAISE_MTU: "raise the MTU of {0}",
     Task.REDUCE_LOSS: "set a lower loss on that link",
     Task.REPAIR_PATH: "repair the path between the nodes at {0}",
@@ -226,8 +226,8 @@ _TASKS = {
 
 TEMPLATES.update(
     {
-        changes.RebindProgram: "let the program in {0.container} bind 0.0.0.0 instead of {0.address}",
-        changes.ChangeDaemonOption: 'give the daemon of {0.host} "{0.option}": {0.value}',
+        changes.RebindProgram: "bind the program in {0.container} to 0.0.0.0 instead of {0.address}",
+        changes.ChangeDaemonOption: 'set "{0.option}": {0.value} in daemon.json of {0.host}',
         changes.RestartDaemon: (
             "restart Docker on {0.host}, and always after the firewall: it installs its rules again"
         ),

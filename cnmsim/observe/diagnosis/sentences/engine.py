@@ -37,8 +37,8 @@ TEMPLATES.update(
     {
         causes.SubnetOverlaps: "{0.subnet} overlaps network {0.network} ({0.network_subnet}) of {0.host}",
         causes.AddressHeld: (
-            "container {0.container} on {0.host} has {0.address}: addresses are given out from the lowest on"
+            "container {0.container} on {0.host} has {0.address}: Docker allocates addresses from the lowest"
         ),
-        causes.BridgeFull: "{0.bridge} of {0.host} has {0.ports:,} ports, and the kernel gives a bridge no more",
+        causes.BridgeFull: "{0.bridge} of {0.host} has {0.ports:,} ports, the most that the kernel allows",
     }
 )

@@ -18,7 +18,7 @@ def _(cause: causes.ResolverAnswered) -> str:
         reason = f"; {sentence(cause.reason)}"
     else:
         reason = f": {sentence(cause.reason)}"
-    return f"{cause.server} says {cause.result} for {cause.name}{reason}"
+    return f"{cause.server} answers {cause.result} for {cause.name}{reason}"
 
 
 @sentence.register(causes.UpstreamNotReached)

@@ -47,7 +47,7 @@ def _(cause: causes.ListensOnOtherPorts) -> str:
 def _(cause: causes.PublishedOnInternalNetworks) -> str:
     networks = ", ".join(cause.networks)
     return (
-        f"nothing listens on {cause.endpoint}: {cause.container} is to publish that port, but is on internal "
+        f"nothing listens on {cause.endpoint}: {cause.container} requests that port, but is on internal "
         f"networks only ({networks}), and Docker publishes no ports there"
     )
 

@@ -21,8 +21,7 @@ def _(remark: causes.LateSuccess) -> str:
 def _(remark: causes.NameShared) -> str:
     return (
         f"{remark.count} containers answer to the name {remark.name}: {', '.join(remark.owners)}; which of them "
-        "is asked changes from one "
-        "lookup to the next"
+        "a client connects to changes from one lookup to the next"
     )
 
 
@@ -81,8 +80,8 @@ TEMPLATES.update(
         ),
         causes.ProxyClosed: "docker-proxy on {0.host} accepted the connection and closed it when {0.server} refused",
         causes.AddressClaimedTwice: (
-            "two stations claim {0.address}: {0.one} and {0.other}; which of them is reached is chance: keep the "
-            "network's --ip-range clear of what a DHCP server or an operator gives out"
+            "{0.one} and {0.other} both claim {0.address}; which of them receives a packet depends on the sender's ARP "
+            "cache: exclude from the network's --ip-range what a DHCP server or an operator assigns"
         ),
     }
 )

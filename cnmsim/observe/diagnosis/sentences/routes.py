@@ -30,8 +30,8 @@ def _(cause: causes.Dropped) -> str:
         case DropReason.NO_DESTINATION:
             return f"{_dropped(cause.drop, 'refused')}: {hop.what}"
     why = {
-        DropReason.REVERSE_PATH: f"a packet from {hop.source_text} should not come in by {hop.device}",
-        DropReason.MARTIAN: f"{hop.source_text} > {hop.destination_text} has no business on {hop.device}",
+        DropReason.REVERSE_PATH: f"a packet from {hop.source_text} should not arrive at {hop.device}",
+        DropReason.MARTIAN: f"{hop.source_text} > {hop.destination_text} is not valid on {hop.device}",
         DropReason.TTL_EXCEEDED: "its TTL ran out",
         DropReason.FRAGMENTATION_NEEDED: hop.what,
         DropReason.MTU_EXCEEDED: hop.what,
@@ -95,7 +95,7 @@ TEMPLATES.update(
             "{0.source} has no route to {0.address}: only {0.host} has a route to the network of {0.container}"
         ),
         causes.LinkDown: "{0.device} of {0.source} is down, and the routes by it are gone with it",
-        causes.NoAddress: "{0.source} has no address: none was given to it by hand or by DHCP",
+        causes.NoAddress: "{0.source} has no address: none is configured, and DHCP assigned none",
         causes.NarrowMask: (
             "{0.source} has only {0.subnet} on its link (its address is {0.own}), and {0.address} of "
             "{0.neighbour}, whose network is {0.neighbour_subnet}, is outside of it"
