@@ -39,7 +39,7 @@ def test_the_example_has_a_hole(shop):
         ("deny", "db -> metrics:9100"),
         ("outside", "metrics"),
     }
-    assert "metrics reaches db:5432, which the policy does not allow" in str(report)
+    assert "metrics reaches db:5432, which the policy does not allow" in report.text(verbose=True)
     hole = next(each for each in report.violations if "db:5432" in each.subject)
     assert "DECIDED BY" in hole.details  # the walk of this very pair
     assert "metrics → db:5432" in hole.details
@@ -88,7 +88,7 @@ def test_a_group_or_policy_that_means_nothing_is_refused(shop, policy, message):
 def test_the_report_is_a_table_with_a_sentence_for_each_violation(shop):
     report = check_policy(shop, EXAMPLE / "policy.yml")
     lines = str(report).splitlines()
-    assert lines[0].split() == ["FROM", "TO", "PORT", "WANTED", "IS"]
+    assert lines[0].split() == ["FROM", "TO", "PORT", "EXPECTED", "RESULT"]
     assert ["metrics", "db", "5432", "no", "answered"] in [line.split() for line in lines]
     assert "DECIDED BY" not in str(report)
     assert "DECIDED BY" in report.text(verbose=True)
@@ -178,3 +178,42 @@ def test_assertions_hold_or_show_the_walk(shop):
     with pytest.raises(AssertionError, match=r"(?s)reaches metrics from outside.*DECIDED BY"):
         assert_no_path_from_outside(shop, "metrics")
     assert_no_path_from_outside(shop, "metrics", outside=[])
+
+
+SHARED = """\
+services:
+  vpn: {image: python, command: python -m http.server 8000}
+  torrent: {image: python, command: python -m http.server 9000, network_mode: "service:vpn"}
+  web: {image: python, command: python -m http.server 8000 -b 127.0.0.1, ports: ["80:8000"]}
+  migrate: {image: alpine, command: "true"}
+"""
+
+
+def test_containers_in_one_network_namespace_are_not_checked_against_each_other():
+    report = check_policy(Lab.from_compose(SHARED), {"allow": ["web -> vpn:8000"]})
+    assert {each.subject for each in report.violations} == {"web -> torrent:9000"}
+
+
+def test_a_requirement_of_a_container_that_is_not_running_is_violated_and_all_others_are_checked():
+    policy = {"require": ["migrate -> vpn:8000", "web -> migrate:80", "web -> vpn:8000"], "names": {"migrate": "vpn"}}
+    report = check_policy(Lab.from_compose(SHARED), policy)
+    assert [(each.subject, each.passed, each.found) for each in report.findings] == [
+        ("migrate -> vpn:8000", False, "not running"),
+        ("web -> migrate:80", False, "not running"),
+        ("web -> vpn:8000", True, "answered"),
+        ("migrate: vpn", False, "not running"),
+    ]
+    assert "migrate is not running: its container has exited" in str(report)
+
+
+def test_a_requirement_that_fails_is_reported_with_its_cause():
+    report = check_policy(Lab.from_compose(SHARED), {"require": ["vpn -> web:8000"]})
+    (finding,) = report.findings
+    assert finding.found == "refused"
+    assert finding.message.startswith("vpn does not reach web:8000, which the policy requires (vpn -> web:8000): web")
+    assert "listens on 127.0.0.1:8000 only" in finding.message
+
+
+def test_a_port_that_packets_from_outside_reach_without_a_listener_is_reported_as_refused():
+    report = check_policy(Lab.from_compose(SHARED), {"outside": []})
+    assert next(each.found for each in report.violations if each.subject == "web").endswith(":80 (refused)")

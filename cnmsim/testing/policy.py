@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, evolve, frozen
 
 from cnmsim.digits import is_number
-from cnmsim.errors import FileError, InvalidParameter, NotFound
+from cnmsim.errors import Conflict, FileError, InvalidParameter, NotFound
 from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.yamlfile import Key, load_yaml, wrong
 from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
@@ -44,6 +44,7 @@ from cnmsim.testing.policy_report import Finding, Report
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
     from cnmsim.observe.reachability.matrix import Reachability
+    from cnmsim.observe.trace.trace import Trace
 
 _TEXTS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _FLOWS: Schema = {
@@ -148,8 +149,9 @@ class Policy:
     def check(self, lab: Lab) -> Report:
         """Check a lab against the policy. Probes run on a fork of the lab, which itself stays unchanged.
 
-        Raises `NotFound` for a name that matches nothing in the lab, `Unavailable` for a lab that cannot be forked,
-        and `InvalidParameter` if there is nothing to check, because every connection is allowed or nothing listens.
+        A requirement that names a container that is not running is violated. Raises `NotFound` for a name that
+        matches nothing in the lab, `Unavailable` for a lab that cannot be forked, and `InvalidParameter` if there is
+        nothing to check, because every connection is allowed or nothing listens.
         """
         names = names_of(directory_of(lab))
         findings = tuple(
@@ -185,14 +187,17 @@ class Policy:
             if not members:
                 raise InvalidParameter(f"group {group} has no members")
             for member in members:
-                if not any(_is_meant(member, location, self.groups) for location in directory.locations):
+                if self._is_unknown(directory, member) and not _not_running(directory, member):
                     known = {*self.groups, *(location.service or location.name for location in directory.locations)}
                     raise NotFound(
                         f"group {group}: nothing in the lab is named {member!r}{suggestion(member, known)}"
                     )
         for name in names:
-            if name != _ANY and not any(_is_meant(name, location, self.groups) for location in directory.locations):
+            if name != _ANY and self._is_unknown(directory, name) and not _not_running(directory, name):
                 directory.find(name)  # raises NotFound, which suggests similar names
+
+    def _is_unknown(self, directory: Directory, name: str) -> bool:
+        return not any(_is_meant(name, location, self.groups) for location in directory.locations)
 
     def _demands(self, lab: Lab, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
         locations = _by_name(matrix)
@@ -205,28 +210,13 @@ class Policy:
                 and flow.covers(locations.of[source], location, protocol, port, self.groups)
             ]
             if not pairs:
-                unknown = list(self._open_demands(lab, directory, flow))
-                nothing = Finding(
-                    "require",
-                    flow.text,
-                    passed=False,
-                    message=f"{flow.text}: nothing listens there",
-                    found="nothing listens",
-                )
-                yield from unknown or [nothing]
+                yield from list(self._unlisted_demands(lab, directory, flow)) or [_nothing(directory, flow)]
             for source, service in pairs:
-                passed = matrix.reaches(source, service)
-                message = (
-                    "" if passed else f"{source} does not reach {service}, which the policy requires ({flow.text})"
-                )
-                yield Finding(
-                    "require",
-                    f"{source} -> {service}",
-                    passed,
-                    message,
-                    None if passed else matrix.walk(source, service),
-                    matrix.verdict(source, service).value,
-                )
+                subject, verdict = f"{source} -> {service}", matrix.verdict(source, service)
+                if verdict.is_reachable:
+                    yield Finding("require", subject, passed=True, found=verdict.value)
+                else:
+                    yield _failed(subject, source, service, flow, matrix.walk(source, service))
 
     def _nobody_else(self, matrix: Reachability, by_address: Reachability) -> Iterator[Finding]:
         """Yield a finding for every source and service whose connection the policy does not allow.
@@ -236,10 +226,13 @@ class Policy:
         locations = _by_name(matrix)
         allowed = (*(self.allow or ()), *self.require)
         for source in matrix.sources:
-            for service, (location, protocol, port) in locations.services.items():
+            for service, (location, protocol, port) in _once(locations.services).items():
                 asker = locations.of[source]
-                if asker is location or any(
-                    flow.covers(asker, location, protocol, port, self.groups) for flow in allowed
+                # Containers in one network namespace reach each other's programs by loopback, whatever Docker does.
+                if asker.namespace is location.namespace or any(
+                    flow.covers(asker, sharing, protocol, port, self.groups)
+                    for flow in allowed
+                    for sharing in _sharing(locations, location)
                 ):
                     continue
                 reaching = [one for one in (matrix, by_address) if one.reaches(source, service)]
@@ -248,26 +241,34 @@ class Policy:
                 found = (reaching or [matrix])[0].verdict(source, service).value
                 yield Finding("deny", f"{source} -> {service}", not reaching, message, walk, found)
 
-    def _open_demands(self, lab: Lab, directory: Directory, flow: _Flow) -> Iterator[Finding]:
-        """Yield the results of checks of a required flow to ports on which it is unknown whether a program listens.
+    def _unlisted_demands(self, lab: Lab, directory: Directory, flow: _Flow) -> Iterator[Finding]:
+        """Yield the results of checks of a required flow to a port on which no program is known to listen.
 
-        Such a check passes if the probe succeeds; in a strict lab it always fails.
+        If it is not known whether one does, the check passes if the probe succeeds; in a strict lab it fails.
         """
         if flow.port is None:
             return
         protocol = flow.protocol or "tcp"
-        for source in directory.locations:
-            for target in directory.locations:
-                if target is source or not target.is_open_to(protocol, flow.port):
-                    continue
-                if not flow.covers(source, target, protocol, flow.port, self.groups):
-                    continue
-                probe = Target(target.name, flow.port, protocol)
-                walk = run_probe(directory, source, probe, address=address_towards(source, target), timeout_s=1.0)
-                passed = walk.is_reachable and not lab.images.is_strict
-                message = "" if passed else f"{source.name} to {target.name}: {walk.finding}".splitlines()[0]
-                subject = f"{source.name} -> {target.name}:{flow.port}"
-                yield Finding("require", subject, passed, message, None if passed else walk)
+        pairs = [
+            (source, target)
+            for source in directory.locations
+            for target in directory.locations
+            if target.namespace is not source.namespace
+            and flow.covers(source, target, protocol, flow.port, self.groups)
+        ]
+        is_single = len(pairs) == 1
+        for source, target in pairs:
+            if not is_single and not target.is_open_to(protocol, flow.port):
+                continue
+            probe = Target(target.name, flow.port, protocol)
+            is_open = target.is_open_to(protocol, flow.port)
+            address = address_towards(source, target) if is_open else None
+            walk = run_probe(directory, source, probe, address=address, timeout_s=1.0)
+            subject, service = f"{source.name} -> {target.name}:{flow.port}", f"{target.name}:{flow.port}"
+            if walk.is_reachable and not lab.images.is_strict:
+                yield Finding("require", subject, passed=True, found=walk.verdict.value)
+            else:
+                yield _failed(subject, source.name, service, flow, walk)
 
     def _from_outside(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
         for location in directory.locations:
@@ -293,7 +294,9 @@ class Policy:
                 continue
             sources = ", ".join(dict.fromkeys(source.name for source, _ in paths))
             reached = f"reached at {', '.join(dict.fromkeys(_endpoint(walk.question) for _, walk in paths))}"
-            message = f"{location.name} is {reached} by {sources}, from outside, which the policy does not allow"
+            if not any(walk.is_reachable for _, walk in paths):
+                reached += f" ({paths[0][1].verdict.value})"
+            message = f"{location.name} is {reached} from outside (by {sources}), which the policy does not allow"
             yield Finding(
                 "outside", location.name, passed=False, message=message, evidence=paths[0][1], found=reached
             )
@@ -309,6 +312,12 @@ class Policy:
     def _names(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
         for kind, expected in (("names", self.names), ("unknown_names", self.unknown_names)):
             for who, names in expected.items():
+                if self._is_unknown(directory, who):
+                    reason = _not_running(directory, who)
+                    yield from (
+                        Finding(kind, f"{who}: {name}", passed=False, message=reason, found="not running")
+                        for name in names
+                    )
                 for location in directory.locations:
                     if location.is_container and _is_meant(who, location, self.groups):
                         yield from (_name_finding(lab, location, name, kind) for name in names)
@@ -325,6 +334,57 @@ def _by_name(matrix: Reachability) -> _Stations:
         {name: matrix.source(name) for name in matrix.sources},
         {name: matrix.service(name) for name in matrix.services},
     )
+
+
+def _not_running(directory: Directory, name: str) -> str:
+    """Return why the container or service `name` does not run; "" if it runs or does not exist."""
+    try:
+        directory.find(name)
+    except Conflict as error:
+        return str(error)
+    except NotFound:
+        return ""
+    return ""
+
+
+def _nothing(directory: Directory, flow: _Flow) -> Finding:
+    """Return the finding of a required flow that no probe can check."""
+    for name in (flow.source, flow.target):
+        if reason := _not_running(directory, name):
+            return Finding("require", flow.text, passed=False, message=reason, found="not running")
+    message = f"{flow.text}: nothing listens there"
+    return Finding("require", flow.text, passed=False, message=message, found="nothing listens")
+
+
+def _failed(subject: str, source: str, service: str, flow: _Flow, walk: Trace) -> Finding:
+    """Return the finding of a required flow whose probe `walk` failed, or reached a program that is only assumed."""
+    cause = walk.finding.cause_text if walk.finding is not None else walk.verdict.value
+    message = f"{source} does not reach {service}, which the policy requires ({flow.text}): {cause}"
+    return Finding("require", subject, passed=False, message=message, evidence=walk, found=walk.verdict.value)
+
+
+def _sharing(locations: _Stations, location: Location) -> list[Location]:
+    """Return a container and all others in its network namespace, whose ports its name reaches too.
+
+    For a container in the namespace of its host it is the container only.
+    """
+    if location.network_mode == "host" or not location.is_container:
+        return [location]
+    return [other for other in locations.of.values() if other.namespace is location.namespace]
+
+
+def _once(services: Mapping[str, tuple[Location, str, int]]) -> dict[str, tuple[Location, str, int]]:
+    """Return the services; one that two containers of a namespace have is that of the one that joined it."""
+    shared = {
+        (id(location.namespace), protocol, port)
+        for location, protocol, port in services.values()
+        if location.network_mode.startswith("container:")
+    }
+    return {
+        name: (location, protocol, port)
+        for name, (location, protocol, port) in services.items()
+        if location.network_mode.startswith("container:") or (id(location.namespace), protocol, port) not in shared
+    }
 
 
 def _is_published_way(question: Mapping[str, Any], published: set[tuple[str, int, str]]) -> bool:

@@ -11,7 +11,9 @@ from cnmsim.observe.display import Displayable, wrapped
 from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.trace.trace import Trace
 
-_COLUMNS = ("FROM", "TO", "PORT", "WANTED", "IS")
+_COLUMNS = ("FROM", "TO", "PORT", "EXPECTED", "RESULT")
+#: The kinds of checks whose row in the table already says what their message says.
+_PLAIN = frozenset({"deny", "outside"})
 
 
 @frozen
@@ -71,17 +73,18 @@ class Report(Displayable):
         return not self.violations
 
     def text(self, *, verbose: bool = False, width: int = 0) -> str:
-        """Return the report as text: a table of the violations, and a sentence for each.
+        """Return the report as text: a table of the violations, and the causes of those that have one.
 
-        With `verbose` the table contains all checks, and the trace of each violation follows its sentence. `width` is
-        the maximum width in columns; 0 means no limit for the table, and the default width for traces.
+        With `verbose` the table contains all checks, and a sentence and the trace of each violation follow. `width`
+        is the maximum width in columns; 0 means no limit for the table, and the default width for traces.
         """
         shown = self.findings if verbose else self.violations
         lines = [plain_grid(_COLUMNS, [finding.row() for finding in shown], width), ""] if shown else []
-        for finding in self.violations:
+        explained = [finding for finding in self.violations if verbose or finding.kind not in _PLAIN]
+        for finding in explained:
             lines += wrapped(finding.message, width) if width else [finding.message]
             lines += ["", finding.details_for(width), ""] if verbose and finding.details else []
-        lines += [""] if self.violations else []
+        lines += [""] if explained else []
         return "\n".join([*lines, f"{len(self.findings)} checked, {len(self.violations)} violated"])
 
     def __str__(self) -> str:

@@ -78,3 +78,11 @@ def test_a_container_without_a_network_of_its_own_is_listed_with_host_or_none() 
     rows = [line.split() for line in inventory_text(lab, width=200).splitlines()]
     assert ["node1", "on_host", "alpine", "host"] in rows
     assert ["node1", "on_none", "alpine", "none"] in rows
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_walk_without_a_packet_fits_the_screen(width):
+    lab = Lab.from_compose("services:\n  a: {image: nginx, container_name: ipv6-site-old-1}\n")
+    text = lab.trace("a", "[fd00:cafe::80]:80").text(width=width)
+    assert "network is unreachable" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= width

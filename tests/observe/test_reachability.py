@@ -302,3 +302,19 @@ def test_random_labs_of_all_drivers(kinds, places, published, rules, release):
     for rule in rules:
         lab.host(NODE).iptables(rule)
     assert in_classes(lab, "tcp", 80) == asked_one_by_one(lab.fork(), "tcp", 80)
+
+
+def test_a_container_in_the_namespace_of_another_has_its_own_verdicts():
+    lab = Lab.from_compose("""\
+services:
+  vpn: {image: python, command: python -m http.server 8000, hostname: ui}
+  torrent: {image: python, command: python -m http.server 9000, network_mode: "service:vpn"}
+  ui: {image: python, command: python -m http.server 9001, network_mode: "service:vpn"}
+  other: {image: python, command: python -m http.server 8000}
+""")
+    matrix = lab.reachability()
+    assert {(source, service) for source, service, verdict in matrix.pairs() if not verdict.is_reachable} == {
+        (source, "torrent:9000") for source in ("vpn", "torrent", "ui", "other")
+    }
+    for source, service, verdict in matrix.pairs():
+        assert lab.trace(source, service).verdict is verdict

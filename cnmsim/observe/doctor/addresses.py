@@ -87,8 +87,8 @@ def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
         if free < FEW_POOLS:
             yield Fault(
                 Severity.WARNING, "pools-nearly-used-up", host.name,
-                f"{free or 'no'} subnet{'s are' if free != 1 else ' is'} left in the default address pools: without one, "
-                "docker network create fails unless it has --subnet",
+                f"{free or 'no'} subnet{'s are' if free != 1 else ' is'} left in the default address pools: without "
+                "one, docker network create fails unless it has --subnet",
                 "docker network prune, or set default-address-pools with more and smaller networks in daemon.json",
                 snapshot.host_source(host.name, path=("docker", "default-address-pools")),
             )  # fmt: skip

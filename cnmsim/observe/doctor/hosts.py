@@ -64,8 +64,8 @@ def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
             yield Fault(
                 Severity.WARNING, "second-rule-set", host.name,
                 f"besides Docker's rules there are the rules that {' and '.join(listed)} "
-                f"{'shows' if len(listed) == 1 else 'show'}: a packet must pass all of them, and one rule set may drop "
-                "what another accepts",
+                f"{'shows' if len(listed) == 1 else 'show'}: a packet must pass all of them, and one rule set may "
+                "drop what another accepts",
                 f"keep the rules of {host.name} in one rule set",
                 snapshot.host_source(host.name, "iptables-legacy", "ip6tables-legacy", "nft ", "iptables"),
             )  # fmt: skip

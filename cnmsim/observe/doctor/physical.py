@@ -20,9 +20,7 @@ from cnmsim.underlay.trunk import reachable
 
 #: The paths of keys, in a network of a Compose file, to the line of the addresses that it assigns.
 _RANGE = (("ipam", "config"), ("ipam",))
-_ADVICE = (
-    "set an --ip-range from which nothing else assigns addresses, and exclude addresses already in use by --aux-address"
-)
+_ADVICE = "set an --ip-range from which nothing else assigns addresses, and exclude addresses in use by --aux-address"
 
 
 @frozen
@@ -97,8 +95,8 @@ def _dhcp(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
         if any(_wire_of(device) == lent.wire for device in subnets):
             yield Fault(
                 Severity.WARNING, "dhcp-overlap", lent.net.place,
-                f"it allocates addresses from {lent.part}, and {host.name} assigns {served} by DHCP on the same link: "
-                "a container and a machine may receive the same address",
+                f"it allocates addresses from {lent.part}, and {host.name} assigns {served} by DHCP on the same "
+                "link: a container and a machine may receive the same address",
                 _ADVICE,
                 snapshot.network_source(lent.net, *_RANGE),
             )  # fmt: skip
@@ -151,8 +149,8 @@ def duplicates(snapshot: LabSnapshot) -> Iterator[Fault]:
                 Severity.ERROR, "duplicate-address", one,
                 f"it and {two} both have {format_ip(notice.address)}: which of them receives a packet depends on the "
                 "sender's ARP cache",
-                "assign another address to one of them, and exclude from --ip-range what a DHCP server or an operator "
-                "assigns",
+                "assign another address to one of them, and exclude from --ip-range what a DHCP server or an "
+                "operator assigns",
                 next((place for place in places if place), ""),
             )  # fmt: skip
 

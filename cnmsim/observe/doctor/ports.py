@@ -122,7 +122,7 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                 elif others:
                     why, advice = (
                         f"it listens on {', '.join(others)}",
-                        f"configure its program to listen on {item.port}/{item.protocol}, or publish the intended port",
+                        f"configure its program to listen on {item.port}/{item.protocol}, or publish another port",
                     )
                 else:
                     why, advice = (

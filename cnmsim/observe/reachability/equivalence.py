@@ -120,7 +120,7 @@ class EquivalenceClasses:
         signature = self._forms.get(key)
         if signature is None:
             signature = self._forms[key] = self._form(first, second)
-        return ("itself", signature) if source is target else signature
+        return ("itself", signature) if source.namespace is target.namespace else signature
 
     def _form(self, first: Group, second: Group) -> Any:
         if second.shape is None or (first.shape is None and first.members[0].is_container):

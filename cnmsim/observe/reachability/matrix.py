@@ -155,38 +155,48 @@ class Cells(Mapping[tuple[str, str], Trace]):
 
     def _probe(self, source: Location, service: Service) -> Trace:
         location = service.location
-        is_by_name = self._names is not None and location.is_container
-        return _probe(self._directory, source, service, self._timeout_s, by_name=is_by_name, family=self._family)
+        if self._names is not None and location.is_container:
+            return _probe(self._directory, source, service, self._name(location), self._timeout_s, self._family)
+        return _probe(self._directory, source, service, "", self._timeout_s, self._family)
+
+    def _name(self, location: Location) -> str:
+        """Return the name by which to look up a container.
+
+        It is that of the container, as all replicas of a service share the service's name. A container in the network
+        namespace of another one has no name there: the user then means its service.
+        """
+        is_shared = location.network_mode.startswith("container:") and location.service
+        is_only = is_shared and self._directory.matching(location.service) == (location,)
+        return location.service if is_only else location.name
 
 
 def _representatives(sources: list[Location], targets: list[Service]) -> Iterator[tuple[Location, Service]]:
     """Yield the pairs to probe for one class of sources and one class of targets; there are at most two.
 
-    One is a pair of different locations, the other a pair in which a location is both source and target.
+    One is a pair in different network namespaces, the other a pair in one namespace.
     """
-    other = next(
-        ((source, target) for source in sources[:2] for target in targets[:2] if target.location is not source), None
-    )
+    pairs = ((source, target) for source in sources for target in targets)
+    other = next((pair for pair in pairs if pair[1].location.namespace is not pair[0].namespace), None)
     if other is not None:
         yield other
-    by_location = {id(target.location): target for target in targets}
-    itself = next((source for source in sources if id(source) in by_location), None)
+    by_namespace = {id(target.location.namespace): target for target in targets}
+    itself = next((source for source in sources if id(source.namespace) in by_namespace), None)
     if itself is not None:
-        yield itself, by_location[id(itself)]
+        yield itself, by_namespace[id(itself.namespace)]
 
 
 def _probe(
-    directory: Directory, source: Location, service: Service, timeout_s: float, *, by_name: bool, family: int
+    directory: Directory, source: Location, service: Service, name: str, timeout_s: float, family: int
 ) -> Trace:
     """Send a probe to a service and return its trace.
 
-    With `by_name` the probe uses the name of the service's location. Otherwise it uses an address of that location,
-    on a network that it shares with the source if there is one. If another container received the probe, the verdict
+    The probe looks up `name`. If that is "", it uses an address of the service's location, on a network that this
+    location shares with the source if there is one. If another container received the probe, the verdict
     is set to unreachable.
     """
     location = service.location
-    target = evolve(service.target, host=location.name)
-    address = None if by_name else address_towards(source, location, family)
+    target = evolve(service.target, host=name or location.name)
+    address = None if name else address_towards(source, location, family)
     walk = run_probe(directory, source, target, address=address, timeout_s=timeout_s, family=family)
     if walk.is_reachable and not _has_come_to(walk, source, location):
         used = walk.question["address"]

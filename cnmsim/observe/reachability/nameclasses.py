@@ -41,12 +41,12 @@ class NameClasses:
         """Return the class of a target, as a hashable key.
 
         It consists of the target's networks, of the subset of these networks on which another container has the same
-        name, and of a bool that is True if the target is a container.
+        name, of a bool that is True if the target is a container, and of `_own_class`.
         """
         if id(target) not in self._targets:
             others = [holder for holder in self._holders.get(target.name, ()) if holder is not target]
             shared = frozenset(name for other in others for name in _networks(other) if name in _networks(target))
-            self._targets[id(target)] = (_networks(target), shared, target.is_container)
+            self._targets[id(target)] = (_networks(target), shared, target.is_container, _own_class(target))
         return self._targets[id(target)]
 
     def of_pair(self, source: Location, target: Location) -> Hashable:
@@ -64,7 +64,10 @@ class NameClasses:
             holder is not target and networks & _networks(holder) for holder in self._holders.get(target.name, ())
         )
         shared = networks & _networks(target)
-        return _text(source, _RESOLV_CONF), bool(shared), tuple(sorted(shared)) if has_namesake else None
+        return (
+            _text(source, _RESOLV_CONF), bool(shared), tuple(sorted(shared)) if has_namesake else None,
+            _own_class(target),
+        )  # fmt: skip
 
     def pairs_in_hosts_files(self, sources: Iterable[Location]) -> Iterator[tuple[Location, Location]]:
         """Yield each pair of one of `sources` and a location whose name is in the hosts file of that source."""
@@ -78,6 +81,15 @@ class NameClasses:
         if id(source) not in self._hosts:
             self._hosts[id(source)] = _text(source, HOSTS_FILE)
         return self._hosts[id(source)]
+
+
+def _own_class(target: Location) -> str:
+    """Return the name of a target that is a class of its own, "" for all others.
+
+    A container in the network namespace of another one has no name on the networks of that namespace, so a lookup of
+    its name fails, unless another container has the name as an alias or host name.
+    """
+    return target.name if target.network_mode.startswith("container:") else ""
 
 
 def _networks(location: Location) -> frozenset[str]:

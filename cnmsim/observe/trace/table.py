@@ -146,7 +146,7 @@ def _widths(rows: Sequence[Row], width: int) -> list[int]:
     if sum(needed) > room:
         room = max(room, sum(_MINIMUM[column] for column in _FLEXIBLE))
         # If possible, addresses are broken only between source and destination.
-        halves = max(len(half) for row in rows for half in _halves(row.cells[5]))
+        halves = max([len(HEADERS[5]), *(len(half) for row in rows for half in _halves(row.cells[5]))])
         addresses = min(halves, max(_MINIMUM[5], room // 2))
         shares = [*_shares(needed[:2], room - addresses), addresses]
         shares[2] += max(0, room - sum(shares))

@@ -180,8 +180,8 @@ _TASKS = {
     Task.USE_SHARED_NETWORK: "start {0} on a network of {1}",
     Task.USE_SERVICE: "run {0} as a service on it",
     Task.USE_CONSTRAINTS: (
-        "label a node so that it satisfies the constraints (docker node update), or change them: see docker service ps "
-        "--no-trunc {0}"
+        "label a node so that it satisfies the constraints (docker node update), or change them: see "
+        "docker service ps --no-trunc {0}"
     ),
     Task.USE_KEEPALIVE: "send keepalives more often than every 900 s (net.ipv4.tcp_keepalive_time)",
     Task.USE_LARGER_SUBNET: "create {0} with a larger --subnet",

@@ -80,8 +80,8 @@ TEMPLATES.update(
         ),
         causes.ProxyClosed: "docker-proxy on {0.host} accepted the connection and closed it when {0.server} refused",
         causes.AddressClaimedTwice: (
-            "{0.one} and {0.other} both claim {0.address}; which of them receives a packet depends on the sender's ARP "
-            "cache: exclude from the network's --ip-range what a DHCP server or an operator assigns"
+            "{0.one} and {0.other} both claim {0.address}; which of them receives a packet depends on the sender's "
+            "ARP cache: exclude from the network's --ip-range what a DHCP server or an operator assigns"
         ),
     }
 )
