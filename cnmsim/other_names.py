@@ -1,4 +1,4 @@
-"""Ends of errors about attributes that do not exist: what users of docker-py and Compose may mean by them.
+"""Hints in errors about attributes that do not exist: what users of docker-py and Compose may mean by them.
 
 Each entry maps names to the call that does what the name promises.
 """
@@ -50,7 +50,7 @@ _BY_NAME = {name: text for names, text in _LAB.items() for name in names}
 
 
 def for_lab(name: str, docker_hosts: list[str]) -> str:
-    """Return the end of the error about the attribute `name` of a lab; "" if nothing has the attribute.
+    """Return a hint to append to the error that a lab has no attribute `name`; "" if there is no hint for the name.
 
     `docker_hosts` are the names of the lab's Docker hosts.
     """
@@ -64,7 +64,7 @@ def for_lab(name: str, docker_hosts: list[str]) -> str:
 
 
 def for_host(name: str) -> str:
-    """Return the end of the error about the attribute `name` of a host; "" if it means nothing known."""
+    """Return a hint to append to the error that a host has no attribute `name`; "" if there is none."""
     text = {
         "run": "host.exec(COMMAND) runs a command, host.docker.containers.run(IMAGE) a container",
         "ip": "host.address and host.interfaces have the addresses",
@@ -75,7 +75,7 @@ def for_host(name: str) -> str:
 
 
 def for_engine(name: str) -> str:
-    """Return the end of the error about the attribute `name` of an engine; "" if it means nothing known."""
+    """Return a hint to append to the error that an engine has no attribute `name`; "" if there is none."""
     text = {
         "run": "docker.containers.run(IMAGE, detach=True) starts a container",
         "ps": "docker.containers.list() has the containers",
@@ -89,7 +89,7 @@ def for_engine(name: str) -> str:
 
 
 def for_lab_class(name: str) -> str:
-    """Return the end of the error about the attribute `name` of the class `Lab`; "" if it means nothing known."""
+    """Return a hint to append to the error that the class `Lab` has no attribute `name`; "" if there is none."""
     start = name.partition("_")[0]
     if (start == "from" and name not in {"from_composes", "from_files"}) or start in _READERS:
         return _FILES
@@ -102,7 +102,10 @@ _CLIENTS = frozenset(
 
 
 def for_module(name: str, classes: Iterable[str], lab: type) -> str:
-    """Return the end of the error about the attribute `name` of the package, which has `classes`; `lab` is `Lab`."""
+    """Return a hint to append to the error that the package `cnmsim` has no attribute `name`; "" if there is none.
+
+    `classes` are the names of the package's classes, `lab` is the class `Lab`.
+    """
     if name in _CLIENTS:
         return '; a Docker host has an engine with docker-py\'s methods: Lab().add_host("node1", docker=True).docker'
     if hasattr(lab, name):

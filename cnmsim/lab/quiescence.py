@@ -84,11 +84,12 @@ class QuiescenceChecker:
         return first_difference(databases) or "a node is waiting for a response"
 
     def _compared(self, databases: list[NetworkDB]) -> list[NetworkDB]:
-        """Return the databases that are expected to agree.
+        """Return those of `databases` that are expected to agree.
 
-        Databases that run and list each other as failed have `_REJOIN_NS` to join again. After it, only the largest
-        cluster is compared. A node that receives no gossip, but whose gossip others receive, is in no cluster: it
-        fails for them again and again.
+        If nodes list a running node as failed, all databases are returned for `_REJOIN_NS` nanoseconds, within which
+        the node may join again. After that, only the databases of the largest cluster are returned. A node that
+        receives no gossip, but whose gossip others receive, is in no cluster, as the others list it as failed again
+        and again.
         """
         failed: dict[str, list[str]] = {}
         for db in databases:

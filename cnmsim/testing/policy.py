@@ -150,8 +150,8 @@ class Policy:
         """Check a lab against the policy. Probes run on a fork of the lab, which itself stays unchanged.
 
         A requirement that names a container that is not running is violated. Raises `NotFound` for a name that
-        matches nothing in the lab, `Unavailable` for a lab that cannot be forked, and `InvalidParameter` if there is
-        nothing to check, because every connection is allowed or nothing listens.
+        matches nothing in the lab, `Unavailable` for a lab that cannot be forked, and `InvalidParameter` for a group
+        without members, or if there is nothing to check, because every connection is allowed or nothing listens.
         """
         names = names_of(directory_of(lab))
         findings = tuple(
@@ -364,9 +364,9 @@ def _failed(subject: str, source: str, service: str, flow: _Flow, walk: Trace) -
 
 
 def _sharing(locations: _Stations, location: Location) -> list[Location]:
-    """Return a container and all others in its network namespace, whose ports its name reaches too.
+    """Return a container and all others in its network namespace: its name also leads to their ports.
 
-    For a container in the namespace of its host it is the container only.
+    For a container in its host's network namespace, return only the container itself.
     """
     if location.network_mode == "host" or not location.is_container:
         return [location]
@@ -374,7 +374,11 @@ def _sharing(locations: _Stations, location: Location) -> list[Location]:
 
 
 def _once(services: Mapping[str, tuple[Location, str, int]]) -> dict[str, tuple[Location, str, int]]:
-    """Return the services; one that two containers of a namespace have is that of the one that joined it."""
+    """Return the services without duplicates by containers that share a network namespace.
+
+    If several of them list the same port, the entries of the containers that joined the namespace are kept, and that
+    of the container that owns it is left out.
+    """
     shared = {
         (id(location.namespace), protocol, port)
         for location, protocol, port in services.values()

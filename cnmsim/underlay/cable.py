@@ -23,7 +23,7 @@ class Carrier(Protocol):
     """A medium to which stations are attached, such as a segment."""
 
     def carry(self, frame: bytes, sender: Any) -> None:
-        """Deliver a frame that the attached station `sender` transmits to the receivers."""
+        """Deliver a frame, which the attached station `sender` transmits, to the other stations that receive it."""
 
 
 class Station(Protocol):

@@ -54,7 +54,7 @@ class InterfaceSpec:
 def read_address(text: str) -> InterfaceAddress:
     """Parse an interface address such as `10.0.0.15/24`.
 
-    Raises `ValueError` for an address that a host cannot have.
+    Raises `ValueError` for an address that a host cannot have, `TypeError` if it is not a string.
     """
     if not isinstance(text, str):
         raise TypeError(f"invalid interface address: {text!r}")

@@ -107,9 +107,9 @@ def _merge_maps(base: Map, over: Map, keys: tuple[Key, ...]) -> Map:
 
 
 def strip_tags(value: Any) -> Any:
-    """Return a value without its tags.
+    """Return a copy of a value without its tags.
 
-    A value tagged `!reset` is left out, one tagged `!override` is kept untagged.
+    Items tagged `!reset` are left out of mappings and lists; values tagged `!override` are kept without the tag.
     """
     if isinstance(value, Tagged):
         return strip_tags(value.value) if value.tag == "!override" else value

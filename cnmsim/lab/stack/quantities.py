@@ -48,7 +48,7 @@ def size_bytes(value: str | int) -> int:
 def nano_cpus(text: str) -> int:
     """Parse a number of CPUs such as `0.5` and return billionths of a CPU.
 
-    Raises `ValueError` if it is not a number.
+    Raises `ValueError` if it is not a number, or not a whole number of billionths.
     """
     try:
         share = Fraction(text) if text.isascii() and len(text) <= _MAX_LENGTH else None

@@ -60,7 +60,7 @@ def _bound(description: StackDescription) -> set[str]:
 
 
 def _create_path(node: Host, path: str) -> None:
-    """Create a folder or, if the name has an extension such as that of `nginx.conf`, an empty file."""
+    """Create a folder or, if the name has an extension other than `.d`, an empty file. Does nothing if it exists."""
     files = node.machine.files
     if files.exists(path):
         return

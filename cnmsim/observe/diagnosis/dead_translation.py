@@ -13,10 +13,10 @@ from cnmsim.observe.trace.hops import Hop
 
 
 def dead_translation(context: DiagnosisContext, drop: Hop) -> Diagnosis | None:
-    """Return a diagnosis if a NAT rule gave the dropped packet a destination that nothing in the lab has.
+    """Return a diagnosis if a NAT rule sent the dropped packet to an address that nothing in the lab has.
 
     Such a rule is left over from a container that is gone or has another address now. Return `None` for any other
-    packet. In a lab whose internet answers at every public address, only private addresses count.
+    packet.
     """
     address = drop.destination
     if address is None or context.is_reply(drop) or context.directory.owner(address) is not None:

@@ -32,10 +32,11 @@ _TIMEOUT_S = 0.5
 
 
 def port_drop(directory: Directory, swarm: SwarmView, source: str, goal: str, protocol: str, port: int) -> Hop | None:
-    """Send one packet from the node `source` to `port` of the node `goal` by `protocol` (`tcp` or `udp`).
+    """Send a probe from the node `source` to `port` of the node `goal` by `protocol` (`tcp` or `udp`).
 
-    Return the hop where a packet filter dropped the packet or its answer, `None` if none did or if one of the nodes
-    has no power. The packet is sent once for each directory.
+    Return the hop where a packet filter dropped the packet or its answer. Return `None` if no filter did, if one of
+    the nodes has no power, or if the address of `goal` is not known. The result is stored in the directory, and a
+    later call with the same arguments returns it without a probe.
     """
     key = (source, goal, protocol, port)
     if key not in directory.port_drops:
@@ -62,9 +63,9 @@ def _address_of(swarm: SwarmView, name: str) -> Address | None:
 
 
 def gossip_filtered(directory: Directory, swarm: SwarmView, one: str, other: str) -> Diagnosis | None:
-    """Diagnose gossip between two nodes that packet filters drop, in either direction; `None` if none does.
+    """Diagnose packet filters that drop the gossip between two nodes; return `None` if none does.
 
-    Gossip needs UDP and TCP, so a change opens all that is closed.
+    Both directions are probed, with UDP and TCP. Gossip needs all of them, so each change opens all that are closed.
     """
     probes = [(*pair, protocol) for pair in ((other, one), (one, other)) for protocol in ("udp", "tcp")]
     drops = [port_drop(directory, swarm, *probe, GOSSIP_PORT) for probe in probes]
@@ -72,7 +73,7 @@ def gossip_filtered(directory: Directory, swarm: SwarmView, one: str, other: str
 
 
 def heartbeats_filtered(directory: Directory, swarm: SwarmView, node: str) -> Diagnosis | None:
-    """Diagnose heartbeats of a node to the managers that packet filters drop; `None` if none does."""
+    """Diagnose packet filters that drop the heartbeats of a node to the managers; return `None` if none does."""
     managers = [name for name in swarm.members if swarm.role_of(name) == "manager" and name != node]
     drops = [port_drop(directory, swarm, node, manager, "tcp", MANAGER_PORT) for manager in managers]
     return _closed(directory, drops, MANAGER_PORT, partial(HeartbeatsFiltered, node))

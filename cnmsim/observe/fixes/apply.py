@@ -84,10 +84,10 @@ def _(change: RepairLinks, lab: Any) -> None:
 
 
 def await_nodes(change: Change, lab: Any) -> None:
-    """Run the lab until no running node of its swarms is down, if `change` is one of a packet filter.
+    """Run the lab until its swarms list no running node as down, for at most `_SESSION_S` virtual seconds.
 
-    A node opens a new session with a manager some seconds after its heartbeats may pass. Return after `_SESSION_S`
-    virtual seconds in any case.
+    Does nothing unless `change` adds or deletes a packet filter rule, or sets a policy. After such a change, a node
+    whose heartbeats were dropped opens a new session with a manager some seconds later.
     """
     from cnmsim.observe.swarm_view import swarms_of
 

@@ -126,7 +126,10 @@ class Lookup:
 
 
 def addresses_in_hosts(text: str, name: str) -> tuple[Address, ...]:
-    """Return the addresses that the text of an /etc/hosts gives for `name`, empty if none."""
+    """Return the addresses of `name` in the text of an /etc/hosts, in the order of the lines.
+
+    Raises `ValueError` if a line with the name has no valid address.
+    """
     lower_name = name.rstrip(".").lower()
     addresses = []
     for line in text.splitlines():

@@ -145,7 +145,7 @@ class Updater:
         return task
 
     def cancel(self) -> None:
-        """Cancel the update. Tasks that are being replaced continue."""
+        """Cancel the update: no further slot is updated. Tasks that the update has created are still started."""
         self._queue.clear()
         for task in self._running:
             task.cancel()

@@ -66,7 +66,7 @@ def write_entries(process: Process, path: str, entries: Iterable[Sequence[str]])
 
 
 def add_entry(process: Process, path: str, *fields: str) -> None:
-    """Append a line to a file, if the file exists."""
+    """Append a line with these fields, separated by ":", to a file, if the file exists."""
     write_entries(process, path, [*read_entries(process, path), fields])
 
 
@@ -109,7 +109,7 @@ def add_member(process: Process, group: str, user: str) -> None:
 
 
 def remove_member(process: Process, user: str, *, group: str = "") -> None:
-    """Remove a user from a group, or from all groups."""
+    """Remove a user from `group`, or from all groups if it is ""."""
     for path in (GROUP, GSHADOW):
         entries = read_entries(process, path)
         for fields in entries:

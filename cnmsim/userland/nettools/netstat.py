@@ -31,7 +31,7 @@ def _text(address: Address | None, port: int, family: int) -> str:
 
 
 async def main(process: Process) -> int:
-    """Run busybox `netstat [-ral] [-tuwx] [-en]`."""
+    """Run busybox `netstat [-ral] [-tuwx] [-nW]`."""
     options = read_options(process, "lantuwxrW", "[-ral] [-tuwx] [-en]")
     return _show(process, options, is_nettools=False)
 

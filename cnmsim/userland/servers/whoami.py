@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def answer(process: Process, request: Request) -> Response:
-    """Return whoami's response to a request. The response to `/health` has no body."""
+    """Return whoami's response to a request: a text with the container's name and addresses and with the request.
+
+    The response to `/health` has no body.
+    """
     headers = (date_header(process), "Content-Type: text/plain; charset=utf-8")
     if request.path == "/health":
         return Response(200, headers)

@@ -233,7 +233,10 @@ class ShellState(ABC):
         return resolve_self(self.process, joined)
 
     def complain(self, streams: Streams, message: str) -> None:
-        """Print an error in ash's format on `streams.stderr`, with the line number if a script is running."""
+        """Print an error on `streams.stderr` as ash or bash does, with the line number if a script is running.
+
+        `message` is ash's text, which is translated to bash's if the shell is bash.
+        """
         command, colon, rest = message.partition(": ")
         if not self.is_bash and colon and command in _LINE_BUILTINS:
             self.put(streams.stderr, f"{self.name}: {command}: line {self.line_number}: {rest}\n")

@@ -46,7 +46,7 @@ class Printer:
     def line(self, frame: bytes, index: int = 0) -> str:
         """Format a frame without its time.
 
-        `index` is the index of the frame's device, which is printed if the capture is on all devices.
+        `index` is the index of the frame's device. `-e` prints it if the capture is on all devices.
         """
         captured = CapturedFrame.of(frame)
         body = self._network(captured)

@@ -96,7 +96,7 @@ class StraySegment(Cause):
 
 @frozen
 class TranslatedToNobody(Cause):
-    """A NAT rule on `place` sent the packet to `address`, which no machine or container of the lab has."""
+    """A NAT rule on `place` rewrote the destination to `address`, which no machine or container of the lab has."""
 
     place: str
     rule: str

@@ -44,7 +44,7 @@ class ServerPaused(Remark):
 class LateSuccess(Remark):
     """The probe succeeded only with its attempt number `tries`, sent `seconds` after the first attempt.
 
-    `cause` is why an earlier attempt failed.
+    `cause` is why the first attempt failed.
     """
 
     tries: int
