@@ -27,10 +27,10 @@ IDLE_S = 900
 class SwarmView:
     """One swarm. `store` is the store that its managers replicate; `agents` maps host names to members' agents.
 
-    An agent is libnetwork's part in the swarm. `members` are the names of the swarm's hosts, `data_path_port` is the
-    UDP port of its tunnels. `halted` maps members that were started but do not take part to the reason, e.g. a locked
-    manager or an expired certificate. `without_mesh` are members with `firewall-backend: nftables`: the routing mesh
-    needs the iptables chains of the bridge driver.
+    An agent is the part of libnetwork that takes part in gossip. `members` are the names of the swarm's hosts,
+    `data_path_port` is the UDP port of its tunnels. `halted` maps members that were started but do not take part to
+    the reason, e.g. a locked manager or an expired certificate. `without_mesh` are members with `firewall-backend:
+    nftables`: the routing mesh needs the iptables chains of the bridge driver.
     """
 
     store: Store

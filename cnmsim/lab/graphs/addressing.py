@@ -42,7 +42,7 @@ class Domain:
 
 
 def domains_of(plan: Plan) -> list[Domain]:
-    """Return the broadcast domains of a plan in the order of its cables."""
+    """Return the broadcast domains of a plan that have a host's port: those of switches first, then other links."""
     import networkx as nx
 
     graph: nx.Graph[tuple[str, int]] = nx.Graph()

@@ -92,7 +92,7 @@ class FixSearch:
     failed: FailedProbe
     ask: Ask
     names: Mapping[str, str]
-    #: Changes that do not make the probe succeed, but fail for another reason; those of fewest changes first.
+    #: Changes after which the probe still fails, but for another reason; those with the fewest changes come first.
     partial_fixes: list[PartialFix] = field(factory=list, init=False)
     _found: list[Fix] = field(factory=list, init=False)
     _rest: Iterator[Fix] = field(init=False)

@@ -55,7 +55,10 @@ def flows_card(report: FlowReport) -> str:
 
 
 def _chart(report: FlowReport) -> str:
-    """Return a chart as SVG: the throughput of each flow, or of all flows together if there are many."""
+    """Return a chart as HTML: the throughput of each flow, or of all if there are many, and the longest queue.
+
+    Return "" if there is no throughput to draw.
+    """
     rows = report.throughput()
     if not rows:
         return ""

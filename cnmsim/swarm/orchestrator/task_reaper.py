@@ -14,7 +14,11 @@ _MAX_PENDING = 1000
 
 
 class TaskReaper(StoreLoop):
-    """Deletes old tasks of each slot beyond the history limit, and ended tasks whose desired state is REMOVE."""
+    """Deletes tasks that are not needed any more.
+
+    These are the oldest tasks of a slot beyond the history limit, orphaned tasks without a service, and those tasks
+    with the desired state REMOVE that have ended or were never assigned to a node.
+    """
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
