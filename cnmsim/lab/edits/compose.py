@@ -298,9 +298,11 @@ class ComposeEditor:
         node = text.node(self._at(*keys))
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if isinstance(part, yaml.ScalarNode) and change.old in part.value:
-                if keys[-1] != change.keys[-1] and not part.value.startswith(f"{change.keys[-1]}="):
+                name = "" if keys[-1] == change.keys[-1] else f"{change.keys[-1]}="
+                value = part.value.removeprefix(name)
+                if not part.value.startswith(name) or change.old not in value:
                     continue
-                text.rewrite(part, part.value.replace(change.old, change.new))
+                text.rewrite(part, name + value.replace(change.old, change.new))
                 return
         raise NotExpressible(f"{change.keys[0]} of {service.name} does not contain {change.old}")
 

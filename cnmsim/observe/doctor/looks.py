@@ -12,6 +12,7 @@ from cnmsim.observe.doctor import (
     localhost,
     physical,
     ports,
+    proxies,
     scheduling,
     shared_namespaces,
 )
@@ -37,6 +38,7 @@ LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
     ports.internal,
     shared_namespaces.taken_ports,
     localhost.localhost,
+    proxies.proxied_services,
     clusters.halted,
     clusters.quorum,
     clusters.overlay_subnets,

@@ -1,0 +1,184 @@
+"""Find containers to which a reverse proxy is to forward requests, and cannot, because the two share no network.
+
+Traefik, nginx-proxy and caddy-docker-proxy read labels or environments of running containers by the Docker API, which
+also lists containers that the proxy cannot reach. nginx-proxy and caddy-docker-proxy use a network that they share
+with the container. Traefik uses the one that a label names, and else any one of the container's networks (traefik:
+pkg/provider/docker, getIPAddress).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from attrs import frozen
+
+from cnmsim.observe.doctor.fault import Fault, Severity
+from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
+from cnmsim.observe.fixes.changes import ConnectNetwork, ReplaceInSetting
+from cnmsim.observe.location import Location, shared_networks
+
+_IMAGES = {
+    "traefik": re.compile(r"(?:^|/)traefik(?:[:@]|$)"),
+    "nginx-proxy": re.compile(r"(?:^|/)(?:nginxproxy|jwilder)/nginx-proxy(?:[:@]|$)"),
+    "caddy": re.compile(r"(?:^|/)caddy-docker-proxy(?:[:@]|$)"),
+}
+#: Labels by which Traefik creates a route to a container; the second form is that of Traefik 1.
+_ROUTE = re.compile(r"traefik\.(?:(?:http|tcp|udp)\.(?:routers|services)\.|frontend\.|port$)", re.IGNORECASE)
+_ROUTER_SERVICE = re.compile(r"traefik\.(?:http|tcp|udp)\.routers\.[^.]+\.service", re.IGNORECASE)
+#: Labels with the URL of a server, which Traefik then uses in place of the container's address.
+_SERVER_URL = re.compile(r"traefik\.http\.services\.[^.]+\.loadbalancer\.server\.url", re.IGNORECASE)
+_ENABLE, _NETWORK = "traefik.enable", "traefik.docker.network"
+_CADDY = re.compile(r"caddy(?:_[0-9]+)?(?:\.(?:reverse_proxy|handle|route)(?:\..*)?)?")
+#: The option of Traefik's command line, and the variable, that name the network that Traefik uses by default.
+_DEFAULT_NETWORK = re.compile(r"(?:--|TRAEFIK_)PROVIDERS[._]DOCKER[._]NETWORK=(\S+)", re.IGNORECASE)
+_NOT_BY_DEFAULT = re.compile(r"(?:--|TRAEFIK_)PROVIDERS[._]DOCKER[._]EXPOSEDBYDEFAULT=(?:false|0|f)\b", re.IGNORECASE)
+_PROVIDER = re.compile(r"(?:--|TRAEFIK_)PROVIDERS[._]([a-z0-9]+)", re.IGNORECASE)
+
+
+@frozen
+class _Settings:
+    """The settings of a container: its labels, environment, and all words of its command line and environment."""
+
+    labels: Mapping[str, str]
+    env: Mapping[str, str]
+    words: str
+
+
+@frozen
+class _Request:
+    """A setting by which a container asks for a route. `keys` lead to it in a Compose service.
+
+    `network` is the name of the network whose address the proxy is to use, "" if the proxy chooses one, and
+    `network_keys` lead to that name, () if the proxy's own settings contain it. `chooses` is True if the proxy chooses
+    one of all the container's networks, not only of its own.
+    """
+
+    keys: tuple[str, str]
+    network: str = ""
+    network_keys: tuple[str, ...] = ()
+    chooses: bool = False
+
+    @property
+    def name(self) -> str:
+        """The setting as messages name it."""
+        return f"label {self.keys[1]}" if self.keys[0] == "labels" else self.keys[1]
+
+
+def proxied_services(snapshot: LabSnapshot) -> Iterator[Fault]:
+    """Find containers that a reverse proxy of their host is to serve, but cannot reach by the network that it uses."""
+    for host in snapshot.docker_hosts:
+        containers = [item for item in snapshot.containers(host) if not item.task]
+        settings = {item.name: _settings(snapshot, item) for item in containers}
+        for kind, image in _IMAGES.items():
+            proxies = [item for item in containers if image.search(item.image)]
+            if any(item.network_mode == "host" for item in proxies):
+                continue  # the host reaches the containers of all its bridges
+            for container in containers if proxies else ():
+                if container in proxies or not container.attachments:
+                    continue
+                faults = [
+                    _fault(snapshot, container, proxy, request)
+                    for proxy in proxies
+                    if (request := _request(kind, settings[container.name], settings[proxy.name])) is not None
+                ]
+                # A container may be meant for any one of several proxies.
+                if faults and all(faults):
+                    yield from (fault for fault in faults[:1] if fault is not None)
+
+
+def _settings(snapshot: LabSnapshot, container: Location) -> _Settings:
+    record = snapshot.engines[container.host].store.find(container.id)
+    config = record.config if record is not None else {}
+    env = [str(item) for item in config.get("Env") or ()]
+    words = [*map(str, config.get("Entrypoint") or ()), *map(str, config.get("Cmd") or ()), *env]
+    labels = {name: str(value) for name, value in (config.get("Labels") or {}).items()}
+    return _Settings(labels, dict(item.partition("=")[::2] for item in env), "\n".join(words))
+
+
+def _request(kind: str, own: _Settings, proxy: _Settings) -> _Request | None:
+    """Return the setting by which a container with the settings `own` asks a proxy for a route; `None` if none does."""
+    if kind == "nginx-proxy":
+        return _Request(("environment", "VIRTUAL_HOST")) if own.env.get("VIRTUAL_HOST") else None
+    if kind == "caddy":
+        found = (name for name in own.labels if _CADDY.fullmatch(name))
+        return next((_Request(("labels", name)) for name in found), None)
+    return _traefik_request(own, proxy)
+
+
+def _traefik_request(own: _Settings, proxy: _Settings) -> _Request | None:
+    providers = {name.lower() for name in _PROVIDER.findall(proxy.words)}
+    if providers and "docker" not in providers:
+        return None
+    enable = own.labels.get(_ENABLE, "").lower()
+    if enable in {"false", "0"} or (not enable and _NOT_BY_DEFAULT.search(proxy.words)):
+        return None
+    services = [value for name, value in own.labels.items() if _ROUTER_SERVICE.fullmatch(name)]
+    if any(map(_SERVER_URL.fullmatch, own.labels)) or (services and all("@" in value for value in services)):
+        return None  # the routes lead to another server
+    others = any(name.startswith("traefik.") and name not in {_ENABLE, _NETWORK} for name in own.labels)
+    route = next((name for name in own.labels if _ROUTE.match(name)), _ENABLE if enable and not others else "")
+    if not route:
+        return None
+    if network := own.labels.get(_NETWORK, ""):
+        return _Request(("labels", route), network, ("labels", _NETWORK), chooses=True)
+    default = _DEFAULT_NETWORK.search(proxy.words)
+    return _Request(("labels", route), default[1] if default else "", chooses=True)
+
+
+def _fault(snapshot: LabSnapshot, container: Location, proxy: Location, request: _Request) -> Fault | None:
+    """Return the fault of a container that asks `proxy` for a route; `None` if the proxy reaches it."""
+    shared = shared_networks(container, proxy)
+    place = f"{container.host}: container {container.name}"
+    source = snapshot.source(container, request.keys, request.keys[:1])
+    own = ", ".join(item.network for item in container.attachments)
+    theirs = ", ".join(item.network for item in proxy.attachments) or "none"
+    if not shared:
+        return Fault(
+            Severity.WARNING, "proxy-without-network", place,
+            f"{request.name} makes {proxy.name} forward requests to it, but the two share no network "
+            f"({proxy.name} is on {theirs}, {container.name} on {own})",
+            f"attach {container.name} to a network of {proxy.name}", source, _connections(container, proxy, request),
+        )  # fmt: skip
+    hidden = len(container.attachments) > len(shared)
+    if request.network in shared or not (request.network or (hidden and request.chooses)):
+        return None
+    keys = request.network_keys
+    if keys:
+        source = snapshot.source(container, keys, keys[:1])
+    if container.on_network(request.network) is not None:
+        named = f"label {_NETWORK}" if keys else f"the default network of {proxy.name}"
+        return Fault(
+            Severity.WARNING, "proxy-without-network", place,
+            f"{named} is {request.network}: {proxy.name} sends requests to the address of {container.name} on that "
+            f"network, and is not on it ({proxy.name} is on {theirs})",
+            f"attach {proxy.name} to network {request.network}, or name a network of {proxy.name}", source,
+            (ConnectNetwork(proxy.host, request.network, proxy.name),),
+        )  # fmt: skip
+    if not hidden:
+        return None  # Traefik then uses any network of the container, and is on all of them
+    why = f"label {_NETWORK} names {request.network!r}, which is none of its networks" if keys else "no label names one"
+    return Fault(
+        Severity.WARNING, "proxy-network-by-chance", place,
+        f"it is on {own}, and {proxy.name} only on {', '.join(shared)}: {proxy.name} sends requests to its address on "
+        f"any one of its networks, as {why}",
+        f"set label {_NETWORK} to the name that `docker network ls` prints for network {shared[0]}", source,
+        tuple(
+            ReplaceInSetting(container.host, container.name, keys, request.network, name) for name in shared if keys
+        ),
+    )  # fmt: skip
+
+
+def _connections(container: Location, proxy: Location, request: _Request) -> tuple[ConnectNetwork, ...]:
+    """Return the changes that put a container and its proxy on one network, the best first.
+
+    A proxy that chooses one of all the container's networks is attached to these: on one more network of the container
+    it could still choose another.
+    """
+    joins = [(container, item) for item in proxy.attachments]
+    served = [(proxy, item) for item in container.attachments] if request.chooses else []
+    return tuple(
+        ConnectNetwork(location.host, item.network, location.name)
+        for location, item in (*served, *joins)
+        if not item.is_default
+    )
