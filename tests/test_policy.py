@@ -217,3 +217,14 @@ def test_a_requirement_that_fails_is_reported_with_its_cause():
 def test_a_port_that_packets_from_outside_reach_without_a_listener_is_reported_as_refused():
     report = check_policy(Lab.from_compose(SHARED), {"outside": []})
     assert next(each.found for each in report.violations if each.subject == "web").endswith(":80 (refused)")
+
+
+def test_a_replica_is_named_as_the_file_numbers_it():
+    lab = Lab.from_compose(
+        {"name": "shop", "services": {"app": {"image": "nginx", "scale": 2}, "db": {"image": "redis"}}}
+    )
+    policy = {"allow": ["app-1 -> db"], "names": {"app-2": "nothing"}}
+    report = check_policy(lab, policy)
+    assert ("names", "app-2: nothing") in {(each.kind, each.subject) for each in report.violations}
+    assert "app-1 -> db:6379" not in {each.subject for each in report.findings}
+    assert "app-2 -> db:6379" in {each.subject for each in report.violations}

@@ -439,7 +439,7 @@ def _is_meant(name: str, location: Location, groups: Mapping[str, list[str]]) ->
             for attachment in location.attachments
             for known in (attachment.network, attachment.network.removeprefix(project))
         )
-    own = {location.name, *(location.service_names if location.service else ())}
+    own = {location.name, *((*location.service_names, *location.replica_names) if location.service else ())}
     return any(fnmatchcase(own_name, name) for own_name in own)
 
 

@@ -42,7 +42,9 @@ def on(networks: str) -> str:
         (CADDY, '    labels: {caddy: a.example.com, caddy.reverse_proxy: "{{upstreams 80}}"}\n', "networks: [inner, edge]"),
     ],
 )  # fmt: skip
-def test_a_service_that_shares_no_network_with_its_proxy(tmp_path: Path, proxy: str, setting: str, added: str) -> None:
+def test_a_service_that_shares_no_network_with_its_proxy(
+    tmp_path: Path, proxy: str, setting: str, added: str
+) -> None:
     path = tmp_path / "compose.yml"
     assert found(checkup(path, proxy, setting + on("edge"))) == []
     (fault,) = checkup(path, proxy, setting + on("inner")).faults

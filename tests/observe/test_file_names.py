@@ -104,7 +104,8 @@ def test_lists_walks_and_policies_use_the_names_of_the_file() -> None:
     assert [text for text in texts if "shop" in text] == []
     assert "app-2" in texts[0] and "done" in texts[0]
     assert "container data" in texts[1]
-    assert "app-2 reaches data:5432" in texts[3]
+    assert texts[3].splitlines()[-2:] == ["", "7 checked, 6 violated"]
+    assert ["app-2", "data", "5432", "no", "answered"] in [line.split() for line in texts[3].splitlines()]
     assert texts[4] == "app-1 → data:53/udp"
 
 

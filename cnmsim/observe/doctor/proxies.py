@@ -157,7 +157,9 @@ def _fault(snapshot: LabSnapshot, container: Location, proxy: Location, request:
         )  # fmt: skip
     if not hidden:
         return None  # Traefik then uses any network of the container, and is on all of them
-    why = f"label {_NETWORK} names {request.network!r}, which is none of its networks" if keys else "no label names one"
+    why = (
+        f"label {_NETWORK} names {request.network!r}, which is none of its networks" if keys else "no label names one"
+    )
     return Fault(
         Severity.WARNING, "proxy-network-by-chance", place,
         f"it is on {own}, and {proxy.name} only on {', '.join(shared)}: {proxy.name} sends requests to its address on "
