@@ -39,7 +39,7 @@ def on(networks: str) -> str:
         (TRAEFIK.format(options=""), '    labels: {traefik.enable: "true"}\n', "networks: [edge, inner]"),
         (TRAEFIK.format(options=""), '    labels: ["traefik.frontend.rule=Host:a"]\n', "networks: [edge, inner]"),
         (NGINX, "    environment: {VIRTUAL_HOST: a.example.com}\n", "networks: [inner, edge]"),
-        (CADDY, '    labels: {caddy: a.example.com, caddy.reverse_proxy: "{{upstreams 80}}"}\n', "networks: [inner, edge]"),
+        (CADDY, '    labels: {caddy: a.b, caddy.reverse_proxy: "{{upstreams 80}}"}\n', "networks: [inner, edge]"),
     ],
 )  # fmt: skip
 def test_a_service_that_shares_no_network_with_its_proxy(

@@ -50,8 +50,8 @@ class _Request:
     """A setting by which a container asks for a route. `keys` lead to it in a Compose service.
 
     `network` is the name of the network whose address the proxy is to use, "" if the proxy chooses one, and
-    `network_keys` lead to that name, () if the proxy's own settings contain it. `chooses` is True if the proxy chooses
-    one of all the container's networks, not only of its own.
+    `network_keys` lead to that name, () if the proxy's own settings contain it. `chooses` is True if the proxy
+    chooses one of all the container's networks, not only of its own.
     """
 
     keys: tuple[str, str]
@@ -66,7 +66,7 @@ class _Request:
 
 
 def proxied_services(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find containers that a reverse proxy of their host is to serve, but cannot reach by the network that it uses."""
+    """Find containers that a reverse proxy of their host is to serve, but cannot reach by the network it uses."""
     for host in snapshot.docker_hosts:
         containers = [item for item in snapshot.containers(host) if not item.task]
         settings = {item.name: _settings(snapshot, item) for item in containers}
@@ -97,7 +97,7 @@ def _settings(snapshot: LabSnapshot, container: Location) -> _Settings:
 
 
 def _request(kind: str, own: _Settings, proxy: _Settings) -> _Request | None:
-    """Return the setting by which a container with the settings `own` asks a proxy for a route; `None` if none does."""
+    """Return the setting by which a container with the settings `own` requests a route; `None` if none does."""
     if kind == "nginx-proxy":
         return _Request(("environment", "VIRTUAL_HOST")) if own.env.get("VIRTUAL_HOST") else None
     if kind == "caddy":
@@ -162,8 +162,8 @@ def _fault(snapshot: LabSnapshot, container: Location, proxy: Location, request:
     )
     return Fault(
         Severity.WARNING, "proxy-network-by-chance", place,
-        f"it is on {own}, and {proxy.name} only on {', '.join(shared)}: {proxy.name} sends requests to its address on "
-        f"any one of its networks, as {why}",
+        f"it is on {own}, and {proxy.name} only on {', '.join(shared)}: {proxy.name} sends requests to its address "
+        f"on any one of its networks, as {why}",
         f"set label {_NETWORK} to the name that `docker network ls` prints for network {shared[0]}", source,
         tuple(
             ReplaceInSetting(container.host, container.name, keys, request.network, name) for name in shared if keys
@@ -174,8 +174,8 @@ def _fault(snapshot: LabSnapshot, container: Location, proxy: Location, request:
 def _connections(container: Location, proxy: Location, request: _Request) -> tuple[ConnectNetwork, ...]:
     """Return the changes that put a container and its proxy on one network, the best first.
 
-    A proxy that chooses one of all the container's networks is attached to these: on one more network of the container
-    it could still choose another.
+    A proxy that chooses one of all the container's networks is attached to these: with one more network of the
+    container it could still choose another.
     """
     joins = [(container, item) for item in proxy.attachments]
     served = [(proxy, item) for item in container.attachments] if request.chooses else []
