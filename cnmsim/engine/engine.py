@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from cnmsim.engine.client.networks import NetworkCollection
     from cnmsim.engine.client.secrets import ConfigCollection, SecretCollection
     from cnmsim.engine.client.services import ServiceCollection
-    from cnmsim.engine.client.stacks import StackCollection
+    from cnmsim.engine.client.stacks import StackCollection, StackReader
     from cnmsim.engine.client.swarm import NodeCollection, Swarm
     from cnmsim.engine.client.volumes import VolumeCollection
     from cnmsim.engine.cluster.cluster import Cluster
@@ -52,7 +52,8 @@ class Engine(Session):
     """A simulated Docker Engine of the release `version`, running on the host `machine`.
 
     `programs` are the commands that containers can run, by name; `images` is the catalogue of images; `plugins`
-    is the store of network and IPAM plugins. The engine runs once constructed: its firewall chains, docker0 and the
+    is the store of network and IPAM plugins. `stack_reader` is the function with which `stacks` parses stack files;
+    set it before the first use of `stacks`. The engine runs once constructed: its firewall chains, docker0 and the
     default networks exist.
 
     Raises `InvalidParameter` for a configuration with which no daemon starts, `ValueError` for an unknown release.
@@ -72,15 +73,6 @@ class Engine(Session):
         images: ImageCatalogue | None = None,
         plugins: PluginStore | None = None,
     ) -> None:
-        from cnmsim.engine.client.containers import ContainerCollection
-        from cnmsim.engine.client.images import ImageCollection
-        from cnmsim.engine.client.networks import NetworkCollection
-        from cnmsim.engine.client.secrets import ConfigCollection, SecretCollection
-        from cnmsim.engine.client.services import ServiceCollection
-        from cnmsim.engine.client.stacks import StackCollection
-        from cnmsim.engine.client.swarm import NodeCollection, Swarm
-        from cnmsim.engine.client.volumes import VolumeCollection
-
         release, config = profile(version), config or DaemonConfig()
         check_log_options(release, machine, config)
         random = machine.clock.stream(f"{machine.name}/engine")
@@ -106,22 +98,83 @@ class Engine(Session):
         context.forwards_ipv4 = machine.root.sysctl_get("net.ipv4.ip_forward") == "1"
         log_started(context)
         super().__init__(Backend(context), self._get_cluster)
-        self.containers: ContainerCollection = ContainerCollection(self)
-        self.networks: NetworkCollection = NetworkCollection(self)
-        self.images: ImageCollection = ImageCollection(self)
-        self.volumes: VolumeCollection = VolumeCollection(self)
-        self.swarm: Swarm = Swarm(self)
-        self.nodes: NodeCollection = NodeCollection(self)
-        self.services: ServiceCollection = ServiceCollection(self)
-        self.secrets: SecretCollection = SecretCollection(self)
-        self.configs: ConfigCollection = ConfigCollection(self)
-        self.stacks: StackCollection = StackCollection(self)
+        self.stack_reader: StackReader | None = None
 
     def __repr__(self) -> str:
         return f"<Engine {self.profile.version} on {self.machine.name}>"
 
     def _repr_html_(self) -> str | None:
         return html_of(self)
+
+    @cached_property
+    def containers(self) -> ContainerCollection:
+        """The containers of the engine."""
+        from cnmsim.engine.client.containers import ContainerCollection
+
+        return ContainerCollection(self)
+
+    @cached_property
+    def networks(self) -> NetworkCollection:
+        """The networks of the engine."""
+        from cnmsim.engine.client.networks import NetworkCollection
+
+        return NetworkCollection(self)
+
+    @cached_property
+    def images(self) -> ImageCollection:
+        """The images of the engine."""
+        from cnmsim.engine.client.images import ImageCollection
+
+        return ImageCollection(self)
+
+    @cached_property
+    def volumes(self) -> VolumeCollection:
+        """The volumes of the engine."""
+        from cnmsim.engine.client.volumes import VolumeCollection
+
+        return VolumeCollection(self)
+
+    @cached_property
+    def swarm(self) -> Swarm:
+        """The swarm of which the engine is a member, with the calls that initialise, join and leave one."""
+        from cnmsim.engine.client.swarm import Swarm
+
+        return Swarm(self)
+
+    @cached_property
+    def nodes(self) -> NodeCollection:
+        """The nodes of the engine's swarm."""
+        from cnmsim.engine.client.swarm import NodeCollection
+
+        return NodeCollection(self)
+
+    @cached_property
+    def services(self) -> ServiceCollection:
+        """The services of the engine's swarm."""
+        from cnmsim.engine.client.services import ServiceCollection
+
+        return ServiceCollection(self)
+
+    @cached_property
+    def secrets(self) -> SecretCollection:
+        """The secrets of the engine's swarm."""
+        from cnmsim.engine.client.secrets import SecretCollection
+
+        return SecretCollection(self)
+
+    @cached_property
+    def configs(self) -> ConfigCollection:
+        """The configs of the engine's swarm."""
+        from cnmsim.engine.client.secrets import ConfigCollection
+
+        return ConfigCollection(self)
+
+    @cached_property
+    def stacks(self) -> StackCollection:
+        """The stacks deployed in the engine's swarm."""
+        from cnmsim.engine.client.stacks import StackCollection
+
+        return StackCollection(self, self.stack_reader)
 
     @cached_property
     def cluster(self) -> Cluster:

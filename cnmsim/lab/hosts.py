@@ -101,7 +101,7 @@ def _engine(lab: Lab, host: Host, release: str, config: DaemonConfig, plugin_dir
         images=lab.images,
         plugins=PluginStore(tuple(plugin_dirs), lab.plugin_policy, lab.executor),
     )
-    engine.stacks.reader = partial(_read_stack, lab, engine.profile.stack_file_version)
+    engine.stack_reader = partial(_read_stack, lab, engine.profile.stack_file_version)
     return engine
 
 

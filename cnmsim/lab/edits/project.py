@@ -9,7 +9,6 @@ from attrs import frozen
 
 from cnmsim.lab.compose.bodies import LABEL_SERVICE
 from cnmsim.lab.compose.model import Network, NetworkUse, Pool, Service
-from cnmsim.lab.stack.service import networks_of
 from cnmsim.lab.yamlfile import Key, Map
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ def _of_project(lab: Lab, project: Project, lab_file: str) -> EditableProject:
 
 
 def _of_stack(lab: Lab, stack: StackObjects, lab_file: str) -> EditableProject:
+    from cnmsim.lab.stack.service import networks_of
+
     document = stack.document
     declared = document.section("services")
     uses = {key: networks_of(service) for key, service in declared.items()}

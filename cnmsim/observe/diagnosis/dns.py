@@ -36,7 +36,6 @@ from cnmsim.observe.diagnosis.diagnosis import (
 )
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.finding import Finding
-from cnmsim.observe.diagnosis.service import unknown_service
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.directory import stack_owner
 from cnmsim.observe.fixes.changes import (
@@ -56,6 +55,14 @@ from cnmsim.observe.trace.lookup import LookupResult
 from cnmsim.underlay.nameserver import is_public_name
 
 
+def _unknown_service(context: DiagnosisContext, name: str) -> Diagnosis | None:
+    if not context.directory.swarms:
+        return None
+    from cnmsim.observe.diagnosis.service import unknown_service
+
+    return unknown_service(context, name)
+
+
 def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
     """Return the finding, with the given verdict, for a name lookup that returned no address."""
     name, source = context.target.host, context.source
@@ -66,7 +73,7 @@ def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
         where = context.lookup_drops[-1] if context.lookup_drops and isinstance(result.cause, QueryDropped) else hop
         return Finding(verdict, result.cause, result.changes, _queries(context), where)
     query = lookup.queries[-1]
-    by_swarm = unknown_service(context, name)
+    by_swarm = _unknown_service(context, name)
     if by_swarm is not None:
         cause: Cause = ResolverAnswered(query.server, query.result, query.name, by_swarm.cause)
         return Finding(verdict, cause, by_swarm.changes, _queries(context), hop)

@@ -51,9 +51,12 @@ class Finding:
         return self._advice(change for change in self.changes if not change.is_applicable)
 
     def _advice(self, changes: Iterable[Change]) -> str:
+        suggested = tuple(changes)
+        if not suggested:
+            return ""
         from cnmsim.observe.diagnosis.compose_sentences import advice
 
-        return advice(tuple(changes), self.names)
+        return advice(suggested, self.names)
 
     @property
     def remark_texts(self) -> tuple[str, ...]:

@@ -37,9 +37,7 @@ from cnmsim.observe.diagnosis.diagnosis import (
     start_again,
 )
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
-from cnmsim.observe.diagnosis.drops import diagnose_drop
 from cnmsim.observe.diagnosis.finding import Finding
-from cnmsim.observe.diagnosis.service import refused_by_member
 from cnmsim.observe.diagnosis.success import proxy_note
 from cnmsim.observe.diagnosis.verdict import REFUSALS, Verdict
 from cnmsim.observe.fixes.changes import AskOther, Change, Manual, RebindProgram
@@ -59,6 +57,8 @@ def refused(context: DiagnosisContext, verdict: Verdict) -> Finding:
         return Finding(verdict, Refused(context.endpoint_text), (Manual(Task.START_LISTENER, context.address_text),))
     hop = drops[-1]
     if hop.reason is not DropReason.PORT_CLOSED:
+        from cnmsim.observe.diagnosis.drops import diagnose_drop
+
         result = diagnose_drop(context, hop)
         return Finding(verdict, result.cause, result.changes, (), hop)
     server = context.location_at(hop.place)
@@ -274,9 +274,12 @@ def _publish_for_all(context: DiagnosisContext, container: Location, port: int, 
 
 
 def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoint: str) -> Diagnosis:
-    by_swarm = refused_by_member(context, hop, server)
-    if by_swarm is not None:
-        return by_swarm
+    if context.directory.swarms:
+        from cnmsim.observe.diagnosis.service import refused_by_member
+
+        by_swarm = refused_by_member(context, hop, server)
+        if by_swarm is not None:
+            return by_swarm
     port, protocol, containers = hop.destination_port, context.target.protocol, _containers_on(context, server)
     for item in containers:
         for binding in item.published:

@@ -21,7 +21,6 @@ from cnmsim.observe.diagnosis.diagnose import diagnose
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.directory import Directory
-from cnmsim.observe.fixes.search import FailedProbe, FixSearch, Question
 from cnmsim.observe.lab_locations import is_internal, sandbox_location
 from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe
@@ -254,8 +253,6 @@ def trace(
     either. Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
     destination.
     """
-    from cnmsim.observe.explain import repeat  # explain imports this module
-
     directory = directory_of(lab)
     location = location_of(directory, source)
     if service is not None:
@@ -276,6 +273,11 @@ def trace(
         target, address = Target.parse(destination_text(format_ip(own), port), protocol), None
         name = target.host
     walk = run_probe(directory, location, target, address=address, timeout_s=timeout_s, family=family)
+    if walk.is_reachable:
+        return walk
+    from cnmsim.observe.explain import repeat  # explain imports this module
+    from cnmsim.observe.fixes.search import FailedProbe, FixSearch, Question
+
     name = name if place is None else place.lasting_name
     question = Question(location.lasting_name, name, target.service, place is not None, family, timeout_s)
     walk.fix_search = FixSearch(lab, FailedProbe(question, target, walk, directory), repeat, names_of(directory))
