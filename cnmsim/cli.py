@@ -22,7 +22,7 @@ from cnmsim.api.control_commands import explain_served, trace_served
 from cnmsim.cli_arguments import LabCommand, Question, probe_options, question_options
 from cnmsim.cli_fix import fix_faults, fix_question
 from cnmsim.cli_loading import FILE, lab_options, load
-from cnmsim.cli_output import echo_json, plain_width, progress, say, screen_width, show_walk, trying
+from cnmsim.cli_output import echo_json, plain_width, progress, say, say_fix, screen_width, show_walk, trying
 from cnmsim.printable import echo
 
 if TYPE_CHECKING:
@@ -125,9 +125,9 @@ def explain(context: click.Context, lab: Lab, question: Question, fixes: bool) -
         with progress("trying fixes on a copy of the lab"):
             working = explanation.fixes if fixes else ()
         for fix in working:
-            say(f"\n{'works' if fix.was_tried else 'not tried'}: {fix}")
+            say_fix("works" if fix.was_tried else "not tried", fix)
         if fixes and not working and not explanation.reachable:
-            say("\nnothing that was tried works")
+            say("\nno fix that was tried works")
         if question.verbosity:
             show_walk(explanation.trace, question.verbosity)
     context.exit(_status(lab, is_reachable=explanation.reachable, verdict=explanation.verdict))

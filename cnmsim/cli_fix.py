@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from cnmsim.cli_arguments import Question
-from cnmsim.cli_output import echo_json, plain_width, progress, say, screen_width, show_walk
+from cnmsim.cli_output import echo_json, plain_width, progress, say, say_fix, screen_width, show_walk
 from cnmsim.errors import FileError
 from cnmsim.printable import echo, fail
 
@@ -57,10 +57,10 @@ def _say_fixes(explanation: Explanation, fixes: Sequence[Fix]) -> None:
     if explanation.reachable:
         say("nothing to fix")
     for found in fixes:
-        say(f"\nfix: {found}" if found.was_tried else f"\nnot tried: {found}")
+        say_fix("fix" if found.was_tried else "not tried", found)
     if not fixes and not explanation.reachable:
-        advice = explanation.finding.tasks
-        lines = wrapped(f"advice (not tried): {advice}", screen_width() or plain_width()) if advice else []
+        label, text = explanation.trace.fix_text()
+        lines = wrapped(f"{label}: {text}", screen_width() or plain_width()) if text else []
         say("\n".join(["no fix that was tried works", *lines]))
 
 
@@ -111,7 +111,8 @@ def _help(fault: Fault | None) -> list[str]:
     if fault is None:
         return ["fixed by an edit above"]
     if fault.fix is not None:
-        return [f"fix: {fault.fix}"]
+        first, *rest = str(fault.fix).splitlines()
+        return [*wrapped(f"fix: {first}", screen_width() or plain_width()), *rest]
     return wrapped(f"advice (not tried): {fault.advice}", screen_width() or plain_width())
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cnmsim.digits import is_number
+from cnmsim.observe.display import wrapped
 from cnmsim.printable import echo, printable
 
 if TYPE_CHECKING:
@@ -84,6 +85,12 @@ def say(text: str) -> None:
     from cnmsim.observe.terminal import coloured
 
     Console().print(coloured(printable(text)), soft_wrap=True)
+
+
+def say_fix(label: str, fix: object) -> None:
+    """Print an empty line and a fix: its sentence, wrapped, and its diff or commands as they are."""
+    first, *rest = str(fix).splitlines()
+    say("\n".join(["", *wrapped(f"{label}: {first}", screen_width() or plain_width()), *rest]))
 
 
 def screen_width() -> int:

@@ -86,3 +86,17 @@ def test_fix_writes_the_fix_of_a_refused_file(file: Path) -> None:
     assert shown["written"] == [str(file)]
     assert file.read_text() == _TWICE.replace('b: {image: nginx, ports: ["8080', 'b: {image: nginx, ports: ["8081')
     assert _run("fix", str(file)).exit_code == 0
+
+
+def test_a_first_step_is_printed_where_no_fix_works(tmp_path: Path) -> None:
+    path = tmp_path / "stack.yml"
+    path.write_text(
+        "services:\n"
+        "  web: {image: nginx, networks: [front]}\n"
+        "  db: {image: postgres, networks: [back], deploy: {placement: {constraints: [node.labels.disk == ssd]}}}\n"
+        "networks: {front: , back: }\n",
+        encoding="utf-8",
+    )
+    shown = CliRunner().invoke(cli, ["fix", "--stack", "--managers", "1", str(path), "web", "db:5432"])
+    assert shown.exit_code == 1
+    assert "no fix that was tried works\nfirst step: add network back to service web; after that:" in shown.stdout

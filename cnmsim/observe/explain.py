@@ -97,7 +97,7 @@ class Explanation(Displayable):
         yield from self.trace.summary_parts(width, has_path=False)
         lines = []
         if self.by_address is not None and self.by_address.finding is not None:
-            lines.append(f"without the name: {str(self.by_address.finding).splitlines()[0]}")
+            lines.append(f"by address: {str(self.by_address.finding).splitlines()[0]}")
         lines += [f"fact: {fact}" for fact in self.facts]
         if lines:
             yield "\n".join(part for line in lines for part in wrapped(line, width))
@@ -211,7 +211,7 @@ def _facts(source: Location, goal: Location | None, target: Target, names: Mappi
     `goal` is the destination, `None` if it is no location of the lab; `target` is what was probed. `names` maps the
     engine's names to the names in the Compose file.
     """
-    for location in (source, goal):
+    for location in dict.fromkeys((source, goal)):
         if location is not None and location.is_container:
             yield _networks_fact(location, names)
     if goal is None:
@@ -219,7 +219,7 @@ def _facts(source: Location, goal: Location | None, target: Target, names: Mappi
     name = names.get(goal.name, goal.name)
     if source.is_container and goal.is_container and source is not goal:
         shared = ", ".join(names.get(network, network) for network in shared_networks(source, goal))
-        yield f"they share {shared or 'no network'}"
+        yield f"shared networks: {shared or 'none'}"
     heard = [item for item in goal.services if target.protocol in {item.protocol, "icmp"}]
     yield in_file_names(f"{name} listens on {', '.join(_listening(heard)) or 'nothing'}", names)
     for item in goal.published:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _LABELS = (
-    r"cause|path|assumes|fix|advice|advice \(not tried\)|without the name|note|fact|refused|works|"
+    r"cause|path|assumes|fix|advice|advice \(not tried\)|by address|note|fact|refused|works|"
     "not tried|because"
 )
 _BAD_VERDICTS = "refused|unreachable|timeout|name not found"

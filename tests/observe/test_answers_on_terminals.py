@@ -86,3 +86,13 @@ def test_a_walk_without_a_packet_fits_the_screen(width):
     text = lab.trace("a", "[fd00:cafe::80]:80").text(width=width)
     assert "network is unreachable" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= width
+
+
+def test_the_conclusion_of_a_walk_is_wrapped_without_blanks_at_the_ends():
+    lab = Lab.from_compose({"services": {"a": {"image": "nginx"}, "b": {"image": "nginx", "network_mode": "host"}}})
+    stream = io.StringIO()
+    Console(file=stream, width=60).print(lab.trace("a", "b:80").rich())
+    lines = stream.getvalue().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("NAME NOT FOUND: "))
+    assert lines[start + 1].startswith("    ")
+    assert [line for line in lines if line.endswith(" ") or len(line) > 60] == []

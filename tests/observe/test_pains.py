@@ -126,7 +126,7 @@ def test_a_port_published_on_loopback_is_the_hosts_own() -> None:
     assert _finding(lab, "client", "node1:8080") == (
         Verdict.REFUSED,
         "nothing listens on 10.0.0.15:8080: port 8080 of node1 is published on 127.0.0.1 only",
-        "publish port 80 of web: -p 8080:80, and ask node1:8080",
+        "publish port 80 of web: -p 8080:80, and use node1:8080",
     )
     assert lab.trace("node1", "127.0.0.1:8080").verdict is Verdict.ANSWERED
 
@@ -236,7 +236,7 @@ def test_an_explanation_says_what_held_by_name_and_by_address() -> None:
     assert answer.by_address.verdict is Verdict.TIMEOUT
     assert answer.advice == "docker network connect back web"
     assert answer.facts == (
-        "web is on front 172.18.0.2", "db is on back 172.19.0.2", "they share no network",
+        "web is on front 172.18.0.2", "db is on back 172.19.0.2", "shared networks: none",
         "db listens on 5432/tcp (postgres, assumed)",
     )  # fmt: skip
 
@@ -305,7 +305,7 @@ def test_a_datagram_that_is_taken_without_a_word_is_delivered() -> None:
     assert _finding(lab, "app", "client:9000/udp")[:2] == (
         Verdict.DELIVERED,
         (
-            "client received the datagram at 10.0.0.50:9000 and, as UDP programs may, said nothing; node1 rewrote "
+            "client received the datagram at 10.0.0.50:9000 and, as UDP programs may, sent no reply; node1 rewrote "
             "the "
             "source by nat POSTROUTING: -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE"
         ),
@@ -545,3 +545,26 @@ def test_the_engines_default_name_servers_are_told_as_such() -> None:
     run(lab, "app", "alpine", "sleep 1d")
     said = lab.explain("app", "nowhere.example", "tcp/80").facts
     assert "resolv.conf: nameserver 8.8.8.8 (the engine's default, as the host names none that can be used)" in said
+
+
+HOST_MODE = {
+    "services": {
+        "web": {"image": "nginx", "network_mode": "host"},
+        "app": {"image": "python", "command": "python -m http.server 5000", "network_mode": "host"},
+        "db": {"image": "postgres:16", "ports": ["127.0.0.1:5433:5432"]},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "cause", "fix"),
+    [
+        ("app", "db:5432", "app is on no Docker network", "use the published port localhost:5433"),
+        ("web", "web:80", "web uses the network stack of host", "use localhost"),
+        ("web", "app:5000", "app uses the network stack of host", "use localhost"),
+    ],
+)
+def test_in_host_mode_localhost_is_the_fix(source: str, destination: str, cause: str, fix: str) -> None:
+    asked = Lab.from_compose(HOST_MODE).explain(source, destination)
+    assert cause in asked.decided_by
+    assert [found.text for found in asked.fixes][:1] == [fix]

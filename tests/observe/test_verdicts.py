@@ -91,7 +91,7 @@ def test_a_containers_own_address_is_closed_to_other_hosts(house: House) -> None
         house.ask("client", "172.18.0.2:80"), Verdict.TIMEOUT,
         "dropped on node1 by raw PREROUTING: -A PREROUTING -d 172.18.0.2/32 ! -i br-front -j DROP; a container's own "
         "address cannot be reached from outside its host",
-        "publish port 80 of web: -p 80:80, and ask node1:80, or set the network's gateway_mode to routed",
+        "publish port 80 of web: -p 80:80, and use node1:80, or set the network's gateway_mode to routed",
     )  # fmt: skip
 
 
@@ -198,15 +198,15 @@ def test_a_port_published_on_loopback_only_refuses_the_lan(house: House) -> None
     _expect(
         house.ask("client", "node1:8081"), Verdict.REFUSED,
         "nothing listens on 10.0.0.15:8081: port 8081 of node1 is published on 127.0.0.1 only",
-        "publish port 80 of admin: -p 8081:80, and ask node1:8081",
+        "publish port 80 of admin: -p 8081:80, and use node1:8081",
     )  # fmt: skip
 
 
 def test_a_port_that_is_not_published(house: House) -> None:
     _expect(
         house.ask("client", "node1:5432"), Verdict.REFUSED,
-        "node1 answers, but nothing listens on 10.0.0.15:5432; db does, and does not publish it",
-        "publish port 5432 of db: -p 5432:5432, and ask node1:5432",
+        "node1 answers, but nothing listens on 10.0.0.15:5432; db listens on that port, but does not publish it",
+        "publish port 5432 of db: -p 5432:5432, and use node1:5432",
     )  # fmt: skip
 
 

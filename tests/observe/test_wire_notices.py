@@ -200,6 +200,6 @@ def test_two_hosts_with_one_ipv6_address_notice_it() -> None:
 def test_neighbours_on_a_wire_are_told_from_those_behind_a_router() -> None:
     lab = Lab.from_file(TWO_VLANS)
     near, far = lab.explain("app-server", "10.0.0.64"), lab.explain("app-server", "192.168.3.64")
-    assert near.decided_by.endswith("they are neighbours on one wire")
+    assert near.decided_by.endswith("both are on one link")
     assert far.decided_by.endswith("routed all the way")
     assert "macvlan (bridge) → mactainer1 eth0" in {hop.what for hop in near.trace.hops}

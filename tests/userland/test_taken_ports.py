@@ -61,7 +61,7 @@ def test_postgres_reports_both_families_as_a_real_one_does() -> None:
 def test_the_fix_gives_the_container_another_port_of_the_host() -> None:
     lab = Lab.from_compose(_HOST.format(image="postgres"))
     fix = lab.explain("client", "b:5432").fixes[0]
-    assert fix.text.endswith('publish port 5432 of b as 5433 (ports: "5433:5432"), and ask host:5433')
+    assert fix.text.endswith('publish port 5432 of b as 5433 (ports: "5433:5432"), and use host:5433')
     assert fix.apply().reachable
 
 

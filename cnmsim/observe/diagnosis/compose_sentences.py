@@ -49,7 +49,7 @@ def change_sentence(change: Change, names: Mapping[str, str]) -> str:
     *steps, last = steps_of(shown)
     texts = [_text(step) for step in steps]
     if texts and isinstance(last, AskOther):
-        return f"{'; '.join(texts)}, and ask {sentence(last).removeprefix('use ')}"
+        return f"{'; '.join(texts)}, and use {sentence(last).removeprefix('use ')}"
     return "; ".join([*texts, _text(last)])
 
 

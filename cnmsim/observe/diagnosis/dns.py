@@ -161,7 +161,10 @@ def _why_unknown(context: DiagnosisContext, source: Location, name: str) -> Diag
     if name in context.directory.inactive:
         profile = context.directory.inactive[name][0]
         return diagnosis(ProfileInactive(name, profile), Manual(Task.ACTIVATE_PROFILE, profile))
-    owners = [item for item in context.directory.matching(name) if item is not source]
+    owners = context.directory.matching(name)
+    if source in owners and source.is_container and (own := stack_owner(source, context.directory)) is not None:
+        return _in_other_stack(source, source, own, context.target.port)
+    owners = tuple(item for item in owners if item is not source)
     if not owners:
         return _no_such_name(context, source, name)
     owner = owners[0]
@@ -173,6 +176,11 @@ def _why_unknown(context: DiagnosisContext, source: Location, name: str) -> Diag
     if owner.is_container and not owner.attachments:
         return diagnosis(NoNetwork(owner.name), Manual(Task.USE_SHARED_NETWORK, owner.name, source.name))
     if not source.attachments:
+        at_host = [item for item in owner.published if item.port == context.target.port and source.host == owner.host]
+        if source.network_mode == "host" and at_host:
+            return diagnosis(
+                NoDockerNetwork(source.name), AskOther("localhost", at_host[0].host_port, is_published=True)
+            )
         return Diagnosis(NoDockerNetwork(source.name), _reach_from_outside(context, owner))
     if owner.is_container and all(item.is_default for item in source.attachments):
         return diagnosis(Fact.DEFAULT_BRIDGE_HAS_NO_NAMES, join_user_network(context, owner))
@@ -221,6 +229,9 @@ def _in_other_stack(source: Location, owner: Location, stack: Location, port: in
 
     `stack` is another container or a host. Docker registers no name for a container without a stack of its own.
     """
+    if source.namespace is owner.namespace:
+        is_host = not stack.is_container
+        return diagnosis(SharesStack(owner.name, stack.name, is_host=is_host), AskOther("localhost"))
     if not stack.is_container:
         cause = SharesStack(owner.name, stack.name, is_host=True)
         return diagnosis(cause, *ask_own_host(source, port))

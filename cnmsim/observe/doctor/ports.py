@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from attrs import evolve
 
-from cnmsim.engine.standins.knownport import Provenance
+from cnmsim.engine.standins.knownport import PortSource, Provenance
 from cnmsim.kernel.address import format_ip
 from cnmsim.observe.diagnosis.diagnosis import leave_internal_network
 from cnmsim.observe.doctor.fault import Fault, Severity
@@ -20,7 +20,7 @@ from cnmsim.observe.fixes.changes import (
     RecreateNetwork,
     UpdateService,
 )
-from cnmsim.observe.location import Location, Published
+from cnmsim.observe.location import Listener, Location, Published
 from cnmsim.observe.swarm_view import ports_of
 from cnmsim.swarm.objects import Service
 
@@ -35,6 +35,8 @@ _PRIVATE = {
 }  # fmt: skip
 #: The HTTPS port: its clients speak TLS, so no other port can take its place.
 _TLS_PORT = 443
+#: Settings of a container that may state where its program listens.
+_SETTINGS = frozenset({PortSource.COMMAND, PortSource.ENTRYPOINT, PortSource.ENVIRONMENT})
 _INPUT = re.compile(r"-A (?:INPUT|ufw6?-\S*input)\b.*-j (?:DROP|REJECT|ufw\S*deny)")
 _PORTS = re.compile(r"--dports? (\S+)")
 
@@ -105,14 +107,17 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                         if socket.protocol == item.protocol and not socket.is_loopback_only
                     }
                 )
-                # It is only an assumption that a program that is not simulated listens.
-                is_known = any(socket.provenance is not Provenance.ASSUMED for socket in container.services)
+                # It is only an assumption that a program that is not simulated listens, unless the file says where.
+                is_known = any(
+                    socket.provenance is not Provenance.ASSUMED or _is_stated_loopback(socket)
+                    for socket in container.services
+                )
                 changes: tuple[Change, ...] = ()
                 if listeners:
                     address = format_ip(listeners[0].address)
                     changes = (RebindProgram(host.name, container.name, address),)
                     why, advice = (
-                        f"only {listeners[0]} is listened on",
+                        f"it listens on {listeners[0]} only",
                         f"configure its program to listen on 0.0.0.0:{item.port}",
                     )
                 elif len(others) == 1 and item.port != _TLS_PORT:
@@ -133,8 +138,8 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                     Severity.WARNING if is_known else Severity.NOTE,
                     "nobody-listens",
                     f"{host.name}: container {container.name}",
-                    f"port {item.host_port}/{item.protocol} of {host.name} leads to port {item.port} of it, "
-                    f"on which nothing listens ({why}{'' if is_known else '; assumed from its image'})",
+                    f"port {item.host_port}/{item.protocol} of {host.name} is mapped to its port {item.port}, "
+                    f"on which nothing listens ({why}{'' if is_known else _basis(container)})",
                     advice,
                     snapshot.source(container, *_paths(item)),
                     changes,
@@ -157,6 +162,18 @@ def internal(snapshot: LabSnapshot) -> Iterator[Fault]:
                 snapshot.source(container, ("ports", str(ports[0])), ("ports",)),
                 (leave_internal_network(snapshot.directory, container),),
             )  # fmt: skip
+
+
+def _is_stated_loopback(socket: Listener) -> bool:
+    """Return True if the container's settings themselves contain the loopback address that a program binds."""
+    return socket.is_loopback_only and socket.known is not None and socket.known.address in socket.known.evidence
+
+
+def _basis(container: Location) -> str:
+    """Return from what it is known where a container's programs listen, such as `; assumed from its command`."""
+    sources = {socket.known.source for socket in container.services if socket.known is not None}
+    named = [source.value for source in PortSource if source in sources and source in _SETTINGS]
+    return f"; assumed from its {' and '.join(named) or 'image'}"
 
 
 def _image_of(service: Service) -> str:

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import Unavailable
 from cnmsim.kernel.clock import NS_PER_S
@@ -32,7 +32,7 @@ from cnmsim.observe.trace.table import HEADERS, RichTable, text_table, what_of
 from cnmsim.printable import printable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from scapy.packet import Packet
 
     from cnmsim.kernel.clock import Clock
@@ -45,6 +45,22 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 _ADVICE = "advice (not tried)"
 _FIRST_STEP = "first step"
+
+
+@frozen
+class _Conclusion:
+    """A label and a sentence for a rich console, wrapped to its width."""
+
+    label: str
+    sentence: str
+    style: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        first, *rest = wrapped(self.label + self.sentence, options.max_width)
+        yield Text.assemble((self.label, self.style), printable(first.removeprefix(self.label.rstrip()).lstrip()))
+        yield from (Text(printable(line), no_wrap=True) for line in rest)
 
 
 @define(eq=False, repr=False)
@@ -296,8 +312,7 @@ class Trace(Displayable):
         colour = "bold green" if self.is_reachable else "bold red"
         for number, line in enumerate(self.conclusion_lines()):
             label, _, rest = line.partition(": ")
-            style = colour if number == 0 else "bold"
-            parts.append(Text.assemble((f"{label.upper()}: ", style), rest))
+            parts.append(_Conclusion(f"{label.upper()}: ", rest, colour if number == 0 else "bold"))
         return Group(*parts)
 
     def to_json(self) -> dict[str, Any]:

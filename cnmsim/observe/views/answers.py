@@ -44,7 +44,7 @@ def explanation_card(what: Explanation) -> str:
     finding = what.trace.finding
     more = [what.trace.fix_text()]
     if what.by_address is not None and what.by_address.finding is not None:
-        more.append(("without the name", str(what.by_address.finding).splitlines()[0]))
+        more.append(("by address", str(what.by_address.finding).splitlines()[0]))
     more += [("note", remark) for remark in finding.remark_texts] if finding is not None else []
     parts = [
         banner(what.verdict.value, what.decided_by, GOOD if what.reachable else BAD, *more),

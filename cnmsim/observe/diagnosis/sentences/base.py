@@ -83,9 +83,9 @@ def _article(kind: str) -> str:
 
 #: Sentences that only contain fields of their value; `0` is the value. The modules beside this one add theirs.
 TEMPLATES: dict[object, str] = {
-    Fact.SAME_STACK: "it never left its own network stack",
+    Fact.SAME_STACK: "the packets stay in one network stack",
     Fact.ROUTED_PATH: "routed all the way",
-    Fact.ONE_LINK: "they are neighbours on one wire",
+    Fact.ONE_LINK: "both are on one link",
     Fact.GOSSIP_PENDING: "it comes by gossip, which has not arrived yet",
     Fact.DEFAULT_BRIDGE_HAS_NO_NAMES: "the default bridge has no names, its containers use the host's name server",
     Fact.OTHER_IP_VERSION: "the name exists, but has no address of that IP version",

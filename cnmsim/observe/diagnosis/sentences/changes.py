@@ -121,7 +121,7 @@ def _(change: changes.Steps) -> str:
     texts = [sentence(step) for step in steps]
     if isinstance(last, changes.AskOther):
         # The commands before it already name the container, so only the second name follows.
-        return f"{'; '.join(texts)}, and ask {sentence(last).removeprefix('use ')}"
+        return f"{'; '.join(texts)}, and use {sentence(last).removeprefix('use ')}"
     return "; ".join([*texts, sentence(last)])
 
 

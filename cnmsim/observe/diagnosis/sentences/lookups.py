@@ -87,7 +87,7 @@ TEMPLATES.update(
         causes.ProfileInactive: "service {0.service} is not started: its profile {0.profile} is not active",
         causes.ContainerNameOnHost: "a host's resolver has no container names, and {0.container} is a container",
         causes.NoNetwork: "{0.container} has no network (network_mode none)",
-        causes.NoDockerNetwork: "{0.source} uses no Docker network, so no resolver of Docker's",
+        causes.NoDockerNetwork: "{0.source} is on no Docker network, so Docker's resolver does not serve it",
         causes.SameNameOnOtherHost: (
             "{0.container} runs on {0.host}, and network {0.network} of {0.host} is not network {0.network} of "
             "{0.source_host}: a bridge ends at its host"

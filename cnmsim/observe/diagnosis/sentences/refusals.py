@@ -78,7 +78,7 @@ def _(cause: causes.PublisherNotRunning) -> str:
 
 @sentence.register(causes.ListenerNotPublished)
 def _(cause: causes.ListenerNotPublished) -> str:
-    return f"{_silent(cause.host, cause.endpoint)}; {cause.container} does, and does not publish it"
+    return f"{_silent(cause.host, cause.endpoint)}; {cause.container} listens on that port, but does not publish it"
 
 
 @sentence.register(causes.OtherPortsPublished)

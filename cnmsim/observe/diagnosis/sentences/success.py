@@ -16,7 +16,7 @@ def _(cause: causes.Answered) -> str:
 @sentence.register(causes.DatagramReceived)
 def _(cause: causes.DatagramReceived) -> str:
     path = f"; {sentence(cause.path)}" if cause.path is not None else ""
-    return f"{cause.server} received the datagram at {cause.endpoint} and, as UDP programs may, said nothing{path}"
+    return f"{cause.server} received the datagram at {cause.endpoint} and, as UDP programs may, sent no reply{path}"
 
 
 TEMPLATES.update(
