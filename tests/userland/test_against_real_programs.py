@@ -34,7 +34,8 @@ BUSYBOX = [
     "ip -4 addr", "ip -o -4 addr", "ip route", "ip route get 10.9.0.5", "ip route get 9.9.9.9", "ip link show nosuch",
     "ip addr add 10.9.0.1/24 dev v0", "ip addr del 10.9.0.7/24 dev v0", "ip route del 5.5.5.0/24", "ip neigh",
     "ip route add default via 10.9.0.254", "ip link set nosuch up", "route -n", "route", "netstat -tln",
-    "netstat -rn", "ping -c 1 -q nosuch", "ping -c 1 7.1.1.1", "wget -qO- http://127.0.0.1:9/", "nc 127.0.0.1 9",
+    "netstat -rn", "netstat -rne", "netstat -re", "netstat -tlne", "route -e", "route -ne",
+    "ping -c 1 -q nosuch", "ping -c 1 7.1.1.1", "wget -qO- http://127.0.0.1:9/", "nc 127.0.0.1 9",
     "sh -c nosuch", "cat /nofile", "rm /nofile", "sleep x", "ls /nofile",
 ]  # fmt: skip
 

@@ -10,7 +10,8 @@ from collections.abc import Hashable, Iterable, Iterator
 
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.location import Location
-from cnmsim.observe.trace.lookup import HOSTS_FILE, addresses_in_hosts
+from cnmsim.observe.trace.lookup import HOSTS_FILE
+from cnmsim.userland.libc.resolver import lookup_hosts
 
 _RESOLV_CONF = "/etc/resolv.conf"
 
@@ -56,7 +57,7 @@ class NameClasses:
         of the pair, that of the source, and that of the target.
         """
         if target.name in self._hosts_text(source):
-            found = addresses_in_hosts(self._hosts_text(source), target.name)
+            found = tuple(lookup_hosts(self._hosts_text(source), target.name))
             if found:
                 return "hosts", found[0] in target.addresses or found
         networks = _networks(source)
@@ -74,7 +75,7 @@ class NameClasses:
         for source in sources:
             text = self._hosts_text(source)
             for location in self._locations:
-                if location.name in text and addresses_in_hosts(text, location.name):
+                if location.name in text and lookup_hosts(text, location.name):
                     yield source, location
 
     def _hosts_text(self, source: Location) -> str:

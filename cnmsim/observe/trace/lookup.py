@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.userland.libc.resolver import lookup_hosts
 
 if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
@@ -125,20 +126,6 @@ class Lookup:
         )
 
 
-def addresses_in_hosts(text: str, name: str) -> tuple[Address, ...]:
-    """Return the addresses of `name` in the text of an /etc/hosts, in the order of the lines.
-
-    Raises `ValueError` if a line with the name has no valid address.
-    """
-    lower_name = name.rstrip(".").lower()
-    addresses = []
-    for line in text.splitlines():
-        words = line.split("#")[0].split()
-        if lower_name in (word.lower() for word in words[1:]):
-            addresses.append(parse_ip(words[0]))
-    return tuple(addresses)
-
-
 def _text_of(files: FileSystem, path: str) -> str:
     try:
         return files.read(path).decode("utf-8", "replace")
@@ -152,9 +139,9 @@ async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
     DNS queries are sent, which takes virtual time. `family` is the IP version, 4 or 6; 0 tries IPv4 first, then IPv6.
     """
     families = (4, 6) if family == 0 else (family,)
-    known = addresses_in_hosts(_text_of(process.files, HOSTS_FILE), name)
+    hosts = _text_of(process.files, HOSTS_FILE)
     for ip_version in families:
-        chosen = tuple(address for address in known if len(address) == (4 if ip_version == 4 else 16))
+        chosen = tuple(lookup_hosts(hosts, name, ip_version))
         if chosen:
             record = "A" if ip_version == 4 else "AAAA"
             text = ", ".join(format_ip(address) for address in chosen)

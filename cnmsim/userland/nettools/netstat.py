@@ -8,7 +8,7 @@ from cnmsim.kernel.address import Address, format_ip
 from cnmsim.userland.busybox.applet import read_options
 from cnmsim.userland.busybox.system import user_names
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
-from cnmsim.userland.nettools.route import table_lines
+from cnmsim.userland.nettools.route import routing_table
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -31,8 +31,8 @@ def _text(address: Address | None, port: int, family: int) -> str:
 
 
 async def main(process: Process) -> int:
-    """Run busybox `netstat [-ral] [-tuwx] [-nW]`."""
-    options = read_options(process, "lantuwxrW", "[-ral] [-tuwx] [-en]")
+    """Run busybox `netstat [-ral] [-tuwx] [-enW]`."""
+    options = read_options(process, "laentuwxrW", "[-ral] [-tuwx] [-en]")
     return _show(process, options, is_nettools=False)
 
 
@@ -79,11 +79,12 @@ def _show(process: Process, options: Options, *, is_nettools: bool) -> int:
             return 4
         return _interfaces(process, shows_all="a" in options)
     if "r" in options:
-        process.write("Kernel IP routing table\n")
-        process.write("Destination     Gateway         Genmask         Flags   MSS Window  irtt Iface\n")
         process.write(
-            "".join(
-                table_lines(process.namespace, is_numeric="n" in options, is_netstat=True, is_nettools=is_nettools)
+            routing_table(
+                process.namespace,
+                is_numeric="n" in options,
+                shows_metric="e" in options,
+                is_nettools=is_nettools,
             )
         )
         return 0
@@ -95,7 +96,7 @@ def _show(process: Process, options: Options, *, is_nettools: bool) -> int:
     process.write(f"Active Internet connections ({kind})\n")
     width = 11 if is_nettools else 12
     heading = "Proto Recv-Q Send-Q Local Address           Foreign Address         " + "State".ljust(width)
-    heading += " User       Inode     " if "e" in options else ""
+    heading += " User       Inode     " if is_nettools and "e" in options else ""
     process.write(heading + (f"{' ' if is_nettools else ''}PID/Program name    " if "p" in options else "") + "\n")
     table = process.namespace.sockets
     chosen: list[SocketInfo] = table.listeners() if {"l", "a"} & set(options.values) else []

@@ -23,15 +23,17 @@ def netmask(prefix: Prefix) -> str:
     return format_ip(from_int((0xFFFFFFFF << (bits - prefix.length)) & 0xFFFFFFFF, 4))
 
 
-def table_lines(
-    namespace: NetworkNamespace, *, is_numeric: bool, is_netstat: bool = False, is_nettools: bool = False
-) -> list[str]:
-    """Return the lines of the IPv4 routing table, without the header.
+def routing_table(
+    namespace: NetworkNamespace, *, is_numeric: bool, shows_metric: bool, is_nettools: bool = False
+) -> str:
+    """Return the IPv4 routing table with its two lines of heading.
 
-    `is_numeric` prints `0.0.0.0` instead of `default` and `*`. `is_netstat` selects the columns of `netstat -r`,
-    `is_nettools` the format of net-tools instead of busybox's.
+    `is_numeric` prints `0.0.0.0` instead of `default` and `*`. `shows_metric` prints the columns Metric, Ref and Use,
+    as `route` and `netstat -re` do, instead of MSS, Window and irtt. `is_nettools` prints the format of net-tools
+    instead of busybox's.
     """
-    lines: list[str] = []
+    columns = "Flags Metric Ref    Use" if shows_metric else "Flags   MSS Window  irtt"
+    lines = ["Kernel IP routing table\n", f"Destination     Gateway         Genmask         {columns} Iface\n"]
     for route in namespace.routes4.routes:
         is_default = not route.prefix.length
         target = format_ip(route.prefix.network) if is_numeric or not is_default else "default"
@@ -45,11 +47,11 @@ def table_lines(
             gateway, name = "-", "-"
         start = f"{target:<15} {gateway:<15} {netmask(route.prefix):<15} "
         nothing = "-" if shows_dashes else "0"
-        if is_netstat:
-            lines.append(f"{start}{flags:<6}{nothing:>5} {nothing:<5} {nothing:>6} {name}\n")
-        else:
+        if shows_metric:
             lines.append(f"{start}{flags:<5} {route.metric:<6} {nothing:<2} {0:>7} {name}\n")
-    return lines
+        else:
+            lines.append(f"{start}{flags:<6}{nothing:>5} {nothing:<5} {nothing:>6} {name}\n")
+    return "".join(lines)
 
 
 async def main(process: Process) -> int:
@@ -60,9 +62,8 @@ async def main(process: Process) -> int:
     if not words:
         if any(option not in ("-n", "-e", "-ne", "-en", "-4") for option in options):
             return show_usage(process, _SYNOPSIS)
-        process.write("Kernel IP routing table\n")
-        process.write("Destination     Gateway         Genmask         Flags Metric Ref    Use Iface\n")
-        process.write("".join(table_lines(process.namespace, is_numeric="-n" in options)))
+        letters = "".join(options)
+        process.write(routing_table(process.namespace, is_numeric="n" in letters, shows_metric="e" not in letters))
         return 0
     if words[0] not in ("add", "del", "delete") or len(words) < 2:
         return show_usage(process, _SYNOPSIS)
