@@ -6,6 +6,7 @@ simulated (`cnmsim.engine.standins`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from errno import EADDRINUSE
 from math import inf
 from typing import TYPE_CHECKING
@@ -75,8 +76,9 @@ async def _converse(process: Process, connection: TcpSocket, name: str, version:
 
 
 async def _serve(process: Process, listener: TcpSocket, name: str, version: str) -> None:
-    while True:
-        process.task(_converse(process, await listener.accept(), name, version))
+    with suppress(OSError):  # another program claimed the port
+        while True:
+            process.task(_converse(process, await listener.accept(), name, version))
 
 
 async def _echo(socket: UdpSocket) -> None:
@@ -87,8 +89,9 @@ async def _echo(socket: UdpSocket) -> None:
 
 async def _discard(socket: UdpSocket) -> None:
     """Receive datagrams without responding, as many UDP servers do with data that they do not understand."""
-    while True:
-        await socket.recvfrom()
+    with suppress(OSError):  # another program claimed the port
+        while True:
+            await socket.recvfrom()
 
 
 async def main(process: Process) -> int:
@@ -126,8 +129,10 @@ async def _run_stand_in(process: Process, stand_in: StandIn) -> int:
         _open(process, stand_in.server, port, answers_udp=False, version=stand_in.version) for port in stand_in.ports
     ]
     first = stand_in.ports[0].number if stand_in.ports else 0
-    if first and problems[0] == strerror(OSError(EADDRINUSE, "")) and _is_taken(process, stand_in.ports[0]):
-        port = stand_in.ports[0]
+    port = stand_in.ports[0] if first else None
+    # A program that may not listen on the port (it is only exposed, published, or named by another service) goes on.
+    is_taken = port is not None and port.protocol == "tcp" and port.source not in VAGUE
+    if port is not None and is_taken and problems[0] == strerror(OSError(EADDRINUSE, "")):
         reason = f"cannot listen on {port} ({because(port)})"
         process.write(f"cnmsim: {stand_in.program} is not simulated; its stand-in {reason}\n")
         process.error(taken_lines(process, stand_in.server, first))
@@ -140,24 +145,6 @@ async def _run_stand_in(process: Process, stand_in: StandIn) -> int:
     process.write(f"cnmsim: {stand_in.program} is not simulated; {what}\n")
     process.write(start_lines(process, stand_in.server, first, stand_in.version))
     return await _until_signal(process)
-
-
-def _is_taken(process: Process, port: KnownPort) -> bool:
-    """Return True if a program that is not simulated ends because its TCP `port` is in use in its namespace.
-
-    Return False if it is uncertain that the program, or the stand-in that has the port, listens there: the port is
-    only exposed, published or named by another service.
-    """
-    if port.protocol != "tcp" or port.source in VAGUE:
-        return False
-    for socket in process.namespace.sockets.listeners():
-        if (socket.protocol, socket.local_port) == ("tcp", port.number):
-            holder = process.machine.processes.get(socket.pid)
-            stand_in = holder.program if holder is not None else None
-            known = stand_in.port("tcp", port.number) if isinstance(stand_in, StandIn) else None
-            if known is not None and known.source in VAGUE:
-                return False
-    return True
 
 
 def because(port: KnownPort) -> str:
@@ -185,14 +172,20 @@ def _open(process: Process, name: str, port: KnownPort, *, answers_udp: bool, ve
     """
     address = port.address or "::"
     family = 6 if ":" in address else 4
+    sockets = process.namespace.sockets
+    is_provisional = isinstance(process.program, StandIn) and port.source in VAGUE
     try:
         if port.protocol == "udp":
             socket = process.udp(family)
+            if is_provisional:
+                sockets.udp_ports.claim_provisionally(socket)
             socket.bind((address, port.number))
             process.task(_echo(socket) if answers_udp else _discard(socket))
             return ""
         listener = process.tcp(family)
         listener.reuse_address = True
+        if is_provisional:
+            sockets.tcp_ports.claim_provisionally(listener)
         listener.bind((address, port.number))
         listener.listen()
     except OSError as error:

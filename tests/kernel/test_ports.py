@@ -64,3 +64,20 @@ def test_a_socket_is_bound_once() -> None:
     with pytest.raises(OSError) as caught:
         socket.bind(("0.0.0.0", 54))
     assert caught.value.errno == errno.EINVAL
+
+
+def test_a_provisional_holder_loses_its_port_to_the_next_socket_only() -> None:
+    namespace = FakeNetwork().add("a", "10.0.0.1")
+    ports = namespace.sockets.udp_ports
+    provisional, other, real = (UdpSocket(namespace) for _ in range(3))
+    ports.claim_provisionally(provisional)
+    provisional.bind(("0.0.0.0", 53))
+    ports.claim_provisionally(other)
+    with pytest.raises(OSError, match="Address already in use"):
+        other.bind(("10.0.0.1", 53))
+    assert not provisional.is_closed
+    real.bind(("10.0.0.1", 53))
+    assert provisional.is_closed
+    with pytest.raises(OSError, match="Address already in use"):
+        UdpSocket(namespace).bind(("0.0.0.0", 53))
+    assert not real.is_closed

@@ -76,3 +76,38 @@ def test_two_programs_of_a_vpn_container_want_one_port() -> None:
     (fault,) = lab.doctor().of("port-taken")
     assert fault.text == "its program cannot listen on port 8080 of vpn: a listens there"
     assert "b is not running (exited): a has its port 8080 already" in str(lab.trace("ask", "b:8080").finding)
+
+
+_SIDECAR = """\
+services:
+  vpn: {image: tailscale/tailscale, ports: ["8080:80", "5353:53/udp"]}
+  web: {image: %s, network_mode: "service:vpn", depends_on: [vpn]}
+  ask: {image: alpine, command: sleep 1d}
+"""
+
+
+@pytest.mark.parametrize("image", ["nginx", "httpd", "traefik/whoami"])
+def test_a_server_beside_a_sidecar_that_publishes_its_port_runs_and_answers(image: str) -> None:
+    lab = Lab.from_compose(_SIDECAR % image)
+    assert lab.container("web").status == "running"
+    asked = lab.explain("client", "host:8080")
+    assert asked.reachable
+    assert not asked.finding.assumptions, "a program that is simulated listens"
+    assert lab.fork().explain("client", "host:8080").reachable
+    assert not lab.doctor().of("port-taken")
+
+
+def test_a_port_in_an_environment_is_that_of_its_program_and_not_of_the_sidecar_that_publishes_it() -> None:
+    lab = Lab.from_compose(
+        "services:\n"
+        '  vpn: {image: qmcgaw/gluetun, ports: ["8080:8080"]}\n'
+        '  torrent: {image: linuxserver/qbittorrent, network_mode: "service:vpn", environment: [WEBUI_PORT=8080]}\n'
+    )
+    asked = lab.explain("client", "host:8080")
+    assert asked.finding.assumption_texts == (
+        "qbittorrent in torrent listens on 8080/tcp (its environment has WEBUI_PORT=8080; "
+        "the program is not simulated)",
+    )
+    log = lab.container("torrent").logs().decode()
+    assert "8080/tcp (WEBUI_PORT=8080 in its environment)," in log
+    assert "init (pid" in str(asked.trace)

@@ -16,6 +16,7 @@ from cnmsim.kernel.sockets.errors import os_error
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.sockets.base import Socket
 
 
 class PortHolder(Protocol):
@@ -39,6 +40,8 @@ class PortSpace:
 
     namespace: NetworkNamespace
     _holders: dict[int, list[PortHolder]] = field(factory=dict, init=False)
+    #: The sockets that are closed when another one claims their port (`claim_provisionally`).
+    _provisional: list[Socket] = field(factory=list, init=False)
 
     def claim(self, holder: PortHolder, port: int) -> int:
         """Allocate `port`, or a free ephemeral one if it is 0, for `holder`. Return the port.
@@ -47,10 +50,21 @@ class PortSpace:
         """
         if not port:
             port = self.free_port(holder.local_addresses)
-        elif any(_conflicts(holder, other) for other in self._holders.get(port, ())):
-            raise os_error(errno.EADDRINUSE)
+        elif found := [other for other in self._holders.get(port, ()) if _conflicts(holder, other)]:
+            provisional = [item for item in self._provisional if item in found]
+            if holder in self._provisional or len(provisional) < len(found):
+                raise os_error(errno.EADDRINUSE)
+            for item in provisional:
+                item.close()
         self.share(holder, port)
         return port
+
+    def claim_provisionally(self, socket: Socket) -> None:
+        """Make a socket that is not yet bound lose its port to any later socket that claims it.
+
+        No such socket exists in Linux. It stands for a program that is not simulated, and that may not have the port.
+        """
+        self._provisional.append(socket)
 
     def share(self, holder: PortHolder, port: int) -> None:
         """Add a holder of a port without checking for conflicts.
@@ -64,6 +78,8 @@ class PortSpace:
         holders = self._holders.get(port)
         if holders and holder in holders:
             holders.remove(holder)
+            if self._provisional:
+                self._provisional = [item for item in self._provisional if item is not holder]
             if not holders:
                 del self._holders[port]
 
