@@ -222,9 +222,12 @@ def _facts(source: Location, goal: Location | None, target: Target, names: Mappi
         yield f"shared networks: {shared or 'none'}"
     heard = [item for item in goal.services if target.protocol in {item.protocol, "icmp"}]
     yield in_file_names(f"{name} listens on {', '.join(_listening(heard)) or 'nothing'}", names)
+    published: dict[str, dict[str, None]] = {}
     for item in goal.published:
-        address = item.host_ip or "every address"
-        yield f"{name} publishes {item.port}/{item.protocol} as {address} port {item.host_port}"
+        port = f"{item.port}/{item.protocol} as port {item.host_port}"
+        published.setdefault(port, {})[item.host_ip or "every address"] = None
+    for port, addresses in published.items():
+        yield f"{name} publishes {port} of {' and '.join(addresses)}"
 
 
 def _listening(listeners: Sequence[Listener]) -> Iterator[str]:

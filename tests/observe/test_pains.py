@@ -551,7 +551,7 @@ HOST_MODE = {
     "services": {
         "web": {"image": "nginx", "network_mode": "host"},
         "app": {"image": "python", "command": "python -m http.server 5000", "network_mode": "host"},
-        "db": {"image": "postgres:16", "ports": ["127.0.0.1:5433:5432"]},
+        "db": {"image": "postgres:16", "ports": ["5433:5432"]},
     }
 }
 
@@ -562,6 +562,7 @@ HOST_MODE = {
         ("app", "db:5432", "app is on no Docker network", "use the published port localhost:5433"),
         ("web", "web:80", "web uses the network stack of host", "use localhost"),
         ("web", "app:5000", "app uses the network stack of host", "use localhost"),
+        ("web", "localhost:5432", "db's port 5432 is published as 5433", "use localhost:5433"),
     ],
 )
 def test_in_host_mode_localhost_is_the_fix(source: str, destination: str, cause: str, fix: str) -> None:

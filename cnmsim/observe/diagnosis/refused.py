@@ -290,7 +290,7 @@ def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoin
         for binding in item.published:
             if (binding.protocol, binding.port) == (protocol, port) and not binding.is_loopback_only:
                 cause = PublishedAsOtherPort(server.name, endpoint, item.name, port, binding.host_port)
-                return diagnosis(cause, AskOther(server.name, binding.host_port))
+                return diagnosis(cause, AskOther(_name_for(context, server), binding.host_port))
     for item in containers:
         if item.is_internal_only and any(
             (each.protocol, each.host_port) == (protocol, port) for each in item.requested
@@ -330,5 +330,15 @@ def _published_ports(
     if not published:
         return diagnosis(NothingListens(server.name, endpoint), start)
     cause = OtherPortsPublished(server.name, endpoint, tuple(sorted(published.items())))
-    use = AskOther(server.name, next(iter(published))) if len(published) == 1 else Manual(Task.USE_PUBLISHED)
+    use = (
+        AskOther(_name_for(context, server), next(iter(published)))
+        if len(published) == 1
+        else Manual(Task.USE_PUBLISHED)
+    )
     return diagnosis(cause, use, start)
+
+
+def _name_for(context: DiagnosisContext, server: Location) -> str:
+    """Return the name by which the source reaches the host `server`: a container in its namespace by `localhost`."""
+    is_same = context.source.is_container and context.source.namespace is server.namespace
+    return "localhost" if is_same else server.name

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from cnmsim.errors import CnmsimError, InvalidParameter, Unavailable
+from cnmsim.kernel.address import join_host_port
 from cnmsim.observe.diagnosis.compose_sentences import change_sentence
 from cnmsim.observe.diagnosis.file_names import in_file_names
 from cnmsim.observe.display import Displayable
@@ -180,8 +181,17 @@ class Fix(TriedChange):
         }
         return super().to_json() | {"question": question}
 
+    @property
+    def _probe(self) -> str:
+        """The new probe as text: `connect to db:5432`, `send to dns:53/udp`, `ping db`."""
+        host, (protocol, _, port) = self.question.destination, self.question.service.partition("/")
+        if not port:
+            return f"ping {host}"
+        place = join_host_port(host, int(port))
+        return f"connect to {place}" if protocol == "tcp" else f"send to {place}/{protocol}"
+
     def __str__(self) -> str:
-        question = [] if self.changes else [f"  ask {self.question.destination} {self.question.service}"]
+        question = [] if self.changes else [f"  {self._probe}"]
         first, *rest = super().__str__().split("\n")
         return "\n".join([first, *question, *rest])
 
