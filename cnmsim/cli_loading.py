@@ -12,8 +12,9 @@ import click
 
 from cnmsim.bounded_read import read_bytes
 from cnmsim.cli_fix import refuse
-from cnmsim.cli_output import progress
+from cnmsim.cli_output import progress, screen_width
 from cnmsim.errors import CnmsimError, FileError
+from cnmsim.observe.display import wrapped
 from cnmsim.printable import echo, fail
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def load(
 
 def _with_notes(lab: Lab, notes: Iterable[str]) -> Lab:
     for note in notes:
-        echo(f"note: {note}", err=True)
+        width = screen_width()
+        echo("\n".join(wrapped(f"note: {note}", width)) if width else f"note: {note}", err=True)
     return lab
 
 

@@ -177,3 +177,11 @@ def test_docker_s_own_rules_are_not_deleted() -> None:
     answer = lab.explain("client", "172.17.0.2", "tcp/80")
     assert [fix.question.destination for fix in answer.fixes] == ["node1"]
     assert not any("-D" in command for fix in answer.fixes for command in fix.commands)
+
+
+def test_trace_and_explain_show_one_fix() -> None:
+    lab = Lab.from_compose({"services": {"web": {"image": "nginx"}}})
+    shown = {lab.trace("client", "host:80").fix_text(), lab.explain("client", "host:80").trace.fix_text()}
+    assert len(shown) == 1
+    ((label, text),) = shown
+    assert (label, text.splitlines()[0]) == ("fix", 'publish port 80 of web as 80 (ports: "80:80")')

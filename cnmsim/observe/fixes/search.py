@@ -150,7 +150,9 @@ class FixSearch:
         steps = (*earlier, *steps_of(candidate.change))
         asking = [step for step in steps if isinstance(step, AskOther)][-1:]
         doing = [step for step in steps if not isinstance(step, AskOther)]
-        if doing and candidate.question == self.failed.question:
+        # The place whose address the failed probe used, and the same place by its name, are one question.
+        asked = evolve(self.failed.question, is_place=candidate.question.is_place)
+        if doing and candidate.question == asked:
             asking = []
         changes = (*doing, *asking)
         change = changes[0] if len(changes) == 1 else Steps(changes)
