@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -13,8 +15,9 @@ from support.engine_lab import new_engine
 from cnmsim.engine.client import services
 from cnmsim.engine.cluster import task_container
 from cnmsim.engine.containers import archive
-from cnmsim.engine.containers.names import check_name
+from cnmsim.engine.containers.names import check_name, free_random_name
 from cnmsim.engine.containers.streams import StandardStreams
+from cnmsim.engine.containers.validate import parse_link
 from cnmsim.engine.images.images import Reference
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.ports import parse_host_range, parse_port, requested_ports
@@ -473,3 +476,34 @@ def test_an_attachment_of_a_task_names_its_network_and_addresses(network, networ
     assert settings["IPAMConfig"] == {"IPv4Address": "10.0.1.7", "IPv6Address": "fd00::7"}
     assert settings["DriverOpts"] == {"a": "b"}
     assert task_container.endpoint_settings(NetworkAttachment(network))["DriverOpts"] is None
+
+
+@pytest.mark.parametrize("taken", range(8))
+def test_a_random_name_has_a_digit_from_the_second_attempt_on_and_six_attempts_are_made(taken: int) -> None:
+    tried: list[str] = []
+
+    def is_taken(name: str) -> bool:
+        tried.append(name)
+        return len(tried) <= taken
+
+    name = free_random_name(Random(1), is_taken, "0123456789abcdef" * 4)
+    assert len(tried) == min(taken + 1, 6)
+    assert [bool(re.fullmatch("[a-z]+_[a-z]+", text)) for text in tried] == [True] + [False] * (len(tried) - 1)
+    assert all(re.fullmatch("[a-z]+_[a-z]+[0-9]", text) for text in tried[1:])
+    assert name == (tried[-1] if taken < 6 else "0123456789ab")
+
+
+@pytest.mark.parametrize(
+    ("text", "link"),
+    [
+        ("db", ("db", "db")), ("db:data", ("db", "data")), ("/db", ("db", "db")), ("/db:/web/data", ("db", "data")),
+        ("", "empty string specified for links"), ("a:b:c", "bad format for links: a:b:c"),
+    ],
+)  # fmt: skip
+def test_links_are_read_as_docker_reads_them(text: str, link: tuple[str, str] | str) -> None:
+    # moby opts/ParseLink; inspect shows /db:/web/alias.
+    if isinstance(link, tuple):
+        assert parse_link(text) == link
+        return
+    with pytest.raises(ValueError, match=link):
+        parse_link(text)

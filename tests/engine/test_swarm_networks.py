@@ -70,3 +70,26 @@ def test_only_a_manager_can_change_a_volume_and_no_volume_is_one_of_the_cluster(
     docker.swarm.leave(force=True)
     with pytest.raises(Unavailable, match="volume update only valid for cluster volumes, but swarm is unavailable"):
         docker.rest.volumes.update("data", {"version": "1"})
+
+
+def test_a_new_swarm_is_not_locked_and_has_the_default_settings() -> None:
+    docker = manager()
+    swarm = docker.complete(docker.rest.swarm.inspect())
+    assert swarm["Spec"]["EncryptionConfig"] == {"AutoLockManagers": False}
+    assert (swarm["DataPathPort"], swarm["SubnetSize"]) == (4789, 24)
+
+
+def test_a_container_on_an_attachable_network_loses_it_when_its_node_leaves() -> None:
+    docker = manager()
+    docker.networks.create("open", driver="overlay", attachable=True)
+    container = docker.containers.run("alpine", "sleep 1d", name="own", network="open", detach=True)
+    assert "open" in container.attrs["NetworkSettings"]["Networks"]
+    docker.swarm.leave(force=True)
+    container.reload()
+    assert (container.status, container.attrs["NetworkSettings"]["Networks"]) == ("running", {})
+    assert "open" not in {network.name for network in docker.networks.list()}
+
+
+def test_a_plugin_that_is_not_installed_is_not_found() -> None:
+    docker = manager()
+    assert not docker.cluster.executor.has_plugin("nosuch", "NetworkDriver")

@@ -234,3 +234,14 @@ def test_an_expired_path_mtu_makes_what_was_routed_by_it_be_routed_again():
     clock.run_for(0.001)
     assert (path_mtu.to(parse_ip("10.0.0.9")), len(changes)) == (65535, 2)
     assert (path_mtu.to(parse_ip("10.0.0.9")), len(changes)) == (65535, 2)
+
+
+def test_an_icmp_error_that_quotes_no_packet_is_dropped(net):
+    c2, c3 = net.container(2), net.container(3)
+    net.ping(c2, "10.1.0.3")
+    net.clock.context = net.witness
+    decision = c3.route_output(parse_ip("10.1.0.2"))
+    c3.send(1, decision, parse_ip("10.1.0.2"), icmp_message(3, 1, b"\0\0\0\0", b"\x45\0\0"))
+    net.clock.context = None
+    net.clock.run_for(1)
+    assert net.witness.drops == [("c2", DropReason.MALFORMED)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cnmsim import Lab
+from cnmsim.kernel.address import format_mac
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.dummy import Dummy
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -173,3 +174,18 @@ def test_the_file_of_a_namespace_that_is_gone_may_stay_for_a_minute(engine: str,
     assert said in host.exec(f"nsenter --net={key} ip -br link").output
     lab.run(60)
     assert "No such file or directory" in host.exec(f"nsenter --net={key} ip -br link").output
+
+
+def test_the_arp_table_shows_flags_of_if_arp() -> None:
+    # linux/if_arp.h, arp_format_neigh_entry: ATF_COM is 2, ATF_PERM 4; an unresolved address has neither.
+    lab = Lab()
+    host, other = lab.add_host("node", "10.0.0.1/24"), lab.add_host("other", "10.0.0.8/24")
+    host.exec("ping -c 1 10.0.0.8")
+    host.exec("ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev eth0")
+    host.exec("ping -c 1 -W 1 10.0.0.7")
+    rows = [line.split() for line in host.exec("cat /proc/net/arp").output.splitlines()[1:]]
+    assert {row[0]: (row[2], row[3]) for row in rows} == {
+        "10.0.0.7": ("0x0", "00:00:00:00:00:00"),
+        "10.0.0.8": ("0x2", format_mac(other.namespace.devices["eth0"].mac)),
+        "10.0.0.9": ("0x6", "02:00:00:00:00:09"),
+    }

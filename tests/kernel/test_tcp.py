@@ -693,3 +693,16 @@ def test_a_window_update_is_sent_if_the_window_grows_by_a_segment_and_doubles(
     buffer.unread += bytes(unread)
     buffer._right_edge = buffer.next + window
     assert buffer.should_send_window_update(1000) is is_due  # tcp_cleanup_rbuf, net/ipv4/tcp.c
+
+
+def test_a_connection_that_was_not_accepted_yet_is_held_by_its_listener(pair: Pair) -> None:
+    a, b = pair
+    other, listener = listen(b, port=81), listen(b)
+    connect(a)
+    a.clock.run_for(0.01)
+    table = b.sockets
+    (waiting,) = listener._accept_queue
+    assert table.listener_holding(waiting) is listener
+    run_until(a.clock, listener.accept())
+    assert table.listener_holding(waiting) is None
+    assert other.accept_queue == listener.accept_queue == (0, 128)

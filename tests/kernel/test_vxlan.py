@@ -331,3 +331,10 @@ def test_traced_and_untraced_frames_are_the_same_bytes():
 def test_the_header_is_scapys():
     for vni in (0, 1, 4097, (1 << 24) - 1):
         assert vxlan_header(vni) == bytes(VXLAN(flags=8, vni=vni))
+
+
+def test_a_device_learns_and_has_checksums_and_nothing_else_unless_asked():
+    # vxlan_nl2conf: without an attribute only VXLAN_F_LEARN is set; iproute2 sets the checksum of IPv4.
+    config = VxlanConfig(42)
+    switches = ("learning", "proxy", "l2miss", "l3miss", "udp_checksum")
+    assert [name for name in switches if getattr(config, name)] == ["learning", "udp_checksum"]

@@ -81,6 +81,15 @@ def test_promotion_and_demotion_change_who_manages() -> None:
         one.nodes.get("node1").update(Role="worker")
 
 
+def test_a_demoted_manager_is_promoted_again_at_once() -> None:
+    cluster = Cluster(2)
+    one, two = cluster.docker(1), cluster.docker(2)
+    for role, is_manager in (("manager", True), ("worker", False)) * 2:
+        one.nodes.get("node2").update(Role=role)
+        cluster.lab.run(5)
+        assert two.info()["Swarm"]["ControlAvailable"] is is_manager
+
+
 def test_a_manager_that_joins_late_costs_the_leader_nothing() -> None:
     cluster = Cluster(2)
     cluster.lab.run(100)
@@ -293,3 +302,13 @@ def test_a_manager_knows_the_key_that_locks_its_disk() -> None:
     cluster.lab.run(1)
     printed = swarm.get_unlock_key()["UnlockKey"]
     assert [node.lock_key for node in nodes if node is not None] == [parse_unlock_key(printed), b""]
+
+
+def test_logs_of_a_service_come_from_every_node() -> None:
+    cluster = Cluster(2)
+    one = cluster.docker(1)
+    command = ["sh", "-c", "hostname; sleep 1d"]
+    one.services.create("alpine", command=command, hostname="{{.Node.Hostname}}", mode="global", name="said")
+    cluster.lab.run(5)
+    lines = b"".join(one.services.get("said").logs(stdout=True)).decode().split()
+    assert sorted(lines) == ["node1", "node2"]

@@ -337,7 +337,7 @@ def _merge_image(config: dict[str, Any], image: Image) -> None:
 def _make(context: EngineContext, networking: Networking, request: CreateRequest, image: Image) -> Container:
     config, host_config = request.config, request.host_config
     identity = context.containers.new_id()
-    name = context.containers.free_name(request.name)
+    name = context.containers.free_name(request.name, identity)
     if not config["Hostname"]:
         config["Hostname"] = context.machine.name if host_config["NetworkMode"] == "host" else identity[:12]
     container = Container(

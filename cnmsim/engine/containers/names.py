@@ -34,18 +34,19 @@ def check_name(name: str) -> None:
         raise InvalidParameter(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 
 
-def random_name(random: Random, is_taken: Callable[[str], bool]) -> str:
-    """Return a random name such as `keen_postel` for which `is_taken` is False.
+def random_name(random: Random, retry: int = 0) -> str:
+    """Return a random name such as `keen_postel`, with a digit at its end if `retry` is not 0."""
+    name = f"{random.choice(_ADJECTIVES)}_{random.choice(_SURNAMES)}"
+    return f"{name}{random.randrange(10)}" if retry else name
 
-    A digit is appended once all plain names are used.
+
+def free_random_name(random: Random, is_taken: Callable[[str], bool], container_id: str) -> str:
+    """Return a random name for a container, or the short form of its id if the first six names are all taken.
+
+    Source: moby daemon/names.go, generateAndReserveName.
     """
-    for attempt in range(64):
-        name = f"{random.choice(_ADJECTIVES)}_{random.choice(_SURNAMES)}"
-        if attempt > 5:
-            name += str(random.randrange(10))
-        if not is_taken(name):
-            return name
-    return f"{random.choice(_ADJECTIVES)}_{random.getrandbits(48):012x}"
+    names = (random_name(random, retry) for retry in range(6))
+    return next((name for name in names if not is_taken(name)), container_id[:12])
 
 
 def name_in_use(name: str, container_id: str) -> Conflict:

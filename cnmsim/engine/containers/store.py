@@ -11,7 +11,7 @@ from random import Random
 from attrs import define, field
 
 from cnmsim.engine.containers.container import Container
-from cnmsim.engine.containers.names import check_name, name_in_use, random_name
+from cnmsim.engine.containers.names import check_name, free_random_name, name_in_use
 from cnmsim.errors import InvalidParameter, NotFound, SystemFault
 from cnmsim.stringid import hex_id
 
@@ -53,13 +53,13 @@ class ContainerStore:
         """Return a random id for a new container."""
         return hex_id(self.random)
 
-    def free_name(self, requested: str = "") -> str:
-        """Return the name for a new container: `requested` if it is free, or a random name for "".
+    def free_name(self, requested: str, container_id: str) -> str:
+        """Return the name for the container with the id: `requested` if it is free, or a random name for "".
 
         Raises `InvalidParameter` for an invalid name, `Conflict` for a name in use.
         """
         if not requested:
-            return random_name(self.random, self._ids_by_name.__contains__)
+            return free_random_name(self.random, self._ids_by_name.__contains__, container_id)
         check_name(requested)
         name = requested.removeprefix("/")
         if name in self._ids_by_name:

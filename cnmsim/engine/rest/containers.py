@@ -186,7 +186,7 @@ class ContainerApi:
         if container.name == requested.removeprefix("/"):
             raise InvalidParameter("Renaming a container with the same name as its current name")
         try:
-            name = self.context.containers.free_name(requested if requested[0] == "/" else f"/{requested}")
+            name = self.context.containers.free_name(f"/{requested.removeprefix('/')}", container.id)
         except (InvalidParameter, Conflict) as error:
             raise type(error)(f"Error when allocating new name: {error.message}") from None
         before = container.name

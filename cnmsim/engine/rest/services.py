@@ -9,6 +9,7 @@ from attrs import define, evolve
 
 from cnmsim.engine.cluster.filters import TASK_FILTERS, service_filters, task_filters
 from cnmsim.engine.cluster.params import version_of
+from cnmsim.engine.containers.names import random_name
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.query import NO_QUERY, Query, strict_bool
@@ -91,7 +92,7 @@ class ServiceApi:
         await self.cluster.control("remove_service", service.id)
 
     async def _spec(self, fields: Mapping[str, Any]) -> ServiceSpec:
-        spec = service_spec_from_api(fields, self.context.containers.free_name(""))
+        spec = service_spec_from_api(fields, random_name(self.context.containers.random))
         networks = [
             evolve(attachment, target=await self._network_id(attachment.target))
             for attachment in spec.task.networks or spec.networks

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter import IptablesError
+from cnmsim.kernel.netfilter.hooks import LEGACY, NFT
 from cnmsim.kernel.netfilter.restore import restore_rules
 
 
@@ -213,3 +214,23 @@ def test_counters_have_sixty_four_bits(tables):
     for text in (f"{greatest + 1},0", f"0,{greatest + 1}"):
         with pytest.raises(IptablesError, match="-c packet counter not numeric"):
             run(tables, f"-A INPUT -c {text} -j ACCEPT")
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_accepted"),
+    [
+        ("--tcp-flags SYN,RST SYN", True), ("--tcp-flags SYN,RST SYN,RST", True), ("--tcp-flags SYN,RST RST", False),
+        ("! --tcp-flags SYN,RST SYN", False), ("--dport 80", False),
+    ],
+)  # fmt: skip
+def test_a_legacy_rule_sets_the_mss_only_of_a_syn(flags, is_accepted):
+    # tcpmss_tg4_check, find_syn_match: nf_tables' compatibility layer does not call it with the rule's matches.
+    words = f"-t mangle -A FORWARD -p tcp {flags} -j TCPMSS --set-mss 1400"
+    netfilter = NetworkNamespace("n", Clock()).netfilter
+    run(netfilter.iptables(4, NFT), words)
+    if is_accepted:
+        run(netfilter.iptables(4, LEGACY), words)
+        return
+    with pytest.raises(IptablesError):
+        run(netfilter.iptables(4, LEGACY), words)
+    assert not rules(netfilter.iptables(4, LEGACY), "FORWARD", "mangle")

@@ -9,6 +9,8 @@ from support.plugin_stage import Stage
 
 from cnmsim.errors import EngineError, Forbidden
 from cnmsim.kernel.address import parse_ip
+from cnmsim.libnetwork.driver import JoinInfo
+from cnmsim.libnetwork.drivers.remoteapi import read_join
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.testing.plugin import Fault
 from cnmsim.testing.snapshot import Snapshot
@@ -58,6 +60,15 @@ def test_an_interface_is_named_by_the_prefix_alone(stage: Stage) -> None:
     container: Any = stage.run()
     assert "wan0" in container.exec("ip -o addr").output
     assert "default via 10.78.0.1 dev wan0" in container.exec("ip route").output
+
+
+def test_a_gateway_belongs_to_the_family_of_its_field() -> None:
+    info = JoinInfo()
+    read_join({"Gateway": "10.78.0.1", "GatewayIPv6": "fd07::1"}, info)
+    assert (info.gateway4, info.gateway6) == (parse_ip("10.78.0.1"), parse_ip("fd07::1"))
+    for response in ({"Gateway": "fd07::1"}, {"GatewayIPv6": "10.78.0.1"}):
+        with pytest.raises(ValueError, match="route for the gateway .* could not be found: network is unreachable"):
+            read_join(response, JoinInfo())
 
 
 def test_a_plugin_is_told_to_leave_while_its_device_is_in_the_container(stage: Stage) -> None:
