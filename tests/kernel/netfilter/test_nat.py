@@ -184,6 +184,7 @@ def test_masqueraded_flows_die_with_their_device(lab):
     lab.forward(udp("10.0.0.2", 4000, "192.168.0.2", 53))
     assert lab.netfilter.conntrack.count == 1
     lab.out0.set_down()
+    lab.out0.set_up()
     assert lab.netfilter.conntrack.count == 0
 
 

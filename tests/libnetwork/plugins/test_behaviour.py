@@ -67,7 +67,7 @@ def test_a_gateway_belongs_to_the_family_of_its_field() -> None:
     read_join({"Gateway": "10.78.0.1", "GatewayIPv6": "fd07::1"}, info)
     assert (info.gateway4, info.gateway6) == (parse_ip("10.78.0.1"), parse_ip("fd07::1"))
     for response in ({"Gateway": "fd07::1"}, {"GatewayIPv6": "10.78.0.1"}):
-        with pytest.raises(ValueError, match="route for the gateway .* could not be found: network is unreachable"):
+        with pytest.raises(ValueError, match=r"route for the gateway .* could not be found: network is unreachable"):
             read_join(response, JoinInfo())
 
 
