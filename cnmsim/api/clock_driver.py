@@ -36,10 +36,11 @@ class ClockDriver:
     """Drives a lab's virtual clock in one of three modes.
 
     - `real`: virtual time keeps step with real time, whether clients are connected or not.
-    - `fast`: virtual time keeps step with real time; while an operation waits for something in the lab, it jumps from
-      event to event.
-    - `paused`: virtual time stands still; while an operation waits for something in the lab, it jumps from event to
-      event. While a program waits for input, or a client watches output, it keeps step with real time.
+    - `fast`: virtual time keeps step with real time; while an operation waits for something in the lab, virtual time
+      jumps from event to event.
+    - `paused`: virtual time stands still; while an operation waits for something in the lab, virtual time jumps from
+      event to event. Exception: while a program waits for input, or a client watches output, virtual time keeps step
+      with real time.
     """
 
     def __init__(self, clock: Clock, mode: ClockMode) -> None:

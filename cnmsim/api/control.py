@@ -1,7 +1,7 @@
 """The control socket of a served lab: runs programs on hosts, and answers `trace`, `explain` and `capture`.
 
 A client sends one line of JSON (the verb and its arguments), then frames. The server answers with frames: one byte of
-kind, four of length, the content. The kinds are those of `Frame`.
+kind, four of length (big-endian), the content. The kinds are those of `Frame`.
 """
 
 from __future__ import annotations

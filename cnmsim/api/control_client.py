@@ -25,10 +25,12 @@ def ask(directory: Path, request: dict[str, Any]) -> Any:
 
 
 def capture(directory: Path, request: dict[str, Any], tell: Callable[[Frame, bytes], None]) -> bytes:
-    """Capture frames of a served lab until the capture ends by itself, or SIGINT or SIGTERM arrives.
+    """Capture the network traffic of a served lab until the capture ends by itself, or SIGINT or SIGTERM arrives.
 
-    Return the pcapng file if it was requested, else b"". `tell` is called with the kind and content of each STDOUT
-    and STDERR frame. Raises the errors of `ask`.
+    `directory` is the folder of the lab's sockets, as in `ask`. `request` holds the arguments of the verb `capture`:
+    `devices`, and optionally `count`, `duration_s` and `as_file`. Return the pcapng file if `as_file` is True, else
+    b"". `tell` is called with the kind and content of each STDOUT and STDERR frame of the control socket. Raises the
+    errors of `ask`.
     """
     with _channel(directory, {"verb": "capture", **request}) as channel:
         before = {

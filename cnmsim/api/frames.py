@@ -1,4 +1,4 @@
-"""The frames of the control socket: one byte of kind, four of length, the content."""
+"""The frames of the control socket: one byte of kind, four of length (big-endian), the content."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The folder of a served lab's sockets: only its owner can open it, and one server uses it at a time.
 
 Files in it are opened relative to the descriptor of the opened folder, and no symbolic link is followed. A file at
-the path of a socket or of `ready` is replaced only if an earlier server left it there.
+the path of a socket or of the file `ready` is replaced only if an earlier server left it there.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class SocketFolder:
             ) from None
 
     def _stale(self) -> list[Path]:
-        """Return the paths of the sockets and of `ready` that an earlier server left behind.
+        """Return the paths of the sockets and of the file `ready` that an earlier server left behind.
 
         Raises `Forbidden` if something else is at one of these paths.
         """

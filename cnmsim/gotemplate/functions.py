@@ -80,7 +80,7 @@ def _slice(value: Value, *bounds: Value) -> str:
 def comparisons(*, names_types: bool) -> Mapping[str, Function]:
     """Return the functions that compare values, by name.
 
-    If `names_types` is True, as in the Go of Docker 28, the error for values of two types names the types.
+    If `names_types` is True, as since Docker 28, the error for values of different types names both types.
     """
 
     def require_one_type(first: Value, second: Value) -> None:

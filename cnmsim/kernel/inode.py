@@ -206,7 +206,7 @@ class LayeredDirectory(Directory):
         return (self.mode, self.uid, self.gid) != (lower.mode, lower.uid, lower.gid)
 
     def get(self, name: str) -> Inode | None:
-        """Return the entry `name` for reading, or `None` if there is none."""
+        """Return the entry `name`, or `None` if there is none. The caller must not change the inode."""
         if name in self.entries:
             return self.entries[name]
         inode = self.lower.get(name)

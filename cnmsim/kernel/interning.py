@@ -174,7 +174,7 @@ class InternedMultiMap(Generic[_K, _V]):
     def add_key(self, key: _K, value: _V, order: int = 0) -> bool:
         """Add a new key with one value. Return `False`, without a change, if the key already has any value.
 
-        `order` is as in `add`.
+        `order` is the value's position in the insertion order, as in `add`.
         """
         return key not in self and self.add(key, value, order)
 

@@ -132,11 +132,11 @@ class NeighbourTable:
     """The neighbour entries of one namespace, for both families.
 
     An overlay node has a permanent entry for each endpoint of a network, but sends to few of them. To save memory,
-    the permanent entries of a device with `interned_neighbours` are stored there, shared with other nodes, and are
-    copied into this table when they are first looked up.
+    the permanent entries of a device that has `interned_neighbours` are stored in that map, whose pool nodes share.
+    An entry is moved into this table when it is first looked up.
 
-    TCP sets `pending_confirm` before it sends a segment, if it has received an acknowledgement of new data since the
-    last one. The entry of the segment's next hop is then confirmed (Linux: dst_pending_confirm).
+    TCP sets `pending_confirm` before it sends a segment, if new data has been acknowledged since the previous segment
+    was sent. The entry of the segment's next hop is then confirmed (Linux: dst_pending_confirm).
     """
 
     __slots__ = ("_entries", "_last_order", "_namespace", "pending_confirm")

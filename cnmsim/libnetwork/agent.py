@@ -237,7 +237,7 @@ class Agent:
         ]
 
     async def wait_until_synced(self, network: Network) -> None:
-        """Wait until this node has requested the network's entries from every other attached node.
+        """Wait until the initial sync of a network is over (`NetworkDB.wait_until_synced`).
 
         Do nothing if the network is not a swarm network.
         """

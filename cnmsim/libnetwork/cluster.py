@@ -190,7 +190,7 @@ class _Provider:
 
 @define(eq=False, repr=False)
 class GossipCluster:
-    """Controllers that share overlay networks, made by `join`."""
+    """A group of controllers, formed by `join`, that share overlay networks."""
 
     controllers: list[Controller]
     ipam: ClusterIpam

@@ -75,7 +75,7 @@ class OslNamespace:
         *,
         gratuitous_arp: GratuitousArpConfig | None = None,
     ) -> str:
-        """Move a joined endpoint's device into the namespace, configure it and set it up. Return its name there.
+        """Move a joined endpoint's device into the namespace, configure it and bring it up. Return its name there.
 
         `key` identifies the interface in later calls. In the keys of `sysctls`, IFNAME stands for the interface's
         name. `gratuitous_arp` says how the interface announces its addresses; `None` for no announcements. Raises

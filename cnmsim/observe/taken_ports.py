@@ -14,9 +14,10 @@ _LINES = 10
 
 
 def taken_port(lines: Iterable[bytes]) -> tuple[int, bool]:
-    """Return the port that the program of an exited container could not bind, and whether that port is assumed.
+    """Return the port that the program of an exited container could not bind, and whether the port is assumed.
 
-    `lines` are the lines of the container's log. Return (0, False) if they name no such port.
+    It is assumed if only the image says that the program binds it. `lines` are the lines of the container's log.
+    Return (0, False) if they name no such port.
     """
     last = list(lines)[-_LINES:]
     for line in reversed(last):

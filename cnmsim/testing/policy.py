@@ -116,7 +116,7 @@ class Policy:
 
     @classmethod
     def of(cls, document: Any, path: str = "policy") -> Policy:
-        """Read a policy from a dict that has the structure of the file.
+        """Read a policy from a dict that has the structure of a policy file.
 
         Raises `FileError`, which names `path` as the file.
         """

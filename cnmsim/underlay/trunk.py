@@ -93,7 +93,10 @@ def reachable(segment: Segment) -> set[Segment]:
 
 
 def _loop(left: Segment, right: Segment) -> str:
-    """Return the loop that a trunk from `left` to `right` would close, as text such as `s1 - s2 - s3 - s1`."""
+    """Return the loop that a trunk from `left` to `right` would close, as text such as `s1 - s2 - s3 - s1`.
+
+    Trunks must already connect the two segments.
+    """
     import networkx as nx
 
     graph: nx.Graph[str] = nx.Graph()

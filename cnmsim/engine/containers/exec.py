@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Exec:
-    """One exec of a container. It can be started once. `exit_code` is set when it has ended."""
+    """One exec of a container. It can be started once.
+
+    `has_run` is True once it was started. `exit_code` and `ended_ns`, the virtual time, are set when it has ended.
+    """
 
     id: str
     container: Container

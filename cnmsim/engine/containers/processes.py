@@ -1,4 +1,4 @@
-"""The processes of a container."""
+"""Start, list and kill the processes of a container."""
 
 from __future__ import annotations
 

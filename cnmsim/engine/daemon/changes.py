@@ -85,7 +85,7 @@ class EngineChanges:
 
     @property
     def has_candidates(self) -> bool:
-        """Whether any object may have changed."""
+        """Whether any object was recorded as possibly changed since the last save."""
         return bool(self._containers or self.engine.event_log.unsaved)
 
     def sweep(self) -> None:

@@ -141,7 +141,7 @@ class Image:
     def file_system(self, clock: Clock | None = None) -> FileSystem:
         """Return a new file system for a container of the image: an empty layer over the image's files.
 
-        `clock` provides the times of later changes.
+        `clock` provides the times of later changes; without it they are 0.
         """
         return FileSystem(LayeredDirectory.over(_layer(self.meaning, self.created_ns)), clock)
 

@@ -334,7 +334,7 @@ def _service_view(service: ServiceInfo, profile: Profile) -> dict[str, Any]:
 
 
 def created_ns(network: Network, clock: Clock) -> int:
-    """Return a network's creation time in nanoseconds since 1970."""
+    """Return a network's creation time in nanoseconds since 1970. `clock` converts it from virtual time."""
     return clock.epoch_s * NS_PER_S + network.created_ns
 
 

@@ -64,7 +64,7 @@ class NetworkApi:
     def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
         """Return the description of a network (GET /networks/{id}).
 
-        The parameter `verbose` adds the services of a network of the swarm.
+        The query parameter `verbose` adds the services of a network of the swarm.
         """
         is_verbose = strict_bool(query, "verbose", with_cause=True)
         scope = query.get("scope") or ""

@@ -11,8 +11,9 @@ If no other event is scheduled before a datagram's arrival at a hop, the hop is 
 arrival time as the clock's time.
 
 Invalidation: each hop checks its flow, its link path, taps and devices for every datagram; a datagram that must leave
-the path invalidates it. Law tests: tests/laws/test_sealed_datagrams.py, test_swarm_on_known_flows.py. Benchmarks:
-bench/swarm_cluster.py (with 30 nodes, datagram paths save 15 % of all function calls), bench/gossip_growth.py.
+the path invalidates it. Tests that results equal those of the slow path: tests/laws/test_sealed_datagrams.py,
+test_swarm_on_known_flows.py. Benchmarks: bench/swarm_cluster.py (with 30 nodes, datagram paths save 15 % of all
+function calls), bench/gossip_growth.py.
 
 To remove it in one commit: this module, its tests, and the hooks `RouteCache.opaque`, `CachedRoute.lookup`,
 `Link.path`, `Link.deliver` for a path's end, and `Clock.is_idle_until`; gossip then sends `payload.to_bytes(…)` by

@@ -98,7 +98,7 @@ class Template:
 
 @define(eq=False)
 class XfrmPolicy:
-    """A policy: `selector` and `mark` select the packets to protect, `templates` are the required states.
+    """A policy: `selector` and `mark` select packets, `templates` are the states (SAs) that must protect them.
 
     `direction` is `out`, `in` or `fwd`, `action` is `allow` or `block`. A lower `priority` takes precedence. `index`
     is assigned by the kernel. `added_ns` is the virtual time at which the policy was added.

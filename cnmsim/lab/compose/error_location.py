@@ -1,6 +1,6 @@
 """Find the line of a Compose file, stack file or lab file that caused an engine's error.
 
-It is the line of the value that the error carries (`EngineError.value`). For an error without one, it is the line of
+It is the line of the value that the engine refused (`EngineError.value`). For an error without one, it is the line of
 a value that the error's message quotes or mentions, or else of a setting whose name the message contains.
 """
 
@@ -58,9 +58,11 @@ def keys_of_service_error(project: ComposeProject, service: Service, error: Engi
 def refused_keys(
     given: Any, at: tuple[Key, ...], error: BaseException, names: Mapping[str, str] | None = None
 ) -> tuple[Key, ...] | None:
-    """Return the path of the value in `given` that the engine's error carries; `None` if it is not there.
+    """Return the path, in the document, of the key or value in `given` that the engine refused.
 
-    `at` is the path of `given` in the document. `names` maps the keys of networks to their names in the engine.
+    The refused value is `refused_value(error)`. If it occurs several times, return the longest path; if it does not
+    occur in `given`, return `None`. `at` is the path of `given` in the document. `names` maps the keys of networks to
+    their names in the engine.
     """
     value = refused_value(error)
     matches = [keys for keys, text in _texts(given, at) if value and _is_same(text, value, names or {})]

@@ -269,7 +269,7 @@ class _Candidates:
         return isinstance(declared, Map) and bool(declared.get("external"))
 
     def _pools(self, network: str, version: int) -> list[tuple[int, _Net]]:
-        """Return the declared subnets of a network that have an IP version, each with its number in the list."""
+        """Return a network's declared subnets of the IP version `version`, each with its index in `ipam.config`."""
         config = _value(self._document, ("networks", network, "ipam", "config")) or ()
         parsed = ((number, _parse(ip_network, pool.get("subnet"))) for number, pool in enumerate(config))
         return [(number, subnet) for number, subnet in parsed if subnet is not None and subnet.version == version]
@@ -325,7 +325,7 @@ class _Candidates:
                 yield self._set(f"use a larger subnet, {larger}", keys, str(larger))
 
     def _renumber(self, file: YamlText, *, network: str, pool: _Keys, old: _Net, new: _Net) -> None:
-        """Replace the subnet `old` of a network by `new`, in its pool and in the addresses of its services."""
+        """Replace the subnet `old` of a network by `new`, in the pool at the path `pool` and in static addresses."""
         file.set(self._at(*pool, "subnet"), str(new))
         aux = ((*pool, "aux_addresses", name) for name in _value(self._document, (*pool, "aux_addresses")) or ())
         for keys in ((*pool, "gateway"), (*pool, "ip_range"), *aux, *self._static_keys(network)):

@@ -124,7 +124,7 @@ def _as_map(value: Any) -> Map:
 
 
 def _merge_hosts(base: Any, over: Any) -> Seq:
-    """Append the entries of a later `extra_hosts` (`over`) to the earlier ones (`base`), all as `name:address`.
+    """Return the `extra_hosts` entries of `base`, followed by those of the later file `over`, all as `name:address`.
 
     The entries of a mapping are sorted by name.
     """

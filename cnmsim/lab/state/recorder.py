@@ -236,10 +236,10 @@ class _StoreChanges:
         return self.store.index != self._index
 
     def changes(self, known: set[Key], settlements: list[Settle]) -> Iterator[tuple[Key, str | None]]:
-        """Yield the rows that have changed, each as (key, text), with the text `None` for a removed object.
+        """Yield the rows that have changed since the last save, as (key, text); a removed object has the text `None`.
 
-        `known` are the keys under which the database has rows of stores. A function is appended to `settlements`, to
-        be called with True once the rows are written, or with False if writing failed.
+        `known` are the keys of the rows that the database has for the swarm stores of the lab. A function is appended
+        to `settlements`, to be called with True once the rows are written, or with False if writing failed.
         """
         index = self.store.index
         yield ("", "store", f"{self.number}"), _text(index)

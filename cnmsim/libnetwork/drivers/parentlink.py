@@ -27,7 +27,7 @@ def dummy_name(prefix: str, network_id: str) -> str:
 
 
 def create_dummy(host: NetworkNamespace, name: str, random: Random) -> None:
-    """Create a dummy device, to be the parent interface of a network, and set it up."""
+    """Create a dummy device, to be the parent interface of a network, and bring it up."""
     device = Dummy(name, random_mac(random), host.clock)
     device.txqueuelen = 0
     host.add_device(device)
@@ -35,7 +35,7 @@ def create_dummy(host: NetworkNamespace, name: str, random: Random) -> None:
 
 
 def create_vlan(host: NetworkNamespace, name: str, driver: str) -> None:
-    """Create the VLAN sub-interface that `name` describes, e.g. `eth0.10` on `eth0`, and set it up.
+    """Create the VLAN sub-interface that `name` describes, e.g. `eth0.10` on `eth0`, and bring it up.
 
     `driver` is the driver's name for error messages. Raises `SystemFault` if the name is invalid, the parent does not
     exist or the kernel refuses the device.

@@ -128,7 +128,7 @@ class Ping:
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
+        """Length of the encoded message in bytes."""
         address, port = self.source
         names = 2 * packed_text(len(self.name))
         return _PING + packed_number(self.seq) + names + packed_text(len(address)) + packed_number(port)
@@ -136,7 +136,10 @@ class Ping:
 
 @frozen
 class IndirectPing:
-    """A request to probe another member. The answer is that member's `Ack`, or a `Nack` after a timeout."""
+    """A request to probe the member `target`. The answer is an `Ack` or, after a timeout, a `Nack`.
+
+    The answer is sent to `source`, the address and port of the requesting member.
+    """
 
     seq: int
     target: Member
@@ -144,7 +147,7 @@ class IndirectPing:
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
+        """Length of the encoded message in bytes."""
         names, addresses = 2 * packed_text(len(self.target.name)), 2 * packed_text(len(self.source[0]))
         ports = packed_number(self.source[1]) + packed_number(self.target.port)
         return _INDIRECT_PING + packed_number(self.seq) + names + addresses + ports
@@ -158,7 +161,7 @@ class Ack:
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
+        """Length of the encoded message in bytes."""
         return _ACK + packed_number(self.seq)
 
 
@@ -170,7 +173,7 @@ class Nack:
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
+        """Length of the encoded message in bytes."""
         return _NACK + packed_number(self.seq)
 
 
@@ -187,7 +190,7 @@ class _Rumour:
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
+        """Length of the encoded message in bytes."""
         return _RUMOUR + packed_number(self.incarnation) + packed_text(len(self.name)) + packed_text(len(self.sender))
 
 
@@ -219,7 +222,7 @@ class NodeEvent:
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
+        """Length of the encoded message in bytes."""
         return USER_OVERHEAD + _message(_KIND + number_field(self.ltime) + text_field(len(self.name)))
 
 
@@ -231,7 +234,7 @@ class NetworkEvent:
     """
 
     version: EntryVersion
-    #: Length in bytes.
+    #: Length of the encoded message in bytes.
     size: int = field(init=False)
 
     @size.default
@@ -260,7 +263,7 @@ class TableEvent:
     network: str
     version: EntryVersion
     residual_s: int = 0
-    #: Length in bytes.
+    #: Length of the encoded message in bytes.
     size: int = field(
         init=False,
         default=Factory(lambda self: table_event_size(self.network, self.version, self.residual_s), takes_self=True),
@@ -334,7 +337,7 @@ class Compound:
     """Several messages in one packet."""
 
     parts: tuple[Any, ...]
-    #: Length in bytes.
+    #: Length of the encoded message in bytes.
     size: int = field(init=False, default=Factory(lambda self: compound_size(self.parts), takes_self=True))
 
 
@@ -422,7 +425,7 @@ class PushPull:
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
+        """Length of the encoded message in bytes."""
         members = sum([member.size + _STATE for member in self.members])
         return compressed(_PUSH_PULL + members + self.state.size, *_MEMBERS_ALIKE)
 

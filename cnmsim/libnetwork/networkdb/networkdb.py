@@ -271,9 +271,9 @@ class NetworkDB:
         return tables
 
     def join_network(self, network: str) -> None:
-        """Attach this node to a network. In the background, fetch its tables from every other attached node in turn.
+        """Attach this node to a network, and sync the tables with every other attached node in the background.
 
-        Raises `SystemFault` if it is attached already (29.x).
+        Raises `SystemFault` if this node is attached already (29.x).
         """
         tables = self.networks.get(network)
         if tables is not None and not tables.is_leaving and self.config.profile.networkdb_keeps_unknown_deletions:
@@ -293,9 +293,10 @@ class NetworkDB:
         self._synced.notify()
 
     async def wait_until_synced(self, network: str) -> None:
-        """Wait until this node has requested a network's tables from every other attached node.
+        """Wait until this node has requested a network's tables from every other attached node in turn.
 
-        Return early if this node is detached from the network, or if the database is stopped.
+        Each node has then sent its entries, or was unreachable, or did not answer in time. Return early if this node
+        is detached from the network, or if the database is stopped.
         """
         await self._synced.wait_until(lambda: self.is_stopped or not self._is_syncing(network))
 
@@ -304,7 +305,7 @@ class NetworkDB:
         return tables is not None and not (tables.is_in_sync or tables.is_leaving)
 
     def leave_network(self, network: str) -> None:
-        """Detach this node from a network. Raises `SystemFault` if it is not attached."""
+        """Detach this node from a network. Raises `SystemFault` if the node is not attached."""
         tables = self.networks.get(network)
         if tables is None:
             raise SystemFault(f"could not find network {network} while trying to leave")

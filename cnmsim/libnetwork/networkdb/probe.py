@@ -194,7 +194,7 @@ class Prober:
             stream.send(Ack(message.seq))
 
     def indirect_ping(self, message: IndirectPing, sender: SocketAddress) -> None:
-        """Probe a member for another node, and send that node an Ack or, after a timeout, a Nack."""
+        """Probe `message.target`, and send an Ack or, after a timeout, a Nack to `message.source`."""
         del sender  # the request contains the address to answer to
         self._seq += 1
         seq, clock = self._seq, self.members.clock

@@ -60,7 +60,7 @@ class Rejoiner:
         self._rejoin.stop()
 
     def schedule_reconnect(self) -> None:
-        """Plan attempts to reconnect to failed nodes, the first within a second."""
+        """Schedule attempts to reconnect to failed nodes, at most one each second, as long as there are any."""
         if not self.context.is_stopped:
             self._retry.arm()
 

@@ -85,7 +85,7 @@ class NetworkTables:
             self._others.remove(node)
 
     def detach_all(self) -> None:
-        """Clear the record of attached nodes."""
+        """Forget all nodes that are attached to the network, including this one. Nothing is sent."""
         self.nodes.clear()
         self._others = None
         self.node_count = 0

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def delivery_text(hop: Hop) -> str:
-    """Return where a packet was delivered, given the hop of its delivery: `web eth0, a new connection (httpd …)`."""
+    """Return the place and the receiver of a delivery, `hop`, as text: `web eth0, a new connection (httpd …)`."""
     return f"{hop.where}, {hop.what}" + (f" ({hop.decision})" if hop.decision else "")
 
 
 def drop_text(hop: Hop) -> str:
-    """Return where and why a packet was dropped, given the hop of the drop.
+    """Return the place and the reason of a drop, `hop`, as text.
 
     The text contains the rule or table entry that decided.
     """

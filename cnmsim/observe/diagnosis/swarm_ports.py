@@ -115,9 +115,12 @@ def drop_text(hop: Hop) -> str:
 def opening_changes(directory: Directory, hop: Hop, protocol: str, port: int = 0) -> tuple[Change, ...]:
     """Return the changes after which the packet that was dropped at `hop` may pass, the best first.
 
-    A rule of the operator is deleted, or a rule before it accepts the packet. If a policy dropped the packet, an
-    accepting rule comes first, as it opens nothing else. That rule matches `protocol` and `port` (0 for none), which
-    is the source port if an answer was dropped. A rule of Docker is not deleted.
+    If a rule of the operator dropped the packet: delete the rule, or insert an accepting rule before it. If a rule of
+    Docker did: insert the accepting rule. If a policy did: insert the accepting rule, which opens nothing else, or
+    set the policy to ACCEPT. For a table of nft no accepting rule is returned.
+
+    The accepting rule matches `protocol` and `port` (0: all ports). `port` is its source port if an answer was
+    dropped, otherwise its destination port.
     """
     rule, location = hop.rule, directory.at(hop.place)
     if rule is None:

@@ -103,12 +103,15 @@ class LabSnapshot:
         return "" if self.places is None else str(self.places.service(container.host, name, *paths))
 
     def service_source(self, swarm: SwarmView, service: str, *paths: Sequence[str]) -> str:
-        """Return where a swarm service is declared, like `source`."""
+        """Return the line at which a swarm service, or its setting, is declared. `paths` are those of `source`."""
         found = (self.places.service(host, service, *paths) for host in swarm.members if self.places is not None)
         return next((str(place) for place in found if place), "")
 
     def network_source(self, net: Net, *paths: Sequence[str]) -> str:
-        """Return where a network is declared in a Compose, stack or lab file, like `source`."""
+        """Return the line of a Compose, stack or lab file at which a network, or its setting, is declared.
+
+        `paths` are those of `source`, but lead from the network.
+        """
         return "" if self.places is None else str(self.places.network(net.host.name, net.name, *paths))
 
     def host_source(self, name: str, *texts: str, path: Sequence[str] = ()) -> str:

@@ -170,7 +170,10 @@ def _is_stated_loopback(socket: Listener) -> bool:
 
 
 def _basis(container: Location) -> str:
-    """Return from what it is known where a container's programs listen, such as `; assumed from its command`."""
+    """Return a text that says what a container's listening ports were derived from: `; assumed from its command`.
+
+    It names the settings of the container, or the image if no port was derived from a setting.
+    """
     sources = {socket.known.source for socket in container.services if socket.known is not None}
     named = [source.value for source in PortSource if source in sources and source in _SETTINGS]
     return f"; assumed from its {' and '.join(named) or 'image'}"

@@ -39,7 +39,11 @@ def taken_ports(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def _refused(record: Any, container: Location | None) -> Iterator[tuple[int, bool]]:
-    """Yield the ports that the program of a container could not bind, each with whether that port is assumed."""
+    """Yield the ports that the program of a container could not bind.
+
+    Each comes with a bool: True if only the container's image says that the program binds the port. `record` is the
+    container in the engine; `container` is its location, `None` if it does not run.
+    """
     if container is None:
         port, is_assumed = taken_port(line.text for line in record.log.lines)
         if port:
@@ -65,9 +69,10 @@ def _sharing(snapshot: LabSnapshot, host: Location, mode: str) -> Location | Non
 
 
 def _holder(shared: Location, containers: list[Location], name: str, port: int) -> tuple[str, bool]:
-    """Return what has a port of the namespace of `shared`, and whether that is assumed; ("", False) if nothing has.
+    """Return a text that says what has `port` in the namespace of `shared`, and a bool; ("", False) if nothing has.
 
-    The container `name` does not count, nor does a program that is not simulated and only may listen there.
+    The bool is True if only the image of the holder says that its program listens there. The container `name` does
+    not count, nor does a program that is not simulated and only may listen there.
     """
     # The owner of a namespace is asked last: its sockets are those of all programs that share the namespace.
     for container in sorted(containers, key=lambda item: not item.network_mode.startswith(_SHARED)):

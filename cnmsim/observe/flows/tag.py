@@ -29,7 +29,7 @@ def find_tag(data: bytes) -> tuple[int, int] | None:
 
 
 def leading_tag(data: bytes | bytearray) -> tuple[int, int]:
-    """Return the flow and the sequence number of the tag at the head of `data`."""
+    """Return the flow and the sequence number of the tag with which `data` must begin; this is not checked."""
     return _NUMBERS.unpack_from(data, 8)
 
 

@@ -2,14 +2,14 @@
 
 Two containers are in one class if they differ only in their names and addresses: their network attachments, the
 tables in their own network namespaces, and all rules, routes and sysctls of their host that can affect their packets
-are the same. Two pairs (source, target) have the same *signature* if the rules that affect them are the same in this
-way: the rules of their networks, in traversal order, are equal once bridge names, subnets and addresses are replaced
-by placeholders (`<bridge 0>`, `<own 0 of 16>`). One real probe gives the result for all pairs with the same
-signature.
+are the same. Two pairs (source, target) have the same *signature* if the rules of their networks, in traversal order,
+are equal once bridge names, subnets and addresses are replaced by placeholders: `<bridge 0>` is the bridge of a
+container's first network, `<own 0 of 16>` its address there, with prefix length 16. One real probe gives the result
+for all pairs with the same signature.
 
-A location forms a class by itself if its tables cannot be compared in this way: they contain a rule that counts,
-limits or looks up a set; its gateway is another container; its address is a duplicate; or its network is not a
-bridge. Existing connections are ignored.
+A location forms a class by itself if it cannot be compared so: its tables contain a rule whose result depends on
+earlier packets or on a set (such as `limit`); its gateway is another container; its address is a duplicate; or its
+network is not a bridge. Existing connections are ignored.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class NameClasses:
         """Return the class of a pair, as a hashable key.
 
         A lookup of the target's name by the source has the same outcome for two pairs if three keys are equal: that
-        of the pair, that of the source, and that of the target.
+        of the pair, that of the source (`of_source`), and that of the target (`of_target`).
         """
         if target.name in self._hosts_text(source):
             found = tuple(lookup_hosts(self._hosts_text(source), target.name))

@@ -28,14 +28,14 @@ _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
 
 @frozen
 class Hop(Displayable):
-    """One event on the path of one message (packet), in one network namespace (`place`).
+    """One event on the path of one message (packet), in the network namespace `place`, at `device` ("": at none).
 
     `time_ns` counts from the start of the trace. `step` is the kind of event and `what` its description; `reason` is
     the kernel's reason for a drop. `message` is the number of the message in the trace, from 1; `packet` is its label
     (`TCP SYN`) and `layer4` its kind. `source`, `destination` and their ports (0 for none) are those in the packet at
-    this hop, so that they change with NAT and inside a tunnel. `decision` is the rule, route or table entry that
-    decided, as its own program prints it; `detail` is further data on the event. `is_repeated` marks a
-    retransmission, `is_plain` a hop that the short view omits.
+    this hop, so that they change with NAT and inside a tunnel; `addresses` is their text for display. `decision` is
+    the rule, route or table entry that decided, as its own program prints it; `detail` is further data on the event.
+    `is_repeated` marks a retransmission, `is_plain` a hop that the short view omits.
     """
 
     time_ns: int

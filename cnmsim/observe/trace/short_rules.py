@@ -24,8 +24,9 @@ _NFT_TARGET = re.compile(r"\b(drop|reject|accept|masquerade|(?:dnat|snat)\b.*? t
 def short_rules(text: str, hops: Sequence[Hop], directory: Directory | None, names: Mapping[str, str]) -> str:
     """Replace the decisions of `hops` in `text`, such as `filter FORWARD → DOCKER-USER: -A DOCKER-USER … -j DROP`.
 
-    Each becomes a text such as `rule 1 of filter DOCKER-USER (DROP)`. `names` maps the engine's names to those in the
-    text. A rule that no longer exists in `directory` has no number.
+    Each becomes a text such as `rule 1 of filter DOCKER-USER (DROP)`. `names` maps the engine's names (of containers,
+    networks and so on) to the names that `text` may have instead (see `names_of`). A rule has no number if it no
+    longer exists in `directory`, or if `directory` is `None`.
     """
     for hop in hops:
         rule = hop.rule
@@ -48,9 +49,10 @@ def _short(hop: Hop, rule: RuleDecision, directory: Directory | None) -> str:
 
 
 def _matches(rule: RuleDecision, end: int) -> str:
-    """Return what the packets of a rule have in common, such as `-p udp --dport 53`.
+    """Return the matches of a rule, such as `-p udp --dport 53`.
 
-    Return "" if that is long, or if Docker wrote the rule. `end` is where the rule's target begins.
+    Return "" if they are long, or if Docker wrote the rule. `end` is the index in the rule's text at which the target
+    begins.
     """
     if rule.is_docker_nftables or (rule.chain.startswith("DOCKER") and rule.chain != "DOCKER-USER"):
         return ""

@@ -50,9 +50,14 @@ class RaftView(Protocol):
 
 @frozen
 class Filters:
-    """The filters of a list operation. Each field holds the accepted values of one property of an object.
+    """The filters of a list operation. An object is listed if it passes every field; an empty field passes all.
 
-    An object is listed if, for each field that is not empty, its property has one of the field's values.
+    A tuple holds the accepted values or prefixes of a property, which must match one of them. For
+    secrets and configs, names, name prefixes and id prefixes are alternatives (`passes_any`).
+
+    The object must have all `labels`, a node also all `node_labels`; "" stands for any value. `labels` applies to the
+    engine's labels of a node and to the service's labels of a task. With `up_to_date`, only tasks that need no update
+    to their service's present spec are listed.
     """
 
     names: tuple[str, ...] = ()

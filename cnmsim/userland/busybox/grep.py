@@ -105,9 +105,9 @@ def _with_context(
 ) -> list[str]:
     """Return the output lines: the matching lines and the lines of context around them.
 
-    `matching` maps line numbers, counted from 1, to the matching lines. `context` is the number of lines to print
-    before and after each match. `prefix` is the file name with a colon, or "". A line `--` separates groups that are
-    not adjacent.
+    `matching` maps line numbers, counted from 1, to the matching lines. `context` holds two numbers: the lines to
+    print before and after each match. `prefix` is the file name with a colon, or "". A line `--` separates groups
+    that are not adjacent.
     """
     before, after = context
     numbers = {at for number in matching for at in range(number - before, number + after + 1)}

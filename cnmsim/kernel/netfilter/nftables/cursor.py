@@ -85,7 +85,10 @@ class Cursor:
         return token
 
     def peek(self, ahead: int) -> str:
-        """Return the text of the token `ahead` positions after the next one, "" if it is a quoted string."""
+        """Return the text of the token `ahead` positions after the next one.
+
+        Return "" for a quoted string, and beyond the end of the input.
+        """
         at = min(self.at + ahead, len(self._tokens) - 1)
         token = self._tokens[at]
         return token.text if token.kind != "string" else ""

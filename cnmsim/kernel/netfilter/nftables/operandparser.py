@@ -32,16 +32,19 @@ class Sets(Protocol):
 
 @define(eq=False)
 class OperandParser:
-    """Parses the operands of comparisons. `sets` finds the table's sets by name, `namespace` the devices."""
+    """Parses what a rule's fields are compared with or looked up in: values, sets, maps, and their elements.
+
+    `sets` finds the table's sets by name, `namespace` the devices. `jumps` collects the chains to which verdicts in
+    maps jump, each with its location in the input.
+    """
 
     cursor: Cursor
     sets: Sets
     namespace: NetworkNamespace
-    #: By the name of a chain: its location in a jump to it.
     jumps: dict[str, Location] = field(factory=dict)
-    #: The location of the fields that are compared.
+    #: The location of the fields that are compared, for error messages. The rule parser sets it.
     keys_location: Location | None = field(default=None, init=False)
-    #: The number of elements in the last anonymous set, before merging.
+    #: The number of elements that the last anonymous set had before overlaps were merged; 2 after a concatenation.
     given_elements: int = field(default=0, init=False)
 
     def mask(self, key: Key) -> int:

@@ -83,7 +83,7 @@ class RuleCommands:
     def add_in_block(self, table: Table, chain: Chain) -> None:
         """Append the rule at the cursor, which is inside a chain's block, to the chain.
 
-        Raises `NftError` if it is invalid.
+        Raises `NftError` if the rule is invalid.
         """
         cursor = self.session.cursor
         begin = cursor.location

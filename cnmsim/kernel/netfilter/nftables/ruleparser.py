@@ -62,7 +62,7 @@ class RuleParser:
     namespace: NetworkNamespace
     keys: KeyParser = field(init=False)
     operands: OperandParser = field(init=False)
-    #: By the name of a chain: its location in a jump to it.
+    #: The chains to which the rule jumps, each with its location in the input.
     jumps: dict[str, Location] = field(factory=dict, init=False)
     _statements: list[Statement] = field(factory=list, init=False)
     _anonymous_sets: int = field(default=0, init=False)

@@ -155,7 +155,7 @@ def lasting_program(profile: Profile, facts: NetworkFacts, family: int) -> list[
 
 
 def network_program(profile: Profile, facts: NetworkFacts, family: int) -> list[RuleOp]:
-    """Return the operations that install the rules of a network for one address family, in the release's order."""
+    """Return the operations that install a network's rules for `family` (4 or 6), in the order of `profile`."""
     if profile.has_forward_chain:
         prefix = facts.prefix(family)
         if prefix is None:

@@ -39,7 +39,7 @@ def _load(kind: type[object]) -> bool:
 
 
 def _dropped(drop: Drop, verb: str = "dropped") -> str:
-    """Return where and by which rule a packet was dropped; `verb` may also be `rejected` or `refused`.
+    """Return the packet, the place and the rule of a drop as text; `verb` may also be `rejected` or `refused`.
 
     Example: `the answer from web is dropped on node1 by filter FORWARD: …`.
     """
