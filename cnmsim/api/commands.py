@@ -108,7 +108,8 @@ def _opened(path: Path, lab: Lab, source: Path) -> Iterator[StateFile]:
     """Open the state file `path` while a `with` block lasts, and restore `lab` from it.
 
     `source` is the file from which the lab was built. Raises `Conflict` if another server has opened the file,
-    `FileError` if it is invalid or does not fit the lab, and `OSError` if it cannot be read or written.
+    `FileError` if the content is invalid or does not fit the lab, and `OSError` if the file cannot be read or
+    written.
     """
     from cnmsim.lab.state.restore import restore_lab
     from cnmsim.lab.state.statefile import StateFile

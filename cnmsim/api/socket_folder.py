@@ -42,8 +42,8 @@ class SocketFolder:
         """Create the folder and the folders of the hosts in it, lock it, and remove what a killed server left behind.
 
         Raises `Forbidden` for a symbolic link, for a folder or file of another user or program, and for a folder that
-        other users can open; `Conflict` if another server uses the folder; and `OSError` if it cannot be created.
-        Nothing is changed then.
+        other users can open; `Conflict` if another server uses the folder; and `OSError` if the folder cannot be
+        created. Nothing is changed then.
         """
         paths = [self.path / INNER_CONTROL_SOCKET, *map(self.socket_path, self._hosts)]
         longest = max(paths, key=lambda path: len(os.fsencode(path)))

@@ -448,7 +448,7 @@ class Controller:
         return sandbox
 
     def sandbox_by_container(self, container_id: str) -> Sandbox:
-        """Return the sandbox of a container. Raises `NotFound` if it has none."""
+        """Return the sandbox of a container. Raises `NotFound` if the container has none."""
         sandbox = self._by_container.get(container_id)
         if sandbox is not None:
             return sandbox

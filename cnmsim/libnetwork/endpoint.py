@@ -221,9 +221,9 @@ class Endpoint:
     def leave(self, sandbox: Sandbox | None = None) -> None:
         """Leave the sandbox. The endpoint keeps its addresses until it is deleted.
 
-        If `sandbox` is given, it must be the endpoint's sandbox. Raises `Forbidden` if it is another one or the
-        endpoint is not joined. Raises `SystemFault` if the network is docker_gwbridge and the sandbox, which still
-        needs it, cannot be attached to it again; the endpoint has left the sandbox in this case, too.
+        If `sandbox` is given, it must be the endpoint's sandbox. Raises `Forbidden` if `sandbox` is another one or
+        the endpoint is not joined. Raises `SystemFault` if the network is docker_gwbridge and the sandbox, which
+        still needs it, cannot be attached to it again; the endpoint has left the sandbox in this case, too.
         """
         from cnmsim.libnetwork.sandbox import Sandbox
 
@@ -263,7 +263,10 @@ class Endpoint:
         self.join_info.gateway6 = None
 
     def delete(self, *, force: bool = False) -> None:
-        """Delete the endpoint and release its addresses. Raises `Forbidden` if it is joined, unless `force`."""
+        """Delete the endpoint and release its addresses.
+
+        Raises `Forbidden` if the endpoint is joined, unless `force`.
+        """
         self._require_stored("Delete")
         if self.sandbox is not None:
             if not force:

@@ -411,7 +411,7 @@ class Network:
 
         On a cluster's network all members receive the binding, and `Sandbox.enable_service` is not needed for this
         endpoint. Raises `InvalidParameter` if the endpoint is on another network, has no IPv4 address or is not
-        joined, `Conflict` if it is a task already (moby `addServiceBinding`).
+        joined, `Conflict` if the endpoint is a task already (moby `addServiceBinding`).
         """
         service_bindings.add(self, service, endpoint, settings)
 

@@ -356,7 +356,7 @@ class Sandbox(Place):
 
     @property
     def interfaces(self) -> list[SandboxInterface]:
-        """The devices of the sandbox, in order of creation. Raises `Unavailable` if it has no namespace."""
+        """The devices of the sandbox, in order of creation. Raises `Unavailable` if the sandbox has no namespace."""
         return self.place.interfaces()
 
     @property

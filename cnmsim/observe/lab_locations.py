@@ -155,7 +155,7 @@ def is_internal(sandbox: Sandbox) -> bool:
 def sandbox_location(sandbox: Sandbox) -> Location:
     """Return the location of a sandbox that belongs to no container.
 
-    Raises `Unavailable` if it has no network namespace.
+    Raises `Unavailable` if the sandbox has no network namespace.
     """
     place, options = sandbox.place, sandbox.options
     return Location(

@@ -116,7 +116,7 @@ class Segment:
         return tuple(self._attachments)
 
     def attachment_of(self, station: Station) -> Attachment:
-        """Return the attachment of a station. Raises `KeyError` if it is not attached."""
+        """Return the attachment of a station. Raises `KeyError` if the station is not attached."""
         return self._attachments[station]
 
     def set_vlans(self, station: Station, vlans: PortVlans | None) -> None:
@@ -197,7 +197,7 @@ class Segment:
         return attachment
 
     def detach(self, station: Station) -> None:
-        """Detach a station. Frames in transit to it are lost. Raises `ValueError` if it is not attached."""
+        """Detach a station. Frames in transit to it are lost. Raises `ValueError` if the station is not attached."""
         if self._attachments.pop(station, None) is None:
             raise ValueError(f"{station.name} is not attached to {self.name}")
         station.plug(None)

@@ -429,8 +429,8 @@ class Cluster:
     async def unlock(self, key: str) -> None:
         """Unlock a manager that restarted with autolock, and wait until its node is ready.
 
-        Raises `Conflict` if it is not locked, `InvalidParameter` for a malformed key, `Unauthorized` for a wrong one,
-        and `Unavailable` if this node is not a manager.
+        Raises `Conflict` if the manager is not locked, `InvalidParameter` for a malformed key, `Unauthorized` for a
+        wrong one, and `Unavailable` if this node is not a manager.
         """
         node = self.node
         if node is None or node.obstacle != "locked":

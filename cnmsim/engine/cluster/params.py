@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def version_of(query: Query, kind: str) -> int:
     """Return the query parameter `version`, which states the version of the object that an update is based on.
 
-    Raises `InvalidParameter` if it is missing or not a number; `kind`, such as "service", names the object in the
-    text.
+    Raises `InvalidParameter` if the parameter is missing or not a number; `kind`, such as "service", names the object
+    in the text.
     """
     text = str(query.get("version", ""))
     try:

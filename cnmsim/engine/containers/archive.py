@@ -78,7 +78,7 @@ def path_stat(container: Container, path: str) -> dict[str, Any]:
 def read_archive(container: Container, path: str) -> bytes:
     """Return a file, or a directory with everything in it, as a tar archive.
 
-    Raises `NotFound` if it does not exist, and `SystemFault` if the path cannot be resolved.
+    Raises `NotFound` if nothing exists at `path`, and `SystemFault` if the path cannot be resolved.
     """
     clean, inode = _locate(container, path)
     buffer = io.BytesIO()

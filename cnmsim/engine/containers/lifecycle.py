@@ -418,7 +418,10 @@ class Lifecycle:
         self.context.log_container(container, "restart")
 
     def pause(self, container: Container) -> None:
-        """Freeze all processes of a container. Raises `Conflict` if it does not run or is paused already."""
+        """Freeze all processes of a container.
+
+        Raises `Conflict` if the container does not run or is paused already.
+        """
         container.require_running()
         if container.state is ContainerState.PAUSED:
             raise Conflict(f"Container {container.id} is already paused")
@@ -428,7 +431,7 @@ class Lifecycle:
         self.context.log_container(container, "pause")
 
     def unpause(self, container: Container) -> None:
-        """Resume the processes of a paused container. Raises `SystemFault` if it is not paused."""
+        """Resume the processes of a paused container. Raises `SystemFault` if the container is not paused."""
         if container.state is not ContainerState.PAUSED:
             raise SystemFault(f"Container {container.id} is not paused")
         container.change(Change.UNPAUSE)

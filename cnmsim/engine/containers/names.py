@@ -29,7 +29,7 @@ _SURNAMES = """
 
 
 def check_name(name: str) -> None:
-    """Check that a container's name has only allowed characters. Raises `InvalidParameter` if it has others."""
+    """Check that a container's name has only allowed characters. Raises `InvalidParameter` if the name has others."""
     if not _VALID.fullmatch(name):
         raise InvalidParameter(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 

@@ -168,7 +168,7 @@ def _check_syslog(options: Mapping[str, str], exists: Callable[[str], bool]) -> 
 def gelf_address(text: str) -> tuple[str, str]:
     """Parse the option `gelf-address`, such as `udp://10.0.0.9:12201`, into protocol and address.
 
-    Raises `ValueError` if it is empty, or if the protocol or the port is missing or invalid.
+    Raises `ValueError` if the option is empty, or if the protocol or the port is missing or invalid.
     """
     if not text:
         raise ValueError("gelf-address is a required parameter")

@@ -36,7 +36,7 @@ class ExecApi:
     def read_start(self, body: Any) -> dict[str, Any]:
         """Decode the body of a request to start an exec (POST /exec/{id}/start).
 
-        Raises `InvalidParameter` if it is invalid.
+        Raises `InvalidParameter` if the body is invalid.
         """
         return bodies.read_body("exec_start", self.context.profile, body)
 

@@ -197,8 +197,8 @@ def host_exclusions(nameservers: Iterable[bytes], link_routes: Iterable[Prefix],
 def swarm_pools(pools: Iterable[str], size: int) -> tuple[PoolBase, ...]:
     """Parse the address pools of `swarm init`, e.g. `10.0.0.0/8`. Return the default pools if `pools` is empty.
 
-    `size` is the prefix length of the subnets, 0 for the default. Raises `InvalidParameter` if it is greater than 29,
-    or if a pool is not a prefix or cannot be divided into such subnets.
+    `size` is the prefix length of the subnets, 0 for the default. Raises `InvalidParameter` if `size` is greater than
+    29, or if a pool is not a prefix or cannot be divided into such subnets.
     """
     texts = tuple(pools)
     if size > 29:

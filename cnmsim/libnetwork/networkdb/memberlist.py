@@ -425,9 +425,9 @@ class Memberlist:
             return  # the next one is with another node
 
     async def push_pull(self, to: SocketAddress, *, is_join: bool) -> None:
-        """Exchange the states of the two nodes with the node at the address `to`.
+        """Exchange this node's state with that of the node at the address `to`.
 
-        Raises `OSError` if it cannot be reached. `is_join` is True if this node is joining the cluster.
+        Raises `OSError` if that node cannot be reached. `is_join` is True if this node is joining the cluster.
         """
         stream = await self.transport.dial(to)
         try:

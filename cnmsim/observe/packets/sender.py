@@ -271,8 +271,8 @@ def _build_error(packet: Any, error: Exception) -> str:
 def output_frame(device: Device, frame: bytes) -> None:
     """Send a frame as a packet socket does (net/packet/af_packet.c, packet_snd).
 
-    Raises `OSError`: ENETDOWN if the device is down, EINVAL for a frame shorter than its header, EMSGSIZE if it is
-    larger than the MTU permits.
+    Raises `OSError`: ENETDOWN if the device is down, EINVAL for a frame shorter than its header, EMSGSIZE if
+    the frame is larger than the MTU permits.
     """
     if not device.is_up:
         device.drop(frame, DropReason.LINK_DOWN)

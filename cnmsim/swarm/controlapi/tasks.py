@@ -101,7 +101,7 @@ class TaskOperations(Operations):
     def detach_network(self, node_id: str, attachment_id: str) -> None:
         """Remove the attachment task `attachment_id`, as requested by the agent of the node `node_id`.
 
-        Raises `RpcNotFound` if the task does not exist, `RpcPermissionDenied` if it belongs to another node.
+        Raises `RpcNotFound` if the task does not exist, `RpcPermissionDenied` if the task belongs to another node.
         """
         task = require_stored("attachment", attachment_id, self.store.tasks)
         if task.node_id != node_id:

@@ -64,7 +64,7 @@ class Session:
         return self.cursor.take().text if self.cursor.text in FAMILIES else "ip"
 
     def table(self, family: str) -> Table:
-        """Consume the name of a table and return the table. Raises `NftError` if it does not exist."""
+        """Consume the name of a table and return the table. Raises `NftError` if the table does not exist."""
         token = self.cursor.word()
         table = self.ruleset.tables.get((family, token.text))
         if table is None:
@@ -76,7 +76,7 @@ class Session:
         return table
 
     def chain(self, table: Table, *, lookup: bool = False) -> Chain:
-        """Consume the name of a chain and return the chain. Raises `NftError` if it does not exist.
+        """Consume the name of a chain and return the chain. Raises `NftError` if the chain does not exist.
 
         If `lookup` is True, the error has the text of nft itself, otherwise that of the kernel.
         """
@@ -116,7 +116,7 @@ class Session:
             raise kernel_refusal("Operation not supported", location)
 
     def find_set(self, table: Table, *, kind: str = "set", lookup: bool = False) -> Set:
-        """Consume the name of a set or map and return it. Raises `NftError` if it does not exist.
+        """Consume the name of a set or map and return it. Raises `NftError` if none has that name.
 
         If `kind` is `map`, a set of that name is not accepted. If `lookup` is True, the error has the text of nft
         itself, otherwise that of the kernel.

@@ -199,7 +199,7 @@ class SetCommands:
             self.session.check_loops(table, None, listed[0][2] if listed else cursor_location)
 
     def delete(self) -> None:
-        """Run `delete set` or `delete map`. Raises `NftError` if it does not exist or a rule uses it."""
+        """Run `delete set` or `delete map`. Raises `NftError` if the set does not exist or a rule uses it."""
         table = self.session.table(self.session.family())
         location = self.session.cursor.location
         set_ = self.session.find_set(table)

@@ -179,7 +179,7 @@ def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
     """Attach `device`, the host end of a veth pair, to a bridge, and set the device up.
 
     Only the name of `bridge` is used: the bridge must exist in the device's namespace. `hairpin` sets the port's
-    hairpin mode. Raises `SystemFault` if there is no such bridge, or if it has no free port number.
+    hairpin mode. Raises `SystemFault` if there is no such bridge, or if the bridge has no free port number.
     """
     assert device.namespace is not None
     master = device.namespace.devices.get(bridge.name)
