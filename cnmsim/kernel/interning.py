@@ -6,7 +6,7 @@ values, over an `InternPool` of (key, value) entries. For each entry the node st
 nodes that learned the same entries in another order list them in that order. (For NetworkDB's entries, which change
 over time: `libnetwork/networkdb/store.py`.)
 
-Law tests: tests/laws/test_shared_entries.py. Cost: bench/endpoint_growth.py.
+Tests: tests/laws/test_shared_entries.py. Cost: bench/endpoint_growth.py.
 """
 
 from __future__ import annotations

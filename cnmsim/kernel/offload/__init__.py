@@ -1,6 +1,6 @@
 """Caches that speed up the processing of packets, and change no result.
 
-Law tests compare each cache with the slow path, the processing of a packet without caches.
+The tests in tests/laws compare each cache with the slow path, the processing of a packet without caches.
 
 - `flow_cache`: the decisions about one packet of a flow, reused for later packets. Hooks: `NetworkNamespace.flows`,
   `Packet.recording`.

@@ -6,7 +6,7 @@ Route, headers and checksum of a datagram depend on the socket, the peer and the
 only length and data differ from one datagram to the next. IPv4 only.
 
 Invalidation: a route is used as long as its flow is valid (see `flow_cache.py`) and the socket's options and local
-address are unchanged. Law tests: tests/laws/test_datagram_ways.py. Benchmark: bench/crossing_bridge.py.
+address are unchanged. Tests: tests/laws/test_datagram_ways.py. Benchmark: bench/crossing_bridge.py.
 """
 
 from __future__ import annotations

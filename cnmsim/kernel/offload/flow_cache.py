@@ -15,7 +15,7 @@ Invalidation: a flow stores the sum of `NetworkNamespace.generation` (routes, ad
 `PacketFilter.generation` (rules, sets); a change of either invalidates every flow. Conntrack entries and neighbours
 are checked for each packet, the socket table by its `udp_generation`.
 
-Only TCP and UDP flows are cached. Law tests: tests/laws/test_flow_cache.py. Benchmark: bench/crossing_bridge.py.
+Only TCP and UDP flows are cached. Tests: tests/laws/test_flow_cache.py. Benchmark: bench/crossing_bridge.py.
 """
 
 from __future__ import annotations

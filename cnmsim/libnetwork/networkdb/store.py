@@ -2,7 +2,7 @@
 
 Each node has its own view, which changes only by messages that reach the node. To save memory, a version that many
 nodes have is stored once: a view holds only a small number, the version's code, for each entry. Two views are
-compared by comparing memory. Law tests: tests/libnetwork/networkdb/test_known_views.py. Cost:
+compared by comparing memory. Tests: tests/libnetwork/networkdb/test_known_views.py. Cost:
 bench/endpoint_growth.py.
 """
 
