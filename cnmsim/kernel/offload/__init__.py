@@ -8,5 +8,5 @@ The tests in tests/laws compare each cache with the slow path, the processing of
 - `datagram_path`: datagrams whose content is an object instead of bytes, passed from socket to socket without a
   frame. Hooks: `Link.path`, `Clock.is_idle_until`.
 
-Each module says what invalidates its entries, which law tests check it, and which benchmark shows its effect.
+Each module says what invalidates its entries, which tests check it, and which benchmark shows its effect.
 """

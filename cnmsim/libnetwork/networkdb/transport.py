@@ -166,7 +166,7 @@ class Transport:
         return message
 
     def send(self, message: Any, to: SocketAddress) -> None:
-        """Send a message in a datagram. Raises `OSError` if it cannot leave this host."""
+        """Send a message in a datagram. Raises `OSError` if the datagram cannot leave this host."""
         content = self.keyring.primary, message
         self._datagrams.send(self._payloads.payload(content, message.size + ENCRYPTION_OVERHEAD - 1, _VERSION), to)
 

@@ -317,7 +317,7 @@ class FlowReport(Displayable, Sequence[FlowResult]):
         """Return the delivered payload over time: for each interval, its end in seconds and the rate of each flow.
 
         The rates are in bits per second, by flow name. `step_s` is the length of an interval, by default a fiftieth
-        of `duration_s`. Raises `InvalidParameter` if it is not positive.
+        of `duration_s`. Raises `InvalidParameter` if `step_s` is not positive.
         """
         step = self.duration_s / _INTERVALS if step_s is None else step_s
         if step_s is not None and not step_s > 0:
