@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from attrs import field, frozen
 
-from cnmsim.kernel.address import MAC_ZERO, Address, Mac, Prefix, eui64_link_local, format_ip
+from cnmsim.kernel.address import MAC_ZERO, Address, Mac, Prefix, eui64_link_local, format_ip, is_multicast
 from cnmsim.kernel.events import Detail, DropReason, Event, MtuLimit, Step
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class InterfaceAddress:
 
     @broadcasts.default
     def _find_broadcasts(self) -> tuple[Address, ...]:
-        if self.family == 6 or self.prefixlen >= 31:
+        if self.family == 6 or self.prefixlen >= 31 or not self.can_be_source:
             return ()
         own = self.prefix.broadcast
         return (own,) if self.broadcast is None else (own, self.broadcast)
@@ -67,6 +67,14 @@ class InterfaceAddress:
     def family(self) -> int:
         """The address family: 4 or 6."""
         return 6 if len(self.address) == 16 else 4
+
+    @property
+    def can_be_source(self) -> bool:
+        """Whether the address can be the preferred source of a route, which the kernel needs for a connected route.
+
+        A multicast address, 0.0.0.0 and 255.255.255.255 cannot (net/ipv4/fib_semantics.c, fib_valid_prefsrc).
+        """
+        return not is_multicast(self.address) and self.address not in (bytes(4), b"\xff" * 4)
 
     def __str__(self) -> str:
         return f"{format_ip(self.address)}/{self.prefixlen}"

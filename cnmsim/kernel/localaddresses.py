@@ -174,6 +174,8 @@ class LocalAddresses:
             return
         if address.prefixlen == len(address.address) * 8 and address.family == 4:
             return
+        if address.family == 4 and not address.can_be_source:
+            return
         table = namespace.routes(address.family)
         prefix = address.prefix
         if table.has_connected(device, prefix):

@@ -99,12 +99,16 @@ def needs_gateway_network(endpoints: Iterable[Endpoint], profile: Profile) -> bo
 
 
 def set_default_gateways(sandbox: Sandbox) -> None:
-    """Set the default routes of the sandbox's namespace, which lead through its gateway endpoints."""
+    """Set the default routes of the sandbox's namespace, which lead through its gateway endpoints.
+
+    Raises `SystemFault` with libnetwork's message if the kernel refuses one; the previous ones are removed even then.
+    """
     if sandbox.osl is None or sandbox.osl.is_host:
         return
+    for family in (4, 6):
+        sandbox.osl.set_gateway(family, None, None)
     for family, endpoint in zip((4, 6), sandbox.gateway_endpoints, strict=True):
         if endpoint is None:
-            sandbox.osl.set_gateway(family, None, None)
             continue
         info = endpoint.join_info
         gateway = info.gateway6 if family == 6 else info.gateway4

@@ -5,6 +5,7 @@ Source: moby `daemon/libnetwork/osl/{namespace,interface,route}_linux.go` (docke
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -79,7 +80,8 @@ class OslNamespace:
 
         `key` identifies the interface in later calls. In the keys of `sysctls`, IFNAME stands for the interface's
         name. `gratuitous_arp` says how the interface announces its addresses; `None` for no announcements. Raises
-        `SystemFault` with libnetwork's message if a step fails; the device is then back on the host.
+        `SystemFault` with libnetwork's message if a step fails; the device is then back on the host, unless only the
+        announcement failed.
         """
         source = self.namespace if info.created_in_sandbox else self.host
         device = source.devices.get(info.source_name)
@@ -95,13 +97,13 @@ class OslNamespace:
                     self._move_in(device, name, info, undo)
                 interface = NamespaceInterface(device, info.source_name)
                 self._configure(interface, info, addresses, sysctls or {})
-                if gratuitous_arp is not None:
-                    interface.announcements = self._send_announcements(device, addresses, gratuitous_arp)
             except OSError as error:
                 cause = go_strerror(error)
                 raise SystemFault(f"failed to add interface {info.source_name} to sandbox: {cause}") from None
             undo.pop_all()
         self.interfaces[key] = interface
+        if gratuitous_arp is not None:
+            interface.announcements = self._send_announcements(interface, addresses, gratuitous_arp)
         return device.name
 
     def _move_in(self, device: Device, name: str, info: JoinInfo, undo: ExitStack) -> None:
@@ -147,15 +149,23 @@ class OslNamespace:
                 interface.routes.append(self._add_static(device, static.prefix, static.next_hop))
 
     def _send_announcements(
-        self, device: Device, addresses: EndpointInterface, gratuitous_arp: GratuitousArpConfig
+        self, interface: NamespaceInterface, addresses: EndpointInterface, gratuitous_arp: GratuitousArpConfig
     ) -> list[Timer]:
         """Announce the interface's addresses on its link, now and later.
 
         Return the timers of the later announcements. The list is empty if `gratuitous_arp` requests fewer
-        than two announcements, or if the endpoint has no MAC address.
+        than two announcements, or if the endpoint has no MAC address. Raises `SystemFault` if a sysctl has removed
+        the IPv6 address; the interface remains in the namespace (28.5). 29 releases that address instead.
         """
         if not gratuitous_arp.count or addresses.mac is None:  # ipvlan endpoints have no MAC address of their own
             return []
+        device, ipv6 = interface.device, addresses.ipv6
+        is_removed = ipv6 is not None and all(assigned.address != ipv6[0] for assigned in device.addresses)
+        if is_removed and not self.profile.sysctl_disabled_ipv6_is_released:
+            raise SystemFault(
+                f"failed to add interface {interface.source_name} to sandbox: failed to advertise addresses: "
+                "write ip ::1->ff02::1: sendmsg: invalid argument"
+            )
         own = [pair[0] for pair in (addresses.ipv4, addresses.ipv6) if pair is not None]
 
         def announce() -> None:
@@ -224,6 +234,10 @@ class OslNamespace:
             self.namespace.remove_route(old)
         if key is None or key not in self.interfaces:
             return
+        if gateway is not None and self.namespace.find_route(gateway) is None:
+            unreachable = OSError(errno.ENETUNREACH, "Network is unreachable")
+            cause = f"route for the gateway {format_ip(gateway)} could not be found: {go_strerror(unreachable)}"
+            raise self._gateway_fault(family, gateway, cause)
         route = Route(
             IPV6_DEFAULT if family == 6 else IPV4_DEFAULT,
             self.interfaces[key].device,
@@ -234,10 +248,13 @@ class OslNamespace:
         try:
             self.namespace.add_route(route)
         except OSError as error:
-            cause = go_strerror(error)
-            label = "IPv6 " if family == 6 else ""
-            raise SystemFault(self.profile.gateway_error_text.format(family=label, error=cause)) from None
+            raise self._gateway_fault(family, gateway, go_strerror(error)) from None
         self._gateways[family] = route
+
+    def _gateway_fault(self, family: int, gateway: Address | None, cause: str) -> SystemFault:
+        address = f" ({format_ip(gateway)})" if family == 6 and gateway is not None else ""
+        label = "IPv6 " if family == 6 else ""
+        return SystemFault(self.profile.gateway_error_text.format(family=label, address=address, error=cause))
 
 
 @contextmanager

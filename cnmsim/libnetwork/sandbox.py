@@ -249,7 +249,8 @@ class Sandbox(Place):
         self.dns.add_host_lines(endpoint)
         self.dns.update_resolv_conf(endpoint.network)
         self._populate(endpoint)
-        set_default_gateways(self)
+        if endpoint in self.gateway_endpoints:
+            set_default_gateways(self)
         if profile.dns_records_at == "join":
             endpoint.network.add_records(endpoint)
         if endpoint.options.is_load_balancer and not self.options.is_ingress:
@@ -276,6 +277,7 @@ class Sandbox(Place):
         """
         if endpoint not in self.endpoints:
             return
+        was_gateway = endpoint in self.gateway_endpoints
         self.endpoints.remove(endpoint)
         driver = publisher(endpoint.network.driver)
         if driver is not None:
@@ -286,7 +288,8 @@ class Sandbox(Place):
         if leaves or not self.controller.profile.failed_join_keeps_interface:
             if self.osl is not None:
                 self.osl.remove_interface(endpoint.id)
-            set_default_gateways(self)
+            if was_gateway:
+                set_default_gateways(self)
             self.dns.remove_host_lines(endpoint)
         if self.controller.profile.dns_records_at == "join":
             endpoint.network.remove_records(endpoint)

@@ -88,22 +88,32 @@ def test_a_udp_port_is_shared_with_a_process_that_reuses_its_address(version: st
         host.run("web", "bridge", "9700:80/udp")
 
 
-@pytest.mark.parametrize(("version", "keeps"), [("28.5.2", True), ("29.7.2", False)])
-def test_an_ipv6_address_that_a_sysctl_removes_is_released(version: str, keeps: bool) -> None:
-    host = DockerHost(version)
+def test_an_ipv6_address_that_a_sysctl_removes_cannot_be_advertised() -> None:
+    host = DockerHost("28.5.2")
+    host.network("n6", "172.30.0.0/16", "2001:db8::/64", enable_ipv6=True)
+    sandbox = host.sandbox("web")
+    with pytest.raises(SystemFault, match=r"^failed to add interface veth[0-9a-f]+ to sandbox: failed to advertise "):
+        host.connect(
+            "web", "n6", driver_opts={"com.docker.network.endpoint.sysctls": "net.ipv6.conf.IFNAME.disable_ipv6=1"}
+        )
+    assert "eth0" in sandbox.namespace.devices
+
+
+def test_an_ipv6_address_that_a_sysctl_removes_is_released() -> None:
+    host = DockerHost("29.7.2")
     network = host.network("n6", "172.30.0.0/16", "2001:db8::/64", enable_ipv6=True)
     free = {"com.docker.network.endpoint.sysctls": "net.ipv6.conf.IFNAME.disable_ipv6=1"}
     host.sandbox("web")
     guards = len(host.rules("PREROUTING", "raw", family=6))
     endpoint = host.connect("web", "n6", driver_opts=free)
-    assert (endpoint.ipv6 is not None) is keeps
-    assert (endpoint.gateway6 is not None) is keeps
-    assert ("2001:db8::2" in host.sandboxes["web"].hosts_file.content.decode()) is keeps
-    assert len(host.rules("PREROUTING", "raw", family=6)) - guards == int(keeps)
+    assert endpoint.ipv6 is None
+    assert endpoint.gateway6 is None
+    assert "2001:db8::2" not in host.sandboxes["web"].hosts_file.content.decode()
+    assert len(host.rules("PREROUTING", "raw", family=6)) == guards
     second = host.run("db", "n6")
     assert second.ipv6 is not None
-    assert second.ipv6[0][-1] == (3 if keeps else 2)
-    assert network.records.lookup("web") == [endpoint.ipv4[0], *([endpoint.ipv6[0]] if endpoint.ipv6 else [])]
+    assert second.ipv6[0][-1] == 2
+    assert network.records.lookup("web") == [endpoint.ipv4[0]]
 
 
 @pytest.mark.parametrize(("version", "overwrites"), [("26.1.5", True), ("28.5.2", True), ("29.7.2", False)])

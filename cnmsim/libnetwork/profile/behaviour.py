@@ -146,10 +146,12 @@ class Profile(ApiProfile):
     gateway_choice: str = per_release(v26="single", v28="dual-stack-first", v29="per-family")
     #: A default route that a driver adds to a sandbox is installed even if another endpoint is the gateway.
     static_default_routes: bool = per_release(v26=True, v28=False)
-    #: The error for a default route that the kernel refuses, with `{family}` ("" or "IPv6 ") and `{error}`.
+    #: The error for a default route that the kernel refuses, with `{family}` ("" or "IPv6 "), `{address}` (of the
+    #: gateway, in parentheses, "" for IPv4) and `{error}`.
     gateway_error_text: str = per_release(
         v26="failed to set {family}gateway while updating gateway: {error}",
-        v28="failed to set {family}gateway: {error}",
+        v28="updating gateway endpoint: failed to set {family}gateway: {error}",
+        v29="updating gateway endpoint: failed to set {family}gateway{address}: {error}",
     )
     #: When a container starts, its endpoints are created before the task, when the namespace does not exist.
     allocates_before_task: bool = per_release(v26=True, v28=False)

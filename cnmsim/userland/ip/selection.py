@@ -307,8 +307,8 @@ def _local4(device: Device) -> Iterator[Route]:
         yield own
         if item.address[0] == 127:
             yield evolve(own, prefix=item.prefix)
-        if item.prefixlen < 31:
-            yield evolve(own, prefix=Prefix(item.prefix.broadcast, 32), scope="link", kind="broadcast")
+        for broadcast in dict.fromkeys(item.broadcasts):
+            yield evolve(own, prefix=Prefix(broadcast, 32), scope="link", kind="broadcast")
 
 
 def _local6(device: Device) -> Iterator[Route]:
