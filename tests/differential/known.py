@@ -33,6 +33,11 @@ KNOWN = (
         "a start joins the networks in the order of a Go map, and names the first that is gone; if another one came "
         "before it, what is looked up is the network mode",
     ),
+    Known(
+        r"docker (run|start|restart|exec|inspect)",
+        r"(?m)(?<=[a-z\"]): unknown(?=\.?$)",
+        "Debian's containerd 1.7, with which all engines are played, appends the name of the gRPC code",
+    ),
     Known(r"dangling", r"\[200\]", "the list of networks has no order; only its status is compared"),
     Known(
         r"ping ",
