@@ -123,6 +123,11 @@ def test_resolv_conf_is_read_as_glibc_reads_it():
     assert ResolverConfig(search=("lab",)).candidates("a.b") == ["a.b.", "a.b.lab."]
     assert ResolverConfig(search=("lab",)).candidates("a") == ["a.lab.", "a."]
     assert ResolverConfig.parse("").servers == ("127.0.0.1",)
+    assert ResolverConfig.parse("nameserver junk").servers == ("127.0.0.1",)
+    two = ResolverConfig(search=("corp", "lan"))
+    assert two.candidates("db") == ["db.corp.", "db.lan.", "db."]
+    assert two.candidates("db.x") == ["db.x.", "db.x.corp.", "db.x.lan."]
+    assert two.candidates("db.") == ["db."]
 
 
 def test_hosts_file_is_read_by_any_case_and_family():

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, format_ip, parse_ip
-from cnmsim.userland.libc.resolver import lookup_hosts
+from cnmsim.userland.libc.resolver import ResolverConfig, lookup_hosts, read_config, read_hosts
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.files import FileSystem
     from cnmsim.kernel.process import Process
 
 HOSTS_FILE = "/etc/hosts"
-_QUERY_TIMEOUT_S = 5.0
 
 
 class LookupResult(Enum):
@@ -53,64 +50,6 @@ class Query:
 
 
 @frozen
-class ResolverConfig:
-    """The settings of /etc/resolv.conf (see resolv.conf(5)).
-
-    `attempts` is how often the list of servers is tried, `timeout_s` how many seconds to wait for one server's
-    answer.
-    """
-
-    servers: tuple[str, ...] = ()
-    search: tuple[str, ...] = ()
-    ndots: int = 1
-    attempts: int = 2
-    timeout_s: float = _QUERY_TIMEOUT_S
-
-    @classmethod
-    def parse(cls, text: str) -> ResolverConfig:
-        """Parse the text of a resolv.conf.
-
-        Without a `nameserver` line the server is 127.0.0.1, as in resolv.conf(5).
-        """
-        servers: list[str] = []
-        search: tuple[str, ...] = ()
-        options: dict[str, str] = {}
-        for line in text.splitlines():
-            words = line.split("#")[0].split()
-            if len(words) < 2:
-                continue
-            if words[0] == "nameserver":
-                servers.append(words[1])
-            elif words[0] in {"search", "domain"}:
-                search = tuple(word for word in words[1:] if word != ".")
-            elif words[0] == "options":
-                options.update((name, value) for name, _, value in (word.partition(":") for word in words[1:]))
-        return cls(
-            tuple(servers[:3]) or ("127.0.0.1",),
-            search,
-            _number(options, "ndots", 1),
-            max(1, _number(options, "attempts", 2)),
-            float(max(1, _number(options, "timeout", round(_QUERY_TIMEOUT_S)))),
-        )
-
-    def candidates(self, name: str) -> tuple[str, ...]:
-        """Return the full names to query for `name`, in order, with the search list applied.
-
-        If the name has at least `ndots` dots, the name itself is queried first, otherwise last. A name that ends in a
-        dot is the only candidate.
-        """
-        if name.endswith("."):
-            return (name[:-1],)
-        searched = tuple(f"{name}.{domain}" for domain in self.search)
-        return (name, *searched) if name.count(".") >= self.ndots else (*searched, name)
-
-
-def _number(options: dict[str, str], name: str, default: int) -> int:
-    text = options.get(name, "")
-    return int(text) if is_number(text) else default
-
-
-@frozen
 class Lookup:
     """The result of a name lookup: the addresses (empty if none was found) and all queries that were made."""
 
@@ -126,29 +65,22 @@ class Lookup:
         )
 
 
-def _text_of(files: FileSystem, path: str) -> str:
-    try:
-        return files.read(path).decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""
-
-
 async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
     """Look up `name` with the hosts file, resolv.conf and network of `process`, as its C library would.
 
     DNS queries are sent, which takes virtual time. `family` is the IP version, 4 or 6; 0 tries IPv4 first, then IPv6.
     """
     families = (4, 6) if family == 0 else (family,)
-    hosts = _text_of(process.files, HOSTS_FILE)
+    hosts = read_hosts(process)
     for ip_version in families:
         chosen = tuple(lookup_hosts(hosts, name, ip_version))
         if chosen:
             record = "A" if ip_version == 4 else "AAAA"
             text = ", ".join(format_ip(address) for address in chosen)
             return Lookup(name, chosen, (Query(name, record, HOSTS_FILE, text, LookupResult.FOUND),))
-    config = ResolverConfig.parse(_text_of(process.files, "/etc/resolv.conf"))
+    config = read_config(process)
     queries: list[Query] = []
-    for candidate in config.candidates(name):
+    for candidate in (absolute.removesuffix(".") for absolute in config.candidates(name)):
         for ip_version in families:
             addresses = await _query_servers(process, config, candidate, "A" if ip_version == 4 else "AAAA", queries)
             if addresses:

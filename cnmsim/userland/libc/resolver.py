@@ -53,7 +53,7 @@ class ResolverConfig:
 
     @classmethod
     def parse(cls, text: str, *, domain: str = "") -> ResolverConfig:
-        """Parse the text of a resolv.conf(5). Unknown lines are ignored.
+        """Parse the text of a resolv.conf(5). Unknown lines, and servers that are not addresses, are ignored.
 
         If the text contains no search list, `domain` is used as the search list.
         """
@@ -65,7 +65,9 @@ class ResolverConfig:
             if len(words) < 2:
                 continue
             if words[0] == "nameserver":
-                servers.append(words[1].partition("%")[0])
+                server = words[1].partition("%")[0]
+                if literal_address(server) is not None:
+                    servers.append(server)
             elif words[0] == "search":
                 search = tuple(word for word in words[1:] if word != ".")
             elif words[0] == "domain":
@@ -101,6 +103,14 @@ def read_config(process: Process) -> ResolverConfig:
     except OSError:
         text = ""
     return ResolverConfig.parse(text, domain=domain)
+
+
+def read_hosts(process: Process) -> str:
+    """Return the text of the process's /etc/hosts, "" if the file is missing."""
+    try:
+        return process.files.read("/etc/hosts").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def lookup_hosts(text: str, name: str, family: int = 0) -> list[Address]:
@@ -161,12 +171,6 @@ class Resolver:
         self.process = process
         self.config = config or read_config(process)
 
-    def _hosts(self) -> str:
-        try:
-            return self.process.files.read("/etc/hosts").decode(errors="replace")
-        except OSError:
-            return ""
-
     async def addresses(self, name: str, family: int = 0) -> list[Address]:
         """Return the addresses of a name in order of preference, as getaddrinfo(3) does.
 
@@ -178,7 +182,7 @@ class Resolver:
             if family and (family == 6) != (len(literal) == 16):
                 raise ResolveError("Address family for hostname not supported")
             return [literal]
-        file_addresses = lookup_hosts(self._hosts(), name, family)
+        file_addresses = lookup_hosts(read_hosts(self.process), name, family)
         if file_addresses and not family:
             # glibc's lookup in /etc/hosts returns the IPv6 addresses first.
             file_addresses.sort(key=lambda address: len(address) != 16)
@@ -190,7 +194,7 @@ class Resolver:
         They come from the first matching line of /etc/hosts, or else from the name servers. Raises `ResolveError` if
         there are no addresses.
         """
-        for line in self._hosts().splitlines():
+        for line in read_hosts(self.process).splitlines():
             if addresses := lookup_hosts(line, name, 4):
                 return line.split()[1], addresses
         return name, await self._query_addresses(name, 4)
@@ -219,7 +223,7 @@ class Resolver:
 
     async def reverse_lookup(self, address: Address) -> str | None:
         """Return the host name of an address (getnameinfo(3)), or `None` if it has none."""
-        name = reverse_hosts(self._hosts(), address)
+        name = reverse_hosts(read_hosts(self.process), address)
         if name is not None:
             return name
         import dns.rdatatype
