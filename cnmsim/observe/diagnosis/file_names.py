@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from attrs import evolve, fields, has
 
 from cnmsim.observe.directory import Directory
-from cnmsim.observe.fixes.changes import ReplaceInSetting
 from cnmsim.observe.location import Location, StoppedContainer
 
 _T = TypeVar("_T")
@@ -130,9 +129,8 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     if not has(type(value)):
         return value
     changed: dict[str, Any] = {}
-    verbatim = {"old", "new"} if isinstance(value, ReplaceInSetting) else set()
     for attribute in fields(type(value)):
-        if attribute.name in verbatim:
+        if attribute.metadata.get("is_verbatim"):
             continue
         before = getattr(value, attribute.name)
         after = _renamed(before, names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from cnmsim.observe.fixes.tasks import Task
 
@@ -146,8 +146,9 @@ class ReplaceInSetting(Change):
     host: str
     container: str
     keys: tuple[str, ...]
-    old: str
-    new: str
+    # These are texts of the file, in which the engine's names are not to be translated to those of the file.
+    old: str = field(metadata={"is_verbatim": True})
+    new: str = field(metadata={"is_verbatim": True})
 
 
 # ---- networks
