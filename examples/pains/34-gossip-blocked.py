@@ -26,5 +26,5 @@ def fix(lab):
     lab.settle()
 
 
-SAYS = ("no, name not found", "node1 has not heard of service web", "on router closes UDP port 7946")
+SAYS = ("no, name not found", "node1 has not heard of service web", "router closes UDP port 7946")
 THEN = ("yes, answered",)

@@ -9,7 +9,8 @@ from attrs import frozen
 class Known:
     """Of commands that match `command`, the parts of the output that match `ignored` may differ, for `reason`.
 
-    With `is_a_set` the lines may also come in any order. Both are regular expressions.
+    A group of `ignored` is compared all the same. With `is_a_set` the lines may also come in any order. `command` and
+    `ignored` are regular expressions.
     """
 
     command: str
@@ -29,19 +30,19 @@ KNOWN = (
     ),
     Known(
         r"docker (start|restart|inspect)",
-        r"(could not find a network matching network mode \S+: )?network \S+ not found",
+        r"(?:could not find a network matching network mode \S+: )?network \S+ not found",
         "a start joins the networks in the order of a Go map, and names the first that is gone; if another one came "
         "before it, what is looked up is the network mode",
     ),
     Known(
         r"docker (run|start|restart|exec|inspect)",
-        r"(?m)(?<=[a-z\"]): unknown(?=\.?$)",
+        r"(?m)(OCI runtime .*): unknown(?=\.?$)",
         "Debian's containerd 1.7, with which all engines are played, appends the name of the gRPC code",
     ),
     Known(r"dangling", r"\[200\]", "the list of networks has no order; only its status is compared"),
     Known(
         r"ping ",
-        r"(?m)^(PING|64 bytes|ping:).*\(\d+\.\d+\.\d+\.\d+\).*$",
+        r"(?m)^(?:PING|64 bytes|ping:).*\(\d+\.\d+\.\d+\.\d+\).*$",
         "a name on several networks has several addresses",
     ),
 )

@@ -84,7 +84,9 @@ def is_known(command: str, real: str, simulated: str) -> bool:
     """Return True if the texts are equal once the parts in which a known difference may differ are removed."""
     for rule in KNOWN:
         if re.search(rule.command, command):
-            real, simulated = (re.sub(rule.ignored, "", text) for text in (real, simulated))
+            real, simulated = (
+                re.sub(rule.ignored, lambda found: "".join(found.groups("")), text) for text in (real, simulated)
+            )
             if rule.is_a_set:
                 real, simulated = ("\n".join(sorted(text.splitlines())) for text in (real, simulated))
     return real.strip() == simulated.strip()

@@ -89,3 +89,26 @@ def test_the_doctor_opens_both_ports_of_gossip() -> None:
     assert [fault.text.split(" (")[0] for fault in faults] == ["TCP port 7946", "UDP port 7946"]
     fixes = [fault.fix for fault in faults]
     assert all(fix is not None and " -D INPUT " in fix.commands[0] for fix in fixes)
+
+
+def test_a_node_is_not_silent_because_one_of_several_managers_is_closed() -> None:
+    lab = Lab()
+    hosts = [lab.add_host(f"node{number}", f"10.1.0.1{number}/24", docker=True) for number in (1, 2, 3, 4)]
+    first = hosts[0].docker
+    first.swarm.init(advertise_addr="10.1.0.11")
+    for host in hosts[1:]:
+        tokens = first.swarm.tokens
+        token = tokens.worker if host.name == "node4" else tokens.manager
+        host.docker.swarm.join(token, "10.1.0.11:2377", advertise_addr=f"10.1.0.1{host.name[-1]}")
+    first.networks.create("app", driver="overlay", attachable=True)
+    lab.settle()
+    first.containers.run("busybox", "sleep 1d", name="c1", network="app", detach=True)
+    assert hosts[1].exec("iptables -A INPUT -p tcp --dport 2377 -s 10.1.0.14 -j DROP").succeeded
+    lab.lose("node4", "node1")
+    lab.lose("node4", "node3")
+    lab.run(120)
+    first.services.create("nginx", name="web", networks=["app"], constraints=["node.hostname==node4"])
+    lab.settle()
+    asked = lab.explain("c1", "web:80")
+    assert "pending" in asked.decided_by
+    assert "closes TCP port 2377" not in str(asked)

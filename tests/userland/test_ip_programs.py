@@ -147,6 +147,7 @@ def test_sockets_are_listed():
         "Proto Recv-Q Send-Q Local Address           Foreign Address         State       \n"
         "tcp        0      0 :::80                   :::*                    LISTEN      \n"
     )
+    assert world.run("netstat -tlne", machine=world.two).out == world.run("netstat -tln", machine=world.two).out
     lines = world.host("ss -tlnp", machine=world.two).out.splitlines()
     assert lines[1].split() == ["LISTEN", "0", "9", "*:80", "*:*", f'users:(("httpd",pid={server.pid},fd=3))']
 

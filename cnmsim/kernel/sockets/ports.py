@@ -53,6 +53,7 @@ class PortSpace:
         elif found := [other for other in self._holders.get(port, ()) if _conflicts(holder, other)]:
             provisional = [item for item in self._provisional if item in found]
             if holder in self._provisional or len(provisional) < len(found):
+                self._provisional = [item for item in self._provisional if item is not holder]
                 raise os_error(errno.EADDRINUSE)
             for item in provisional:
                 item.close()

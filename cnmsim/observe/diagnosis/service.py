@@ -169,7 +169,8 @@ def _unheard(context: DiagnosisContext, swarm: SwarmView, host: str) -> Diagnosi
 
     Return `None` for any other node.
     """
-    return heartbeats_filtered(context.directory, swarm, host) if swarm.is_down(host) else None
+    is_silent = swarm.is_down(host) and host not in swarm.halted
+    return heartbeats_filtered(context.directory, swarm, host) if is_silent else None
 
 
 # ---- published ports
@@ -300,7 +301,7 @@ def down_remarks(context: DiagnosisContext) -> list[Remark]:
     remarks: list[Remark] = []
     for host in filter(swarm.is_down, hosts):
         obstacle = swarm.halted.get(host, "")
-        found = None if obstacle else _unheard(context, swarm, host)
+        found = _unheard(context, swarm, host)
         reason, changes = (found.cause, found.changes) if found is not None else (None, ())
         remarks.append(NodeDown(host, obstacle, reason, next(iter(changes), None)))
     return remarks

@@ -73,9 +73,14 @@ def gossip_filtered(directory: Directory, swarm: SwarmView, one: str, other: str
 
 
 def heartbeats_filtered(directory: Directory, swarm: SwarmView, node: str) -> Diagnosis | None:
-    """Diagnose packet filters that drop the heartbeats of a node to the managers; return `None` if none does."""
+    """Diagnose packet filters that drop the heartbeats of a node to all managers.
+
+    Return `None` if heartbeats to one of them pass, which is enough, or are lost for another reason.
+    """
     managers = [name for name in swarm.members if swarm.role_of(name) == "manager" and name != node]
     drops = [port_drop(directory, swarm, node, manager, "tcp", MANAGER_PORT) for manager in managers]
+    if None in drops:
+        return None
     return _closed(directory, drops, MANAGER_PORT, partial(HeartbeatsFiltered, node))
 
 

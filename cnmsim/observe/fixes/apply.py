@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from functools import singledispatch
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnmsim.engine.standins.commandline import wildcard_option
 from cnmsim.errors import EngineError, InvalidParameter, NotFound
@@ -40,6 +40,9 @@ from cnmsim.observe.fixes.changes import (
     steps_of,
 )
 from cnmsim.observe.fixes.commands import commands_of
+
+if TYPE_CHECKING:
+    from cnmsim.observe.swarm_view import SwarmView
 
 #: The request body of a create call of the Engine API.
 Body = dict[str, Any]
@@ -83,22 +86,43 @@ def _(change: RepairLinks, lab: Any) -> None:
     lab.heal()
 
 
-def await_nodes(change: Change, lab: Any) -> None:
-    """Run the lab until its swarms list no running node as down, for at most `_SESSION_S` virtual seconds.
+def unheard_nodes(change: Change, lab: Any) -> frozenset[str]:
+    """Return the running nodes that are down because packet filters drop their heartbeats.
 
-    Does nothing unless `change` adds or deletes a packet filter rule, or sets a policy. After such a change, a node
-    whose heartbeats were dropped opens a new session with a manager some seconds later.
+    The result is empty unless `change` adds or deletes a packet filter rule, or sets a policy.
     """
-    from cnmsim.observe.swarm_view import swarms_of
+    from cnmsim.observe.diagnosis.swarm_ports import heartbeats_filtered
+    from cnmsim.observe.trace.tracer import directory_of
 
     if not any(isinstance(step, (AcceptByPolicy, AddRule, DeleteNftRule, DeleteRule)) for step in steps_of(change)):
+        return frozenset()
+    return frozenset(
+        node
+        for swarm in _swarms(lab)
+        for node in swarm.members
+        if swarm.is_down(node) and node not in swarm.halted
+        if heartbeats_filtered(directory_of(lab), swarm, node) is not None
+    )
+
+
+def await_nodes(nodes: frozenset[str], lab: Any) -> None:
+    """Run the lab until none of `nodes` is down, for at most `_SESSION_S` virtual seconds, then until it is settled.
+
+    A node opens a new session with a manager some seconds after its heartbeats can pass.
+    """
+    if not nodes:
         return
     for _ in range(_SESSION_S):
-        swarms = swarms_of(host.docker for host in lab.hosts.values() if host.has_docker)
-        if not any(swarm.is_down(node) for swarm in swarms for node in swarm.members if node not in swarm.halted):
+        if not any(swarm.is_down(node) for swarm in _swarms(lab) for node in nodes):
             break
         lab.run(1)
     lab.settle()
+
+
+def _swarms(lab: Any) -> tuple[SwarmView, ...]:
+    from cnmsim.observe.swarm_view import swarms_of
+
+    return swarms_of(host.docker for host in lab.hosts.values() if host.has_docker)
 
 
 # ---- engines

@@ -13,7 +13,7 @@ from cnmsim.kernel.address import join_host_port
 from cnmsim.observe.diagnosis.compose_sentences import change_sentence
 from cnmsim.observe.diagnosis.file_names import in_file_names
 from cnmsim.observe.display import Displayable
-from cnmsim.observe.fixes.apply import apply_change, await_nodes
+from cnmsim.observe.fixes.apply import apply_change, await_nodes, unheard_nodes
 from cnmsim.observe.fixes.changes import AskOther, Change, steps_of
 from cnmsim.observe.fixes.commands import commands_of
 from cnmsim.observe.fixes.file_edit import FileEdit
@@ -94,10 +94,12 @@ class TriedChange(Displayable, ABC):
     def apply_to(self, lab: Any = None) -> Any:
         """Apply the changes to `lab`, or to a fork of the change's own lab, and return the changed lab."""
         changed = fork_of(self._lab) if lab is None else lab
+        can_settle = hasattr(changed, "settle")
+        unheard = unheard_nodes(self.change, changed) if can_settle else frozenset()
         apply_change(self.change, changed)
-        if hasattr(changed, "settle"):
+        if can_settle:
             changed.settle()
-            await_nodes(self.change, changed)
+            await_nodes(unheard, changed)
         return changed
 
     def works(self, fork: Any = None) -> bool:

@@ -53,8 +53,10 @@ class ResolverConfig:
 
     @classmethod
     def parse(cls, text: str, *, domain: str = "") -> ResolverConfig:
-        """Parse the text of a resolv.conf(5). Unknown lines, and servers that are not addresses, are ignored.
+        """Parse the text of a resolv.conf(5).
 
+        Unknown lines are ignored, as are servers that are not addresses. glibc also reads short forms of IPv4
+        addresses, such as `127.1`, which are ignored here.
         If the text contains no search list, `domain` is used as the search list.
         """
         servers: list[str] = []

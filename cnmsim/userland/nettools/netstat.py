@@ -115,7 +115,7 @@ def _show(process: Process, options: Options, *, is_nettools: bool) -> int:
                             width,
                             is_nettools=is_nettools,
                             has_owner="p" in options,
-                            user=_user(process, info, options),
+                            user=_user(process, info, options) if is_nettools else "",
                         )
                     )
     return 0

@@ -46,7 +46,7 @@ TEMPLATES.update(
             "FDB entry for it ({0.owner} on {0.owner_host})"
         ),
         causes.MemberHalted: "{0.host} takes no part in the swarm: {0.obstacle}",
-        causes.ClosedPort: "{0.rule} on {0.host} closes {0.protocols} port {0.port}",
+        causes.ClosedPort: "{0.host} closes {0.protocols} port {0.port} ({0.rule})",
         causes.GossipSilent: "nodes learn this by gossip, and {0.host} receives none from {0.other}",
     }
 )
