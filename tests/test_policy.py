@@ -206,6 +206,62 @@ def test_a_requirement_of_a_container_that_is_not_running_is_violated_and_all_ot
     assert "migrate is not running: its container has exited" in str(report)
 
 
+GROUPS = {"jobs": ["migrate"], "mixed": ["migrate", "web"], "all": ["jobs", "mixed"]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({"require": ["jobs -> vpn:8000"]}, {"migrate -> vpn:8000": "not running"}),
+        ({"require": ["all -> vpn:8000"]}, {"migrate -> vpn:8000": "not running", "web -> vpn:8000": "answered"}),
+        ({"require": ["vpn -> jobs:80"]}, {"vpn -> migrate:80": "not running"}),
+        ({"require": ["mixed -> mixed:80/udp"]},
+         {"migrate -> web:80/udp": "not running", "web -> migrate:80/udp": "not running"}),
+        ({"allow": ["jobs -> vpn", "web -> vpn:8000"]}, {"web -> torrent:9000": "answered"}),
+        ({"outside": ["jobs", "web"]}, {"vpn": "not reached", "torrent": "not reached", "web": "not reached"}),
+        ({"names": {"all": "vpn"}}, {"migrate: vpn": "not running", "web: vpn": "172.18.0.2"}),
+    ],
+)  # fmt: skip
+def test_a_group_may_have_members_that_are_not_running_and_each_is_reported(policy, expected):
+    report = check_policy(Lab.from_compose(SHARED), {"groups": GROUPS, **policy})
+    assert {each.subject: each.found for each in report.findings} == expected
+    assert all(not each.passed for each in report.findings if each.found == "not running")
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"all": ["some"], "some": ["all"]}, "group all contains itself"),
+        ({"all": ["some"], "some": ["prxy"]}, "group some: nothing in the lab is named 'prxy', did you mean proxy"),
+    ],
+)
+def test_a_group_in_a_group_has_members(shop, groups, message):
+    with pytest.raises((InvalidParameter, NotFound), match=message):
+        check_policy(shop, {"groups": groups, "require": ["all -> api"]})
+
+
+def test_a_name_of_running_containers_on_several_hosts_means_all_of_them():
+    lab = Lab()
+    for number in (1, 2):
+        docker = lab.add_host(f"h{number}", f"10.0.0.{number}/24", docker=True).docker
+        for name in ("web", "cc"):
+            docker.containers.run("nginx", name=name, detach=True)
+    report = check_policy(lab, {"require": ["cc -> web:81"], "names": {"cc": "web"}})
+    assert [(each.subject, each.found, each.message) for each in report.findings] == [
+        ("cc -> web:81", "nothing listens", "cc -> web:81: nothing listens there"),
+        *[("cc: web", "not found", "cc finds no address for web")] * 2,
+    ]
+    with pytest.raises(NotFound, match="a policy does not accept the name 'h1:cc': write cc"):
+        check_policy(lab, {"names": {"h1:cc": "web"}})
+
+
+def test_a_requirement_of_a_udp_port_is_reported_with_its_protocol():
+    report = check_policy(Lab.from_compose(SHARED), {"require": ["web -> vpn:53/udp"]})
+    (finding,) = report.findings
+    assert finding.row() == ("web", "vpn", "53/udp", "yes", "refused")
+    assert finding.message.startswith("web does not reach vpn:53/udp, which the policy requires (web -> vpn:53/udp)")
+
+
 def test_a_requirement_that_fails_is_reported_with_its_cause():
     report = check_policy(Lab.from_compose(SHARED), {"require": ["vpn -> web:8000"]})
     (finding,) = report.findings

@@ -20,25 +20,25 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 
-from cnmsim.digits import is_number
 from cnmsim.errors import Conflict, FileError, InvalidParameter, NotFound
-from cnmsim.lab.schema import Schema, check
-from cnmsim.lab.yamlfile import Key, load_yaml, wrong
+from cnmsim.lab.schema import check
+from cnmsim.lab.yamlfile import load_yaml
 from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.directory import Directory
 from cnmsim.observe.location import Location
-from cnmsim.observe.trace.target import PROTOCOLS, Target
+from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.tracer import address_towards, directory_of, run_probe
 from cnmsim.observe.views.rules import lookup
 from cnmsim.suggestion import suggestion
 from cnmsim.testing.assertions import paths_from_outside
+from cnmsim.testing.policy_flow import POLICY, Flow, has_name, is_meant, members_of, read_flow, read_flows
 from cnmsim.testing.policy_report import Finding, Report
 
 if TYPE_CHECKING:
@@ -46,55 +46,7 @@ if TYPE_CHECKING:
     from cnmsim.observe.reachability.matrix import Reachability
     from cnmsim.observe.trace.trace import Trace
 
-_TEXTS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-_FLOWS: Schema = {
-    "type": "array",
-    "items": {
-        "anyOf": [
-            {"type": "string"},
-            {
-                "type": "object",
-                "required": ["from", "to"],
-                "additionalProperties": False,
-                "properties": {"from": _TEXTS, "to": _TEXTS},
-            },
-        ]
-    },
-}
-_BY_NAME: Schema = {"type": "object", "additionalProperties": _TEXTS}
-_POLICY: Schema = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "groups": _BY_NAME,
-        "allow": _FLOWS,
-        "require": _FLOWS,
-        "outside": {"type": "array", "items": {"type": "string"}},
-        "names": _BY_NAME,
-        "unknown_names": _BY_NAME,
-    },
-}
 _ANY = "*"
-
-
-@frozen
-class _Flow:
-    """An `allow`, `require` or `outside` entry: from the locations `source` to the locations `target`.
-
-    `port` is `None` if the entry means any port of its targets, `protocol` is `None` if it means any protocol.
-    """
-
-    source: str
-    target: str
-    port: int | None
-    protocol: str | None
-    text: str
-
-    def covers(
-        self, source: Location, target: Location, protocol: str, port: int, groups: Mapping[str, list[str]]
-    ) -> bool:
-        is_port = (self.port in {None, port}) and (self.protocol in {None, protocol})
-        return is_port and _is_meant(self.source, source, groups) and _is_meant(self.target, target, groups)
 
 
 @define
@@ -102,9 +54,9 @@ class Policy:
     """A policy. Read one by `load`, and check a lab against it by `check`."""
 
     groups: dict[str, list[str]]
-    allow: tuple[_Flow, ...] | None
-    require: tuple[_Flow, ...]
-    outside: tuple[_Flow, ...] | None
+    allow: tuple[Flow, ...] | None
+    require: tuple[Flow, ...]
+    outside: tuple[Flow, ...] | None
     names: dict[str, list[str]]
     unknown_names: dict[str, list[str]]
 
@@ -120,18 +72,18 @@ class Policy:
 
         Raises `FileError`, which names `path` as the file.
         """
-        check(document, _POLICY, path)
+        check(document, POLICY, path)
         is_given = any(document.get(key) is not None for key in ("allow", "outside"))
         if not is_given and not any(document.get(key) for key in ("require", "names", "unknown_names")):
             raise FileError(
                 "the policy checks nothing: state allow, require, outside, names or unknown_names", path=path
             )
 
-        def flows(key: str) -> tuple[_Flow, ...]:
+        def flows(key: str) -> tuple[Flow, ...]:
             return tuple(
                 flow
                 for number, item in enumerate(document.get(key, ()))
-                for flow in _read(document, item, (key, number), path)
+                for flow in read_flows(document, item, (key, number), path)
             )
 
         return cls(
@@ -139,7 +91,7 @@ class Policy:
             flows("allow") if "allow" in document else None,
             flows("require"),
             None if "outside" not in document else tuple(
-                _flow(_ANY, text, document, ("outside", number), path)
+                read_flow(_ANY, text, document, ("outside", number), path)
                 for number, text in enumerate(document["outside"])
             ),
             _lists(document.get("names")),
@@ -149,9 +101,10 @@ class Policy:
     def check(self, lab: Lab) -> Report:
         """Check a lab against the policy. Probes run on a fork of the lab, which itself stays unchanged.
 
-        A requirement that names a container that is not running is violated. Raises `NotFound` for a name that
-        matches nothing in the lab, `Unavailable` for a lab that cannot be forked, and `InvalidParameter` for a group
-        without members, or if there is nothing to check, because every connection is allowed or nothing listens.
+        A requirement of a container that is not running is violated, also if a group names the container. Raises
+        `NotFound` for a name that matches nothing in the lab, `Unavailable` for a lab that cannot be forked, and
+        `InvalidParameter` for a group that has no members or contains itself, or if there is nothing to check,
+        because every connection is allowed or nothing listens.
         """
         names = names_of(directory_of(lab))
         findings = tuple(
@@ -186,18 +139,21 @@ class Policy:
         for group, members in self.groups.items():
             if not members:
                 raise InvalidParameter(f"group {group} has no members")
-            for member in members:
-                if self._is_unknown(directory, member) and not _not_running(directory, member):
+            for member in members_of(group, self.groups):
+                if _is_unknown(directory, member) and not _not_running(directory, member):
+                    if member in self.groups:
+                        raise InvalidParameter(f"group {member} contains itself")
+                    holder = next(name for name, listed in self.groups.items() if member in listed)
                     known = {*self.groups, *(location.service or location.name for location in directory.locations)}
                     raise NotFound(
-                        f"group {group}: nothing in the lab is named {member!r}{suggestion(member, known)}"
+                        f"group {holder}: nothing in the lab is named {member!r}{suggestion(member, known)}"
                     )
         for name in names:
-            if name != _ANY and self._is_unknown(directory, name) and not _not_running(directory, name):
-                directory.find(name)  # raises NotFound, which suggests similar names
-
-    def _is_unknown(self, directory: Directory, name: str) -> bool:
-        return not any(_is_meant(name, location, self.groups) for location in directory.locations)
+            if name == _ANY or name in self.groups or not _is_unknown(directory, name):
+                continue
+            if not _not_running(directory, name):
+                found = directory.find(name)  # raises NotFound, which suggests similar names
+                raise NotFound(f"a policy does not accept the name {name!r}: write {found.service or found.name}")
 
     def _demands(self, lab: Lab, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
         locations = _by_name(matrix)
@@ -209,14 +165,28 @@ class Policy:
                 if locations.of[source] is not location
                 and flow.covers(locations.of[source], location, protocol, port, self.groups)
             ]
+            ended = list(self._ended(directory, flow))
+            yield from ended
             if not pairs:
-                yield from list(self._unlisted_demands(lab, directory, flow)) or [_nothing(directory, flow)]
+                unlisted = list(self._unlisted_demands(lab, directory, flow))
+                yield from unlisted or ([] if ended else [_nothing(flow)])
             for source, service in pairs:
                 subject, verdict = f"{source} -> {service}", matrix.verdict(source, service)
                 if verdict.is_reachable:
                     yield Finding("require", subject, passed=True, found=verdict.value)
                 else:
                     yield _failed(subject, source, service, flow, matrix.walk(source, service))
+
+    def _ended(self, directory: Directory, flow: Flow) -> Iterator[Finding]:
+        """Yield a violation for every source and target of a required flow of which one is not running."""
+        port = flow.text.removeprefix(f"{flow.source} -> {flow.target}")
+        for source in members_of(flow.source, self.groups):
+            for target in members_of(flow.target, self.groups):
+                if source == target and flow.source in self.groups:  # members need not reach themselves
+                    continue
+                if reason := _not_running(directory, source) or _not_running(directory, target):
+                    subject = f"{source} -> {target}{port}"
+                    yield Finding("require", subject, passed=False, message=reason, found="not running")
 
     def _nobody_else(self, matrix: Reachability, by_address: Reachability) -> Iterator[Finding]:
         """Yield a finding for every source and service whose connection the policy does not allow.
@@ -241,7 +211,7 @@ class Policy:
                 found = (reaching or [matrix])[0].verdict(source, service).value
                 yield Finding("deny", f"{source} -> {service}", not reaching, message, walk, found)
 
-    def _unlisted_demands(self, lab: Lab, directory: Directory, flow: _Flow) -> Iterator[Finding]:
+    def _unlisted_demands(self, lab: Lab, directory: Directory, flow: Flow) -> Iterator[Finding]:
         """Yield the results of checks of a required flow to a port on which no program is known to listen.
 
         If it is not known whether one does, the check passes if the probe succeeds; in a strict lab it fails.
@@ -264,8 +234,9 @@ class Policy:
             is_open = target.is_open_to(protocol, flow.port)
             address = address_towards(source, target) if is_open else None
             walk = run_probe(directory, source, probe, address=address, timeout_s=1.0)
-            subject, service = f"{source.name} -> {target.name}:{flow.port}", f"{target.name}:{flow.port}"
-            if walk.is_reachable and not lab.images.is_strict:
+            service = f"{target.name}:{flow.port}{'' if protocol == 'tcp' else f'/{protocol}'}"
+            subject = f"{source.name} -> {service}"
+            if walk.is_reachable and not (lab.images.is_strict and walk.verdict is Verdict.PATH_OPEN):
                 yield Finding("require", subject, passed=True, found=walk.verdict.value)
             else:
                 yield _failed(subject, source.name, service, flow, walk)
@@ -305,21 +276,21 @@ class Policy:
         return any(
             flow.port in {None, port}
             and flow.protocol in {None, protocol}
-            and _is_meant(flow.target, location, self.groups)
+            and is_meant(flow.target, location, self.groups)
             for flow in self.outside or ()
         )
 
     def _names(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
         for kind, expected in (("names", self.names), ("unknown_names", self.unknown_names)):
             for who, names in expected.items():
-                if self._is_unknown(directory, who):
-                    reason = _not_running(directory, who)
-                    yield from (
-                        Finding(kind, f"{who}: {name}", passed=False, message=reason, found="not running")
-                        for name in names
-                    )
+                for member in members_of(who, self.groups):
+                    if reason := _not_running(directory, member):
+                        yield from (
+                            Finding(kind, f"{member}: {name}", passed=False, message=reason, found="not running")
+                            for name in names
+                        )
                 for location in directory.locations:
-                    if location.is_container and _is_meant(who, location, self.groups):
+                    if location.is_container and is_meant(who, location, self.groups):
                         yield from (_name_finding(lab, location, name, kind) for name in names)
 
 
@@ -336,8 +307,18 @@ def _by_name(matrix: Reachability) -> _Stations:
     )
 
 
+def _is_unknown(directory: Directory, name: str) -> bool:
+    """Return True if no location has `name`, which is no group."""
+    return not any(has_name(location, name) for location in directory.locations)
+
+
 def _not_running(directory: Directory, name: str) -> str:
-    """Return why the container or service `name` does not run; "" if it runs or does not exist."""
+    """Return why the container or service `name` does not run; "" if it runs or does not exist.
+
+    A name that several running containers have is no reason: it means all of them.
+    """
+    if directory.matching(name):
+        return ""
     try:
         directory.find(name)
     except Conflict as error:
@@ -347,19 +328,17 @@ def _not_running(directory: Directory, name: str) -> str:
     return ""
 
 
-def _nothing(directory: Directory, flow: _Flow) -> Finding:
+def _nothing(flow: Flow) -> Finding:
     """Return the finding of a required flow that no probe can check."""
-    for name in (flow.source, flow.target):
-        if reason := _not_running(directory, name):
-            return Finding("require", flow.text, passed=False, message=reason, found="not running")
     message = f"{flow.text}: nothing listens there"
     return Finding("require", flow.text, passed=False, message=message, found="nothing listens")
 
 
-def _failed(subject: str, source: str, service: str, flow: _Flow, walk: Trace) -> Finding:
+def _failed(subject: str, source: str, service: str, flow: Flow, walk: Trace) -> Finding:
     """Return the finding of a required flow whose probe `walk` failed, or reached a program that is only assumed."""
     cause = walk.finding.cause_text if walk.finding is not None else walk.verdict.value
-    message = f"{source} does not reach {service}, which the policy requires ({flow.text}): {cause}"
+    claim = f"it is not known whether {source} reaches" if walk.is_reachable else f"{source} does not reach"
+    message = f"{claim} {service}, which the policy requires ({flow.text}): {cause}"
     return Finding("require", subject, passed=False, message=message, evidence=walk, found=walk.verdict.value)
 
 
@@ -421,53 +400,8 @@ def _name_finding(lab: Lab, location: Location, name: str, kind: str) -> Finding
     )  # fmt: skip
 
 
-def _is_meant(name: str, location: Location, groups: Mapping[str, list[str]]) -> bool:
-    """Return True if `name`, as written in a policy, includes this location.
-
-    `name` may be a group, `network:PATTERN` for all containers on a network, or a name or pattern of locations or
-    services.
-    """
-    if name in groups:
-        return any(
-            _is_meant(member, location, {key: value for key, value in groups.items() if key != name})
-            for member in groups[name]
-        )
-    if name.startswith("network:"):
-        pattern, project = name.removeprefix("network:"), f"{location.project}_"
-        return any(
-            fnmatchcase(known, pattern)
-            for attachment in location.attachments
-            for known in (attachment.network, attachment.network.removeprefix(project))
-        )
-    own = {location.name, *((*location.service_names, *location.replica_names) if location.service else ())}
-    return any(fnmatchcase(own_name, name) for own_name in own)
-
-
 def _lists(entries: Mapping[str, Any] | None) -> dict[str, list[str]]:
     return {name: [value] if isinstance(value, str) else list(value) for name, value in (entries or {}).items()}
-
-
-def _read(document: Any, item: Any, keys: tuple[Key, ...], path: str) -> Iterator[_Flow]:
-    if isinstance(item, str):
-        source, arrow, target = (part.strip() for part in item.partition("->"))
-        if not arrow or not source or not target:
-            raise wrong(document, keys, f'{item!r} is no permission: write "web -> db:5432"', path)
-        yield _flow(source, target, document, keys, path)
-        return
-    sides: list[Iterable[str]] = [[item[key]] if isinstance(item[key], str) else item[key] for key in ("from", "to")]
-    for source in sides[0]:
-        for target in sides[1]:
-            yield _flow(source, target, document, keys, path)
-
-
-def _flow(source: str, target: str, document: Any, keys: tuple[Key, ...], path: str) -> _Flow:
-    name, colon, service = target.rpartition(":")
-    if not colon or (name == "network"):
-        return _Flow(source, target, None, None, f"{source} -> {target}")
-    port, slash, protocol = service.partition("/")
-    if not is_number(port) or not 0 < int(port) < 65536 or (slash and protocol not in PROTOCOLS):
-        raise wrong(document, keys, f"{service!r} is no port: write db:5432 or dns:53/udp", path)
-    return _Flow(source, name, int(port), protocol or "tcp", f"{source} -> {target}")
 
 
 def check_policy(lab: Lab, policy: str | Path | Mapping[str, Any]) -> Report:
