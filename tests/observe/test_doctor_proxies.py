@@ -13,6 +13,7 @@ TRAEFIK = """\
     command: [--providers.docker=true{options}]
     networks: [edge]
 """
+TRAEFIK_FILE = "  traefik: {image: traefik, networks: [edge], volumes: ['./traefik.yml:/etc/traefik/traefik.yml']}\n"
 NGINX = "  proxy: {image: nginxproxy/nginx-proxy, networks: [edge]}\n"
 CADDY = '  caddy: {image: "lucaslorentz/caddy-docker-proxy:2.9", networks: [edge]}\n'
 LABELS = '    labels: ["traefik.http.routers.app.rule=Host(`a.example.com`)"{more}]\n'
@@ -39,7 +40,9 @@ def on(networks: str) -> str:
         (TRAEFIK.format(options=""), '    labels: {traefik.enable: "true"}\n', "networks: [edge, inner]"),
         (TRAEFIK.format(options=""), '    labels: ["traefik.frontend.rule=Host:a"]\n', "networks: [edge, inner]"),
         (NGINX, "    environment: {VIRTUAL_HOST: a.example.com}\n", "networks: [inner, edge]"),
-        (CADDY, '    labels: {caddy: a.b, caddy.reverse_proxy: "{{upstreams 80}}"}\n', "networks: [inner, edge]"),
+        (CADDY, '    labels: {caddy.reverse_proxy: "{{upstreams 80}}", caddy: a.b}\n', "networks: [inner, edge]"),
+        (CADDY, '    labels: {caddy_1.handle.reverse_proxy: "{{ upstreams }}"}\n', "networks: [inner, edge]"),
+        (TRAEFIK_FILE, LABELS.format(more=""), "networks: [edge, inner]"),
     ],
 )  # fmt: skip
 def test_a_service_that_shares_no_network_with_its_proxy(
@@ -122,3 +125,107 @@ def test_a_service_on_several_networks_without_the_label(tmp_path: Path) -> None
         "set label traefik.docker.network to the name that `docker network ls` prints for network edge"
     )
     assert found(checkup(tmp_path / "c.yml", NGINX, "    environment: {VIRTUAL_HOST: a}\n" + on("edge, other"))) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "ports"),
+    [
+        ("--providers.docker=false", "", ""),
+        ("--providers.docker=false, --providers.docker.network=shop_edge", "", ""),
+        ("", "TRAEFIK_PROVIDERS_DOCKER=false", ""),
+        ("--providers.swarm", "", ""),
+        ("", "TRAEFIK_PROVIDERS_SWARM=true", ""),
+        ('"--providers.docker.constraints=Label(`tier`, `web`)"', "", ""),
+        ('--providers.docker, --providers.docker.constraints, "Label(`a`, `b`)"', "", ""),
+        ("", "TRAEFIK_PROVIDERS_DOCKER_CONSTRAINTS=Label(`a`)", ""),
+        ("--providers.docker.exposedByDefault=False", "", ""),
+        ("", "TRAEFIK_PROVIDERS_DOCKER_EXPOSEDBYDEFAULT=false", ""),
+        ("--providers.docker.usebindportip", "", "127.0.0.1:80:80"),
+        ("--providers.docker.usebindportip=true", "", "127.0.0.1:80:80"),
+        ("", "TRAEFIK_PROVIDERS_DOCKER_USEBINDPORTIP=true", "127.0.0.1:80:80"),
+        ("--docker.usebindportip=true", "", "127.0.0.1:80:80"),
+    ],
+)
+def test_options_with_which_traefik_uses_no_address_of_the_container(
+    tmp_path: Path, command: str, environment: str, ports: str
+) -> None:
+    settings = f"command: [{command}], environment: ['{environment or 'A=b'}']"
+    proxy = f"  traefik: {{image: traefik, {settings}, networks: [edge]}}\n"
+    app = LABELS.format(more="") + (f"    ports: ['{ports}']\n" if ports else "")
+    assert found(checkup(tmp_path / "c.yml", proxy, app + on("inner"))) == []
+    assert found(checkup(tmp_path / "c.yml", proxy, app + on("edge, inner"))) == []
+
+
+def test_traefik_uses_the_address_of_a_container_whose_port_is_published_on_all_addresses(tmp_path: Path) -> None:
+    proxy = TRAEFIK.format(options=", --providers.docker.usebindportip=true")
+    app = LABELS.format(more="") + "    ports: ['80:80']\n" + on("inner")
+    assert found(checkup(tmp_path / "c.yml", proxy, app)) == ["proxy-without-network"]
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        TRAEFIK_FILE,
+        "  traefik: {image: traefik, networks: [edge]}\n",
+        "  traefik: {image: traefik, command: [--configFile=/t.yml, --providers.docker], networks: [edge]}\n",
+        "  traefik: {image: traefik, command: [--log.level=DEBUG], networks: [edge]}\n",
+        "  traefik: {image: traefik, environment: [TRAEFIK_PROVIDERS_DOCKER_NETWORK=shop_edge], networks: [edge]}\n",
+        TRAEFIK.format(options=", --providers.docker.network, shop_edge"),
+        '  traefik: {image: traefik, entrypoint: [sh, -c, "traefik --docker.network=shop_edge"], networks: [edge]}\n',
+        """  traefik: {image: traefik, command: 'traefik --docker.network="shop_edge"', networks: [edge]}\n""",
+        "  traefik: {image: traefik, entrypoint: [sh, -c, traefik --docker.network='shop_edge'], networks: [edge]}\n",
+    ],
+)
+def test_a_proxy_that_has_or_may_have_a_default_network(tmp_path: Path, proxy: str) -> None:
+    assert found(checkup(tmp_path / "c.yml", proxy, LABELS.format(more="") + on("edge, inner"))) == []
+    named = LABELS.format(more=', "traefik.docker.network=shop_inner"') + on("edge, inner")
+    assert found(checkup(tmp_path / "c.yml", proxy, named)) == ["proxy-without-network"]
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("=true", "as no label names one"),
+        ("_NETWORK=", "as no label names one"),
+        ("_NETWORK=absent", "as its default network 'absent' is none of them"),
+    ],
+)
+def test_variables_configure_traefik(tmp_path: Path, option: str, why: str) -> None:
+    variables = f"TRAEFIK_PROVIDERS_DOCKER_WATCH=true, TRAEFIK_PROVIDERS_DOCKER{option}"
+    proxy = f"  traefik: {{image: traefik, environment: [{variables}], networks: [edge]}}\n"
+    app = LABELS.format(more="") + on("edge, inner")
+    (fault,) = checkup(tmp_path / "c.yml", proxy, app).faults
+    assert fault.kind == "proxy-network-by-chance"
+    assert fault.text.endswith(f"on any one of its networks, {why}")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        "caddy: a.b, caddy.respond: hi",
+        'caddy: "(snip)", caddy.tls: internal',
+        'caddy: a.b, caddy.reverse_proxy: "http://10.0.0.9:80"',
+        "caddy.email: me@example.com",
+        "caddy: a.b",
+    ],
+)
+def test_labels_with_which_caddy_uses_no_address_of_the_container(tmp_path: Path, labels: str) -> None:
+    assert found(checkup(tmp_path / "c.yml", CADDY, f"    labels: {{{labels}}}\n" + on("inner"))) == []
+
+
+def test_the_label_with_the_upstreams_is_named(tmp_path: Path) -> None:
+    labels = '    labels: {caddy: a.b, caddy.tls: internal, caddy.reverse_proxy: "{{upstreams 80}}"}\n'
+    (fault,) = checkup(tmp_path / "c.yml", CADDY, labels + on("inner")).faults
+    assert fault.text.startswith("label caddy.reverse_proxy makes caddy forward requests to it")
+
+
+def test_a_proxy_without_a_network_is_to_join_one(tmp_path: Path) -> None:
+    proxy = TRAEFIK.format(options="").replace("networks: [edge]", "network_mode: none")
+    (fault,) = checkup(tmp_path / "c.yml", proxy, LABELS.format(more="") + on("inner")).faults
+    assert fault.kind == "proxy-without-network"
+    assert fault.text.endswith("makes traefik forward requests to it, but traefik is on no network")
+    assert fault.advice == "attach traefik to a network of app, without network mode none"
+    assert fault.fix is not None
+    assert fault.fix.outline.startswith(
+        "remove network_mode from service traefik; add network inner to service traefik"
+    )

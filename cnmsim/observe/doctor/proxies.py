@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
+from cnmsim.observe.diagnosis.diagnosis import join_a_network
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 from cnmsim.observe.fixes.changes import ConnectNetwork, ReplaceInSetting
@@ -29,20 +30,48 @@ _ROUTER_SERVICE = re.compile(r"traefik\.(?:http|tcp|udp)\.routers\.[^.]+\.servic
 #: Labels with the URL of a server, which Traefik then uses in place of the container's address.
 _SERVER_URL = re.compile(r"traefik\.http\.services\.[^.]+\.loadbalancer\.server\.url", re.IGNORECASE)
 _ENABLE, _NETWORK = "traefik.enable", "traefik.docker.network"
-_CADDY = re.compile(r"caddy(?:_[0-9]+)?(?:\.(?:reverse_proxy|handle|route)(?:\..*)?)?")
-#: The option of Traefik's command line, and the variable, that name the network that Traefik uses by default.
-_DEFAULT_NETWORK = re.compile(r"(?:--|TRAEFIK_)PROVIDERS[._]DOCKER[._]NETWORK=(\S+)", re.IGNORECASE)
-_NOT_BY_DEFAULT = re.compile(r"(?:--|TRAEFIK_)PROVIDERS[._]DOCKER[._]EXPOSEDBYDEFAULT=(?:false|0|f)\b", re.IGNORECASE)
-_PROVIDER = re.compile(r"(?:--|TRAEFIK_)PROVIDERS[._]([a-z0-9]+)", re.IGNORECASE)
+_CADDY = re.compile(r"caddy(?:_[0-9]+)?\..+")
+#: The template of caddy-docker-proxy that stands for the addresses of the container itself.
+_UPSTREAMS = re.compile(r"\{\{-?\s*upstreams\b")
+#: An option of Traefik's command line, with its value, and a variable with the same meaning.
+_OPTION = re.compile(r"--([a-z][\w.-]*)(?:=(.*))?", re.IGNORECASE)
+_VARIABLE = re.compile(r"TRAEFIK_(\w+)=(.*)", re.IGNORECASE)
+_DOCKER = "providers.docker"
+#: Options of which the next word is not the value.
+_FLAGS = {f"{_DOCKER}.exposedbydefault", f"{_DOCKER}.usebindportip", f"{_DOCKER}.watch", f"{_DOCKER}.swarmmode"}
 
 
 @frozen
 class _Settings:
-    """The settings of a container: its labels, environment, and all words of its command line and environment."""
+    """The settings of a container: its labels, its environment, and the words of its command line."""
 
     labels: Mapping[str, str]
     env: Mapping[str, str]
-    words: str
+    words: tuple[str, ...]
+
+    @property
+    def traefik_options(self) -> Mapping[str, str]:
+        """The static configuration of Traefik, such as `{"providers.docker.network": "web"}`, names in lower case.
+
+        Traefik reads it from a file, the command line or the environment, the first of these that has any. A file
+        is not read here: the result is then empty.
+        """
+        found = dict(self._options())
+        if not found:
+            variables = (_VARIABLE.fullmatch(f"{name}={value}") for name, value in self.env.items())
+            found = {item[1].lower().replace("_", "."): item[2] for item in variables if item is not None}
+        return {} if "configfile" in found else found
+
+    def _options(self) -> Iterator[tuple[str, str]]:
+        following = (*self.words[1:], "--")
+        for word, after in zip(self.words, following, strict=True):
+            if (option := _OPTION.fullmatch(word)) is None:
+                continue
+            name = option[1].lower()
+            if name == "docker" or name.startswith("docker."):
+                name = f"providers.{name}"  # the form of Traefik 1
+            takes_value = option[2] is None and name.count(".") > 1 and name not in _FLAGS
+            yield name, after if takes_value and not after.startswith("-") else option[2] or ""
 
 
 @frozen
@@ -51,13 +80,15 @@ class _Request:
 
     `network` is the name of the network whose address the proxy is to use, "" if the proxy chooses one, and
     `network_keys` lead to that name, () if the proxy's own settings contain it. `chooses` is True if the proxy
-    chooses one of all the container's networks, not only of its own.
+    chooses one of all the container's networks, not only of its own. `may_name` is True if the proxy possibly has the
+    name of a network in a file, which is not read here.
     """
 
     keys: tuple[str, str]
     network: str = ""
     network_keys: tuple[str, ...] = ()
     chooses: bool = False
+    may_name: bool = False
 
     @property
     def name(self) -> str:
@@ -80,7 +111,8 @@ def proxied_services(snapshot: LabSnapshot) -> Iterator[Fault]:
                 faults = [
                     _fault(snapshot, container, proxy, request)
                     for proxy in proxies
-                    if (request := _request(kind, settings[container.name], settings[proxy.name])) is not None
+                    if (request := _request(kind, container, settings[container.name], settings[proxy.name]))
+                    is not None
                 ]
                 # A container may be meant for any one of several proxies.
                 if faults and all(faults):
@@ -90,28 +122,35 @@ def proxied_services(snapshot: LabSnapshot) -> Iterator[Fault]:
 def _settings(snapshot: LabSnapshot, container: Location) -> _Settings:
     record = snapshot.engines[container.host].store.find(container.id)
     config = record.config if record is not None else {}
-    env = [str(item) for item in config.get("Env") or ()]
-    words = [*map(str, config.get("Entrypoint") or ()), *map(str, config.get("Cmd") or ()), *env]
+    env = dict(str(item).partition("=")[::2] for item in config.get("Env") or ())
+    # A shell's script is one argument with many words.
+    words = " ".join(map(str, (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))))
     labels = {name: str(value) for name, value in (config.get("Labels") or {}).items()}
-    return _Settings(labels, dict(item.partition("=")[::2] for item in env), "\n".join(words))
+    return _Settings(labels, env, tuple(re.sub(r"[\"']", "", words).split()))
 
 
-def _request(kind: str, own: _Settings, proxy: _Settings) -> _Request | None:
+def _request(kind: str, container: Location, own: _Settings, proxy: _Settings) -> _Request | None:
     """Return the setting by which a container with the settings `own` requests a route; `None` if none does."""
     if kind == "nginx-proxy":
         return _Request(("environment", "VIRTUAL_HOST")) if own.env.get("VIRTUAL_HOST") else None
     if kind == "caddy":
-        found = (name for name in own.labels if _CADDY.fullmatch(name))
+        found = (name for name, value in own.labels.items() if _CADDY.fullmatch(name) and _UPSTREAMS.search(value))
         return next((_Request(("labels", name)) for name in found), None)
-    return _traefik_request(own, proxy)
+    return _traefik_request(container, own, proxy.traefik_options)
 
 
-def _traefik_request(own: _Settings, proxy: _Settings) -> _Request | None:
-    providers = {name.lower() for name in _PROVIDER.findall(proxy.words)}
-    if providers and "docker" not in providers:
+def _traefik_request(container: Location, own: _Settings, options: Mapping[str, str]) -> _Request | None:
+    providers = {name.split(".")[1] for name in options if name.startswith("providers.")}
+    if providers and ("docker" not in providers or options.get(_DOCKER, "").lower() not in {"", "true"}):
+        return None
+    if options.get(f"{_DOCKER}.constraints"):
+        return None  # they may exclude the container
+    # With a port published on all addresses, Traefik uses the container's address all the same.
+    is_bound = any(item.host_ip not in {"", "0.0.0.0", "::"} for item in container.published)  # noqa: S104
+    if is_bound and _is_true(options.get(f"{_DOCKER}.usebindportip", "false")):
         return None
     enable = own.labels.get(_ENABLE, "").lower()
-    if enable in {"false", "0"} or (not enable and _NOT_BY_DEFAULT.search(proxy.words)):
+    if enable in {"false", "0"} or (not enable and not _is_true(options.get(f"{_DOCKER}.exposedbydefault", ""))):
         return None
     services = [value for name, value in own.labels.items() if _ROUTER_SERVICE.fullmatch(name)]
     if any(map(_SERVER_URL.fullmatch, own.labels)) or (services and all("@" in value for value in services)):
@@ -122,8 +161,13 @@ def _traefik_request(own: _Settings, proxy: _Settings) -> _Request | None:
         return None
     if network := own.labels.get(_NETWORK, ""):
         return _Request(("labels", route), network, ("labels", _NETWORK), chooses=True)
-    default = _DEFAULT_NETWORK.search(proxy.words)
-    return _Request(("labels", route), default[1] if default else "", chooses=True)
+    default = options.get(f"{_DOCKER}.network", "")
+    return _Request(("labels", route), default, chooses=True, may_name="docker" not in providers)
+
+
+def _is_true(value: str) -> bool:
+    """Return the value of a Boolean option of Traefik; an option without a value is true."""
+    return value.lower() in {"", "true", "t", "1"}
 
 
 def _fault(snapshot: LabSnapshot, container: Location, proxy: Location, request: _Request) -> Fault | None:
@@ -132,7 +176,14 @@ def _fault(snapshot: LabSnapshot, container: Location, proxy: Location, request:
     place = f"{container.host}: container {container.name}"
     source = snapshot.source(container, request.keys, request.keys[:1])
     own = ", ".join(item.network for item in container.attachments)
-    theirs = ", ".join(item.network for item in proxy.attachments) or "none"
+    theirs = ", ".join(item.network for item in proxy.attachments)
+    if not proxy.attachments:
+        return Fault(
+            Severity.WARNING, "proxy-without-network", place,
+            f"{request.name} makes {proxy.name} forward requests to it, but {proxy.name} is on no network",
+            f"attach {proxy.name} to a network of {container.name}, without network mode {proxy.network_mode}",
+            source, (join_a_network(proxy, container),),
+        )  # fmt: skip
     if not shared:
         return Fault(
             Severity.WARNING, "proxy-without-network", place,
@@ -141,7 +192,7 @@ def _fault(snapshot: LabSnapshot, container: Location, proxy: Location, request:
             f"attach {container.name} to a network of {proxy.name}", source, _connections(container, proxy, request),
         )  # fmt: skip
     hidden = len(container.attachments) > len(shared)
-    if request.network in shared or not (request.network or (hidden and request.chooses)):
+    if request.network in shared or not (request.network or (hidden and request.chooses and not request.may_name)):
         return None
     keys = request.network_keys
     if keys:
@@ -157,9 +208,11 @@ def _fault(snapshot: LabSnapshot, container: Location, proxy: Location, request:
         )  # fmt: skip
     if not hidden:
         return None  # Traefik then uses any network of the container, and is on all of them
-    why = (
-        f"label {_NETWORK} names {request.network!r}, which is none of its networks" if keys else "no label names one"
-    )
+    why = "no label names one"
+    if keys:
+        why = f"label {_NETWORK} names {request.network!r}, which is none of its networks"
+    elif request.network:
+        why = f"its default network {request.network!r} is none of them"
     return Fault(
         Severity.WARNING, "proxy-network-by-chance", place,
         f"it is on {own}, and {proxy.name} only on {', '.join(shared)}: {proxy.name} sends requests to its address "
