@@ -57,6 +57,13 @@ class Published:
         """Whether the port is published on a loopback address, so that only the host itself can use it."""
         return self.host_ip.startswith("127.") or self.host_ip == "::1"
 
+    @property
+    def own_name(self) -> str:
+        """The name or address by which the host itself reaches the port."""
+        if self.host_ip in {"", "0.0.0.0", "127.0.0.1"}:  # noqa: S104 - compared, not bound
+            return "localhost"
+        return "::1" if self.host_ip == "::" else self.host_ip
+
     def __str__(self) -> str:
         host = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip or "*"
         return f"{host}:{self.host_port}->{self.port}/{self.protocol}"

@@ -569,3 +569,35 @@ def test_in_host_mode_localhost_is_the_fix(source: str, destination: str, cause:
     asked = Lab.from_compose(HOST_MODE).explain(source, destination)
     assert cause in asked.decided_by
     assert [found.text for found in asked.fixes][:1] == [fix]
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "port", "cause", "fix"),
+    [
+        ("a", "b:80", "8080:80", "a is on no Docker network", "use the published port localhost:8080"),
+        ("a", "b:80", "127.0.0.1:8080:80", "a is on no Docker network", "use the published port localhost:8080"),
+        ("a", "b:80", "192.168.50.1:8080:80", "a is on no Docker", "use the published port 192.168.50.1:8080"),
+        ("a", "b:80", "[::1]:8080:80", "a is on no Docker network", "use the published port [::1]:8080"),
+        ("a", "b:80", "8080:80/udp", "a is on no Docker network", "use 172.18.0.2"),
+        ("a", "localhost:80", "127.0.0.1:8080:80", "b's port 80 is published as 8080", "use localhost:8080"),
+        ("a", "localhost:80", "192.168.50.1:8080:80", "80 is published as 8080", "use 192.168.50.1:8080"),
+        ("a", "localhost:80", "[::1]:8080:80", "b's port 80 is published as 8080", "use [::1]:8080"),
+        ("host", "localhost:80", "127.0.0.1:8080:80", "b's port 80 is published as 8080", "use localhost:8080"),
+        ("host", "host:80", "127.0.0.1:8080:80", "b's port 80 is published as 8080", "use localhost:8080"),
+        (
+            "client", "host:80", "127.0.0.1:8080:80",
+            "nothing listens on 198.51.100.15:80: port 80 of b is published on 127.0.0.1:8080 only",
+            'publish port 80 of b as 80 (ports: "80:80")',
+        ),
+    ],
+)  # fmt: skip
+def test_a_port_that_the_host_reaches_by_one_address_or_protocol(
+    source: str, destination: str, port: str, cause: str, fix: str
+) -> None:
+    sleeping = {"image": "alpine", "command": "sleep 1d", "network_mode": "host"}
+    lab = Lab.from_compose({"services": {"a": sleeping, "b": {"image": "nginx", "ports": [port]}}})
+    asked = lab.explain(source, destination)
+    assert cause in asked.decided_by
+    assert "does not publish" not in asked.decided_by
+    assert "localhost:8080" not in str(asked) or "localhost:8080" in fix
+    assert [found.text for found in asked.fixes][:1] == [fix]

@@ -57,7 +57,7 @@ def publish(target: Location, port: int, protocol: str) -> tuple[Change, ...]:
     publish the port, or use gateway mode `routed`. `protocol` is `tcp` or `udp`.
     """
     for item in target.published:
-        if item.port == port and not item.is_loopback_only:
+        if (item.protocol, item.port) == (protocol, port) and not item.is_loopback_only:
             return (AskOther(target.host, item.host_port, is_published=True),)
     return (*publish_as(target, port, port, protocol), Manual(Task.USE_GATEWAY_MODE))
 

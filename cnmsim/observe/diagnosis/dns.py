@@ -50,7 +50,7 @@ from cnmsim.observe.fixes.changes import (
     Steps,
 )
 from cnmsim.observe.fixes.tasks import Task
-from cnmsim.observe.location import Location, shared_networks
+from cnmsim.observe.location import Location, Published, shared_networks
 from cnmsim.observe.trace.lookup import LookupResult
 from cnmsim.underlay.nameserver import is_public_name
 
@@ -176,11 +176,10 @@ def _why_unknown(context: DiagnosisContext, source: Location, name: str) -> Diag
     if owner.is_container and not owner.attachments:
         return diagnosis(NoNetwork(owner.name), Manual(Task.USE_SHARED_NETWORK, owner.name, source.name))
     if not source.attachments:
-        at_host = [item for item in owner.published if item.port == context.target.port and source.host == owner.host]
+        at_host = [item for item in _bindings(context, owner) if source.host == owner.host]
         if source.network_mode == "host" and at_host:
-            return diagnosis(
-                NoDockerNetwork(source.name), AskOther("localhost", at_host[0].host_port, is_published=True)
-            )
+            best = min(at_host, key=lambda item: item.own_name != "localhost")
+            return diagnosis(NoDockerNetwork(source.name), AskOther(best.own_name, best.host_port, is_published=True))
         return Diagnosis(NoDockerNetwork(source.name), _reach_from_outside(context, owner))
     if owner.is_container and all(item.is_default for item in source.attachments):
         return diagnosis(Fact.DEFAULT_BRIDGE_HAS_NO_NAMES, join_user_network(context, owner))
@@ -241,13 +240,19 @@ def _in_other_stack(source: Location, owner: Location, stack: Location, port: in
 def _reach_from_outside(
     context: DiagnosisContext, owner: Location, *, can_use_address: bool = True
 ) -> tuple[Change, ...]:
-    for item in owner.published:
-        if item.port == context.target.port and not item.is_loopback_only:
+    for item in _bindings(context, owner):
+        if not item.is_loopback_only:
             return (AskOther(owner.host, item.host_port, is_published=True),)
     publish = Manual(Task.PUBLISH_ANY_PORT, owner.name)
     if can_use_address and owner.addresses:
         return publish, AskOther(format_ip(owner.addresses[0]))
     return (publish,)
+
+
+def _bindings(context: DiagnosisContext, owner: Location) -> list[Published]:
+    """Return the bindings by which a container publishes the target's port."""
+    asked = (context.target.protocol, context.target.port)
+    return [item for item in owner.published if (item.protocol, item.port) == asked]
 
 
 def _no_such_name(context: DiagnosisContext, source: Location, name: str) -> Diagnosis:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from cnmsim.kernel.address import format_ip, is_loopback
+from cnmsim.kernel.address import format_ip, is_loopback, parse_ip
 from cnmsim.kernel.events import DropReason
 from cnmsim.observe.diagnosis.assumptions import path_open
 from cnmsim.observe.diagnosis.causes.base import Cause, Remark
@@ -42,7 +42,7 @@ from cnmsim.observe.diagnosis.success import proxy_note
 from cnmsim.observe.diagnosis.verdict import REFUSALS, Verdict
 from cnmsim.observe.fixes.changes import AskOther, Change, Manual, RebindProgram
 from cnmsim.observe.fixes.tasks import Task
-from cnmsim.observe.location import Listener, Location, shared_networks
+from cnmsim.observe.location import Listener, Location, Published, shared_networks
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.packet_summary import endpoint_text
 
@@ -290,7 +290,11 @@ def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoin
         for binding in item.published:
             if (binding.protocol, binding.port) == (protocol, port) and not binding.is_loopback_only:
                 cause = PublishedAsOtherPort(server.name, endpoint, item.name, port, binding.host_port)
-                return diagnosis(cause, AskOther(_name_for(context, server), binding.host_port))
+                return diagnosis(cause, AskOther(_name_for(context, server, binding), binding.host_port))
+    for item in containers:
+        for binding in item.published:
+            if (binding.protocol, binding.port) == (protocol, port):
+                return _published_as_loopback_port(context, server, item, binding, endpoint)
     for item in containers:
         if item.is_internal_only and any(
             (each.protocol, each.host_port) == (protocol, port) for each in item.requested
@@ -311,6 +315,21 @@ def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoin
     if by_other is not None:
         return by_other
     return _published_ports(context, server, endpoint, containers)
+
+
+def _published_as_loopback_port(
+    context: DiagnosisContext, server: Location, container: Location, binding: Published, endpoint: str
+) -> Diagnosis:
+    """Diagnose a probe of a port of `server` that a container publishes as another port, on a loopback address only.
+
+    `binding` is how the container publishes it; `endpoint` is the probed address and port as text.
+    """
+    port, host_port = binding.port, binding.host_port
+    if context.source.namespace is server.namespace:
+        cause: Cause = PublishedAsOtherPort(server.name, endpoint, container.name, port, host_port)
+        return diagnosis(cause, AskOther(binding.own_name, host_port))
+    cause = PublishedOnLoopback(endpoint, port, container.name, endpoint_text(parse_ip(binding.host_ip), host_port))
+    return Diagnosis(cause, _publish_for_all(context, container, port, port))
 
 
 def _published_ports(
@@ -338,7 +357,11 @@ def _published_ports(
     return diagnosis(cause, use, start)
 
 
-def _name_for(context: DiagnosisContext, server: Location) -> str:
-    """Return the name by which the source reaches the host `server`: a container in its namespace by `localhost`."""
-    is_same = context.source.is_container and context.source.namespace is server.namespace
-    return "localhost" if is_same else server.name
+def _name_for(context: DiagnosisContext, server: Location, binding: Published | None = None) -> str:
+    """Return the name by which the source reaches the host `server`, or one of its published ports.
+
+    A container in the host's namespace uses `localhost`, unless the port is published on another address.
+    """
+    if not context.source.is_container or context.source.namespace is not server.namespace:
+        return server.name
+    return binding.own_name if binding is not None else "localhost"

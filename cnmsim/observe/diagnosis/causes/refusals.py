@@ -99,11 +99,15 @@ class LocalhostIsThisMachine(Cause):
 
 @frozen
 class PublishedOnLoopback(Cause):
-    """The host refused the probe because the port is published on the loopback address of the host only."""
+    """The host refused the probe because the port is published on the loopback address of the host only.
+
+    `owner` has the port: the host, or the container if it is published as another port. `address` is then followed by
+    that port.
+    """
 
     endpoint: str
     port: int
-    host: str
+    owner: str
     address: str
 
 

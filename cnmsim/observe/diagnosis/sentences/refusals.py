@@ -95,7 +95,7 @@ TEMPLATES.update(
             "{0.name} inside {0.container} is {0.container} itself, and nothing listens on port {0.port} there"
         ),
         causes.PublishedOnLoopback: (
-            "nothing listens on {0.endpoint}: port {0.port} of {0.host} is published on {0.address} only"
+            "nothing listens on {0.endpoint}: port {0.port} of {0.owner} is published on {0.address} only"
         ),
     }
 )
