@@ -38,7 +38,7 @@ class LabSource:
 
     @contextmanager
     def fixing(self) -> Iterator[None]:
-        """Give each `FileError` that the `with` block raises a search for its fix.
+        """Attach a search for fixes to each `FileError` that the `with` block raises.
 
         The search runs when the attribute `fix` of the error is read.
         """
