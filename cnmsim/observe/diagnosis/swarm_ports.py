@@ -45,6 +45,7 @@ def port_drop(directory: Directory, swarm: SwarmView, source: str, goal: str, pr
 
 
 def _port_drop(directory: Directory, swarm: SwarmView, source: str, goal: str, target: Target) -> Hop | None:
+    from cnmsim.observe.trace.probe import Probe
     from cnmsim.observe.trace.tracer import send_probe
 
     address = _address_of(swarm, goal)
@@ -52,7 +53,7 @@ def _port_drop(directory: Directory, swarm: SwarmView, source: str, goal: str, t
     if address is None or location is None or not {source, goal} <= set(swarm.members):
         return None
     target = Target(format_ip(address), target.port, target.protocol)
-    walk, _ = send_probe(directory, location, target, address=address, timeout_s=_TIMEOUT_S)
+    walk = send_probe(directory, location, Probe(target, _TIMEOUT_S, address))
     return next((hop for hop in walk.drops if hop.rule is not None and hop.reason in FILTERED), None)
 
 

@@ -189,7 +189,8 @@ def run_probe(
     wrong = {4: ":" in target.host, 6: is_number(target.host.replace(".", ""))}
     if wrong.get(family):
         raise InvalidParameter(f"{target.host} is no IPv{family} address")
-    walk, probe = send_probe(directory, source, target, address=address, timeout_s=timeout_s, family=family)
+    probe = Probe(target, timeout_s, address, family)
+    walk = send_probe(directory, source, probe)
     assert probe.outcome is not None, "the probe has ended"
     walk.finding = diagnose(
         DiagnosisContext(
@@ -199,18 +200,12 @@ def run_probe(
     return walk
 
 
-def send_probe(
-    directory: Directory,
-    source: Location,
-    target: Target,
-    *,
-    address: Address | None = None,
-    timeout_s: float = DEFAULT_TIMEOUT_S,
-    family: int = 0,
-) -> tuple[Trace, Probe]:
-    """Run one probe to its end, like `run_probe`, and return its trace, without a finding, and the probe."""
-    clock = source.machine.clock
-    probe = Probe(target, timeout_s, address, family)
+def send_probe(directory: Directory, source: Location, probe: Probe) -> Trace:
+    """Run `probe` to its end at `source`, and return its trace, without a finding.
+
+    Raises `CnmsimError` if the probe does not end.
+    """
+    clock, target = source.machine.clock, probe.target
     names = names_of(directory)
     shown = evolve(target, host=names.get(target.host, target.host))
     walk = Trace(f"{names.get(source.name, source.name)} → {shown.title}", clock.now_ns)
@@ -229,7 +224,7 @@ def send_probe(
     walk.outcome = probe.outcome
     used = probe.outcome.address
     walk.question["address"] = format_ip(used) if used else None
-    return walk, probe
+    return walk
 
 
 def trace(
