@@ -113,7 +113,7 @@ def test_a_label_without_the_name_of_the_project(tmp_path: Path) -> None:
     assert fault.kind == "proxy-network-by-chance"
     assert "label traefik.docker.network names 'edge', which is none of its networks" in fault.text
     assert fault.fix is not None
-    assert "replace edge by shop_edge in label traefik.docker.network of app" in fault.fix.outline
+    assert "set label traefik.docker.network of app to shop_edge" in fault.fix.outline
     assert '"traefik.docker.network=shop_edge"' in fault.fix.edits[0].after
 
 
@@ -125,6 +125,39 @@ def test_a_service_on_several_networks_without_the_label(tmp_path: Path) -> None
         "set label traefik.docker.network to the name that `docker network ls` prints for network edge"
     )
     assert found(checkup(tmp_path / "c.yml", NGINX, "    environment: {VIRTUAL_HOST: a}\n" + on("edge, other"))) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "added"),
+    [
+        (LABELS.format(more=""), "traefik.docker.network=shop_edge]"),
+        ("    labels:\n    - traefik.enable=true\n", "+    - traefik.docker.network=shop_edge"),
+        ("    labels:\n      traefik.enable: true\n", "+      traefik.docker.network: shop_edge"),
+        ('    labels: {traefik.enable: "true"}\n', '{traefik.enable: "true", traefik.docker.network: shop_edge}'),
+    ],
+)  # fmt: skip
+def test_the_label_with_the_network_is_added_to_the_file(tmp_path: Path, labels: str, added: str) -> None:
+    path = tmp_path / "compose.yml"
+    (fault,) = checkup(path, TRAEFIK.format(options=""), labels + on("edge, other")).faults
+    assert fault.kind == "proxy-network-by-chance"
+    assert fault.fix is not None
+    (edit,) = fault.fix.edits
+    assert edit.changed_lines[-1].endswith(added)
+    path.write_text(edit.after, encoding="utf-8")
+    assert found(Lab.from_compose(path).doctor()) == []
+
+
+def test_the_label_of_a_container_without_a_file_is_set_by_creating_it_again() -> None:
+    lab = Lab()
+    engine = lab.add_host("node", docker=True).docker
+    for name in ("edge", "other"):
+        engine.networks.create(name)
+    engine.containers.run("traefik", ["--providers.docker"], name="proxy", network="edge", detach=True)
+    app = engine.containers.run("nginx", name="app", network="edge", labels={"traefik.enable": "true"}, detach=True)
+    engine.networks.get("other").connect(app)
+    (fault,) = lab.doctor().of("proxy-network-by-chance")
+    assert fault.fix is not None
+    assert "--label traefik.docker.network=edge" in str(fault.fix.commands[0])
 
 
 @pytest.mark.parametrize(

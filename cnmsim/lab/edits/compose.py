@@ -34,6 +34,7 @@ from cnmsim.observe.fixes.changes import (
     RecreateNetwork,
     ReplaceInSetting,
     ScaleService,
+    SetLabel,
     SetSysctl,
     UpdateService,
 )
@@ -305,6 +306,24 @@ class ComposeEditor:
                 text.rewrite(part, name + value.replace(change.old, change.new))
                 return
         raise NotExpressible(f"{change.keys[0]} of {service.name} does not contain {change.old}")
+
+    @edit.register
+    def _(self, change: SetLabel) -> None:
+        service = self._service(change.container)
+        self._set_label(("services", service.name, "labels"), change.key, change.value)
+
+    def _set_label(self, keys: tuple[Key, ...], name: str, value: str) -> None:
+        """Set a label in the mapping, or list of `NAME=VALUE`, that has the path `keys`."""
+        text, at = self._file(*keys), self._at(*keys)
+        node = text.node(at)
+        if not isinstance(node, yaml.SequenceNode):
+            text.set((*at, name), value)
+            return
+        for item in node.value:
+            if isinstance(item, yaml.ScalarNode) and item.value.partition("=")[0] == name:
+                text.rewrite(item, f"{name}={value}")
+                return
+        text.append(at, f"{name}={value}")
 
     def _remove_extra_host(self, service: Service) -> None:
         keys = ("services", service.name, "extra_hosts")

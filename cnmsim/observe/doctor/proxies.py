@@ -16,7 +16,7 @@ from attrs import frozen
 from cnmsim.observe.diagnosis.diagnosis import join_a_network
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
-from cnmsim.observe.fixes.changes import ConnectNetwork, ReplaceInSetting
+from cnmsim.observe.fixes.changes import ConnectNetwork, SetLabel
 from cnmsim.observe.location import Location, shared_networks
 
 _IMAGES = {
@@ -218,9 +218,7 @@ def _fault(snapshot: LabSnapshot, container: Location, proxy: Location, request:
         f"it is on {own}, and {proxy.name} only on {', '.join(shared)}: {proxy.name} sends requests to its address "
         f"on any one of its networks, as {why}",
         f"set label {_NETWORK} to the name that `docker network ls` prints for network {shared[0]}", source,
-        tuple(
-            ReplaceInSetting(container.host, container.name, keys, request.network, name) for name in shared if keys
-        ),
+        tuple(SetLabel(container.host, container.name, _NETWORK, name) for name in shared),
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from cnmsim.observe.fixes.changes import (
     ReplaceInSetting,
     RestartContainer,
     ScaleService,
+    SetLabel,
     SetNodeLabel,
     SetNodeRole,
     StartContainer,
@@ -375,6 +376,14 @@ def _(change: ReplaceInSetting, lab: Any) -> None:
                     setting, ("Test", body.get("Healthcheck") or {})
                 )
                 holder[key] = [word.replace(change.old, change.new) for word in holder.get(key) or ()]
+
+    _recreate_container(lab, change.host, change.container, edit)
+
+
+@apply_change.register(SetLabel)
+def _(change: SetLabel, lab: Any) -> None:
+    def edit(body: Body) -> None:
+        body["Labels"] = {**(body.get("Labels") or {}), change.key: change.value}
 
     _recreate_container(lab, change.host, change.container, edit)
 

@@ -151,6 +151,16 @@ class ReplaceInSetting(Change):
     new: str = field(metadata={"is_verbatim": True})
 
 
+@frozen
+class SetLabel(Change):
+    """Recreate a container with the label `key` set to `value`."""
+
+    host: str
+    container: str
+    key: str
+    value: str = field(metadata={"is_verbatim": True})
+
+
 # ---- networks
 
 

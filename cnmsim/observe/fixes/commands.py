@@ -32,6 +32,7 @@ from cnmsim.observe.fixes.changes import (
     ReplaceRoute,
     RestartContainer,
     ScaleService,
+    SetLabel,
     SetLinkUp,
     SetNodeLabel,
     SetNodeRole,
@@ -124,6 +125,11 @@ def _(change: RecreateContainer) -> tuple[Command, ...]:
 @commands_of.register(ReplaceInSetting)
 def _(change: ReplaceInSetting) -> tuple[Command, ...]:
     return _recreated(change.host, change.container, f"(with {change.new} for {change.old} in its {change.keys[0]})")
+
+
+@commands_of.register(SetLabel)
+def _(change: SetLabel) -> tuple[Command, ...]:
+    return _recreated(change.host, change.container, f"--label {change.key}={change.value}")
 
 
 @commands_of.register(SetNodeRole)

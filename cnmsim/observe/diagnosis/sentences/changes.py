@@ -63,6 +63,11 @@ def _(change: changes.ReplaceInSetting) -> str:
     return f"replace {change.old} by {change.new} in {named} of {change.container}"
 
 
+@sentence.register(changes.SetLabel)
+def _(change: changes.SetLabel) -> str:
+    return f"set label {change.key} of {change.container} to {change.value}"
+
+
 @sentence.register(changes.ConnectNetwork)
 def _(change: changes.ConnectNetwork) -> str:
     return commands_of(change)[0].line
