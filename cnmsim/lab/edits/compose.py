@@ -361,6 +361,8 @@ class ComposeEditor:
                 self._set_command((*at, "command"), change.value)
             case "--publish-rm":
                 self._unpublish(service, int(change.value))
+            case "--label-add":
+                self._set_label((*at, "deploy", "labels"), *change.value.split("=", 1))
             case "--constraint-rm":
                 self._remove_item((*at, "deploy", "placement", "constraints"), change.value)
             case "--replicas-max-per-node":

@@ -119,6 +119,7 @@ def _(change: UpdateService) -> str:
         "--network-add": f"add {f'network {value}' if value else 'a network'} to service {name}",
         "--endpoint-mode": f"set endpoint_mode of service {name} to {value}",
         "--publish-rm": f"do not publish port {value} of service {name}",
+        "--label-add": f"set {value} in deploy.labels of service {name}",
         "--constraint-rm": f"remove the constraint {value} from service {name}",
         "--replicas-max-per-node": f"set max_replicas_per_node of service {name} to {value}",
         "--publish-add": f"publish the port of service {name}: {value.removesuffix(',protocol=tcp')}",

@@ -15,6 +15,7 @@ from cnmsim.observe.doctor import (
     proxies,
     scheduling,
     shared_namespaces,
+    swarm_proxies,
 )
 from cnmsim.observe.doctor.fault import Fault
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
@@ -39,6 +40,7 @@ LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
     shared_namespaces.taken_ports,
     localhost.localhost,
     proxies.proxied_services,
+    swarm_proxies.proxied_swarm_services,
     clusters.halted,
     clusters.quorum,
     clusters.overlay_subnets,

@@ -9,7 +9,7 @@ pkg/provider/docker, getIPAddress).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
@@ -19,7 +19,7 @@ from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 from cnmsim.observe.fixes.changes import ConnectNetwork, SetLabel
 from cnmsim.observe.location import Location, shared_networks
 
-_IMAGES = {
+IMAGES = {
     "traefik": re.compile(r"(?:^|/)traefik(?:[:@]|$)"),
     "nginx-proxy": re.compile(r"(?:^|/)(?:nginxproxy|jwilder)/nginx-proxy(?:[:@]|$)"),
     "caddy": re.compile(r"(?:^|/)caddy-docker-proxy(?:[:@]|$)"),
@@ -29,20 +29,28 @@ _ROUTE = re.compile(r"traefik\.(?:(?:http|tcp|udp)\.(?:routers|services)\.|front
 _ROUTER_SERVICE = re.compile(r"traefik\.(?:http|tcp|udp)\.routers\.[^.]+\.service", re.IGNORECASE)
 #: Labels with the URL of a server, which Traefik then uses in place of the container's address.
 _SERVER_URL = re.compile(r"traefik\.http\.services\.[^.]+\.loadbalancer\.server\.url", re.IGNORECASE)
-_ENABLE, _NETWORK = "traefik.enable", "traefik.docker.network"
+_ENABLE = "traefik.enable"
+NETWORK_LABELS = ("traefik.docker.network", "traefik.swarm.network")
+_NETWORK = NETWORK_LABELS[0]
 _CADDY = re.compile(r"caddy(?:_[0-9]+)?\..+")
 #: The template of caddy-docker-proxy that stands for the addresses of the container itself.
 _UPSTREAMS = re.compile(r"\{\{-?\s*upstreams\b")
 #: An option of Traefik's command line, with its value, and a variable with the same meaning.
 _OPTION = re.compile(r"--([a-z][\w.-]*)(?:=(.*))?", re.IGNORECASE)
 _VARIABLE = re.compile(r"TRAEFIK_(\w+)=(.*)", re.IGNORECASE)
-_DOCKER = "providers.docker"
+DOCKER, SWARM = "providers.docker", "providers.swarm"
 #: Options of which the next word is not the value.
-_FLAGS = {f"{_DOCKER}.exposedbydefault", f"{_DOCKER}.usebindportip", f"{_DOCKER}.watch", f"{_DOCKER}.swarmmode"}
+_FLAGS = {
+    f"{DOCKER}.exposedbydefault",
+    f"{DOCKER}.usebindportip",
+    f"{DOCKER}.watch",
+    f"{DOCKER}.swarmmode",
+    *(f"{SWARM}.{name}" for name in ("exposedbydefault", "usebindportip", "watch")),
+}
 
 
 @frozen
-class _Settings:
+class Settings:
     """The settings of a container: its labels, its environment, and the words of its command line."""
 
     labels: Mapping[str, str]
@@ -101,7 +109,7 @@ def proxied_services(snapshot: LabSnapshot) -> Iterator[Fault]:
     for host in snapshot.docker_hosts:
         containers = [item for item in snapshot.containers(host) if not item.task]
         settings = {item.name: _settings(snapshot, item) for item in containers}
-        for kind, image in _IMAGES.items():
+        for kind, image in IMAGES.items():
             proxies = [item for item in containers if image.search(item.image)]
             if any(item.network_mode == "host" for item in proxies):
                 continue  # the host reaches the containers of all its bridges
@@ -119,17 +127,21 @@ def proxied_services(snapshot: LabSnapshot) -> Iterator[Fault]:
                     yield from (fault for fault in faults[:1] if fault is not None)
 
 
-def _settings(snapshot: LabSnapshot, container: Location) -> _Settings:
+def _settings(snapshot: LabSnapshot, container: Location) -> Settings:
     record = snapshot.engines[container.host].store.find(container.id)
     config = record.config if record is not None else {}
     env = dict(str(item).partition("=")[::2] for item in config.get("Env") or ())
-    # A shell's script is one argument with many words.
-    words = " ".join(map(str, (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))))
+    words = words_of((*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())))
     labels = {name: str(value) for name, value in (config.get("Labels") or {}).items()}
-    return _Settings(labels, env, tuple(re.sub(r"[\"']", "", words).split()))
+    return Settings(labels, env, words)
 
 
-def _request(kind: str, container: Location, own: _Settings, proxy: _Settings) -> _Request | None:
+def words_of(argv: Iterable[object]) -> tuple[str, ...]:
+    """Return the words of a command line without quotes; a shell's script is one argument with many words."""
+    return tuple(re.sub(r"[\"']", "", " ".join(map(str, argv))).split())
+
+
+def _request(kind: str, container: Location, own: Settings, proxy: Settings) -> _Request | None:
     """Return the setting by which a container with the settings `own` requests a route; `None` if none does."""
     if kind == "nginx-proxy":
         return _Request(("environment", "VIRTUAL_HOST")) if own.env.get("VIRTUAL_HOST") else None
@@ -139,33 +151,42 @@ def _request(kind: str, container: Location, own: _Settings, proxy: _Settings) -
     return _traefik_request(container, own, proxy.traefik_options)
 
 
-def _traefik_request(container: Location, own: _Settings, options: Mapping[str, str]) -> _Request | None:
+def _traefik_request(container: Location, own: Settings, options: Mapping[str, str]) -> _Request | None:
     providers = {name.split(".")[1] for name in options if name.startswith("providers.")}
-    if providers and ("docker" not in providers or options.get(_DOCKER, "").lower() not in {"", "true"}):
+    if providers and ("docker" not in providers or options.get(DOCKER, "").lower() not in {"", "true"}):
         return None
-    if options.get(f"{_DOCKER}.constraints"):
+    if options.get(f"{DOCKER}.constraints"):
         return None  # they may exclude the container
     # With a port published on all addresses, Traefik uses the container's address all the same.
     is_bound = any(item.host_ip not in {"", "0.0.0.0", "::"} for item in container.published)  # noqa: S104
-    if is_bound and _is_true(options.get(f"{_DOCKER}.usebindportip", "false")):
+    if is_bound and is_true(options.get(f"{DOCKER}.usebindportip", "false")):
         return None
-    enable = own.labels.get(_ENABLE, "").lower()
-    if enable in {"false", "0"} or (not enable and not _is_true(options.get(f"{_DOCKER}.exposedbydefault", ""))):
-        return None
-    services = [value for name, value in own.labels.items() if _ROUTER_SERVICE.fullmatch(name)]
-    if any(map(_SERVER_URL.fullmatch, own.labels)) or (services and all("@" in value for value in services)):
-        return None  # the routes lead to another server
-    others = any(name.startswith("traefik.") and name not in {_ENABLE, _NETWORK} for name in own.labels)
-    route = next((name for name in own.labels if _ROUTE.match(name)), _ENABLE if enable and not others else "")
+    route = traefik_route(own.labels, options, DOCKER)
     if not route:
         return None
     if network := own.labels.get(_NETWORK, ""):
         return _Request(("labels", route), network, ("labels", _NETWORK), chooses=True)
-    default = options.get(f"{_DOCKER}.network", "")
+    default = options.get(f"{DOCKER}.network", "")
     return _Request(("labels", route), default, chooses=True, may_name="docker" not in providers)
 
 
-def _is_true(value: str) -> bool:
+def traefik_route(labels: Mapping[str, str], options: Mapping[str, str], provider: str) -> str:
+    """Return the first label that makes Traefik forward requests to the container or service; "" if none does.
+
+    `options` are the static configuration of Traefik, `provider` the prefix of the options of the provider that reads
+    the labels.
+    """
+    enable = labels.get(_ENABLE, "").lower()
+    if enable in {"false", "0"} or (not enable and not is_true(options.get(f"{provider}.exposedbydefault", ""))):
+        return ""
+    services = [value for name, value in labels.items() if _ROUTER_SERVICE.fullmatch(name)]
+    if any(map(_SERVER_URL.fullmatch, labels)) or (services and all("@" in value for value in services)):
+        return ""  # the routes lead to another server
+    others = any(name.startswith("traefik.") and name not in {_ENABLE, *NETWORK_LABELS} for name in labels)
+    return next((name for name in labels if _ROUTE.match(name)), _ENABLE if enable and not others else "")
+
+
+def is_true(value: str) -> bool:
     """Return the value of a Boolean option of Traefik; an option without a value is true."""
     return value.lower() in {"", "true", "t", "1"}
 

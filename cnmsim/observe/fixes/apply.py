@@ -229,6 +229,9 @@ def _(change: UpdateService, lab: Any) -> None:
         case "--publish-rm":
             kept = [item for item in ports if str(item.get("TargetPort")) != change.value]
             service.update(endpoint_spec={"Ports": kept})
+        case "--label-add":
+            key, _, value = change.value.partition("=")
+            service.update(labels={**(spec.get("Labels") or {}), key: value})
         case "--constraint-rm":
             constraints = (spec["TaskTemplate"].get("Placement") or {}).get("Constraints") or ()
             service.update(constraints=[item for item in constraints if item != change.value])
