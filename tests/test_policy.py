@@ -194,38 +194,103 @@ def test_containers_in_one_network_namespace_are_not_checked_against_each_other(
     assert {each.subject for each in report.violations} == {"web -> torrent:9000"}
 
 
+STOPPED = f"{SHARED}  broken: {{image: alpine, command: 'false'}}\n"
+
+
 def test_a_requirement_of_a_container_that_is_not_running_is_violated_and_all_others_are_checked():
-    policy = {"require": ["migrate -> vpn:8000", "web -> migrate:80", "web -> vpn:8000"], "names": {"migrate": "vpn"}}
-    report = check_policy(Lab.from_compose(SHARED), policy)
+    policy = {"require": ["broken -> vpn:8000", "web -> broken:80", "web -> vpn:8000"], "names": {"broken": "vpn"}}
+    report = check_policy(Lab.from_compose(STOPPED), policy)
     assert [(each.subject, each.passed, each.found) for each in report.findings] == [
-        ("migrate -> vpn:8000", False, "not running"),
-        ("web -> migrate:80", False, "not running"),
+        ("broken -> vpn:8000", False, "not running"),
+        ("web -> broken:80", False, "not running"),
         ("web -> vpn:8000", True, "answered"),
-        ("migrate: vpn", False, "not running"),
+        ("broken: vpn", False, "not running"),
     ]
-    assert "migrate is not running: its container has exited" in str(report)
+    assert "broken is not running: its container has exited" in str(report)
 
 
-GROUPS = {"jobs": ["migrate"], "mixed": ["migrate", "web"], "all": ["jobs", "mixed"]}
+GROUPS = {"bad": ["broken"], "mixed": ["broken", "web"], "all": ["bad", "mixed"]}
 
 
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        ({"require": ["jobs -> vpn:8000"]}, {"migrate -> vpn:8000": "not running"}),
-        ({"require": ["all -> vpn:8000"]}, {"migrate -> vpn:8000": "not running", "web -> vpn:8000": "answered"}),
-        ({"require": ["vpn -> jobs:80"]}, {"vpn -> migrate:80": "not running"}),
+        ({"require": ["bad -> vpn:8000"]}, {"broken -> vpn:8000": "not running"}),
+        ({"require": ["bro* -> vpn:8000"]}, {"broken -> vpn:8000": "not running"}),
+        ({"require": ["all -> vpn:8000"]}, {"broken -> vpn:8000": "not running", "web -> vpn:8000": "answered"}),
+        ({"require": ["vpn -> bad:80"]}, {"vpn -> broken:80": "not running"}),
         ({"require": ["mixed -> mixed:80/udp"]},
-         {"migrate -> web:80/udp": "not running", "web -> migrate:80/udp": "not running"}),
-        ({"allow": ["jobs -> vpn", "web -> vpn:8000"]}, {"web -> torrent:9000": "answered"}),
-        ({"outside": ["jobs", "web"]}, {"vpn": "not reached", "torrent": "not reached", "web": "not reached"}),
-        ({"names": {"all": "vpn"}}, {"migrate: vpn": "not running", "web: vpn": "172.18.0.2"}),
+         {"broken -> web:80/udp": "not running", "web -> broken:80/udp": "not running"}),
+        ({"allow": ["bad -> vpn", "bro*-1 -> vpn", "web -> vpn:8000"]}, {"web -> torrent:9000": "answered"}),
+        ({"outside": ["bad", "web"]}, {"vpn": "not reached", "torrent": "not reached", "web": "not reached"}),
+        ({"names": {"all": "vpn"}}, {"broken: vpn": "not running", "web: vpn": "172.18.0.2"}),
     ],
 )  # fmt: skip
-def test_a_group_may_have_members_that_are_not_running_and_each_is_reported(policy, expected):
-    report = check_policy(Lab.from_compose(SHARED), {"groups": GROUPS, **policy})
+def test_a_group_or_pattern_may_mean_containers_that_are_not_running_and_each_is_reported(policy, expected):
+    report = check_policy(Lab.from_compose(STOPPED), {"groups": GROUPS, **policy})
     assert {each.subject: each.found for each in report.findings} == expected
     assert all(not each.passed for each in report.findings if each.found == "not running")
+
+
+JOBS = """\
+name: shop
+services:
+  db: {image: postgres, environment: {POSTGRES_PASSWORD: a}, networks: [back]}
+  web: {image: nginx, networks: [front]}
+  job-migrate: {image: alpine, command: "true", networks: [back]}
+  job-notify: {image: hello-world, networks: [front]}
+networks: {front: , back: }
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({"require": ["job-migrate -> db:5432"]}, {"job-migrate -> db:5432": "answered"}),
+        ({"require": ["job-* -> db:5432"]},
+         {"job-migrate -> db:5432": "answered", "job-notify -> db:5432": "name not found"}),
+        ({"groups": {"jobs": ["job-*"]}, "require": ["jobs -> web:80"]},
+         {"job-migrate -> web:80": "name not found", "job-notify -> web:80": "answered"}),
+        ({"require": ["network:back -> db:5432"]}, {"job-migrate -> db:5432": "answered"}),
+        ({"require": ["db -> job-migrate:80"]}, {"db -> job-migrate:80": "not running"}),
+        ({"require": ["job-notify -> job-migrate:80"]}, {"job-notify -> job-migrate:80": "not running"}),
+        ({"names": {"job-*": ["db"]}},
+         {"job-migrate: db": "172.19.0.2", "job-notify: db": "not found"}),
+        # Only running containers count as sources of what is not allowed, and as targets from outside.
+        ({"require": ["job-migrate -> db:5432"], "allow": []},
+         {"job-migrate -> db:5432": "answered", "web -> db:5432": "name not found",
+          "db -> web:80": "name not found"}),
+        ({"names": {"job-migrate": ["db"]}, "outside": []},
+         {"job-migrate: db": "172.19.0.2", "db": "not reached", "web": "not reached"}),
+    ],
+)  # fmt: skip
+def test_a_job_that_has_ended_is_asked_from_where_it_ran(policy, expected):
+    lab = Lab.from_compose(JOBS)
+    report = check_policy(lab, policy)
+    assert {each.subject: each.found for each in report.findings} == expected
+    assert lab.host("host").docker.containers.get("shop-job-migrate-1").status == "exited"
+
+
+def test_a_job_of_a_swarm_cannot_be_asked():
+    lab = Lab()
+    node = lab.add_host("node", "172.31.1.1/24", docker=True)
+    node.docker.swarm.init(advertise_addr="172.31.1.1")
+    node.docker.services.create("nginx", name="web")
+    node.docker.services.create("alpine", "true", name="migrate", mode="replicated-job")
+    lab.settle()
+    report = check_policy(lab, {"require": ["migrate -> web:80"], "names": {"migrate": "web"}})
+    assert report.passed
+    assert [(each.subject, each.found) for each in report.skipped] == [
+        ("migrate -> web:80", "has ended"),
+        ("migrate: web", "has ended"),
+    ]
+    assert str(report).splitlines()[-1] == "0 checked, 0 violated, 2 cannot be asked"
+    assert "migrate -> web:80 cannot be asked: migrate has ended, without an error" in str(report)
+    assert (report.to_json()["checked"], report.to_json()["skipped"]) == (0, 2)
+    suite = ET.fromstring(report.to_junit()).find("testsuite")
+    assert suite.get("skipped") == "2"
+    assert "cannot be asked" in suite.find("testcase/skipped").get("message")
+    assert "2 cannot be asked" in report._repr_html_()
 
 
 @pytest.mark.parametrize(

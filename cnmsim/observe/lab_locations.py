@@ -99,6 +99,9 @@ def stopped_container(host: str, container: Any) -> StoppedContainer:
         labels.get("com.docker.compose.project", ""), service, _number(labels, service),
         container.attrs["HostConfig"].get("NetworkMode", ""),
         taken_port(line.text for line in container.record.log.lines)[0],
+        tuple(container.attrs["NetworkSettings"]["Networks"] or {}),
+        container.attrs["State"]["ExitCode"],
+        labels.get("com.docker.swarm.task.name", ""),
     )  # fmt: skip
 
 

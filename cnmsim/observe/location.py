@@ -299,7 +299,8 @@ class StoppedContainer:
     """A container that is not running: its name, host and status, and the ports that it publishes when it runs.
 
     `project`, `service` and `replica` are as in `Location`. `taken_port` is the port for which its program ended
-    because another program has it, 0 if it did not. `network_mode` is that of the engine.
+    because another program has it, 0 if it did not. `network_mode` is that of the engine, `networks` are the names of
+    the container's networks. `task` is the name of its swarm task, "" if it has none.
     """
 
     name: str
@@ -311,6 +312,19 @@ class StoppedContainer:
     replica: int = 0
     network_mode: str = ""
     taken_port: int = 0
+    networks: tuple[str, ...] = ()
+    exit_code: int = 0
+    task: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name with that of the host: `node1:web`."""
+        return f"{self.host}:{self.name}"
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether its program ended without an error, as a job does."""
+        return self.status == "exited" and self.exit_code == 0
 
 
 def shared_networks(one: Location, other: Location) -> tuple[str, ...]:

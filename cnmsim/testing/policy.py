@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve
 
-from cnmsim.errors import Conflict, FileError, InvalidParameter, NotFound
+from cnmsim.errors import FileError, InvalidParameter, NotFound
 from cnmsim.lab.schema import check
 from cnmsim.lab.yamlfile import load_yaml
 from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
@@ -38,7 +38,14 @@ from cnmsim.observe.trace.tracer import address_towards, directory_of, run_probe
 from cnmsim.observe.views.rules import lookup
 from cnmsim.suggestion import suggestion
 from cnmsim.testing.assertions import paths_from_outside
-from cnmsim.testing.policy_flow import POLICY, Flow, has_name, is_meant, members_of, read_flow, read_flows
+from cnmsim.testing.policy_flow import POLICY, Flow, is_meant, members_of, read_flow, read_flows
+from cnmsim.testing.policy_jobs import (
+    is_unknown,
+    not_running,
+    resume_jobs,
+    sources_not_running,
+    target_not_running,
+)
 from cnmsim.testing.policy_report import Finding, Report
 
 if TYPE_CHECKING:
@@ -101,7 +108,8 @@ class Policy:
     def check(self, lab: Lab) -> Report:
         """Check a lab against the policy. Probes run on a fork of the lab, which itself stays unchanged.
 
-        A requirement of a container that is not running is violated, also if a group names the container. Raises
+        A requirement of a container that is not running is violated, also if a group or pattern names the container.
+        One of a job, whose program ended without an error, is asked from a container that replaces it. Raises
         `NotFound` for a name that matches nothing in the lab, `Unavailable` for a lab that cannot be forked, and
         `InvalidParameter` for a group that has no members or contains itself, or if there is nothing to check,
         because every connection is allowed or nothing listens.
@@ -113,25 +121,31 @@ class Policy:
                 subject=in_file_names(finding.subject, names),
                 message=in_file_names(finding.message, names),
             )
-            for finding in self._findings(lab.fork())
+            for finding in self._findings(*self._with_jobs(lab))
         )
         if not findings:
             raise InvalidParameter("the policy checks nothing: every connection of this lab is allowed by it")
         return Report(findings)
 
-    def _findings(self, lab: Lab) -> Iterator[Finding]:
+    def _with_jobs(self, lab: Lab) -> tuple[Lab, frozenset[str]]:
+        """Return a fork of the lab in which the jobs run of which something is required, and their labels."""
+        fork = lab.fork()
+        askers = [*(flow.source for flow in self.require), *self.names, *self.unknown_names]
+        return fork, resume_jobs(fork, {member for name in askers for member in members_of(name, self.groups)})
+
+    def _findings(self, lab: Lab, jobs: frozenset[str]) -> Iterator[Finding]:
         directory = directory_of(lab)
         self._require_known(directory)
         protocols = ("tcp", "udp")
         if self.allow is not None or self.require:
             matrix = lab.reachability(protocols=protocols)
-            yield from self._demands(lab, directory, matrix)
+            yield from self._demands(lab, directory, matrix, jobs)
             if self.allow is not None:
                 by_address = lab.reachability(protocols=protocols, by="address")
-                yield from self._nobody_else(matrix, by_address)
+                yield from self._nobody_else(matrix, by_address, jobs)
         if self.outside is not None:
-            yield from self._from_outside(lab, directory)
-        yield from self._names(lab, directory)
+            yield from self._from_outside(lab, directory, jobs)
+        yield from self._names(lab, directory, jobs)
 
     def _require_known(self, directory: Directory) -> None:
         flows = (*(self.allow or ()), *self.require, *(self.outside or ()))
@@ -140,7 +154,7 @@ class Policy:
             if not members:
                 raise InvalidParameter(f"group {group} has no members")
             for member in members_of(group, self.groups):
-                if _is_unknown(directory, member) and not _not_running(directory, member):
+                if is_unknown(directory, member) and not not_running(directory, member):
                     if member in self.groups:
                         raise InvalidParameter(f"group {member} contains itself")
                     holder = next(name for name, listed in self.groups.items() if member in listed)
@@ -149,13 +163,15 @@ class Policy:
                         f"group {holder}: nothing in the lab is named {member!r}{suggestion(member, known)}"
                     )
         for name in names:
-            if name == _ANY or name in self.groups or not _is_unknown(directory, name):
+            if name == _ANY or name in self.groups or not is_unknown(directory, name):
                 continue
-            if not _not_running(directory, name):
+            if not not_running(directory, name):
                 found = directory.find(name)  # raises NotFound, which suggests similar names
                 raise NotFound(f"a policy does not accept the name {name!r}: write {found.service or found.name}")
 
-    def _demands(self, lab: Lab, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
+    def _demands(
+        self, lab: Lab, directory: Directory, matrix: Reachability, jobs: frozenset[str]
+    ) -> Iterator[Finding]:
         locations = _by_name(matrix)
         for flow in self.require:
             pairs = [
@@ -165,10 +181,10 @@ class Policy:
                 if locations.of[source] is not location
                 and flow.covers(locations.of[source], location, protocol, port, self.groups)
             ]
-            ended = list(self._ended(directory, flow))
+            ended = list(self._ended(directory, flow, jobs))
             yield from ended
             if not pairs:
-                unlisted = list(self._unlisted_demands(lab, directory, flow))
+                unlisted = list(self._unlisted_demands(lab, directory, flow, jobs))
                 yield from unlisted or ([] if ended else [_nothing(flow)])
             for source, service in pairs:
                 subject, verdict = f"{source} -> {service}", matrix.verdict(source, service)
@@ -177,19 +193,29 @@ class Policy:
                 else:
                     yield _failed(subject, source, service, flow, matrix.walk(source, service))
 
-    def _ended(self, directory: Directory, flow: Flow) -> Iterator[Finding]:
-        """Yield a violation for every source and target of a required flow of which one is not running."""
-        port = flow.text.removeprefix(f"{flow.source} -> {flow.target}")
-        for source in members_of(flow.source, self.groups):
-            for target in members_of(flow.target, self.groups):
-                if source == target and flow.source in self.groups:  # members need not reach themselves
-                    continue
-                if reason := _not_running(directory, source) or _not_running(directory, target):
-                    subject = f"{source} -> {target}{port}"
-                    yield Finding("require", subject, passed=False, message=reason, found="not running")
+    def _ended(self, directory: Directory, flow: Flow, jobs: frozenset[str]) -> Iterator[Finding]:
+        """Yield a finding for every source and target of a required flow of which one is not running.
 
-    def _nobody_else(self, matrix: Reachability, by_address: Reachability) -> Iterator[Finding]:
-        """Yield a finding for every source and service whose connection the policy does not allow.
+        It is a violation, except for a job that cannot be started again.
+        """
+        port = flow.text.removeprefix(f"{flow.source} -> {flow.target}")
+        for member in members_of(flow.source, self.groups):
+            for target in members_of(flow.target, self.groups):
+                if member == target and flow.source in self.groups:  # members need not reach themselves
+                    continue
+                of_target = target_not_running(directory, target, jobs)
+                for source, reason, has_ended in sources_not_running(directory, member, jobs) or [
+                    (member, "", False)
+                ]:
+                    subject = f"{source} -> {target}{port}"
+                    if of_target or (reason and not has_ended):
+                        message = reason if reason and not has_ended else of_target
+                        yield Finding("require", subject, passed=False, message=message, found="not running")
+                    elif reason:
+                        yield _cannot_ask("require", subject, source)
+
+    def _nobody_else(self, matrix: Reachability, by_address: Reachability, jobs: frozenset[str]) -> Iterator[Finding]:
+        """Yield a finding for every running source and service whose connection the policy does not allow.
 
         The check passes if the source reaches the service neither by name (`matrix`) nor by address (`by_address`).
         """
@@ -199,10 +225,14 @@ class Policy:
             for service, (location, protocol, port) in _once(locations.services).items():
                 asker = locations.of[source]
                 # Containers in one network namespace reach each other's programs by loopback, whatever Docker does.
-                if asker.namespace is location.namespace or any(
-                    flow.covers(asker, sharing, protocol, port, self.groups)
-                    for flow in allowed
-                    for sharing in _sharing(locations, location)
+                if (
+                    asker.label in jobs
+                    or asker.namespace is location.namespace
+                    or any(
+                        flow.covers(asker, sharing, protocol, port, self.groups)
+                        for flow in allowed
+                        for sharing in _sharing(locations, location)
+                    )
                 ):
                     continue
                 reaching = [one for one in (matrix, by_address) if one.reaches(source, service)]
@@ -211,7 +241,9 @@ class Policy:
                 found = (reaching or [matrix])[0].verdict(source, service).value
                 yield Finding("deny", f"{source} -> {service}", not reaching, message, walk, found)
 
-    def _unlisted_demands(self, lab: Lab, directory: Directory, flow: Flow) -> Iterator[Finding]:
+    def _unlisted_demands(
+        self, lab: Lab, directory: Directory, flow: Flow, jobs: frozenset[str]
+    ) -> Iterator[Finding]:
         """Yield the results of checks of a required flow to a port on which no program is known to listen.
 
         If it is not known whether one does, the check passes if the probe succeeds; in a strict lab it fails.
@@ -224,6 +256,7 @@ class Policy:
             for source in directory.locations
             for target in directory.locations
             if target.namespace is not source.namespace
+            and target.label not in jobs
             and flow.covers(source, target, protocol, flow.port, self.groups)
         ]
         is_single = len(pairs) == 1
@@ -241,9 +274,9 @@ class Policy:
             else:
                 yield _failed(subject, source.name, service, flow, walk)
 
-    def _from_outside(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
+    def _from_outside(self, lab: Lab, directory: Directory, jobs: frozenset[str]) -> Iterator[Finding]:
         for location in directory.locations:
-            if not location.is_container:
+            if not location.is_container or location.label in jobs:
                 continue
             closed = [
                 f"{socket.protocol}/{socket.port}"
@@ -280,13 +313,15 @@ class Policy:
             for flow in self.outside or ()
         )
 
-    def _names(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
+    def _names(self, lab: Lab, directory: Directory, jobs: frozenset[str]) -> Iterator[Finding]:
         for kind, expected in (("names", self.names), ("unknown_names", self.unknown_names)):
             for who, names in expected.items():
                 for member in members_of(who, self.groups):
-                    if reason := _not_running(directory, member):
+                    for source, reason, has_ended in sources_not_running(directory, member, jobs):
                         yield from (
-                            Finding(kind, f"{member}: {name}", passed=False, message=reason, found="not running")
+                            _cannot_ask(kind, f"{source}: {name}", source)
+                            if has_ended
+                            else Finding(kind, f"{source}: {name}", passed=False, message=reason, found="not running")
                             for name in names
                         )
                 for location in directory.locations:
@@ -307,25 +342,10 @@ def _by_name(matrix: Reachability) -> _Stations:
     )
 
 
-def _is_unknown(directory: Directory, name: str) -> bool:
-    """Return True if no location has `name`, which is no group."""
-    return not any(has_name(location, name) for location in directory.locations)
-
-
-def _not_running(directory: Directory, name: str) -> str:
-    """Return why the container or service `name` does not run; "" if it runs or does not exist.
-
-    A name that several running containers have is no reason: it means all of them.
-    """
-    if directory.matching(name):
-        return ""
-    try:
-        directory.find(name)
-    except Conflict as error:
-        return str(error)
-    except NotFound:
-        return ""
-    return ""
+def _cannot_ask(kind: str, subject: str, source: str) -> Finding:
+    """Return the finding of a job that has ended and cannot be started again."""
+    message = f"{subject} cannot be asked: {source} has ended, without an error"
+    return Finding(kind, subject, passed=True, message=message, found="has ended", skipped=True)
 
 
 def _nothing(flow: Flow) -> Finding:

@@ -11,7 +11,7 @@ from attrs import frozen
 from cnmsim.digits import is_number
 from cnmsim.lab.schema import Schema
 from cnmsim.lab.yamlfile import Key, wrong
-from cnmsim.observe.location import Location
+from cnmsim.observe.location import Location, StoppedContainer
 from cnmsim.observe.trace.target import PROTOCOLS
 
 _TEXTS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -74,16 +74,20 @@ def is_meant(name: str, location: Location, groups: Mapping[str, list[str]]) -> 
     return any(has_name(location, member) for member in members_of(name, groups))
 
 
-def has_name(location: Location, name: str) -> bool:
-    """Return True if `name`, which is no group, includes this location."""
+def has_name(location: Location | StoppedContainer, name: str) -> bool:
+    """Return True if `name`, which is no group, includes this location or container that is not running."""
+    is_stopped = isinstance(location, StoppedContainer)
     if name.startswith("network:"):
         pattern, project = name.removeprefix("network:"), f"{location.project}_"
+        networks = location.networks if is_stopped else [item.network for item in location.attachments]
         return any(
-            fnmatchcase(known, pattern)
-            for attachment in location.attachments
-            for known in (attachment.network, attachment.network.removeprefix(project))
+            fnmatchcase(known, pattern) for network in networks for known in (network, network.removeprefix(project))
         )
-    own = {location.name, *((*location.service_names, *location.replica_names) if location.service else ())}
+    own = {location.name}
+    if location.service and is_stopped:
+        own |= {location.service, f"{location.service}-{location.replica}"}
+    elif location.service:
+        own |= {*location.service_names, *location.replica_names}
     return any(fnmatchcase(own_name, name) for own_name in own)
 
 

@@ -23,6 +23,7 @@ class Finding:
     `kind` is the kind of check, for example `deny` or `require`; `subject` is the connection, for example `web ->
     db:5432`. `found` is the observation: the verdict of a probe, the endpoints reached, or the addresses of a name.
     If the check failed, `message` states the reason, and `evidence` is the trace, or the text of the DNS queries.
+    With `skipped` the question could not be asked, and `message` states why; `passed` is then True.
     """
 
     kind: str
@@ -31,6 +32,12 @@ class Finding:
     message: str = ""
     evidence: Trace | str | None = None
     found: str = ""
+    skipped: bool = False
+
+    @property
+    def mark(self) -> str:
+        """The result as one character; a question that could not be asked has a question mark."""
+        return "?" if self.skipped else "✓" if self.passed else "✕"
 
     @property
     def details(self) -> str:
@@ -68,24 +75,38 @@ class Report(Displayable):
         return tuple(finding for finding in self.findings if not finding.passed)
 
     @property
+    def skipped(self) -> tuple[Finding, ...]:
+        """The findings whose question could not be asked."""
+        return tuple(finding for finding in self.findings if finding.skipped)
+
+    @property
+    def summary(self) -> str:
+        """The numbers of checks: `12 checked, 1 violated`, with those that could not be asked if there are any."""
+        asked = f"{len(self.findings) - len(self.skipped)} checked, {len(self.violations)} violated"
+        return f"{asked}, {len(self.skipped)} cannot be asked" if self.skipped else asked
+
+    @property
     def passed(self) -> bool:
-        """Whether all checks passed."""
+        """Whether no check failed."""
         return not self.violations
 
     def text(self, *, verbose: bool = False, width: int = 0) -> str:
         """Return the report as text: a table of the violations, and the causes of those that have one.
 
+        Checks whose question could not be asked are in the table, too.
+
         With `verbose` the table contains all checks, and a sentence and the trace of each violation follow. `width`
         is the maximum width in columns; 0 means no limit for the table, and the default width for traces.
         """
-        shown = self.findings if verbose else self.violations
+        notable = [finding for finding in self.findings if finding.skipped or not finding.passed]
+        shown = self.findings if verbose else notable
         lines = [plain_grid(_COLUMNS, [finding.row() for finding in shown], width), ""] if shown else []
-        explained = [finding for finding in self.violations if verbose or finding.kind not in _PLAIN]
+        explained = [finding for finding in notable if verbose or finding.kind not in _PLAIN]
         for finding in explained:
             lines += wrapped(finding.message, width) if width else [finding.message]
             lines += ["", finding.details_for(width), ""] if verbose and finding.details else []
         lines += [""] if explained else []
-        return "\n".join([*lines, f"{len(self.findings)} checked, {len(self.violations)} violated"])
+        return "\n".join([*lines, self.summary])
 
     def __str__(self) -> str:
         return self.text()
@@ -93,13 +114,9 @@ class Report(Displayable):
     def _repr_html_(self) -> str:
         from cnmsim.observe.views.markup import BAD, GOOD, LOST, banner, card, folded, table
 
-        rows = [
-            ("✓" if finding.passed else "✕", finding.kind, finding.subject, finding.message)
-            for finding in self.findings
-        ]
+        rows = [(finding.mark, finding.kind, finding.subject, finding.message) for finding in self.findings]
         marks = ["" if finding.passed else LOST for finding in self.findings]
-        summary = f"{len(self.findings)} checked, {len(self.violations)} violated"
-        verdict = banner("holds", summary, GOOD) if self.passed else banner("violated", summary, BAD)
+        verdict = banner("holds", self.summary, GOOD) if self.passed else banner("violated", self.summary, BAD)
         walks = [folded(finding.message, finding.details) for finding in self.violations if finding.details]
         return card("policy", "", verdict, table(("", "kind", "subject", "finding"), rows, marks), *walks)
 
@@ -107,11 +124,12 @@ class Report(Displayable):
         """Return the report as JSON-compatible values."""
         return {
             "passed": self.passed,
-            "checked": len(self.findings),
+            "checked": len(self.findings) - len(self.skipped),
             "violated": len(self.violations),
+            "skipped": len(self.skipped),
             "findings": [
                 {"kind": finding.kind, "subject": finding.subject, "passed": finding.passed,
-                 "message": finding.message, "details": finding.details}
+                 "skipped": finding.skipped, "message": finding.message, "details": finding.details}
                 for finding in self.findings
             ],
         }  # fmt: skip
@@ -124,10 +142,13 @@ class Report(Displayable):
             tests=str(len(self.findings)),
             failures=str(len(self.violations)),
             errors="0",
+            skipped=str(len(self.skipped)),
         )
         for finding in self.findings:
             case = ET.SubElement(suite, "testcase", classname=f"policy.{finding.kind}", name=finding.subject)
-            if not finding.passed:
+            if finding.skipped:
+                ET.SubElement(case, "skipped", message=finding.message)
+            elif not finding.passed:
                 ET.SubElement(case, "failure", message=finding.message).text = finding.details
         root = ET.Element("testsuites")
         root.append(suite)

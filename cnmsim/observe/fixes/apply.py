@@ -273,7 +273,7 @@ def _(change: SetNodeRole, lab: Any) -> None:
 # ---- containers and networks that are created again
 
 
-def _recreate_container(lab: Any, host: str, name: str, edit: Callable[[Body], None]) -> None:
+def recreate_container(lab: Any, host: str, name: str, edit: Callable[[Body], None]) -> None:
     """Remove the container `name` on `host`, then create and start one of the same name with a changed configuration.
 
     `edit` is called with the request body of the old container's create call, and modifies the body in place.
@@ -317,7 +317,7 @@ def _(change: PublishPort, lab: Any) -> None:
         body["HostConfig"]["PortBindings"] = {name: many for name, many in kept.items() if many}
         body["ExposedPorts"] = {**(body.get("ExposedPorts") or {}), key: {}}
 
-    _recreate_container(lab, change.host, change.container, edit)
+    recreate_container(lab, change.host, change.container, edit)
 
 
 @apply_change.register(RebindProgram)
@@ -332,7 +332,7 @@ def _(change: RebindProgram, lab: Any) -> None:
         if option:  # the program binds loopback by default
             body["Cmd"] = [*(body.get("Cmd") or ()), *option]
 
-    _recreate_container(lab, change.host, change.container, edit)
+    recreate_container(lab, change.host, change.container, edit)
 
 
 @apply_change.register(RecreateContainer)
@@ -358,7 +358,7 @@ def _(change: RecreateContainer, lab: Any) -> None:
             raise InvalidParameter(f"{change.container} was created without {key}")
         body["HostConfig"][key] = None
 
-    _recreate_container(lab, change.host, change.container, edit)
+    recreate_container(lab, change.host, change.container, edit)
 
 
 @apply_change.register(ReplaceInSetting)
@@ -380,7 +380,7 @@ def _(change: ReplaceInSetting, lab: Any) -> None:
                 )
                 holder[key] = [word.replace(change.old, change.new) for word in holder.get(key) or ()]
 
-    _recreate_container(lab, change.host, change.container, edit)
+    recreate_container(lab, change.host, change.container, edit)
 
 
 @apply_change.register(SetLabel)
@@ -388,7 +388,7 @@ def _(change: SetLabel, lab: Any) -> None:
     def edit(body: Body) -> None:
         body["Labels"] = {**(body.get("Labels") or {}), change.key: change.value}
 
-    _recreate_container(lab, change.host, change.container, edit)
+    recreate_container(lab, change.host, change.container, edit)
 
 
 @apply_change.register(RecreateNetwork)
