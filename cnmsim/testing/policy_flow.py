@@ -76,18 +76,20 @@ def is_meant(name: str, location: Location, groups: Mapping[str, list[str]]) -> 
 
 def has_name(location: Location | StoppedContainer, name: str) -> bool:
     """Return True if `name`, which is no group, includes this location or container that is not running."""
-    is_stopped = isinstance(location, StoppedContainer)
+    own, networks = {location.name}, list[str]()
+    if isinstance(location, StoppedContainer):
+        networks += location.networks
+        if location.service:
+            own |= {location.service, f"{location.service}-{location.replica}"}
+    else:
+        networks += [item.network for item in location.attachments]
+        if location.service:
+            own |= {*location.service_names, *location.replica_names}
     if name.startswith("network:"):
         pattern, project = name.removeprefix("network:"), f"{location.project}_"
-        networks = location.networks if is_stopped else [item.network for item in location.attachments]
         return any(
             fnmatchcase(known, pattern) for network in networks for known in (network, network.removeprefix(project))
         )
-    own = {location.name}
-    if location.service and is_stopped:
-        own |= {location.service, f"{location.service}-{location.replica}"}
-    elif location.service:
-        own |= {*location.service_names, *location.replica_names}
     return any(fnmatchcase(own_name, name) for own_name in own)
 
 

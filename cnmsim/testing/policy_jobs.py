@@ -43,7 +43,8 @@ def _idle(body: Body) -> None:
 
 def is_unknown(directory: Directory, name: str) -> bool:
     """Return True if neither a location nor a container that is not running has `name`, which is no group."""
-    return not any(has_name(item, name) for item in (*directory.locations, *directory.stopped_containers))
+    is_running = any(has_name(item, name) for item in directory.locations)
+    return not is_running and not any(has_name(item, name) for item in directory.stopped_containers)
 
 
 def not_running(directory: Directory, name: str) -> str:
