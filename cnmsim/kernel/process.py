@@ -73,6 +73,8 @@ class Process:
         cgroup: ControlGroup | None = None,
     ) -> None:
         self.machine = machine
+        #: The program that runs in the process; `None` before `begin`.
+        self.program: Program | None = None
         #: The memory in bytes that the program has allocated in addition to its size at the start; its processor
         #: time.
         self.allocated = self.cpu_ns = 0
@@ -118,8 +120,6 @@ class Process:
         self.gate = Gate(self)
         self._tasks: list[Task[Any]] = []
         self._own_pipes: list[Pipe] = []
-        #: The program that runs in the process; `None` before `begin`.
-        self.program: Program | None = None
         self._inherited_sockets: tuple[Socket, ...] = ()
         self.stdin = stdin or self._empty_input()
         self.stdout = stdout or self._own_pipe()
@@ -130,7 +130,14 @@ class Process:
 
     @property
     def name(self) -> str:
-        """The program's name, as `ps` shows it."""
+        """The program's name, as `ps` shows it (`/proc/PID/comm`).
+
+        A program that replaced the one on the command line, as the last command of a script with `exec` does, has the
+        attribute `comm`.
+        """
+        comm: str = getattr(self.program, "comm", "")
+        if comm:
+            return comm
         return posixpath.basename(self.argv[0]) if self.argv else "?"
 
     @property

@@ -215,3 +215,18 @@ def test_of_containers_that_share_a_stack_the_one_that_is_to_listen_is_named() -
         },
     )  # fmt: skip
     assert finding(lab, "vpn:8080").assumption_texts[0].startswith("qbittorrent in seed listens on 8080/tcp (its env")
+
+
+@pytest.mark.parametrize(
+    ("service", "port", "program"),
+    [
+        ("{image: grafana/grafana}", 3000, "grafana"),
+        ("{image: linuxserver/nginx}", 80, "nginx"),
+        ("{image: 'node:20', command: sh -c 'npm start', environment: {PORT: '3000'}}", 3000, "npm"),
+    ],
+)
+def test_a_program_has_one_name_in_walks_and_assumptions(service: str, port: int, program: str) -> None:
+    lab = Lab.from_compose(f"services:\n  app: {service}\n  web: {{image: alpine, command: sleep 1d}}\n")
+    walk = lab.trace("web", f"app:{port}")
+    assert f"{program} (pid" in str(walk)
+    assert f"{program} in app listens on {port}/tcp" in str(walk)

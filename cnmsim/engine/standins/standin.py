@@ -90,6 +90,11 @@ class StandIn:
         """
         return await self.serve(process)
 
+    @property
+    def comm(self) -> str:
+        """The name of the process: that of the program, also if an init script or a shell starts it."""
+        return self.program
+
     def port(self, protocol: str, number: int) -> KnownPort | None:
         """Return the port with this protocol and number, `None` if the program is not known to listen on it."""
         return next((port for port in self.ports if (port.protocol, port.number) == (protocol, number)), None)
