@@ -36,13 +36,6 @@ class Credentials:
         if not self.has(name):
             raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    def require_net_admin(self) -> None:
-        """Raise `PermissionError` (EPERM) unless the process has CAP_NET_ADMIN.
-
-        Changes to devices, addresses and routes require it.
-        """
-        self.require("NET_ADMIN")
-
 
 ROOT = Credentials()
 

@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.libnetwork.networkdb.convergence import (
-    ConvergenceChecker,
-    are_converged,
-    clusters_of,
-    first_difference,
-    is_busy,
-)
+from cnmsim.libnetwork.networkdb.convergence import ConvergenceChecker, clusters_of, first_difference, is_busy
 from cnmsim.swarm.objects import NodeState, Task, TaskState, UpdateState
 
 if TYPE_CHECKING:
@@ -79,7 +73,7 @@ class QuiescenceChecker:
         members = _members(engines)
         databases = self._compared(_databases(members))
         unsettled = self._unsettled_tasks(members)
-        if unsettled or are_converged(databases):
+        if unsettled or ConvergenceChecker().is_converged(databases):
             return unsettled or _left_behind(members) or self._split_gossip(members, databases)
         return first_difference(databases) or "a node is waiting for a response"
 

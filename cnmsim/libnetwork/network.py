@@ -460,7 +460,7 @@ class Network:
         agent = self.cluster_agent
         if agent is not None:
             agent.leave_network(self)
-            self.controller.discovery.forget_network(self)
+            self.records.clear()
         for address in list(self.reserved):
             service_bindings.release_address(self, address)
         if self.ipam is not None:

@@ -104,10 +104,6 @@ class ServiceDiscovery:
         elif network is not None:
             _remove_container_records(network, endpoint_id, record)
 
-    def forget_network(self, network: Network) -> None:
-        """Remove the names of a network that was deleted."""
-        network.records.clear()
-
     def clear(self) -> None:
         """Remove every service and all names of swarm networks, because this node leaves the swarm."""
         for service in list(self.services.values()):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from attrs import evolve
 from support.docker_host import VERSIONS, DockerHost
 
 from cnmsim.errors import EngineError
@@ -395,19 +394,3 @@ def test_only_what_has_a_mac_of_its_own_announces_itself(version: str) -> None:
         announced = [frame for frame in frames if frame[12:14] == b"\x08\x06" and frame[28:32] == frame[38:42]]
         assert len(announced) == (3 if driver == "macvlan" and version != "26.1.5" else 0)
         assert all(frame[6:12] == endpoint.mac for frame in announced)
-
-
-@pytest.mark.parametrize(
-    ("kernel", "found"),
-    [("4.2.0-1", ""), ("4.10.3", ""), ("6.1.0", ""), ("4.1.9", "4.1.9"), ("3.19.0", "3.19.0")],
-)
-def test_ipvlan_needs_linux_4_2(kernel: str, found: str) -> None:
-    # moby drivers/ipvlan/ipvlan_network.go: ipvlanKernelVer 4, ipvlanMajorVer 2
-    host = DockerHost()
-    driver: Any = host.controller.drivers.get("ipvlan")
-    driver.profile = evolve(driver.profile, kernel_version=kernel)
-    if not found:
-        make(host, "net", "ipvlan", parent="eth0")
-        return
-    text = f"kernel version failed to meet the minimum ipvlan kernel requirement of 4.2, found {found}"
-    assert refusal(host, "net", "ipvlan", parent="eth0") == text

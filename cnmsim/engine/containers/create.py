@@ -116,7 +116,7 @@ def _image(context: EngineContext, name: str, platform: Platform | None, warning
     If `platform` is `None` and the image is for another platform than the host's, add a warning to `warnings`.
     """
     image = context.images.get(name)
-    actual = image.runs_on
+    actual = Platform(*image.platform)
     if platform is None:
         if not HOST_PLATFORM.runs(actual):
             warnings.append(

@@ -14,6 +14,7 @@ from cnmsim.engine.context import EngineContext
 from cnmsim.engine.logdrivers.options import DRIVERS
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.gojson.fields import rfc3339
+from cnmsim.kernel.procfs import KERNEL_RELEASE
 
 _CONTAINERD, _RUNC, _INIT = "v2.1.4", "v1.3.1-0-ge6457afc", "de40ad0"
 
@@ -33,7 +34,7 @@ def version_view(context: EngineContext) -> dict[str, Any]:
         "Experimental": str(context.config.experimental).lower(),
         "GitCommit": profile.git_commit,
         "GoVersion": profile.go_version,
-        "KernelVersion": profile.kernel_version,
+        "KernelVersion": KERNEL_RELEASE,
         "MinAPIVersion": profile.min_api_version,
         "Os": "linux",
     }
@@ -103,7 +104,7 @@ def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) ->
         "CgroupDriver": "systemd",
         "CgroupVersion": "2",
         "NEventsListener": 0,
-        "KernelVersion": profile.kernel_version,
+        "KernelVersion": KERNEL_RELEASE,
         "OperatingSystem": "Debian GNU/Linux 13 (trixie)",
         "OSVersion": "13",
         "OSType": "linux",

@@ -99,11 +99,6 @@ class Image:
     platform: tuple[str, str, str] = ("linux", "amd64", "")
 
     @property
-    def runs_on(self) -> Platform:
-        """The platform for which the image was built."""
-        return Platform(*self.platform)
-
-    @property
     def layer(self) -> str:
         """The digest of the image's only layer."""
         return "sha256:" + hashlib.sha256(f"layer {self.repository}".encode()).hexdigest()

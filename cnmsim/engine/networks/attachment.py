@@ -14,11 +14,11 @@ from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.validate import parse_link
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.networks.dns_names import dns_names
-from cnmsim.engine.networks.endpoint_info import port_map, subnets_of
+from cnmsim.engine.networks.endpoint_info import port_map, record_endpoint, subnets_of
 from cnmsim.engine.networks.legacy_links import DEFAULT_NETWORK, update_parents
 from cnmsim.engine.networks.libnetwork_options import endpoint_options, sandbox_options
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, SystemFault
-from cnmsim.kernel.address import format_ip, format_mac
+from cnmsim.kernel.address import format_ip
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.endpointsettings import (
     RequestedAddresses,
@@ -330,7 +330,7 @@ class Networking:
             container.networks[network.name] = settings
             if not self.context.profile.failed_connect_keeps_settings:
                 undo.callback(container.networks.pop, network.name, None)
-            self._record_endpoint(settings, endpoint)
+            record_endpoint(settings, endpoint)
             try:
                 links = {alias: name for name, alias in map(parse_link, settings.links or ())}
             except ValueError as error:
@@ -341,7 +341,7 @@ class Networking:
             if not container.is_managed:
                 self._enable_service(container, sandbox)
             undo.pop_all()
-        self._record_endpoint(settings, endpoint)
+        record_endpoint(settings, endpoint)
         settings.gateway = format_ip(endpoint.gateway) if endpoint.gateway else ""
         settings.ipv6_gateway = format_ip(endpoint.gateway6) if endpoint.gateway6 else ""
         container.ports = ports
@@ -387,13 +387,6 @@ class Networking:
                 endpoint.driver_info()
             except EngineError as error:
                 raise SystemFault(f"Updating join info failed: {error.message}") from None
-
-    def _record_endpoint(self, settings: EndpointSettings, endpoint: Endpoint) -> None:
-        settings.network_id = endpoint.network.id
-        settings.endpoint_id = endpoint.id
-        settings.mac_address = format_mac(endpoint.mac) if endpoint.mac else ""
-        settings.ip_address, settings.ip_prefix_len = _split(endpoint.ipv4)
-        settings.global_ipv6_address, settings.global_ipv6_prefix_len = _split(endpoint.ipv6)
 
     def disconnect(self, container: Container, term: str, *, force: bool = False) -> None:
         """Disconnect a container from the network `term` (name or id), as `docker network disconnect` does.
@@ -497,7 +490,3 @@ def _endpoint_of(network: Network, container: Container) -> Endpoint | None:
         if endpoint.sandbox is not None and endpoint.sandbox.container_id == container.id:
             return endpoint
     return None
-
-
-def _split(assigned: tuple[bytes, int] | None) -> tuple[str, int]:
-    return (format_ip(assigned[0]), assigned[1]) if assigned else ("", 0)

@@ -1,11 +1,12 @@
-"""Views of a container's endpoints: subnets, and the port map that inspect prints."""
+"""Views of a container's endpoints: subnets, assigned addresses, and the port map that inspect prints."""
 
 from __future__ import annotations
 
-from cnmsim.engine.containers.container import PortMap
+from cnmsim.engine.containers.container import EndpointSettings, PortMap
 from cnmsim.engine.wire.ports import format_port
 from cnmsim.errors import EngineError
-from cnmsim.kernel.address import Prefix, format_ip
+from cnmsim.kernel.address import Prefix, format_ip, format_mac
+from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.endpointsettings import NetworkSubnets
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.sandbox import Sandbox
@@ -15,6 +16,19 @@ def subnets_of(network: Network) -> NetworkSubnets:
     """Return the subnets of a network: those that the user configured, and those that were allocated."""
     configured = [Prefix.parse(config.subnet, strict=False) for config in network.ipam_config if config.subnet]
     return NetworkSubnets(configured, [info.pool for info in network.ipam_info])
+
+
+def record_endpoint(settings: EndpointSettings, endpoint: Endpoint) -> None:
+    """Copy the ids and addresses of an endpoint to the container's settings for its network."""
+    settings.network_id = endpoint.network.id
+    settings.endpoint_id = endpoint.id
+    settings.mac_address = format_mac(endpoint.mac) if endpoint.mac else ""
+    settings.ip_address, settings.ip_prefix_len = _split(endpoint.ipv4)
+    settings.global_ipv6_address, settings.global_ipv6_prefix_len = _split(endpoint.ipv6)
+
+
+def _split(assigned: tuple[bytes, int] | None) -> tuple[str, int]:
+    return (format_ip(assigned[0]), assigned[1]) if assigned else ("", 0)
 
 
 def port_map(sandbox: Sandbox) -> PortMap:

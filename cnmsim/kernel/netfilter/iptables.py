@@ -172,31 +172,17 @@ class IpTables:
         table_object = self._table(table)
         names = [chain] if chain else [chain_object.name for chain_object in table_object.user_defined_chains()]
         for name in names:
-            chain_object = self._chain(table_object, name)
-            if (
-                chain_object.policy is not None
-                or chain_object.rules
-                or (chain and table_object.count_references(name))
-            ):
-                raise self._busy(
-                    name,
-                    ""
-                    if chain_object.policy
-                    else "Too many links."
-                    if table_object.count_references(name)
-                    else "Directory not empty.",
+            chain_object, is_target = self._chain(table_object, name), table_object.count_references(name) > 0
+            if chain_object.policy is not None or chain_object.rules or is_target:
+                cause = (
+                    _INVALID if chain_object.policy else "Too many links." if is_target else "Directory not empty."
                 )
-            if not chain and table_object.count_references(name):
-                raise self._busy(name, "Too many links.")
+                raise kernel_refusal(
+                    self.family, "CHAIN_DEL", "Device or resource busy", f"chain {name}", self.variant, cause
+                )
         for name in names:
             del table_object.chains[name]
         self._notify_change(table_object, is_new=False)
-
-    def _busy(self, chain: str, legacy_text: str) -> IptablesError:
-        subject = f"chain {chain}"
-        return kernel_refusal(
-            self.family, "CHAIN_DEL", "Device or resource busy", subject, self.variant, legacy_text or _INVALID
-        )
 
     def rename_chain(self, table: str, old: str, new: str) -> None:
         """Rename the user-defined chain `old` to `new`, also in the rules that jump to it (`-E`).

@@ -5,8 +5,6 @@ Source: moby `daemon/libnetwork/drivers/ipvlan` (docker-v29.7.2), `libnetwork/dr
 
 from __future__ import annotations
 
-import re
-
 from attrs import define, field, frozen
 
 from cnmsim.errors import SystemFault
@@ -18,7 +16,6 @@ from cnmsim.libnetwork.drivers.parentlink import dummy_name
 from cnmsim.libnetwork.osl import IPV4_DEFAULT, IPV6_DEFAULT
 
 PARENT, MODE, FLAG = "parent", "ipvlan_mode", "ipvlan_flag"
-_OLDEST_KERNEL = (4, 2)
 
 
 @frozen
@@ -41,20 +38,6 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
 
     name: str = field(default="ipvlan", init=False)
     dummy_prefix: str = field(default="di", init=False)
-
-    def create_network(self, request: NetworkRequest) -> None:
-        """Create a network, and its parent interface if that is missing.
-
-        Raises an `EngineError` with the driver's message if the request is invalid, the parent is not available, or
-        it cannot be created.
-        """
-        version = tuple(int(part) for part in re.findall(r"\d+", self.profile.kernel_version)[:3])
-        if version[:2] < _OLDEST_KERNEL:
-            running = ".".join(map(str, version))
-            raise SystemFault(
-                f"kernel version failed to meet the minimum ipvlan kernel requirement of 4.2, found {running}"
-            )
-        super().create_network(request)
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
         """Return a pair of flags (IPv4, IPv6). True: allocate a gateway address only if the user requested one.

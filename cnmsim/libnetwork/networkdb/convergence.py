@@ -64,12 +64,7 @@ def is_converged(clock: Clock) -> bool:
 
     See `is_busy`.
     """
-    return are_converged(databases_of(clock))
-
-
-def are_converged(databases: Iterable[NetworkDB]) -> bool:
-    """Return True if the databases of these nodes have the same content and no node is busy (see `is_busy`)."""
-    return ConvergenceChecker().is_converged(databases)
+    return ConvergenceChecker().is_converged(databases_of(clock))
 
 
 def converge(clock: Clock, limit_s: float = 120.0) -> float:

@@ -116,11 +116,6 @@ class NetworkDB:
         self.process.exited.add_done_callback(lambda _: self.stop())
 
     @property
-    def is_stopped(self) -> bool:
-        """Whether the database has stopped."""
-        return self.context.is_stopped
-
-    @property
     def keyring(self) -> Keyring:
         """The keys with which gossip is encrypted."""
         return self.members.keyring
@@ -143,7 +138,7 @@ class NetworkDB:
 
     def stop(self) -> None:
         """Stop at once without any message, as a crash does."""
-        if self.is_stopped:
+        if self.context.is_stopped:
             return
         self.context.is_stopped = True
         self._synced.notify()
@@ -298,7 +293,7 @@ class NetworkDB:
         Each node has then sent its entries, or was unreachable, or did not answer in time. Return early if this node
         is detached from the network, or if the database is stopped.
         """
-        await self._synced.wait_until(lambda: self.is_stopped or not self._is_syncing(network))
+        await self._synced.wait_until(lambda: self.context.is_stopped or not self._is_syncing(network))
 
     def _is_syncing(self, network: str) -> bool:
         tables = self.networks.get(network)
@@ -336,7 +331,7 @@ class NetworkDB:
         self.members.schedule_gossip()
 
     def _schedule_table_gossip(self) -> None:
-        if not self.is_stopped:
+        if not self.context.is_stopped:
             self._gossip.arm()
 
     def _gossip_tables(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from cnmsim.kernel.procfs import KERNEL_RELEASE
 from cnmsim.libnetwork.profile.api import ApiProfile
 from cnmsim.libnetwork.profile.directives import V26_DIRECTIVES, V28_DIRECTIVES, V29_DIRECTIVES
 from cnmsim.libnetwork.profile.release import per_release
@@ -32,7 +31,6 @@ class Profile(ApiProfile):
         v28="2025-11-05T14:43:25.000000000+00:00",
         v29="2026-08-12T16:02:11.000000000+00:00",
     )
-    kernel_version: str = KERNEL_RELEASE
     #: The error of a template that compares values of two types names the types (Go 1.25).
     template_comparisons_name_types: bool = per_release(v26=False, v28=True)
 

@@ -265,7 +265,7 @@ async def main(process: Process) -> int:
     process.error("udhcpc: started, v1.37.0\n")
     client = _Client(process, device, tries, timeout_s, "a" in options, requested)
     try:
-        process.credentials.require_net_admin()
+        process.credentials.require("NET_ADMIN")
         client.deconfigure()
     except OSError as error:
         return complain(process, f"SIOCSIFADDR: {strerror(error)}")

@@ -61,7 +61,7 @@ class IpChanges:
         self.rules = IpRules(process, namespace, family)
 
     def _require_net_admin(self) -> None:
-        self.process.credentials.require_net_admin()
+        self.process.credentials.require("NET_ADMIN")
 
     # --- addresses
 

@@ -133,7 +133,7 @@ class IpRules:
         """
         if not words:
             raise IpCommandError('"ip rule add" requires arguments.')
-        self.process.credentials.require_net_admin()
+        self.process.credentials.require("NET_ADMIN")
         fields = self._read(words)
         rules = self.namespace.fib_rules(self.family)
         if "priority" not in fields:
@@ -148,7 +148,7 @@ class IpRules:
         """
         if not words:
             raise IpCommandError('"ip rule del" requires arguments.')
-        self.process.credentials.require_net_admin()
+        self.process.credentials.require("NET_ADMIN")
         fields = self._read(words)
         conditions = {key: value for key, value in fields.items() if _is_condition(key, value)}
         rules = self.namespace.fib_rules(self.family)
@@ -162,7 +162,7 @@ class IpRules:
 
     def flush(self) -> None:
         """Run `rule flush`: delete all rules except the local table's."""
-        self.process.credentials.require_net_admin()
+        self.process.credentials.require("NET_ADMIN")
         rules = self.namespace.fib_rules(self.family)
         for rule in list(rules.rules):
             rules.remove(rule)

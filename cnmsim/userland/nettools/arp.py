@@ -37,7 +37,7 @@ def _change(process: Process, options: Options) -> int:
     try:
         address = parse_ip(options.operands[0])
         device = process.namespace.devices[name] if name else process.namespace.route_output(address).outdev
-        process.credentials.require_net_admin()
+        process.credentials.require("NET_ADMIN")
         if "d" in options:
             process.namespace.neighbours.remove(device, address)
         else:

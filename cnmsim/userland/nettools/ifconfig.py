@@ -42,7 +42,7 @@ async def main(process: Process) -> int:
         process.write(_text(device))
         return 0
     try:
-        process.credentials.require_net_admin()
+        process.credentials.require("NET_ADMIN")
         return _configure(process, device, words)
     except OSError as error:
         ioctl = {"up": "SIOCSIFFLAGS", "down": "SIOCSIFFLAGS", "mtu": "SIOCSIFMTU"}.get(words[0], "SIOCSIFADDR")
