@@ -121,7 +121,7 @@ def test_the_ingress_network_counts_as_one_of_a_service_that_publishes_a_port(tm
     path = tmp_path / "stack.yml"
     checked = checkup(path, deployed(ROUTE, PORT) + "\n    ports: ['8080:80']")
     assert proxy_faults(checked) == ["proxy-network-by-chance"]
-    assert "it is on edge, ingress, and traefik reaches it only on edge" in str(checked)
+    assert "it is on the networks edge, ingress; traefik reaches it on edge only" in str(checked)
     assert "traefik.swarm.network: shop_edge" in fixed(path, checked, "proxy-network-by-chance")
 
 

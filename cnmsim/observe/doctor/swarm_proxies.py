@@ -202,7 +202,7 @@ def _apart(route: _Route) -> Iterator[Fault]:
     else:
         why = f"no network of it is called {network!r}" if network else "no label names one"
         text = (
-            f"it is on {', '.join(every)}, and {proxy} reaches it only on {', '.join(shared)}: {proxy} sends "
+            f"it is on the networks {', '.join(every)}; {proxy} reaches it on {', '.join(shared)} only, but sends "
             f"requests to its address on any one of its networks, as {why}"
         )
     yield route.fault(
