@@ -236,8 +236,8 @@ def _fault(snapshot: LabSnapshot, container: Location, proxy: Location, request:
         why = f"its default network {request.network!r} is none of them"
     return Fault(
         Severity.WARNING, "proxy-network-by-chance", place,
-        f"it is on the networks {own}; {proxy.name} is on {', '.join(shared)} only, but sends requests to its address "
-        f"on any one of its networks, as {why}",
+        f"it is on the networks {own}; {proxy.name} is on {', '.join(shared)} only, but sends requests to its "
+        f"address on any one of its networks, as {why}",
         f"set label {_NETWORK} to the name that `docker network ls` prints for network {shared[0]}", source,
         tuple(SetLabel(container.host, container.name, _NETWORK, name) for name in shared),
     )  # fmt: skip
