@@ -20,7 +20,7 @@ from cnmsim.libnetwork.agent import GOSSIP, IPSEC, KEYS_PER_SUBSYSTEM, AgentConf
 from cnmsim.libnetwork.driver import SWARM_SCOPE, IpamInfo
 from cnmsim.libnetwork.drivers.overlay.driver import ENCRYPTED, VXLAN_ID_LIST
 from cnmsim.libnetwork.gateway import gateway_network
-from cnmsim.libnetwork.ipam.allocator import Ipam, Pool
+from cnmsim.libnetwork.ipam.allocator import Ipam, Pool, PoolRequest
 from cnmsim.libnetwork.networkdb.convergence import converge
 from cnmsim.libnetwork.networkipam import NetworkIpam, excluded_prefixes
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
@@ -105,22 +105,13 @@ class ClusterIpam:
         """Return the names of two address spaces: that of local networks, and that of global networks."""
         return self._ipam.default_spaces()
 
-    def request_pool(
-        self,
-        space: str,
-        pool: str = "",
-        sub_pool: str = "",
-        *,
-        v6: bool = False,  # noqa: ARG002 - the family follows from the subnet
-        exclude: Sequence[Prefix] = (),  # noqa: ARG002 - considered when the pool was reserved
-        options: Mapping[str, str] | None = None,  # noqa: ARG002 - it has no options
-    ) -> Pool:
-        """Return the pool that `reserve` allocated for the subnet `pool`, and count one more member that uses it.
+    def request_pool(self, request: PoolRequest) -> Pool:
+        """Return the pool that `reserve` allocated for the requested subnet, and count one more member that uses it.
 
-        `sub_pool` must be the pool's ip-range, "" if it has none. The other parameters of an IPAM driver have no
-        effect. Raises `InvalidParameter` for a subnet that was not reserved.
+        The requested ip-range must be that of the pool. The other fields of the request have no effect. Raises
+        `InvalidParameter` for a subnet that was not reserved.
         """
-        del space
+        pool, sub_pool = request.pool, request.sub_pool
         for shared in self._pools.values():
             info = shared.info
             if str(info.pool) == pool and (str(info.ip_range) if info.ip_range else "") == sub_pool:

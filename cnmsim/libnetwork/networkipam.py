@@ -16,7 +16,7 @@ from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.machine import Machine
 from cnmsim.libnetwork.driver import GLOBAL_SCOPE, Driver, IpamInfo, gateway_allocation
-from cnmsim.libnetwork.ipam.allocator import Pool
+from cnmsim.libnetwork.ipam.allocator import Pool, PoolRequest
 from cnmsim.libnetwork.ipam.errors import PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound
 from cnmsim.libnetwork.ipam.predefined import host_exclusions
 from cnmsim.libnetwork.options import IpamConfig
@@ -35,21 +35,8 @@ class Allocator(Protocol):
     def default_spaces(self) -> tuple[str, str]:
         """Return the names of two address spaces: that of local networks, and that of global networks."""
 
-    def request_pool(
-        self,
-        space: str,
-        pool: str = "",
-        sub_pool: str = "",
-        *,
-        v6: bool = False,
-        exclude: Sequence[Prefix] = (),
-        options: Mapping[str, str] | None = None,
-    ) -> Pool:
-        """Allocate the subnet `pool`, or its ip-range `sub_pool`. If `pool` is "", the driver chooses a subnet.
-
-        A subnet that the driver chooses must not overlap any of `exclude`; `v6` requests an IPv6 subnet. `space` is
-        the name of the address space.
-        """
+    def request_pool(self, request: PoolRequest) -> Pool:
+        """Allocate the requested subnet or ip-range, or a subnet that the driver chooses."""
 
     def release_pool(self, pool_id: str) -> None:
         """Release a pool."""
@@ -116,7 +103,9 @@ class NetworkIpam:
         self, config: IpamConfig, family: int, skip_gateway: bool, excluded: list[Prefix], pools: list[IpamInfo]
     ) -> None:
         pool = self.allocator.request_pool(
-            self.space, config.subnet, config.ip_range, v6=family == 6, exclude=excluded, options=self.options
+            PoolRequest(
+                self.space, config.subnet, config.ip_range, v6=family == 6, exclude=excluded, options=self.options
+            )
         )
         # Recorded before its addresses are requested, so that `release` releases the pool if that fails.
         pools.append(IpamInfo(pool.id, pool.prefix, None, pool.ip_range, space=self.space))

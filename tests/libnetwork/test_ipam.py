@@ -25,6 +25,7 @@ from cnmsim.libnetwork.ipam import (
     PoolOverlap,
 )
 from cnmsim.libnetwork.ipam.addrset import AddressSet
+from cnmsim.libnetwork.ipam.allocator import PoolRequest
 from cnmsim.libnetwork.ipam.validate import validate_ipam_config
 from cnmsim.libnetwork.networkipam import NetworkIpam
 from cnmsim.libnetwork.options import IpamConfig
@@ -49,9 +50,9 @@ def restore_point(ipam: Ipam, pool_id: str, address: str) -> None:
 @pytest.mark.parametrize(("version", "prefix"), [("26.1.5", ""), ("28.5.2", "invalid pool request: ")])
 def test_an_overlapping_subnet_is_refused(version: str, prefix: str, other: str) -> None:
     ipam = Ipam(profile(version))
-    ipam.request_pool(LOCAL_SPACE, "10.1.0.0/16")
+    ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.1.0.0/16"))
     with pytest.raises(PoolOverlap) as caught:
-        ipam.request_pool(LOCAL_SPACE, other)
+        ipam.request_pool(PoolRequest(LOCAL_SPACE, other))
     assert (caught.value.status, caught.value.message) == (
         403,
         f"{prefix}Pool overlaps with other one on this address space",
@@ -61,44 +62,46 @@ def test_an_overlapping_subnet_is_refused(version: str, prefix: str, other: str)
 def test_since_28_an_ipv6_subnet_has_no_addresses_if_it_was_requested_as_ipv4() -> None:
     old, new = Ipam(profile("26.1.5")), Ipam(NEW)
     for ipam in (old, new):
-        pool = ipam.request_pool(GLOBAL_SPACE, "fd00:77::/64")
+        pool = ipam.request_pool(PoolRequest(GLOBAL_SPACE, "fd00:77::/64"))
     assert take(old, pool.id) == "fd00:77::1"
     with pytest.raises(NotFound, match=r"^cannot find address pool for poolID:fd00:77::/64/invalid Prefix$"):
         take(new, pool.id)
     with pytest.raises(InvalidParameter, match=r"^address space does not contain specified address pool$"):
         new.release_pool(pool.id)
     with pytest.raises(PoolOverlap):
-        new.request_pool(GLOBAL_SPACE, "fd00:77::/64")
+        new.request_pool(PoolRequest(GLOBAL_SPACE, "fd00:77::/64"))
 
 
 def test_the_same_subnet_may_exist_in_both_spaces() -> None:
     ipam = Ipam(NEW)
-    ids = [ipam.request_pool(space, "10.1.0.0/16").id for space in ("LocalDefault", "GlobalDefault")]
+    ids = [ipam.request_pool(PoolRequest(space, "10.1.0.0/16")).id for space in ("LocalDefault", "GlobalDefault")]
     assert ids == ["LocalDefault/10.1.0.0/16", "GlobalDefault/10.1.0.0/16"]
 
 
 def test_only_the_same_ip_range_of_a_subnet_is_refused() -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE, "10.0.0.0/8", "10.10.0.0/16")
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.0.0.0/8", "10.10.0.0/16"))
     assert pool.id == "LocalDefault/10.0.0.0/8/10.10.0.0/16"
     with pytest.raises(PoolOverlap):
-        ipam.request_pool(LOCAL_SPACE, "10.0.0.0/8", "10.10.0.0/16")
-    ipam.request_pool(LOCAL_SPACE, "10.0.0.0/8", "10.10.0.0/17")
-    ipam.request_pool(LOCAL_SPACE, "10.0.0.0/8", "10.11.0.0/16")
+        ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.0.0.0/8", "10.10.0.0/16"))
+    ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.0.0.0/8", "10.10.0.0/17"))
+    ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.0.0.0/8", "10.11.0.0/16"))
 
 
 def test_an_ip_range_lets_an_overlapping_subnet_through() -> None:
     ipam = Ipam(NEW)
-    ipam.request_pool(LOCAL_SPACE, "172.16.0.0/14")
+    ipam.request_pool(PoolRequest(LOCAL_SPACE, "172.16.0.0/14"))
     with pytest.raises(PoolOverlap):
-        ipam.request_pool(LOCAL_SPACE, "172.18.0.0/16")
-    assert ipam.request_pool(LOCAL_SPACE, "172.18.0.0/16", "172.18.5.0/24").ip_range == Prefix.parse("172.18.5.0/24")
+        ipam.request_pool(PoolRequest(LOCAL_SPACE, "172.18.0.0/16"))
+    assert ipam.request_pool(PoolRequest(LOCAL_SPACE, "172.18.0.0/16", "172.18.5.0/24")).ip_range == Prefix.parse(
+        "172.18.5.0/24"
+    )
 
 
 def test_ip_ranges_of_one_subnet_share_its_addresses() -> None:
     ipam = Ipam(NEW)
-    whole = ipam.request_pool(LOCAL_SPACE, "192.168.50.0/24", "192.168.50.0/24")
-    part = ipam.request_pool(LOCAL_SPACE, "192.168.50.0/24", "192.168.50.0/28")
+    whole = ipam.request_pool(PoolRequest(LOCAL_SPACE, "192.168.50.0/24", "192.168.50.0/24"))
+    part = ipam.request_pool(PoolRequest(LOCAL_SPACE, "192.168.50.0/24", "192.168.50.0/28"))
     assert [take(ipam, whole.id), take(ipam, part.id), take(ipam, whole.id)] == [
         "192.168.50.1",
         "192.168.50.2",
@@ -108,12 +111,14 @@ def test_ip_ranges_of_one_subnet_share_its_addresses() -> None:
 
 def test_a_subnet_made_by_ip_ranges_goes_with_the_last_of_them() -> None:
     ipam = Ipam(NEW)
-    ranges = [ipam.request_pool(LOCAL_SPACE, "10.9.0.0/16", text) for text in ("10.9.1.0/24", "10.9.2.0/24")]
+    ranges = [
+        ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.9.0.0/16", text)) for text in ("10.9.1.0/24", "10.9.2.0/24")
+    ]
     ipam.release_pool(ranges[0].id)
     with pytest.raises(PoolOverlap):
-        ipam.request_pool(LOCAL_SPACE, "10.9.0.0/16")
+        ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.9.0.0/16"))
     ipam.release_pool(ranges[1].id)
-    ipam.request_pool(LOCAL_SPACE, "10.9.0.0/16")
+    ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.9.0.0/16"))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +131,7 @@ def test_a_subnet_made_by_ip_ranges_goes_with_the_last_of_them() -> None:
 )
 def test_an_unreadable_pool_request_fails(pool: str, sub_pool: str, cause: str) -> None:
     with pytest.raises(SystemFault) as caught:
-        Ipam(NEW).request_pool(LOCAL_SPACE, pool, sub_pool)
+        Ipam(NEW).request_pool(PoolRequest(LOCAL_SPACE, pool, sub_pool))
     assert caught.value.message == (
         f'failed to parse pool request for address space "LocalDefault" pool "{pool}" subpool "{sub_pool}": {cause}'
     )
@@ -134,16 +139,18 @@ def test_an_unreadable_pool_request_fails(pool: str, sub_pool: str, cause: str) 
 
 def test_mixed_families_are_refused() -> None:
     with pytest.raises(InvalidParameter, match=r"^pool and subpool are of incompatible address families$"):
-        Ipam(NEW).request_pool(LOCAL_SPACE, "10.0.0.0/16", "fd00::/64")
+        Ipam(NEW).request_pool(PoolRequest(LOCAL_SPACE, "10.0.0.0/16", "fd00::/64"))
 
 
 def test_an_ip_range_wider_than_its_subnet_is_the_subnet() -> None:
-    assert Ipam(NEW).request_pool(LOCAL_SPACE, "10.1.0.0/16", "10.0.0.0/8").ip_range == Prefix.parse("10.1.0.0/16")
+    assert Ipam(NEW).request_pool(PoolRequest(LOCAL_SPACE, "10.1.0.0/16", "10.0.0.0/8")).ip_range == Prefix.parse(
+        "10.1.0.0/16"
+    )
 
 
 def test_a_pool_is_released_once() -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE)
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE))
     ipam.release_pool(pool.id)
     with pytest.raises(InvalidParameter, match=r"^address space does not contain specified address pool$"):
         ipam.release_pool(pool.id)
@@ -187,7 +194,7 @@ def test_an_unknown_pool_has_no_addresses(pool_id: str, kind: type[EngineError],
 )
 def test_a_small_subnet_gives_these_addresses_and_no_more(version: str, subnet: str, addresses: list[str]) -> None:
     ipam = Ipam(profile(version))
-    pool = ipam.request_pool(LOCAL_SPACE, subnet, v6=":" in subnet)
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, subnet, v6=":" in subnet))
     assert [take(ipam, pool.id) for _ in addresses] == addresses
     with pytest.raises(NoAvailableAddresses, match=r"^no available addresses on this pool$"):
         take(ipam, pool.id)
@@ -197,7 +204,7 @@ def test_a_small_subnet_gives_these_addresses_and_no_more(version: str, subnet: 
 @pytest.mark.parametrize("subnet", ["fd00::/64", "fd00::/48"])
 def test_a_large_ipv6_subnet_starts_at_1(version: str, subnet: str) -> None:
     ipam = Ipam(profile(version))
-    pool = ipam.request_pool(LOCAL_SPACE, subnet, v6=":" in subnet)
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, subnet, v6=":" in subnet))
     assert [take(ipam, pool.id), take(ipam, pool.id)] == ["fd00::1", "fd00::2"]
 
 
@@ -213,14 +220,14 @@ def test_a_large_ipv6_subnet_starts_at_1(version: str, subnet: str) -> None:
 )
 def test_the_nth_automatic_address(version: str, subnet: str, count: int, last: str) -> None:
     ipam = Ipam(profile(version))
-    pool = ipam.request_pool(LOCAL_SPACE, subnet, v6=":" in subnet)
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, subnet, v6=":" in subnet))
     addresses = [take(ipam, pool.id) for _ in range(count)]
     assert addresses[-1] == last
 
 
 def test_a_released_address_is_the_next_one_given() -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE, "10.0.0.0/24")
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.0.0.0/24"))
     for _ in range(3):
         take(ipam, pool.id)
     restore_point(ipam, pool.id, "10.0.0.2")
@@ -229,7 +236,7 @@ def test_a_released_address_is_the_next_one_given() -> None:
 
 def test_an_ip_range_gives_all_its_addresses_with_the_subnets_mask() -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE, "172.28.0.0/16", "172.28.30.0/24")
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, "172.28.0.0/16", "172.28.30.0/24"))
     given_out = [ipam.request_address(pool.id) for _ in range(256)]
     assert given_out == [(parse_ip(f"172.28.30.{n}"), 16) for n in range(256)]
     with pytest.raises(NoAvailableAddresses):
@@ -241,7 +248,7 @@ def test_an_ip_range_gives_all_its_addresses_with_the_subnets_mask() -> None:
 )
 def test_serial_allocation_goes_on_after_the_last_automatic_address(serial: bool, freed: str, after: str) -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE, "10.2.0.0/16", "10.2.2.0/24")
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.2.0.0/16", "10.2.2.0/24"))
     take(ipam, pool.id, "10.2.2.1")
     assert [take(ipam, pool.id, serial=serial) for _ in range(2)] == ["10.2.2.0", "10.2.2.2"]
     restore_point(ipam, pool.id, "10.2.2.0")
@@ -252,7 +259,7 @@ def test_serial_allocation_goes_on_after_the_last_automatic_address(serial: bool
 
 def test_serial_allocation_wraps_to_the_lowest_free_address() -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE, "10.2.0.0/29")
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.2.0.0/29"))
     for _ in range(6):
         take(ipam, pool.id, serial=True)
     restore_point(ipam, pool.id, "10.2.0.3")
@@ -261,7 +268,7 @@ def test_serial_allocation_wraps_to_the_lowest_free_address() -> None:
 
 def test_an_address_outside_the_subnet_is_out_of_range() -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE, "10.2.0.0/29")
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.2.0.0/29"))
     with pytest.raises(AddressOutOfRange, match=r"^requested address is out of range$"):
         take(ipam, pool.id, "10.2.0.8")
 
@@ -269,7 +276,7 @@ def test_an_address_outside_the_subnet_is_out_of_range() -> None:
 @pytest.mark.parametrize("address", ["10.2.0.0", "10.2.0.7", "10.2.0.1"])
 def test_a_taken_or_reserved_address_is_in_use(address: str) -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE, "10.2.0.0/29")
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.2.0.0/29"))
     take(ipam, pool.id)
     with pytest.raises(AddressInUse, match=r"^Address already in use$"):
         take(ipam, pool.id, address)
@@ -278,7 +285,7 @@ def test_a_taken_or_reserved_address_is_in_use(address: str) -> None:
 @pytest.mark.parametrize(("version", "kind"), [("26.1.5", NoAvailableAddresses), ("28.5.2", AddressInUse)])
 def test_a_particular_address_of_a_full_pool(version: str, kind: type[EngineError]) -> None:
     ipam = Ipam(profile(version))
-    pool = ipam.request_pool(LOCAL_SPACE, "10.2.0.0/30")
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.2.0.0/30"))
     take(ipam, pool.id)
     take(ipam, pool.id)
     with pytest.raises(kind):
@@ -287,7 +294,7 @@ def test_a_particular_address_of_a_full_pool(version: str, kind: type[EngineErro
 
 def test_26_counts_an_address_released_for_nothing_as_free() -> None:
     ipam = Ipam(profile("26.1.5"))
-    pool = ipam.request_pool(LOCAL_SPACE, "10.2.0.0/30")
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.2.0.0/30"))
     restore_point(ipam, pool.id, "10.2.0.1")
     for _ in range(2):
         take(ipam, pool.id)
@@ -299,14 +306,14 @@ def test_26_counts_an_address_released_for_nothing_as_free() -> None:
 
 def test_26_cannot_represent_the_last_address_of_a_64() -> None:
     ipam = Ipam(profile("26.1.5"))
-    pool = ipam.request_pool(LOCAL_SPACE, "fd00::/64", v6=True)
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, "fd00::/64", v6=True))
     with pytest.raises(SystemFault, match=r"^bit does not belong to the sequence$"):
         take(ipam, pool.id, "fd00::ffff:ffff:ffff:ffff")
 
 
 def test_later_releases_represent_every_address_of_a_48() -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE, "fd00::/48", v6=True)
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, "fd00::/48", v6=True))
     assert take(ipam, pool.id, "fd00::ffff:ffff:ffff:ffff:ffff") == "fd00::ffff:ffff:ffff:ffff:ffff"
 
 
@@ -322,7 +329,7 @@ def test_later_releases_represent_every_address_of_a_48() -> None:
 )
 def test_the_status_of_a_pool(subnet: str, ip_range: str, taken: list[str], status: tuple[int, int]) -> None:
     ipam = Ipam(NEW)
-    pool = ipam.request_pool(LOCAL_SPACE, subnet, ip_range, v6=":" in subnet)
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, subnet, ip_range, v6=":" in subnet))
     for address in taken:
         take(ipam, pool.id, address)
     got = ipam.status(pool.id)
@@ -331,7 +338,7 @@ def test_the_status_of_a_pool(subnet: str, ip_range: str, taken: list[str], stat
 
 def test_the_null_driver_has_no_subnets_to_choose() -> None:
     with pytest.raises(InvalidParameter, match=r"^null ipam driver does not handle specific address pool requests$"):
-        NullIpam.request_pool("null", "10.0.0.0/8")
+        NullIpam.request_pool(PoolRequest("null", "10.0.0.0/8"))
 
 
 # ---- a network's pools, gateway and auxiliary addresses
@@ -403,7 +410,7 @@ def test_a_refused_gateway_or_auxiliary_address_gives_the_pool_back(
         allocate_network(ipam, config)
     assert type(caught.value) is kind
     assert caught.value.message == text
-    assert ipam.request_pool(LOCAL_SPACE, config.subnet, v6=":" in config.subnet)
+    assert ipam.request_pool(PoolRequest(LOCAL_SPACE, config.subnet, v6=":" in config.subnet))
 
 
 def test_a_pool_of_one_ipv6_address_has_none_for_the_gateway() -> None:
@@ -586,7 +593,7 @@ def test_an_address_set_behaves_as_a_set(script: list[tuple[bool, int]], low: in
 @given(st.integers(22, 30), st.sampled_from(VERSIONS))
 def test_a_subnet_gives_all_its_host_addresses_once(length: int, version: str) -> None:
     ipam = Ipam(profile(version))
-    pool = ipam.request_pool(LOCAL_SPACE, f"10.0.0.0/{length}")
+    pool = ipam.request_pool(PoolRequest(LOCAL_SPACE, f"10.0.0.0/{length}"))
     count = 2 ** (32 - length) - 2
     addresses = {take(ipam, pool.id) for _ in range(count)}
     assert len(addresses) == count
@@ -604,7 +611,8 @@ class AddressesMachine(RuleBasedStateMachine):
         super().__init__()
         self.ipam = Ipam(NEW)
         self.pools = [
-            self.ipam.request_pool(LOCAL_SPACE, "10.0.0.0/27", text) for text in ("10.0.0.0/28", "10.0.0.8/29")
+            self.ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.0.0.0/27", text))
+            for text in ("10.0.0.0/28", "10.0.0.8/29")
         ]
         self.held: set[bytes] = set()
 

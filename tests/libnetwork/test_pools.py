@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Prefix, parse_ip
 from cnmsim.libnetwork.ipam import LOCAL_SPACE, Ipam, PoolBase, PoolOverlap, host_exclusions, swarm_pools, ula_pool
+from cnmsim.libnetwork.ipam.allocator import PoolRequest
 from cnmsim.libnetwork.ipam.predefined import configured_pools
 from cnmsim.libnetwork.profile import PROFILES, Profile, profile
 
@@ -25,7 +26,7 @@ def prefixes(*texts: str) -> list[Prefix]:
 
 
 def draw(ipam: Ipam, pool: str = "", **options: object) -> str:
-    return str(ipam.request_pool(LOCAL_SPACE, pool, **options).prefix)  # type: ignore[arg-type]
+    return str(ipam.request_pool(PoolRequest(LOCAL_SPACE, pool, **options)).prefix)  # type: ignore[arg-type]
 
 
 def exhausted_text(family: int = 4) -> str:
@@ -62,7 +63,7 @@ def test_used_up_default_pools_are_a_bad_request_later(later: object) -> None:
 @pytest.mark.parametrize(("version", "third"), [("26.1.5", "172.19.0.0/16"), ("28.5.2", "172.17.0.0/16")])
 def test_a_freed_subnet_is_drawn_again_at_once_only_since_27(version: str, third: str) -> None:
     ipam = Ipam(profile(version))
-    first = ipam.request_pool(LOCAL_SPACE)
+    first = ipam.request_pool(PoolRequest(LOCAL_SPACE))
     draw(ipam)
     ipam.release_pool(first.id)
     assert draw(ipam) == third
@@ -70,7 +71,7 @@ def test_a_freed_subnet_is_drawn_again_at_once_only_since_27(version: str, third
 
 def test_the_cursor_of_26_gives_back_in_list_order_after_exhaustion() -> None:
     ipam = Ipam(OLD)
-    pools = [ipam.request_pool(LOCAL_SPACE) for _ in range(31)]
+    pools = [ipam.request_pool(PoolRequest(LOCAL_SPACE)) for _ in range(31)]
     ipam.release_pool(pools[5].id)
     ipam.release_pool(pools[2].id)
     assert [draw(ipam), draw(ipam)] == [str(pools[2].prefix), str(pools[5].prefix)]
@@ -79,7 +80,7 @@ def test_the_cursor_of_26_gives_back_in_list_order_after_exhaustion() -> None:
 def test_a_failed_creation_burns_a_subnet_of_26() -> None:
     ipam = Ipam(OLD)
     draw(ipam)
-    burnt = ipam.request_pool(LOCAL_SPACE)
+    burnt = ipam.request_pool(PoolRequest(LOCAL_SPACE))
     ipam.release_pool(burnt.id)
     assert draw(ipam) == "172.19.0.0/16"
 
@@ -155,8 +156,8 @@ def test_a_pool_without_a_gap_is_exhausted() -> None:
 
 def test_of_nested_allocations_only_the_last_is_remembered() -> None:
     ipam = Ipam(NEW, default_pools=bases("10.0.0.0/8->24"))
-    ipam.request_pool(LOCAL_SPACE, "10.0.0.0/16")
-    ipam.request_pool(LOCAL_SPACE, "10.0.0.0/24", "10.0.0.0/25")
+    ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.0.0.0/16"))
+    ipam.request_pool(PoolRequest(LOCAL_SPACE, "10.0.0.0/24", "10.0.0.0/25"))
     assert draw(ipam) == "10.0.1.0/24"
 
 
@@ -262,7 +263,10 @@ def test_swarm_pools_are_checked(pools: list[str], size: int, text: str) -> None
 def test_global_networks_get_24s_of_10_0_0_0() -> None:
     for version in PROFILES:
         ipam = Ipam(profile(version))
-        assert [str(ipam.request_pool("GlobalDefault").prefix) for _ in range(2)] == ["10.0.0.0/24", "10.0.1.0/24"]
+        assert [str(ipam.request_pool(PoolRequest("GlobalDefault")).prefix) for _ in range(2)] == [
+            "10.0.0.0/24",
+            "10.0.1.0/24",
+        ]
 
 
 SUBNETS = st.builds(
@@ -278,7 +282,7 @@ def test_plain_subnets_never_overlap(subnets: list[Prefix], version: str) -> Non
     held: list[Prefix] = []
     for subnet in subnets:
         try:
-            held.append(ipam.request_pool(LOCAL_SPACE, str(subnet)).prefix)
+            held.append(ipam.request_pool(PoolRequest(LOCAL_SPACE, str(subnet))).prefix)
         except PoolOverlap:
             assert any(subnet.overlaps(each) for each in held)
     assert not any(a.overlaps(b) for at, a in enumerate(held) for b in held[at + 1 :])
@@ -291,7 +295,7 @@ def test_default_subnets_drawn_and_released_never_overlap(script: list[int | Non
     for step in script:
         if step is None:
             if len(held) < 31:
-                pool = ipam.request_pool(LOCAL_SPACE)
+                pool = ipam.request_pool(PoolRequest(LOCAL_SPACE))
                 assert not any(pool.prefix.overlaps(each.prefix) for each in held.values())
                 held[pool.id] = pool
         elif held:

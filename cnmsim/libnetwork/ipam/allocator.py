@@ -6,7 +6,7 @@ All ip-ranges of a subnet share one set of addresses. Source: moby `libnetwork/i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import define, field, frozen
 
@@ -40,6 +40,22 @@ class Pool:
     prefix: Prefix
     ip_range: Prefix | None = None
     data: Mapping[str, str] = field(factory=dict, hash=False)
+
+
+@frozen
+class PoolRequest:
+    """A request for the subnet `pool`, or for its ip-range `sub_pool` (moby `ipamapi.PoolRequest`).
+
+    If `pool` is "", the driver chooses an IPv4 subnet, with `v6` an IPv6 subnet, that overlaps nothing in `exclude`;
+    a requested subnet may overlap it. `space` is one of the names that the driver's `default_spaces` returns.
+    """
+
+    space: str
+    pool: str = ""
+    sub_pool: str = ""
+    v6: bool = field(default=False, kw_only=True)
+    exclude: Sequence[Prefix] = field(default=(), kw_only=True)
+    options: Mapping[str, str] = field(factory=dict, kw_only=True, hash=False)
 
 
 @frozen
@@ -131,32 +147,21 @@ class Ipam:
         """Return the default pools of local networks for address family 4 or 6."""
         return tuple(pool for pool in self._spaces[LOCAL_SPACE, family].pools if pool.base.family == family)
 
-    def request_pool(
-        self,
-        space: str,
-        pool: str = "",
-        sub_pool: str = "",
-        *,
-        v6: bool = False,
-        exclude: Iterable[Prefix] = (),
-        options: Mapping[str, str] | None = None,
-    ) -> Pool:
-        """Allocate the subnet `pool`, or its ip-range `sub_pool`.
+    def request_pool(self, request: PoolRequest) -> Pool:
+        """Allocate the requested subnet or ip-range, or a subnet of the default pools of the requested IP version.
 
-        If `pool` is "", choose a subnet of the default pools. `space` is one of the names in `default_spaces`. With
-        `v6` the subnet is chosen from the IPv6 default pools. A chosen subnet overlaps nothing in `exclude`; a
-        requested one may. A requested IPv6 subnet needs `v6`, too: since 28 the allocator otherwise records it as an
-        IPv4 subnet, and no address can be allocated from it. `options` have no effect. Raises `PoolOverlap` if a
-        requested subnet overlaps an allocated one, the error of `pools_exhausted` if no subnet is free, or
-        `SystemFault` for invalid text.
+        A requested IPv6 subnet needs `v6`, too: since 28 the allocator otherwise records it as an IPv4 subnet, and no
+        address can be allocated from it. `options` have no effect. Raises `PoolOverlap` if a requested subnet
+        overlaps an allocated one, the error of `pools_exhausted` if no subnet is free, or `SystemFault` for invalid
+        text.
         """
-        del options  # it has no options
-        address_space = self._space(space, 6 if v6 else 4)
+        pool, sub_pool, family = request.pool, request.sub_pool, 6 if request.v6 else 4
+        address_space = self._space(request.space, family)
         if not pool and sub_pool:
-            raise errors.bad_pool_request(space, pool, sub_pool, "invalid address subpool")
+            raise errors.bad_pool_request(request.space, pool, sub_pool, "invalid address subpool")
         size = self._hinted_size(pool, sub_pool)
         if size is not None:
-            return self._request_default(address_space, 6 if v6 else 4, size, tuple(exclude))
+            return self._request_default(address_space, family, size, tuple(request.exclude))
         return self._request_subnet(address_space, pool, sub_pool)
 
     def _hinted_size(self, pool: str, sub_pool: str) -> int | None:

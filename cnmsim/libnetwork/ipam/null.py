@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Address, Prefix
-from cnmsim.libnetwork.ipam.allocator import Pool
+from cnmsim.libnetwork.ipam.allocator import Pool, PoolRequest
 
 NULL_POOL = Pool("null/0.0.0.0/0", Prefix.parse("0.0.0.0/0"))
 
@@ -20,27 +20,18 @@ class NullIpam:
         return "null", "null"
 
     @staticmethod
-    def request_pool(
-        space: str,
-        pool: str = "",
-        sub_pool: str = "",
-        *,
-        v6: bool = False,
-        exclude: Iterable[Prefix] = (),
-        options: Mapping[str, str] | None = None,
-    ) -> Pool:
+    def request_pool(request: PoolRequest) -> Pool:
         """Return the driver's only pool.
 
         Raises `InvalidParameter` if a subnet, an ip-range, another address space or IPv6 is requested.
         """
-        del exclude, options
-        if space != "null":
-            raise InvalidParameter(f"unknown address space: {space}")
-        if pool:
+        if request.space != "null":
+            raise InvalidParameter(f"unknown address space: {request.space}")
+        if request.pool:
             raise InvalidParameter("null ipam driver does not handle specific address pool requests")
-        if sub_pool:
+        if request.sub_pool:
             raise InvalidParameter("null ipam driver does not handle specific address subpool requests")
-        if v6:
+        if request.v6:
             raise InvalidParameter("null ipam driver does not handle IPv6 address pool pool requests")
         return NULL_POOL
 

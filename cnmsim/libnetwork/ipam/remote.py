@@ -6,7 +6,7 @@ Source: moby `daemon/libnetwork/ipams/remote/{remote.go,api/api.go}` (docker-v29
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from cnmsim.errors import EngineError, NotFound, SystemFault, Unavailable
 from cnmsim.gojson.unmarshal import STRING_MAP, Bool, Field, Nullable, Str, Struct, embedded
 from cnmsim.gonetip import prefix_error
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
-from cnmsim.libnetwork.ipam.allocator import Pool
+from cnmsim.libnetwork.ipam.allocator import Pool, PoolRequest
 from cnmsim.libnetwork.plugins.client import PluginClient
 from cnmsim.libnetwork.profile import Profile
 
@@ -112,43 +112,33 @@ class RemoteIpam:
         response = _call(self.client, "GetDefaultAddressSpaces", None)
         return response.get("LocalDefaultAddressSpace", ""), response.get("GlobalDefaultAddressSpace", "")
 
-    def request_pool(
-        self,
-        space: str,
-        pool: str = "",
-        sub_pool: str = "",
-        *,
-        v6: bool = False,
-        exclude: Iterable[Prefix] = (),
-        options: Mapping[str, str] | None = None,
-    ) -> Pool:
-        """Request the pool `pool` from the plugin or, if it is "", one that the plugin chooses.
+    def request_pool(self, request: PoolRequest) -> Pool:
+        """Request a pool from the plugin.
 
-        A chosen pool must overlap nothing in `exclude`. If it does, the request is repeated until the plugin returns
-        another one; the rejected pools are released only afterwards, so that the plugin does not return them again.
-        Raises `SystemFault` if the plugin returns a rejected pool again.
+        If the plugin chooses a pool that overlaps an excluded prefix, the request is repeated until the plugin
+        returns another one; the rejected pools are released only afterwards, so that the plugin does not return them
+        again. Raises `SystemFault` if the plugin returns a rejected pool again.
         """
         restored = self._restored or {}
-        known = next((restored_id for restored_id, prefix in restored.items() if str(prefix) == pool), None)
+        known = next((restored_id for restored_id, prefix in restored.items() if str(prefix) == request.pool), None)
         if known is not None:
             if self.requires_replay:
                 try:
-                    return self._request(space, pool, sub_pool, v6=v6, options=options)
+                    return self._request(request)
                 except EngineError as error:
                     self.client.log.append(f"Failed to allocate ipam pool(s): {error.message}")
             return Pool(known, restored[known])
         # The result does not matter: the caller excludes nothing for a network of global scope.
-        is_global = self.profile.remote_ipam_looks_up_spaces and self._ask_spaces()[1] == space
-        excluded = tuple(exclude)
+        is_global = self.profile.remote_ipam_looks_up_spaces and self._ask_spaces()[1] == request.space
         held: list[str] = []
         try:
             while True:
-                allocated = self._request(space, pool, sub_pool, v6=v6, options=options)
+                allocated = self._request(request)
                 if (
-                    pool
+                    request.pool
                     or is_global
                     or not allocated.prefix.length
-                    or not any(allocated.prefix.overlaps(e) for e in excluded)
+                    or not any(allocated.prefix.overlaps(prefix) for prefix in request.exclude)
                 ):
                     return allocated
                 if allocated.id in held:
@@ -165,16 +155,16 @@ class RemoteIpam:
                 except EngineError:
                     self.client.log.append("Failed to release overlapping pool")
 
-    def _request(self, space: str, pool: str, sub_pool: str, *, v6: bool, options: Mapping[str, str] | None) -> Pool:
+    def _request(self, request: PoolRequest) -> Pool:
         response = _call(
             self.client,
             "RequestPool",
             {
-                "AddressSpace": space,
-                "Pool": pool,
-                "SubPool": sub_pool,
-                "Options": dict(sorted((options or {}).items())),
-                "V6": v6,
+                "AddressSpace": request.space,
+                "Pool": request.pool,
+                "SubPool": request.sub_pool,
+                "Options": dict(sorted(request.options.items())),
+                "V6": request.v6,
             },
         )
         text = response.get("Pool", "")

@@ -14,6 +14,7 @@ from cnmsim.digits import is_number
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.libnetwork.ipam import GLOBAL_SPACE, AddressOutOfRange, Ipam, NoAvailableAddresses, swarm_pools
+from cnmsim.libnetwork.ipam.allocator import PoolRequest
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.allocator.bitmap import BitUnavailable, SerialBitmap
 from cnmsim.swarm.objects import (
@@ -137,7 +138,7 @@ class NetworkAllocator:
             requested_configs = spec.configs
         allocated: list[IpamConfig] = []
         for config in requested_configs or (IpamConfig(),):
-            pool = self._ipam.request_pool(GLOBAL_SPACE, config.subnet, config.range)
+            pool = self._ipam.request_pool(PoolRequest(GLOBAL_SPACE, config.subnet, config.range))
             local.pools[str(pool.prefix)] = pool.id
             requested = parse_ip(config.gateway) if config.gateway else None
             try:
