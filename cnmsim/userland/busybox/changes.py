@@ -278,10 +278,7 @@ async def _change_owner(process: Process, synopsis: str) -> int:
     options = read_options(process, "RhLHPcvf", synopsis, needs_operand=True)
     if len(options.operands) < 2:
         return show_usage(process, synopsis)
-    try:
-        uid, gid = _owner(process, options.operands[0])
-    except UsageError as error:
-        return complain(process, str(error))
+    uid, gid = _owner(process, options.operands[0])
 
     def change(operand: str) -> None:
         entries = walk(process, operand) if "R" in options else [_single(process, operand)]

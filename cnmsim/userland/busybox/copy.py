@@ -201,12 +201,9 @@ async def dd(process: Process) -> int:
         if not equals or name not in ("if", "of", "bs", "ibs", "obs", "count", "skip", "seek", "conv", "status"):
             return show_usage(process, "[if=FILE] [of=FILE] [ibs=N obs=N/bs=N] [count=N] [skip=N] [seek=N]")
         values[name] = value
-    try:
-        size = _number(values.get("bs") or values.get("ibs") or "512")
-        count = _number(values["count"]) if "count" in values else None
-        skip, seek = _number(values.get("skip", "0")), _number(values.get("seek", "0"))
-    except UsageError as error:
-        return complain(process, str(error))
+    size = _number(values.get("bs") or values.get("ibs") or "512")
+    count = _number(values["count"]) if "count" in values else None
+    skip, seek = _number(values.get("skip", "0")), _number(values.get("seek", "0"))
     if not size:
         return complain(process, "invalid number '0'")
     limit = None if count is None else (skip + count) * size

@@ -16,7 +16,6 @@ from cnmsim.kernel.task import sleep
 from cnmsim.userland.bind.lookup import TITLES, record_line
 from cnmsim.userland.busybox.applet import complain, connect_error_text, read_options, show_usage
 from cnmsim.userland.deadline import deadline_ns, remaining_s
-from cnmsim.userland.libc.getopt import UsageError
 from cnmsim.userland.libc.resolver import (
     ResolveError,
     Resolver,
@@ -78,13 +77,8 @@ async def main(process: Process) -> int:
         long=("type=", "debug", "port=", "retry=", "timeout="),
         single_dash_long=True,
     )
-    try:
-        timeout_s, tries = (
-            options.number("timeout", _TIMEOUT_S, low=1),
-            options.number("retry", _TRIES, low=1, high=100),
-        )
-    except UsageError as error:
-        return complain(process, str(error))
+    timeout_s = options.number("timeout", _TIMEOUT_S, low=1)
+    tries = options.number("retry", _TRIES, low=1, high=100)
     types = [kind.lower() for kind in options.every("type")]
     for kind in types:
         if kind not in _TYPES:

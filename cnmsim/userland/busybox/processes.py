@@ -52,10 +52,7 @@ async def sleep(process: Process) -> int:
     """Run `sleep DURATION…`."""
     if len(process.argv) < 2:
         return show_usage(process, "[N]...")
-    try:
-        await process.sleep(sum(map(duration, process.argv[1:])))
-    except UsageError as error:
-        return complain(process, str(error))
+    await process.sleep(sum(map(duration, process.argv[1:])))
     return 0
 
 
@@ -125,16 +122,13 @@ async def timeout(process: Process) -> int:
     SIGKILL if it still runs KILL_SECONDS later.
     """
     synopsis = "[-s SIG] [-k KILL_SECS] SECS PROG ARGS"
-    try:
-        options = getopt(process.argv[1:], "s:k:", stop_at_operand=True)
-        if len(options.operands) < 2:
-            return show_usage(process, synopsis)
-        signal = signal_number(options.get("s") or "TERM")
-        if signal is None:
-            return complain(process, f"unknown signal '{options.get('s')}'")
-        seconds, kill_after_s = duration(options.operands[0]), duration(options.get("k") or "0")
-    except UsageError as error:
-        return complain(process, str(error))
+    options = getopt(process.argv[1:], "s:k:", stop_at_operand=True)
+    if len(options.operands) < 2:
+        return show_usage(process, synopsis)
+    signal = signal_number(options.get("s") or "TERM")
+    if signal is None:
+        return complain(process, f"unknown signal '{options.get('s')}'")
+    seconds, kill_after_s = duration(options.operands[0]), duration(options.get("k") or "0")
 
     async def end() -> None:
         await process.sleep(seconds)

@@ -287,8 +287,6 @@ async def sed(process: Process) -> int:
         editor = _Editor(process, commands, lines[:-1] if has_end else lines, is_quiet=is_quiet)
         try:
             output = editor.run()
-        except UsageError as error:
-            return complain(process, str(error))
         except OSError as error:
             return complain(process, strerror(error))
         result = "".join(f"{line}{end}" for line in output)

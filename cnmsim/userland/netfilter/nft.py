@@ -8,7 +8,7 @@ from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.netfilter.nftables import NfTables, NftError
 from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
 from cnmsim.userland.invocation import absolute_path, read_all
-from cnmsim.userland.libc.getopt import UsageError, getopt
+from cnmsim.userland.libc.getopt import getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -20,11 +20,7 @@ _LONG = {
 
 async def main(process: Process) -> int:
     """Run `nft [-a] COMMAND…` or `nft -f FILE`. If one command is invalid, none of them takes effect."""
-    try:
-        options = getopt(process.argv[1:], "af:vnstj", _LONG)
-    except UsageError as error:
-        process.error(f"nft: {error}\n")
-        return 1
+    options = getopt(process.argv[1:], "af:vnstj", _LONG)
     if "v" in options:
         process.write("nftables v1.1.3 (Commodore Bullmoose #4)\n")
         return 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip, is_link_local, is_loopback
 from cnmsim.userland.busybox.applet import complain, read_options
-from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.libc.getopt import Options, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 
 if TYPE_CHECKING:
@@ -45,11 +45,7 @@ async def debian(process: Process) -> int:
         "short": "s", "fqdn": "f", "long": "f", "domain": "d", "ip-address": "i", "all-ip-addresses": "I",
         "file=": "F",
     }  # fmt: skip
-    try:
-        options = getopt(process.argv[1:], "sfdiIAF:", {**long, "all-fqdns": "A"})
-    except UsageError as error:
-        process.error(f"hostname: {error}\n")
-        return 1
+    options = getopt(process.argv[1:], "sfdiIAF:", {**long, "all-fqdns": "A"})
     resolver = Resolver(process)
     try:
         if "I" in options:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel import procsys
 from cnmsim.kernel.errno_text import errno_of, strerror
 from cnmsim.userland.busybox.applet import complain, read_options
-from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.libc.getopt import Options, getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -27,13 +27,9 @@ def _key(text: str) -> str:
 
 async def main(process: Process) -> int:
     """Run `sysctl [-nqew] KEY… | KEY=VALUE… | -a`."""
-    try:
-        options = getopt(
-            process.argv[1:], "nqewar:A", {"write": "w", "all": "a", "values": "n", "quiet": "q", "ignore": "e"}
-        )
-    except UsageError as error:
-        process.error(f"sysctl: {error}\n")
-        return 1
+    options = getopt(
+        process.argv[1:], "nqewar:A", {"write": "w", "all": "a", "values": "n", "quiet": "q", "ignore": "e"}
+    )
     namespace = process.namespace
     if "a" in options or "A" in options or ("r" in options and not options.operands):
         pattern = options.get("r") or ""

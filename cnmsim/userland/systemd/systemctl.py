@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.userland.libc.getopt import UsageError, getopt
+from cnmsim.userland.libc.getopt import getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -21,11 +21,7 @@ async def main(process: Process) -> int:
 
     `start` and `stop` are not simulated. To stop an engine, use `Host.power_off`.
     """
-    try:
-        options = getopt(process.argv[1:], "ln:q", {"no-pager": "P", "full": "l", "lines=": "n", "quiet": "q"})
-    except UsageError as error:
-        process.error(f"systemctl: {error}\n")
-        return 1
+    options = getopt(process.argv[1:], "ln:q", {"no-pager": "P", "full": "l", "lines=": "n", "quiet": "q"})
     if not options.operands:
         process.error("systemctl: a verb is required: restart, status, is-active, is-enabled or daemon-reload\n")
         return 1
