@@ -69,7 +69,7 @@ def _require_forkable(lab: Lab) -> None:
     if lab.has_plugins:
         raise Unavailable("a lab whose engines use plugins cannot be forked: the plugins' processes cannot be copied")
     if unsettled := _unsettled(lab):
-        raise Unavailable(f"a swarm is forked when it has come to rest (lab.settle()): {unsettled}")
+        raise Unavailable(f"a swarm is forked when its tasks are settled (lab.settle()): {unsettled}")
 
 
 def _engines(lab: Lab) -> list[Engine]:
@@ -89,9 +89,9 @@ def _unsettled(lab: Lab) -> str:
 
 
 def _reconnect(lab: Lab) -> None:
-    """Reconnect the nodes of the lab's swarms, and run the lab until all swarms are quiescent.
+    """Reconnect the nodes of the lab's swarms, and run the lab until all of their tasks are settled.
 
-    Raises `Unavailable` if a swarm does not become quiescent.
+    Gossip need not have spread: the databases are copied. Raises `Unavailable` if a task does not settle.
     """
     from cnmsim.lab.quiescence import QuiescenceChecker
 
@@ -112,6 +112,7 @@ def _restart_gossip(lab: Lab) -> None:
     from cnmsim.libnetwork.networkdb.databases import databases_of
 
     for database in databases_of(lab.clock):
+        database.members.prober.restart_after_fork()
         database.bulk.restart_after_fork()
         database.rejoiner.restart_after_fork()
 

@@ -222,8 +222,9 @@ class Lab(LabFromFiles):
 
         At least `seconds` pass, in which programs bind their ports and addresses become valid. In a swarm, time
         passes until every task has its desired state, all nodes agree, their gossip is one cluster, and a manager is
-        leader with a quorum. A swarm that has had no leader, or gossip that is split or passes one way only, for 90 s
-        counts as ready, because a fault is the probable cause; so do tasks that fail again and again for 60 s. Raises
+        leader with a quorum. A swarm that has had no leader for 90 s counts as ready, because a fault is the probable
+        cause. So do nodes whose gossip has not reduced their differences for 90 s (it is filtered, or the network is
+        split), and tasks that fail again and again for 60 s. Raises
         `TimeoutError` after `limit_s` seconds; its text names what is pending.
         """
         begun_s = self.clock.now
@@ -246,8 +247,9 @@ class Lab(LabFromFiles):
         The copy has the same addresses, MACs, names, routes, rules, counters, conntrack entries, link options,
         sysctls and time; containers run, ports are published. Programs are restarted as the same processes: open
         connections and captures are not in the copy. The nodes of a swarm reconnect, which takes some seconds of the
-        copy's time. Raises `Unavailable` for a lab whose engines use plugins, and for a swarm that is not quiescent.
-        A task that fails again and again is no obstacle: the swarm is copied between two attempts.
+        copy's time. Raises `Unavailable` for a lab whose engines use plugins, and for a swarm with tasks that are not
+        settled. Gossip that has not spread is no obstacle: it goes on in the copy. Nor is a task that fails again and
+        again: the swarm is copied between two attempts.
         """
         from cnmsim.lab.fork import fork_lab
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.libnetwork.networkdb.convergence import ConvergenceChecker, clusters_of, first_difference, is_busy
+from cnmsim.libnetwork.networkdb.convergence import (
+    ConvergenceChecker,
+    clusters_of,
+    difference_count,
+    first_difference,
+    is_busy,
+    is_joining,
+)
 from cnmsim.swarm.objects import NodeState, Task, TaskState, UpdateState
 
 if TYPE_CHECKING:
@@ -23,9 +30,12 @@ if TYPE_CHECKING:
 #: The virtual time within which managers without a leader are expected to elect one. After it, they are taken to be
 #: unable to reach a quorum.
 _ELECTION_NS = 90 * NS_PER_S
-#: The virtual time within which nodes whose gossip is split are expected to join each other: such a node tries again
-#: every 60 s (moby `rejoinClusterInterval`). After it, they are taken to be out of each other's reach.
-_REJOIN_NS = 90 * NS_PER_S
+#: The virtual time within which gossip that spreads reduces the differences between nodes: a bulk sync takes place
+#: every 30 s (memberlist `PushPullInterval`), and a node that lost its cluster joins again every 60 s (moby
+#: `rejoinClusterInterval`). If nothing is reduced within it, the nodes are taken to be out of each other's reach.
+_SPREAD_NS = 90 * NS_PER_S
+#: The interval of virtual time at which the differences are counted.
+_COUNT_INTERVAL_NS = 5 * NS_PER_S
 #: The virtual time within which tasks that fail and are restarted are expected to run in the end, for instance when
 #: the database that they need has started. After it, they are taken to fail again and again.
 _RETRY_NS = 60 * NS_PER_S
@@ -36,9 +46,10 @@ _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 class QuiescenceChecker:
     """Checks repeatedly whether the swarms of engines are quiescent.
 
-    A store that has not changed since the last check is not examined again. With `may_retry`, these states count as
-    quiescent too: a task that waits between two failed attempts, a missing leader, and gossip that is split or passes
-    one way only.
+    A store that has not changed since the last check is not examined again. Gossip that has not reduced the
+    differences between nodes for `_SPREAD_NS` nanoseconds counts as quiescent: it does not reach all nodes. With
+    `may_retry`, these states count as quiescent too: a task that waits between two failed attempts, a missing leader,
+    and nodes that differ. Only a node that has not finished joining the cluster or a network is then awaited.
     """
 
     may_retry: bool = False
@@ -49,55 +60,55 @@ class QuiescenceChecker:
     _leaderless_since_ns: dict[Store, int] = field(factory=dict, init=False)
     #: By store: the time at which a check first found only tasks that wait between two attempts.
     _retrying_since_ns: dict[Store, int] = field(factory=dict, init=False)
-    #: The time at which a check first found split gossip; `None` if gossip is not split.
-    _split_since_ns: int | None = field(default=None, init=False)
-    #: The time at which a check first found a running node that others list as failed. As such nodes may be found and
-    #: fail again in turns, it is never reset.
-    _failed_since_ns: int | None = field(default=None, init=False)
+    #: The smallest number of differences between nodes that was counted; `None` while the tasks are not settled.
+    _fewest: int | None = field(default=None, init=False)
+    #: The time at which `_fewest` was first counted, and the time of the next count.
+    _fewest_since_ns: int = field(default=0, init=False)
+    _next_count_ns: int = field(default=0, init=False)
 
     def is_quiescent(self, engines: Iterable[Engine]) -> bool:
         """Return True if nothing is pending in the swarms of these engines."""
         members = _members(engines)
-        databases = self._compared(_databases(members))
+        databases = _databases(members)
+        if self.may_retry:
+            return not (is_joining(databases) or self._unsettled_tasks(members) or _left_behind(members))
         # The conditions that fail most often come first.
-        is_quiet = not is_busy(databases) and not self._unsettled_tasks(members)
         return (
-            is_quiet
+            not is_busy(databases)
+            and not self._unsettled_tasks(members)
             and self._convergence.is_converged(databases)
             and not _left_behind(members)
-            and not self._split_gossip(members, databases)
-        )
+            and not _split_gossip(members, databases)
+        ) or self._is_stalled(members, databases)
 
     def pending_work(self, engines: Iterable[Engine]) -> str:
         """Return a description of the work that is pending in the swarms of these engines, or "" if there is none."""
         members = _members(engines)
-        databases = self._compared(_databases(members))
-        unsettled = self._unsettled_tasks(members)
-        if unsettled or ConvergenceChecker().is_converged(databases):
-            return unsettled or _left_behind(members) or self._split_gossip(members, databases)
+        databases = _databases(members)
+        if pending := self._unsettled_tasks(members) or _left_behind(members):
+            return pending
+        if self.may_retry:
+            return "a node is joining the cluster of databases or a network" if is_joining(databases) else ""
+        if ConvergenceChecker().is_converged(databases):
+            return _split_gossip(members, databases)
         return first_difference(databases) or "a node is waiting for a response"
 
-    def _compared(self, databases: list[NetworkDB]) -> list[NetworkDB]:
-        """Return those of `databases` that are expected to agree.
+    def _is_stalled(self, members: list[Engine], databases: list[NetworkDB]) -> bool:
+        """Return True if all tasks are settled, and gossip has not reduced the differences for `_SPREAD_NS`.
 
-        If nodes list a running node as failed, all databases are returned for `_REJOIN_NS` nanoseconds, within which
-        the node may join again. After that, only the databases of the largest cluster are returned. A node that
-        receives no gossip, but whose gossip others receive, is in no cluster, as the others list it as failed again
-        and again.
+        Nodes that suspect each other, fail and join again in turns are quiescent in this way, too.
         """
-        failed: dict[str, list[str]] = {}
-        for db in databases:
-            for name in db.nodes.failed:
-                failed.setdefault(name, []).append(db.name)
-        if not failed or not any(db.name in failed for db in databases):
-            return databases
-        now_ns = databases[0].process.clock.now_ns
-        if self._failed_since_ns is None:
-            self._failed_since_ns = now_ns
-        if not self.may_retry and now_ns - self._failed_since_ns < _REJOIN_NS:
-            return databases
-        heard = [db for db in databases if not any(name in db.nodes.active for name in failed.get(db.name, ()))]
-        return max(clusters_of(heard, through_failed=False), key=len, default=[])
+        now_ns = databases[0].process.clock.now_ns if databases else 0
+        if not databases or now_ns < self._next_count_ns:
+            return False
+        self._next_count_ns = now_ns + _COUNT_INTERVAL_NS
+        if is_joining(databases) or self._unsettled_tasks(members) or _left_behind(members):
+            self._fewest = None
+            return False
+        count = difference_count(databases)
+        if self._fewest is None or count < self._fewest:
+            self._fewest, self._fewest_since_ns = count, now_ns
+        return now_ns - self._fewest_since_ns >= _SPREAD_NS
 
     def _unsettled_tasks(self, members: Iterable[Engine]) -> str:
         for engine in members:
@@ -131,32 +142,6 @@ class QuiescenceChecker:
                 return engine.machine.name
         return ""
 
-    def _split_gossip(self, members: list[Engine], databases: list[NetworkDB]) -> str:
-        """Return a description of two ready nodes of one swarm that gossip in different clusters.
-
-        Return "" if there are none, or if gossip has been split for `_REJOIN_NS`.
-        """
-        clusters = [] if self.may_retry else clusters_of(databases)
-        if len(clusters) > 1:
-            by_machine = {db.process.machine: number for number, dbs in enumerate(clusters) for db in dbs}
-            numbers = {
-                engine.cluster.node.id: (by_machine[engine.machine], engine.machine.name)
-                for engine in members
-                if engine.cluster.node is not None and engine.machine in by_machine
-            }
-            for store in _leading(members):
-                ready = [node.id for node in store.nodes if node.status.state is NodeState.READY]
-                places = dict(numbers[node] for node in ready if node in numbers)
-                if len(places) > 1:
-                    now_ns = members[0].clock.now_ns
-                    if self._split_since_ns is None:
-                        self._split_since_ns = now_ns
-                    first, second = list(places.values())[:2]
-                    is_expected = now_ns - self._split_since_ns < _REJOIN_NS
-                    return f"{first} and {second} have not joined in gossip" if is_expected else ""
-        self._split_since_ns = None
-        return ""
-
     def _unsettled_in(self, store: Store) -> str:
         index, reason = self._found.get(store, (-1, ""))
         if index != store.index:
@@ -176,6 +161,26 @@ def _leading(members: Iterable[Engine]) -> list[Store]:
     """Return the stores of the managers that are leaders, one for each swarm with a leader."""
     managing = (engine.cluster.manager_node for engine in members)
     return [manager.store for manager in managing if manager is not None and manager.raft.is_leading]
+
+
+def _split_gossip(members: list[Engine], databases: list[NetworkDB]) -> str:
+    """Return a description of two ready nodes of a swarm that gossip in different clusters; "" if there are none."""
+    clusters = clusters_of(databases)
+    if len(clusters) < 2:
+        return ""
+    by_machine = {db.process.machine: number for number, dbs in enumerate(clusters) for db in dbs}
+    numbers = {
+        engine.cluster.node.id: (by_machine[engine.machine], engine.machine.name)
+        for engine in members
+        if engine.cluster.node is not None and engine.machine in by_machine
+    }
+    for store in _leading(members):
+        ready = [node.id for node in store.nodes if node.status.state is NodeState.READY]
+        places = dict(numbers[node] for node in ready if node in numbers)
+        if len(places) > 1:
+            first, second = list(places.values())[:2]
+            return f"{first} and {second} have not joined in gossip"
+    return ""
 
 
 def _left_behind(members: Iterable[Engine]) -> str:

@@ -167,9 +167,12 @@ def test_a_swarm_goes_on_in_the_fork():
     nodes[2].swarm.join(tokens.worker, "10.0.0.11:2377")
     nodes[0].networks.create("uber", driver="overlay", attachable=True)
     nodes[0].services.create("nginx", name="web", networks=["uber"], mode={"Replicated": {"Replicas": 2}})
-    nodes[2].containers.run("alpine", "sleep infinity", name="box", network="uber", detach=True)
     with pytest.raises(Unavailable, match=r"settle\(\)"):
         lab.fork()
+    nodes[2].containers.run("alpine", "sleep infinity", name="box", network="uber", detach=True)
+    early = lab.fork()  # gossip has not spread yet: it goes on in the copy
+    early.settle()
+    assert early.trace("box", "web:80").verdict is Verdict.ANSWERED
     lab.settle()
     fork = lab.fork()
     assert path_to(fork, [lab, lab.clock, lab.host("node1").machine]) is None
@@ -213,3 +216,44 @@ def test_a_swarm_whose_tasks_fail_is_forked_between_two_attempts(command):
             == "running"
         )
         assert "vx-001001-old" in node.exec("ip link").output
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        pytest.param(["iptables -A INPUT -p udp --dport 7946 -j DROP"], id="one way over UDP"),
+        pytest.param(["iptables -A INPUT -p tcp --dport 7946 -j DROP"], id="one way over TCP"),
+        pytest.param(
+            [
+                "iptables -A INPUT -p tcp --dport 7946 -j REJECT",
+                "nft add table inet g",
+                "nft 'add chain inet g input { type filter hook input priority 0; }'",
+                "nft add rule inet g input udp dport 7946 drop",
+            ],
+            id="both",
+        ),
+    ],
+)
+def test_whether_a_swarm_with_filtered_gossip_can_be_forked_does_not_depend_on_the_moment(commands):
+    lab = swarm_with_service()
+    for command in commands:
+        assert lab.host("node2").exec(command).status == 0
+    lab.run(30)
+    for _ in range(10):  # nodes are suspected, fail, join again, and sync
+        fork = lab.fork()
+        lab.run(6.3)
+    fork.run(60)
+    lab.run(60)
+    assert fork.trace("box", "web:80").verdict is lab.trace("box", "web:80").verdict
+
+
+def swarm_with_service():
+    """Return a lab of two nodes, with a service on node2 and a container on node1 that uses it."""
+    lab = Lab()
+    one, two = (lab.add_host(f"node{number}", f"10.0.0.1{number}/24", docker=True).docker for number in (1, 2))
+    two.swarm.join(one.swarm.init(advertise_addr="10.0.0.11").tokens.worker, "10.0.0.11:2377")
+    one.networks.create("app", driver="overlay", attachable=True)
+    one.services.create("nginx", name="web", networks=["app"], constraints=["node.hostname==node2"])
+    one.containers.run("busybox", "sleep 1d", name="box", network="app", detach=True)
+    lab.settle()
+    return lab

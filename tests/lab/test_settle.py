@@ -4,8 +4,9 @@ import pytest
 
 from cnmsim import Lab
 from cnmsim.lab.state.statefile import restore_state, save_state
-from cnmsim.libnetwork.networkdb.convergence import clusters_of
+from cnmsim.libnetwork.networkdb.convergence import clusters_of, is_converged
 from cnmsim.libnetwork.networkdb.databases import databases_of
+from cnmsim.observe.diagnosis.verdict import Verdict
 
 HOSTS = [f"node{number}" for number in range(1, 6)]
 
@@ -84,3 +85,56 @@ def test_nodes_that_cannot_gossip_are_named_and_not_waited_for_for_ever():
     with pytest.raises(TimeoutError, match=r"not settled after 30 s: node1 and node2 have not joined in gossip"):
         lab.settle(limit_s=30)
     assert 90 <= lab.settle() < 120
+
+
+UFW = (
+    "iptables -A INPUT -i lo -j ACCEPT",
+    "iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+    "iptables -A INPUT -p tcp --dport 2377 -j ACCEPT",
+    "iptables -A INPUT -p tcp --dport 22 -j ACCEPT",
+    "iptables -P INPUT DROP",
+)
+NFT = (
+    "nft add table inet g",
+    "nft 'add chain inet g input { type filter hook input priority 0; policy drop; }'",
+    "nft add rule inet g input iif lo accept",
+    "nft add rule inet g input ct state established,related accept",
+    "nft add rule inet g input tcp dport { 22, 2377 } accept",
+)
+LEGACY = tuple(command.replace("iptables", "iptables-legacy") for command in UFW)
+
+
+@pytest.mark.parametrize(
+    ("commands", "filtered"),
+    [
+        pytest.param(UFW, ["node1", "node2"], id="policy of iptables on two of three nodes"),
+        pytest.param(NFT, ["node1", "node2"], id="policy of nftables on two of three nodes"),
+        pytest.param(LEGACY, ["node2"], id="policy of iptables-legacy on one of three nodes"),
+        pytest.param(["iptables -A INPUT -p tcp --dport 7946 -j DROP"], ["node1", "node2"], id="TCP only"),
+    ],
+)
+def test_a_swarm_with_filtered_gossip_settles_and_a_fork_with_open_ports_converges(commands, filtered):
+    lab = Lab()
+    nodes = [lab.add_host(f"node{number}", f"10.9.0.{number}/24", docker=True) for number in (1, 2, 3)]
+    token = nodes[0].docker.swarm.init(advertise_addr="10.9.0.1").tokens.worker
+    for node in nodes[1:]:
+        node.docker.swarm.join(token, "10.9.0.1:2377")
+    nodes[0].docker.networks.create("app", driver="overlay", attachable=True)
+    nodes[0].docker.containers.run("busybox", "sleep 1d", name="box", network="app", detach=True)
+    lab.settle()
+    for name in filtered:
+        for command in commands:
+            assert lab.host(name).exec(command).status == 0, command
+    lab.run(90)
+    nodes[0].docker.services.create("nginx", name="web", networks=["app"], constraints=["node.hostname==node2"])
+    assert lab.settle() < 180
+    fork = lab.fork()
+    for name in filtered:
+        for protocol, port in (("tcp", 7946), ("udp", 7946), ("udp", 4789)):
+            for program in ("iptables", "iptables-legacy"):
+                fork.host(name).exec(f"{program} -I INPUT -p {protocol} --dport {port} -j ACCEPT")
+        fork.host(name).exec("nft delete table inet g")
+    fork.run(60)
+    fork.settle()
+    assert is_converged(fork.clock)
+    assert fork.trace("box", "web:80").verdict is Verdict.ANSWERED

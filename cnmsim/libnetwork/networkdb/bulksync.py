@@ -52,12 +52,12 @@ class BulkSynchronizer:
         self._ticker.stop()
 
     def restart_after_fork(self) -> None:
-        """Forget all pending syncs.
-
-        Called in a forked lab, which does not contain the coroutines that wait for the responses.
-        """
+        """Start the pending syncs again: a forked lab does not contain the coroutines that wait for the responses."""
         self._is_running = False
+        pending = list(self._pending_acks)
         self._pending_acks.clear()
+        if pending:
+            self.context.process.task(self.sync(pending, every=True))
 
     @property
     def is_pending(self) -> bool:

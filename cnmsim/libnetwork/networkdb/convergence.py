@@ -28,10 +28,12 @@ _ALL_AGAIN = 10
 class Difference:
     """A difference between the databases of two nodes.
 
-    `text` describes it; `persists()` is True as long as it exists.
+    `text` describes it; `persists()` is True as long as it exists. `size` is the number of nodes or entries in which
+    the two databases differ.
     """
 
     text: str
+    size: int
     persists: Callable[[], bool]
 
 
@@ -90,9 +92,27 @@ def is_busy(databases: Iterable[NetworkDB]) -> bool:
 
 
 def _is_busy(db: NetworkDB) -> bool:
-    if db.members.suspicions or db.bulk.is_pending or db.rejoiner.pending_joins:
-        return True
-    return any(not (tables.is_in_sync or tables.is_leaving) for tables in db.networks.values())
+    return bool(db.members.suspicions) or db.bulk.is_pending or _is_joining(db)
+
+
+def is_joining(databases: Iterable[NetworkDB]) -> bool:
+    """Return True if one of these nodes has not finished joining the cluster, or the first sync of a network."""
+    return any(_is_joining(db) for db in databases)
+
+
+def _is_joining(db: NetworkDB) -> bool:
+    return db.rejoiner.pending_joins > 0 or any(
+        not (tables.is_in_sync or tables.is_leaving) for tables in db.networks.values()
+    )
+
+
+def difference_count(databases: list[NetworkDB]) -> int:
+    """Return the number of nodes and entries in which the databases of these nodes differ, plus further clusters.
+
+    It is 0 if all nodes are in one cluster and have the same content.
+    """
+    clusters = clusters_of(databases)
+    return len(clusters) - 1 + sum(difference.size for difference in _differences(clusters))
 
 
 def first_difference(databases: Iterable[NetworkDB]) -> str:
@@ -105,28 +125,29 @@ def first_difference(databases: Iterable[NetworkDB]) -> str:
 
 
 def _find_difference(databases: list[NetworkDB]) -> Difference | None:
-    for cluster in clusters_of(databases):
+    return next(_differences(clusters_of(databases)), None)
+
+
+def _differences(clusters: list[list[NetworkDB]]) -> Iterator[Difference]:
+    for cluster in clusters:
         names = {db.name for db in cluster}
         for db in cluster:
             if db.nodes.active.keys() != names:
-                wrong = ", ".join(sorted(db.nodes.active.keys() ^ names))
-                text = f"{db.name} on {db.process.machine.name} differs from the others about node {wrong}"
-                return Difference(text, partial(_knows_others, db.nodes.active, names))
-        difference = _difference_in_networks(cluster)
-        if difference is not None:
-            return difference
-    return None
+                wrong = db.nodes.active.keys() ^ names
+                listed = ", ".join(sorted(wrong))
+                text = f"{db.name} on {db.process.machine.name} differs from the others about node {listed}"
+                yield Difference(text, len(wrong), partial(_knows_others, db.nodes.active, names))
+        yield from _differences_in_networks(cluster)
 
 
 def _knows_others(known: Iterable[str], names: set[str]) -> bool:
     return set(known) != names
 
 
-def clusters_of(databases: list[NetworkDB], *, through_failed: bool = True) -> list[list[NetworkDB]]:
+def clusters_of(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
     """Group databases by cluster.
 
-    Two nodes are in one cluster if a chain of nodes connects them, each of which lists the next as active, or as
-    failed if `through_failed`.
+    Two nodes are in one cluster if a chain of nodes connects them, each of which lists the next as active or failed.
     """
     by_name = {db.name: db for db in databases}
     left = dict(by_name)
@@ -137,7 +158,7 @@ def clusters_of(databases: list[NetworkDB], *, through_failed: bool = True) -> l
         while todo:
             known = todo.pop().nodes
             # Set operations, which are fast, as usually all nodes have the same members.
-            failed = known.failed if through_failed else {}
+            failed = known.failed
             new = (known.active.keys() | failed.keys() if failed else known.active.keys()) - names
             names |= new
             todo += [by_name[other] for other in new if other in by_name]
@@ -147,7 +168,7 @@ def clusters_of(databases: list[NetworkDB], *, through_failed: bool = True) -> l
     return clusters
 
 
-def _difference_in_networks(cluster: list[NetworkDB]) -> Difference | None:
+def _differences_in_networks(cluster: list[NetworkDB]) -> Iterator[Difference]:
     attached: dict[str, list[tuple[NetworkDB, NetworkTables]]] = {}
     for db in cluster:
         for network, tables in db.networks.items():
@@ -159,14 +180,13 @@ def _difference_in_networks(cluster: list[NetworkDB]) -> Difference | None:
         is_first_right = set(first.nodes) == names
         for db, tables in nodes:
             if not (is_first_right and tables.nodes.is_same_as(first.nodes)) and set(tables.nodes) != names:
-                wrong = ", ".join(sorted(set(tables.nodes) ^ names))
-                text = f"{db.name} differs from the others about {wrong} on network {network}"
-                return Difference(text, partial(_knows_others, tables.nodes, names))
+                wrong = set(tables.nodes) ^ names
+                text = f"{db.name} differs from the others about {', '.join(sorted(wrong))} on network {network}"
+                yield Difference(text, len(wrong), partial(_knows_others, tables.nodes, names))
             wrong_entries = sum(map(len, _unlike_entries(first, tables)))
             if wrong_entries:
                 text = f"{db.name} differs from {first_db.name} about {wrong_entries} entries of {network}"
-                return Difference(text, partial(_have_other_entries, first, tables))
-    return None
+                yield Difference(text, wrong_entries, partial(_have_other_entries, first, tables))
 
 
 def _unlike_entries(one: NetworkTables, other: NetworkTables) -> Iterator[set[int]]:

@@ -71,6 +71,14 @@ class Prober:
             self._round.timer.cancel()
         self._round = None
 
+    def restart_after_fork(self) -> None:
+        """Abandon the probe that is running: a forked lab does not contain the connection that may carry the answer.
+
+        The next probe starts within a second.
+        """
+        if self._round is not None:
+            self._end(0)
+
     # --- the prober's side
 
     def _tick(self) -> None:

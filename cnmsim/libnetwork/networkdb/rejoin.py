@@ -93,8 +93,13 @@ class Rejoiner:
         return True
 
     def restart_after_fork(self) -> None:
-        """Mark the attempts to reconnect and to rejoin as ended: a forked lab does not contain their coroutines."""
-        self._is_retrying = self._is_rejoining = False
+        """Start the attempt to rejoin again, if one was running: a forked lab does not contain its coroutine.
+
+        An attempt to reconnect to a failed node is repeated every second anyway.
+        """
+        self._is_retrying = False
+        if self._is_rejoining:
+            self.context.process.task(self._rejoin_bootstrap())
 
     # --- nodes that failed
 
