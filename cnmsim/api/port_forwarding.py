@@ -22,7 +22,6 @@ from cnmsim.api.relay import UdpRelay, relay_tcp
 
 if TYPE_CHECKING:
     from cnmsim.api.clock_driver import ClockDriver
-    from cnmsim.engine.engine import Engine
     from cnmsim.lab import Host, Lab
     from cnmsim.libnetwork.options import PortBinding
 
@@ -81,14 +80,14 @@ class ForwardedPorts:
         `ExternalClientHost`).
         """
         self._external_client.open()
-        allocator = self._engine.controller.allocator
+        allocator = self.host.docker.controller.allocator
         for port in allocator.bound:
             port.release = self._bind(port.binding, is_strict=False)
         allocator.watcher = partial(self._bind, is_strict=True)
 
     async def close(self) -> None:
         """Close all ports and connections."""
-        allocator = self._engine.controller.allocator
+        allocator = self.host.docker.controller.allocator
         allocator.watcher = None
         for port in allocator.bound:
             port.release()
@@ -106,10 +105,6 @@ class ForwardedPorts:
         If a port is published in both address families, this is its IPv4 address.
         """
         return {port.name: port.address for port in sorted(self._ports, key=lambda port: -port.channel.family)}
-
-    @property
-    def _engine(self) -> Engine:
-        return self.host.docker
 
     def _bind(self, binding: PortBinding, *, is_strict: bool) -> Callable[[], None]:
         """Open one port on this machine. Return a function that closes it.

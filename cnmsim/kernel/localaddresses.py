@@ -110,10 +110,6 @@ class LocalAddresses:
         for address in device.addresses:
             self._add_connected(device, address)
 
-    def link_down(self, device: Device) -> None:
-        """Remove the IPv6 addresses of a device that went down."""
-        self._remove_ipv6(device)
-
     def remove_device(self, device: Device) -> None:
         """Remove every address of a device that left the namespace."""
         self._forget(device.addresses)
@@ -126,7 +122,7 @@ class LocalAddresses:
         namespace.neighbours.remove_ipv6(disabled)
         for device in namespace.devices.values():
             if device in disabled:
-                self._remove_ipv6(device)
+                self.remove_ipv6(device)
                 namespace.routes6.remove_device(device)
             elif device.is_up:
                 self.link_up(device)
@@ -153,7 +149,8 @@ class LocalAddresses:
         self._broadcasts.update(address.broadcasts)
         self._namespace.generation += 1
 
-    def _remove_ipv6(self, device: Device) -> None:
+    def remove_ipv6(self, device: Device) -> None:
+        """Remove the IPv6 addresses of a device, because it went down or IPv6 was disabled on it."""
         removed = [a for a in device.addresses if a.family == 6]
         if removed:
             device.addresses = [a for a in device.addresses if a.family == 4]

@@ -253,7 +253,7 @@ class NetworkNamespace:
         if not device.is_up:
             self._remove_routes(device)
             self.neighbours.remove_device(device)
-            self.addresses.link_down(device)
+            self.addresses.remove_ipv6(device)
         else:
             self.addresses.link_up(device)
 

@@ -12,15 +12,17 @@ from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.kernel.address import Prefix
 from cnmsim.kernel.clock import Clock
 from cnmsim.lab.naming import is_subnet, require_name
-from cnmsim.lab.wiring import subnet_vlans, take_port_vlans
 from cnmsim.suggestion import suggestion
 from cnmsim.underlay import Link, PortVlans, Segment, Trunk
 from cnmsim.underlay.interface import HostInterface, InterfaceSpec
+from cnmsim.underlay.vlans import DEFAULT_VLAN
 
 if TYPE_CHECKING:
     from cnmsim.lab.host import Host
 
 _ETHERNET_MTU = 1500
+#: The options of a cable that concern VLANs.
+_VLAN_OPTIONS = ("access", "native", "trunk")
 
 #: An interface, its specification, and the segment into which it is plugged.
 Plug = tuple[HostInterface, InterfaceSpec, Segment]
@@ -76,7 +78,7 @@ class Cabling:
         if name in self.segments or name in self.hosts:
             raise Conflict(f"the name {name} is taken")
         try:
-            by_vlan = subnet_vlans(vlans or {})
+            by_vlan = _subnet_vlans(vlans or {})
             prefixes = [*(Prefix.parse(text, strict=False) for text in subnets), *by_vlan]
             if by_vlan and options.get("is_hub"):
                 raise ValueError("a hub has no VLANs")
@@ -159,7 +161,7 @@ class Cabling:
         """
         ends: list[Any] = [self._end(left), self._end(right)]
         try:
-            vlans = take_port_vlans(options)
+            vlans = _take_port_vlans(options)
             if isinstance(ends[0], Segment) and isinstance(ends[1], Segment):
                 trunk = Trunk(ends[0], ends[1], vlans=vlans, **options)
                 self.links.append(trunk)
@@ -201,3 +203,40 @@ class Cabling:
                 if interface.name == (device or "eth0"):
                     return interface
         raise NotFound(f"no switch or interface named {text}")
+
+
+def _subnet_vlans(vlans: Mapping[int, str | Iterable[str]]) -> dict[Prefix, int]:
+    """Return the VLAN of each subnet. `vlans` maps VLANs to subnets: `{100: "10.0.0.0/24", 200: ["192.168.3.0/24"]}`.
+
+    Raises `ValueError` for an invalid VLAN or subnet, or a subnet in two VLANs.
+    """
+    by_prefix: dict[Prefix, int] = {}
+    for vlan, subnets in vlans.items():
+        PortVlans.access(vlan)
+        for text in [subnets] if isinstance(subnets, str) else subnets:
+            prefix = Prefix.parse(text, strict=False)
+            if by_prefix.setdefault(prefix, vlan) != vlan:
+                raise ValueError(f"{prefix} is in VLAN {by_prefix[prefix]} and VLAN {vlan}")
+    return by_prefix
+
+
+def _take_port_vlans(options: dict[str, Any]) -> PortVlans | None:
+    """Remove the VLAN options from a cable's options and return them as an object; `None` if there are none.
+
+    `access` is the VLAN of an access port. `trunk` is a list of the tagged VLANs of a trunk, or `"all"`; `native` is
+    the trunk's untagged VLAN (default 1), or `None` for none. Raises `ValueError` for invalid or contradictory
+    options.
+    """
+    vlan_options = {name: options.pop(name) for name in _VLAN_OPTIONS if name in options}
+    if not vlan_options:
+        return None
+    if "access" in vlan_options:
+        if len(vlan_options) > 1:
+            raise ValueError("a port is either access or trunk")
+        return PortVlans.access(vlan_options["access"])
+    if "trunk" not in vlan_options:
+        raise ValueError("native is the untagged VLAN of a trunk: say which VLANs the trunk carries")
+    trunk = vlan_options["trunk"]
+    if isinstance(trunk, str) and trunk != "all":
+        raise ValueError(f'a trunk carries a list of VLANs, or "all": {trunk!r}')
+    return PortVlans.trunk(None if trunk == "all" else trunk, vlan_options.get("native", DEFAULT_VLAN))

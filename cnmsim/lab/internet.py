@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Prefix, parse_ip
 from cnmsim.kernel.route import Route
-from cnmsim.underlay.discard import DISCARD_PORT, discard_server
 
 if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
     from cnmsim.lab.host import Host
 
+_DISCARD_PORT = 9
 #: The unicast addresses of IPv4 that are neither private (RFC 1918), shared (RFC 6598), link-local nor loopback.
 _PUBLIC = (
     "1.0.0.0/8", "2.0.0.0/7", "4.0.0.0/6", "8.0.0.0/7", "11.0.0.0/8", "12.0.0.0/6", "16.0.0.0/4", "32.0.0.0/3",
@@ -35,7 +36,7 @@ _RULES = (
     "-p udp --dport 53 -j REDIRECT",
     "-p tcp --dport 53 -j REDIRECT",
     "-p tcp -j REDIRECT --to-ports 80",
-    f"-p udp -j REDIRECT --to-ports {DISCARD_PORT}",
+    f"-p udp -j REDIRECT --to-ports {_DISCARD_PORT}",
     "-p icmp -j REDIRECT",
 )
 
@@ -59,7 +60,7 @@ def stand_for_internet(host: Host, addresses: Iterable[str], router: Host) -> No
         for rule in _RULES:
             text = rule.replace("-p icmp", "-p ipv6-icmp --icmpv6-type echo-request") if is_ipv6 else rule
             host.namespace.netfilter.iptables(6 if is_ipv6 else 4).append("nat", "PREROUTING", text)
-    host.plain.services.append(host.machine.spawn(discard_server, ["discard"]))
+    host.plain.services.append(host.machine.spawn(_discard_server, ["discard"]))
 
 
 def stand_for_machine(host: Host) -> None:
@@ -69,5 +70,13 @@ def stand_for_machine(host: Host) -> None:
     """
     for rule in _RULES:
         host.namespace.netfilter.iptables(4).append("nat", "PREROUTING", rule)
-    host.plain.services.append(host.machine.spawn(discard_server, ["discard"]))
+    host.plain.services.append(host.machine.spawn(_discard_server, ["discard"]))
     host.built_with = {**host.built_with, "stands_for_machine": True}
+
+
+async def _discard_server(process: Process) -> int:
+    """Receive UDP datagrams on the port of the discard service (RFC 863) and answer none, until it is killed."""
+    socket = process.udp(6)
+    socket.bind(("::", _DISCARD_PORT))
+    while True:
+        await socket.recvfrom()

@@ -13,7 +13,6 @@ from attrs import define, evolve, field
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.interning import InternedMultiMap, intern_pool
 from cnmsim.libnetwork.loadbalancer import LoadBalancer, LoadBalancerSandbox
 from cnmsim.libnetwork.options import PortConfig
@@ -80,10 +79,6 @@ class ServiceDiscovery:
         binding = service.networks.get(network_id) if service is not None else None
         return binding.mark if binding is not None else 0
 
-    @property
-    def _clock(self) -> Clock:
-        return self.controller.machine.clock
-
     # --- endpoints
 
     def add(self, network: Network, endpoint_id: str, record: EndpointRecord) -> None:
@@ -129,7 +124,7 @@ class ServiceDiscovery:
         service = self.services.get((record.service_id, record.ports))
         if service is None:
             endpoints_by_address = InternedMultiMap[Address, str](
-                intern_pool(self._clock, "endpoints at", record.service_id)
+                intern_pool(self.controller.machine.clock, "endpoints at", record.service_id)
             )
             service = Service(record.service_id, record.service_name, record.ports, endpoints_by_address)
             self.services[record.service_id, record.ports] = service
@@ -137,7 +132,7 @@ class ServiceDiscovery:
         is_new = binding is None
         if binding is None:
             backends = InternedMultiMap[str, EndpointRecord](
-                intern_pool(self._clock, "backends", service.id, network.id)
+                intern_pool(self.controller.machine.clock, "backends", service.id, network.id)
             )
             binding = ServiceOnNetwork(service, record.virtual_ip, self._next_mark, backends)
             self._next_mark += 1

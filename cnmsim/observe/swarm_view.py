@@ -14,7 +14,7 @@ from cnmsim.kernel.address import Address, parse_ip
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.agent import Agent
-    from cnmsim.swarm.objects import PublishMode, Service, Task
+    from cnmsim.swarm.objects import Service, Task
     from cnmsim.swarm.objects.service import PortConfig
     from cnmsim.swarm.store import Store
 
@@ -55,17 +55,14 @@ class SwarmView:
             (each for each in self.store.services if any(bare in config.aliases for config in each.networks)), None
         )
 
-    def service_at(self, port: int, protocol: str, mode: PublishMode | None = None) -> Service | None:
-        """Return the service that publishes a port; `None` if there is none.
-
-        With `mode` (ingress or host), only ports published in that mode count.
-        """
+    def service_at(self, port: int, protocol: str) -> Service | None:
+        """Return the service that publishes a port; `None` if there is none."""
         return next(
             (
                 service
                 for service in self.store.services
                 for each in ports_of(service)
-                if (each.published_port, each.protocol) == (port, protocol) and mode in {None, each.publish_mode}
+                if (each.published_port, each.protocol) == (port, protocol)
             ),
             None,
         )

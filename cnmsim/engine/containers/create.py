@@ -6,6 +6,7 @@ Source: moby `daemon/{create,create_unix,container,links}.go`, `daemon/server/ro
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,6 @@ from cnmsim.engine.containers.container import Container, EndpointSettings, cano
 from cnmsim.engine.containers.kernel_namespaces import resolve_joined
 from cnmsim.engine.containers.log_start import complete_log_config
 from cnmsim.engine.containers.resources import check_platform, derive_limits
-from cnmsim.engine.containers.shared_host_config import shared_host_config
 from cnmsim.engine.containers.validate import (
     HOST_NETWORK_LINKS,
     check_config,
@@ -35,12 +35,14 @@ from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.ports import normalised_ports
 from cnmsim.engine.wire.schemas import read_container_create
 from cnmsim.errors import EngineError, InvalidParameter, NotFound, SystemFault
+from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namei import canonical
 from cnmsim.libnetwork.endpointsettings import is_user_defined
 from cnmsim.libnetwork.multierror import join_errors
 
 _SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
 _SHM_SIZE = 64 << 20
+_SHARED_HOST_CONFIGS = 64
 _READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 _MAC_DEPRECATED = (
     "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."
@@ -346,7 +348,7 @@ def _make(context: EngineContext, networking: Networking, request: CreateRequest
         created_ns=context.clock.unix_ns,
         image=image,
         config=config,
-        host_config=shared_host_config(context.clock, host_config),
+        host_config=_shared_host_config(context.clock, host_config),
         clock=context.clock,
         files=image.file_system(context.clock),
     )
@@ -403,3 +405,18 @@ def _legacy_links(context: EngineContext, host_config: dict[str, Any]) -> dict[s
             raise InvalidParameter(HOST_NETWORK_LINKS)
         links[alias] = child.id
     return links
+
+
+def _shared_host_config(clock: Clock, host_config: dict[str, Any]) -> dict[str, Any]:
+    """Return the equal configuration of an earlier container of the lab, or `host_config` itself if there is none.
+
+    This saves memory: the tasks of a service have equal host configurations on all nodes of a lab. `clock` identifies
+    the lab. Do not modify the result: to change a container's configuration, assign a new one.
+    """
+    known: dict[str, dict[str, Any]] = clock.registry.setdefault("host configurations", {})
+    text = json.dumps(host_config)
+    shared = known.pop(text, host_config)
+    known[text] = shared  # most recently used last
+    if len(known) > _SHARED_HOST_CONFIGS:
+        del known[next(iter(known))]
+    return shared

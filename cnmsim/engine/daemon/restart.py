@@ -35,11 +35,9 @@ class DockerService:
         """Return the unit to be entered into the host's table of units."""
         engine = self.engine
         return Unit(
-            UNIT, "Docker Application Container Engine", _COMMAND, self._pid, self.restart, engine.clock.now_ns,
+            UNIT, "Docker Application Container Engine", _COMMAND, lambda: engine.controller.daemon().pid,
+            self.restart, engine.clock.now_ns,
         )  # fmt: skip
-
-    def _pid(self) -> int:
-        return self.engine.controller.daemon().pid
 
     async def restart(self) -> None:
         """End the daemon and start it again, with the options that daemon.json then has.

@@ -13,8 +13,7 @@ from attrs import define
 from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.validate import parse_link
 from cnmsim.engine.context import EngineContext
-from cnmsim.engine.networks.dns_names import dns_names
-from cnmsim.engine.networks.endpoint_info import port_map, record_endpoint, subnets_of
+from cnmsim.engine.networks.endpoint_info import dns_names, port_map, record_endpoint, subnets_of
 from cnmsim.engine.networks.legacy_links import DEFAULT_NETWORK, update_parents
 from cnmsim.engine.networks.libnetwork_options import endpoint_options, sandbox_options
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, SystemFault

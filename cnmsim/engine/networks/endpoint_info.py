@@ -1,8 +1,10 @@
-"""Views of a container's endpoints: subnets, assigned addresses, and the port map that inspect prints."""
+"""Views of a container's endpoints: DNS names, subnets, assigned addresses, and the port map of inspect."""
 
 from __future__ import annotations
 
-from cnmsim.engine.containers.container import EndpointSettings, PortMap
+from collections.abc import Iterable
+
+from cnmsim.engine.containers.container import Container, EndpointSettings, PortMap
 from cnmsim.engine.wire.ports import format_port
 from cnmsim.errors import EngineError
 from cnmsim.kernel.address import Prefix, format_ip, format_mac
@@ -10,6 +12,15 @@ from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.endpointsettings import NetworkSubnets
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.sandbox import Sandbox
+
+
+def dns_names(container: Container, aliases: Iterable[str]) -> list[str]:
+    """Return the DNS names of a container's endpoint.
+
+    They are the container's name, `aliases`, the short id and the host name. Reverse lookups return the first one.
+    """
+    names = [container.name, *aliases, container.id[:12], container.hostname]
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def subnets_of(network: Network) -> NetworkSubnets:

@@ -124,12 +124,12 @@ class IpTables:
         for rule in reversed(self._parsed(table, rule_text)):
             self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
 
-    def insert_rule(self, table: str, chain: str, rule: Rule, position: int = 1) -> None:
-        """Insert `rule` before position `position`; 1 is the head of the chain.
+    def insert_rule(self, table: str, chain: str, rule: Rule) -> None:
+        """Insert `rule` at the head of the chain.
 
         The target of the rule must not be a user-defined chain.
         """
-        self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
+        self._insert(self._table(table), chain, rule, 1, "RULE_INSERT")
 
     def delete(self, table: str, chain: str, rule_text: str) -> None:
         """Delete the first rule equal to `rule_text` (`-D`). Raises `IptablesError` if there is none."""

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from cnmsim.kernel.address import is_lan_address, is_multicast
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.diagnosis import link, routing, service
-from cnmsim.observe.diagnosis.causes.filters import StraySegment
+from cnmsim.observe.diagnosis.causes.filters import StraySegment, TranslatedToNobody
 from cnmsim.observe.diagnosis.causes.links import AddressHidden, HostOff, NeighbourSilent, NextHopSilent
 from cnmsim.observe.diagnosis.causes.routes import (
     ContainerNetworkUnknown,
@@ -23,7 +23,6 @@ from cnmsim.observe.diagnosis.causes.routes import (
     ReplyHasNoRoute,
     RouteRefuses,
 )
-from cnmsim.observe.diagnosis.dead_translation import dead_translation
 from cnmsim.observe.diagnosis.diagnosis import (
     Diagnosis,
     diagnosis,
@@ -36,6 +35,7 @@ from cnmsim.observe.diagnosis.diagnosis import (
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.firewall import dropped_by_policy, dropped_by_rule
 from cnmsim.observe.diagnosis.overlay import dropped_in_tunnel
+from cnmsim.observe.diagnosis.success import REWRITES_DESTINATION
 from cnmsim.observe.fixes.changes import (
     AddRoute,
     Change,
@@ -46,8 +46,10 @@ from cnmsim.observe.fixes.changes import (
     NetworkSetting,
     RecreateNetwork,
     RepairLinks,
+    RestartDaemon,
     SetSysctl,
 )
+from cnmsim.observe.fixes.fix_candidates import deciding_rule
 from cnmsim.observe.fixes.tasks import Task
 from cnmsim.observe.trace.hops import Hop
 
@@ -63,7 +65,7 @@ def diagnose_drop(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     in_tunnel = dropped_in_tunnel(context, hop)
     if in_tunnel is not None:
         return in_tunnel
-    if (dead := dead_translation(context, hop)) is not None:
+    if (dead := _dead_translation(context, hop)) is not None:
         return dead
     return _BY_REASON.get(hop.reason, _plain)(context, hop)
 
@@ -299,3 +301,21 @@ _BY_REASON: dict[DropReason, Callable[[DiagnosisContext, Hop], Diagnosis]] = {
     DropReason.NO_VLAN: link.no_vlan,
     DropReason.KEPT_APART: link.mode_isolates,
 }
+
+
+def _dead_translation(context: DiagnosisContext, drop: Hop) -> Diagnosis | None:
+    """Return a diagnosis if a NAT rule sent the dropped packet to an address that nothing in the lab has.
+
+    Such a rule is left over from a container that is gone or has another address now. Return `None` for any other
+    packet.
+    """
+    address = drop.destination
+    if address is None or context.is_reply(drop) or context.directory.owner(address) is not None:
+        return None
+    rewriting = [hop for hop in context.translations() if REWRITES_DESTINATION.search(hop.decision)]
+    if not rewriting or rewriting[-1].destination != address:
+        return None
+    hop = rewriting[-1]
+    cause = TranslatedToNobody(hop.place, hop.decision, drop.destination_text)
+    removal = tuple(deciding_rule(hop, context.directory))
+    return diagnosis(cause, *(removal or (RestartDaemon(hop.place),)), Manual(Task.CHANGE_RULE, hop.place))

@@ -95,7 +95,7 @@ class LogBroker:
 
     def listen(self, peer: Peer, _argument: object, stream: ServerStream) -> None:
         """Register `stream` as the one on which the agent of the calling node `peer` receives log subscriptions."""
-        node_id = _node_of(peer)
+        node_id = peer.node_id
         self._listeners[node_id] = stream
 
         def closed() -> None:
@@ -141,7 +141,7 @@ class LogBroker:
         for message in publication.messages:
             subscriber.stream.push(message)
         if publication.is_last:
-            self._mark_done(subscriber, _node_of(peer))
+            self._mark_done(subscriber, peer.node_id)
 
     def _mark_done(self, subscriber: _Subscriber, node_id: str) -> None:
         subscriber.pending_nodes.discard(node_id)
@@ -162,7 +162,3 @@ class LogBroker:
         of_services = [task for service_id in request.service_ids for task in self.store.tasks.by_service(service_id)]
         of_tasks = [task for task in map(self.store.tasks.get, request.task_ids) if task is not None]
         return [*of_services, *of_tasks]
-
-
-def _node_of(peer: Peer) -> str:
-    return peer.certificate.node_id if peer.certificate is not None else ""

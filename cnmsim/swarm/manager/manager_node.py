@@ -211,14 +211,14 @@ class ManagerNode:
         dispatcher = self.manager.dispatcher
         leader_methods: dict[str, Callable[[Peer, Any], Any]] = {
             "ca.issue": self.ca.issue,
-            "dispatcher.heartbeat": lambda peer, session: dispatcher.heartbeat(_node_id(peer), session),
+            "dispatcher.heartbeat": lambda peer, session: dispatcher.heartbeat(peer.node_id, session),
             "dispatcher.update_task_status": lambda peer, argument: dispatcher.update_task_status(
-                _node_id(peer), argument[0], argument[1]
+                peer.node_id, argument[0], argument[1]
             ),
             "resource.attach": lambda peer, argument: self.manager.control.attach_network(
-                _node_id(peer), argument[1], argument[0], argument[2]
+                peer.node_id, argument[1], argument[0], argument[2]
             ),
-            "resource.detach": lambda peer, task_id: self.manager.control.detach_network(_node_id(peer), task_id),
+            "resource.detach": lambda peer, task_id: self.manager.control.detach_network(peer.node_id, task_id),
             "control": self._handle_control,
             "raft.join": self._handle_join,
         }
@@ -308,13 +308,13 @@ class ManagerNode:
     # --- agents
 
     def _session(self, peer: Peer, description: Any, stream: ServerStream) -> None:
-        dispatcher, node_id = self.manager.dispatcher, _node_id(peer)
+        dispatcher, node_id = self.manager.dispatcher, peer.node_id
         session_id = dispatcher.register(node_id, description, peer.address)
         dispatcher.open_session(node_id, session_id, stream.push, stream.end)
         stream.on_close = lambda: dispatcher.close_streams(node_id, session_id)
 
     def _assignments(self, peer: Peer, session_id: str, stream: ServerStream) -> None:
-        self.manager.dispatcher.open_assignments(_node_id(peer), session_id, stream.push, stream.end)
+        self.manager.dispatcher.open_assignments(peer.node_id, session_id, stream.push, stream.end)
 
     # --- the control API
 
@@ -359,7 +359,7 @@ class ManagerNode:
 
     def _handle_join(self, peer: Peer, request: JoinRequest) -> JoinResponse:
         self.require_quorum()
-        node_id = _node_id(peer)
+        node_id = peer.node_id
         host, port = split_host_port(request.address)
         address = request.address if any(host) else join_host_port(peer.address, port)
         present = next((member for member in self.raft.membership.members if member.node_id == node_id), None)
@@ -417,7 +417,3 @@ class ManagerNode:
             await self._send_raft_message(member, message)
         except CnmsimError:
             return  # the member is unreachable; when it sends its next message, the reply says that it was removed
-
-
-def _node_id(peer: Peer) -> str:
-    return peer.certificate.node_id if peer.certificate is not None else ""

@@ -26,6 +26,11 @@ class Peer:
     certificate: Certificate | None
     address: str
 
+    @property
+    def node_id(self) -> str:
+        """The id of the node that the certificate names, "" without a certificate."""
+        return self.certificate.node_id if self.certificate is not None else ""
+
 
 @define(eq=False)
 class Stream:
