@@ -41,7 +41,7 @@ class IcmpSocket(Socket):
         return f"socket: {self.owner_label} raw ICMP{'v6' if self.family == 6 else ''}"
 
     def bind(self, address: str | bytes) -> None:
-        """Set the source address. Raises `OSError` (EADDRNOTAVAIL) if the namespace does not have it."""
+        """Set the source address. Raises `OSError` (EADDRNOTAVAIL) if the namespace does not have `address`."""
         local = self._parse_address(address)
         if any(local) and not self.namespace.is_local(local):
             raise os_error(errno.EADDRNOTAVAIL)
@@ -51,7 +51,7 @@ class IcmpSocket(Socket):
         """Send an echo request with identifier `ident`, sequence number `seq` and `payload` to `dst`.
 
         `ttl` is the request's time to live (`None`: the socket's default). Raises `OSError`: EPERM if a packet filter
-        drops the request in OUTPUT, EMSGSIZE if it is too large, or a routing error, e.g. ENETUNREACH.
+        drops the request in OUTPUT, EMSGSIZE for a request that is too large, or a routing error, e.g. ENETUNREACH.
         """
         self._check_open()
         namespace = self.namespace
@@ -97,7 +97,7 @@ class IcmpSocket(Socket):
         self._changed.notify()
 
     def deliver(self, packet: Packet) -> bool:
-        """Queue the message if it is for this socket. Return True if it was queued."""
+        """Queue a message that is for this socket. Return True if the message was queued."""
         if packet.family != self.family or (self.device_name and _device_name(packet) != self.device_name):
             return False
         if echo_ident(packet) not in self._idents:

@@ -63,7 +63,8 @@ class PortSpace:
     def claim_provisionally(self, socket: Socket) -> None:
         """Make a socket that is not yet bound lose its port to any later socket that claims it.
 
-        No such socket exists in Linux. It stands for a program that is not simulated, and that may not have the port.
+        No such socket exists in Linux. The socket represents a program that is not simulated, whose port is only
+        assumed.
         """
         self._provisional.append(socket)
 
@@ -75,7 +76,7 @@ class PortSpace:
         self._holders.setdefault(port, []).append(holder)
 
     def release(self, holder: PortHolder, port: int) -> None:
-        """Remove a holder from a port. Do nothing if it does not hold the port."""
+        """Remove a holder from a port. Do nothing if `holder` does not hold the port."""
         holders = self._holders.get(port)
         if holders and holder in holders:
             holders.remove(holder)

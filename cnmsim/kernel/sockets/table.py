@@ -147,7 +147,7 @@ class SocketTable:
     # --- input ---
 
     def deliver(self, packet: Packet) -> bool:
-        """Deliver a packet for this namespace to its socket. Return True if a socket received it.
+        """Deliver a packet for this namespace to its socket. Return True if a socket received the packet.
 
         If there is no socket, a UDP datagram is answered with an ICMP error, a TCP segment with a reset.
         """

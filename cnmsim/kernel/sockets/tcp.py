@@ -113,7 +113,7 @@ class TcpSocket(Socket):
         return self.accept_nowait()
 
     def accept_nowait(self) -> TcpSocket:
-        """Return the socket of the next connection in the accept queue. Raises `BlockingIOError` if it is empty."""
+        """Return the socket of the next connection. Raises `BlockingIOError` if the accept queue is empty."""
         self._check_open()
         if not self.is_listening:
             raise os_error(errno.EINVAL)

@@ -87,7 +87,7 @@ class KeepaliveTimer:
 
     @property
     def expires_ns(self) -> int | None:
-        """The virtual time in nanoseconds at which the timer expires; `None` if it is stopped."""
+        """The virtual time in nanoseconds at which the timer expires; `None` while the timer is stopped."""
         return self._timer.when_ns if self._timer is not None else None
 
     def _restart(self, delay_ns: int) -> None:

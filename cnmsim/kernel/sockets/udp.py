@@ -183,7 +183,7 @@ class UdpSocket(Socket):
         self._changed.notify()
 
     def deliver(self, packet: Packet, data: bytes) -> bool:
-        """Receive `data`, the content of a UDP packet for this socket. Return True if it was received.
+        """Append `data`, the content of a UDP packet, to the receive queue. Return True if `data` was received.
 
         Return `False` if the receive buffer is full.
         """

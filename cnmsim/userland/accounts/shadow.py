@@ -386,7 +386,7 @@ def _modify_group(process: Process, options: Options) -> int:
 async def chpasswd(process: Process) -> int:
     """Run `chpasswd [-e]`: set passwords from lines `USER:PASSWORD` on stdin.
 
-    Without `-e` the stored hash is opaque: it depends on the password and begins as crypt(5) says, and no simulated
+    Without `-e` the stored hash is opaque: it depends on the password and has a prefix of crypt(5), but no simulated
     program verifies it.
     """
     long = {"encrypted": "e", "crypt-method=": "c", "md5": "m", "sha-rounds=": "s"}
@@ -442,7 +442,7 @@ def _delete_group(process: Process, options: Options) -> int:
 
 
 async def passwd(process: Process) -> int:
-    """Run `passwd -d|-l|-u|-S USER`. Without an option it fails, as without a terminal no password can be read."""
+    """Run `passwd -d|-l|-u|-S USER`. Without an option, passwd fails, because there is no terminal."""
     options = getopt(process.argv[1:], "dluS", {"delete": "d", "lock": "l", "unlock": "u", "status": "S"})
     own = user_names(process).get(process.credentials.uid, "")
     name = options.operands[0] if options.operands else own

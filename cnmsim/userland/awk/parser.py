@@ -146,7 +146,7 @@ class Parser:
     # --- rules
 
     def program(self) -> Program:
-        """Parse the whole program. Raises `AwkSyntaxError` if it is invalid."""
+        """Parse the whole program. Raises `AwkSyntaxError` for an invalid program."""
         program = Program()
         self._skip()
         while self._token.kind != "end":

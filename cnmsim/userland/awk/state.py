@@ -145,7 +145,7 @@ class ProgramState:
         return parts[:-1] if parts and parts[-1] in ("", "\n") else parts
 
     def regex(self, text: str) -> re.Pattern[str]:
-        """Compile an extended regular expression, or return it from the cache. Raises `AwkError` if it is invalid."""
+        """Compile an extended regular expression, or return it from the cache. Raises `AwkError` if this fails."""
         pattern = self._regexes.get(text)
         if pattern is None:
             from cnmsim.userland.libc.regex import to_python_regex

@@ -26,7 +26,7 @@ class Streams:
     async def read(self, operand: str) -> str:
         """Return the content of the file `operand`; `-` is the standard input.
 
-        Raises `OSError` if it cannot be read.
+        Raises `OSError` for a file that cannot be read.
         """
         if operand in ("-", "/dev/stdin"):
             return (await read_all(self.process.stdin)).decode(errors="surrogateescape")

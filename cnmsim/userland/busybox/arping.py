@@ -112,7 +112,7 @@ def _fail(process: Process, message: str) -> int:
 
 
 def _source(options: Options) -> Address | None:
-    """Return the source address of the option -s, or `None` without it. Raises `ValueError` if it is not IPv4."""
+    """Return the source address of the option -s, `None` without -s. Raises `ValueError` if this is not IPv4."""
     text = options.get("s")
     if not text:
         return None

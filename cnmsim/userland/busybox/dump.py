@@ -35,7 +35,7 @@ def _distinct_rows(process: Process, data: bytes, shows_all: bool) -> Iterator[t
 
 
 async def hexdump(process: Process) -> int:
-    """Run `hexdump [-Cbcdoxv] [-n LENGTH] [-s OFFSET] [FILE]…`. The name `hd` stands for `hexdump -C`."""
+    """Run `hexdump [-Cbcdoxv] [-n LENGTH] [-s OFFSET] [FILE]…`. Called as `hd`, it runs `hexdump -C`."""
     options = read_options(
         process, "Cbcdoxvn:s:e:", "[-bcdoxCv] { [-e FMT] [-f FMT_FILE] [-n LEN] [-s OFS] } [FILE]..."
     )

@@ -94,7 +94,7 @@ async def _read_enough(pipe: Pipe, lines: int, octets: int) -> bytes:
 async def tail(process: Process) -> int:
     """Run `tail [-n N | -c N] [-fFqv] [-s SECONDS] [FILE]…`.
 
-    With -f the files are read again every second, or as often as -s says.
+    With -f the files are read again every second, or at the interval of -s.
     """
     try:
         options = getopt(_classic_count(process.argv[1:]), "n:c:fFqvs:")

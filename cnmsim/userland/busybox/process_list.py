@@ -146,7 +146,7 @@ async def kill(process: Process) -> int:
 def _targets(process: Process, number: int) -> list[Process]:
     """Return the processes to which kill(2) sends a signal for the process id `number`; [] if there is none.
 
-    -1 stands for all processes but the caller and the init process.
+    -1 means all processes but the caller and the init process.
     """
     if number == -1:
         return [other for _, other in visible(process) if other is not process and not other.is_init]

@@ -28,7 +28,7 @@ _DECIMAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 def duration(text: str) -> float:
     """Parse a duration such as `2`, `1.5m`, `1d` or `infinity`. Return seconds.
 
-    Raises `UsageError` if it is invalid.
+    Raises `UsageError` for an invalid duration.
     """
     if text in ("inf", "infinity"):
         return inf

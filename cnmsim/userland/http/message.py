@@ -60,7 +60,7 @@ class Url:
 
     @classmethod
     def parse(cls, text: str) -> Url:
-        """Parse a URL; `http://` is assumed if there is no scheme. Raises `UrlError` if it is invalid."""
+        """Parse a URL; `http://` is assumed if there is no scheme. Raises `UrlError` for an invalid URL."""
         scheme, separator, rest = text.partition("://")
         try:
             parts = urlsplit(text if separator else f"http://{text}")
@@ -81,7 +81,7 @@ class Url:
     def redirected(self, location: str) -> Url:
         """Return the URL to which a response redirects. `location` is the value of the response's `Location` header.
 
-        `location` is an absolute URL, or a path on the server of this URL. Raises `UrlError` if it is invalid.
+        `location` is an absolute URL, or a path on the server of this URL. Raises `UrlError` for an invalid URL.
         """
         return Url.parse(f"{self.scheme}://{self.host_header}{location}" if location.startswith("/") else location)
 

@@ -90,9 +90,9 @@ def find_device(namespace: NetworkNamespace, name: str, *, is_change: bool = Tru
 
 
 def parse_prefix_argument(text: str, family: int) -> Prefix:
-    """Parse a prefix such as `10.0.0.0/8`. Raises `IpCommandError` if it is invalid.
+    """Parse a prefix such as `10.0.0.0/8`. Raises `IpCommandError` for an invalid prefix.
 
-    `default`, `any` and `all` stand for the prefix of length 0 of the address family `family`.
+    `default`, `any` and `all` mean the prefix of length 0 of the address family `family`.
     """
     if text in ("default", "any", "all", "0/0", "::/0"):
         return Prefix(bytes(16 if family == 6 or text == "::/0" else 4), 0)
@@ -111,7 +111,7 @@ def parse_prefix_argument(text: str, family: int) -> Prefix:
 
 
 def parse_ip_argument(text: str) -> Address:
-    """Parse an IP address. Raises `IpCommandError` if it is invalid."""
+    """Parse an IP address. Raises `IpCommandError` for an invalid address."""
     try:
         return parse_ip(text)
     except ValueError:
@@ -131,14 +131,14 @@ def parse_interface_argument(text: str) -> tuple[Address, int]:
 
 
 def parse_integer_argument(text: str) -> int:
-    """Parse an unsigned decimal number. Raises `IpCommandError` if it is invalid."""
+    """Parse an unsigned decimal number. Raises `IpCommandError` for an invalid number."""
     if not is_number(text):
         raise IpCommandError(f'argument "{text}" is wrong: Invalid value', 255)
     return int(text)
 
 
 def parse_mac_argument(text: str) -> Mac:
-    """Parse a MAC address. Raises `IpCommandError` if it is invalid."""
+    """Parse a MAC address. Raises `IpCommandError` for an invalid address."""
     try:
         return parse_mac(":".join(part.rjust(2, "0") for part in text.split(":")))
     except ValueError:

@@ -52,7 +52,7 @@ class IpRules:
     def number(self, text: str) -> int:
         """Return the number of the table that `text` gives as a name or number.
 
-        Raises `IpCommandError` if it is invalid.
+        Raises `IpCommandError` for an invalid text.
         """
         known = next((number for number, name in self.names().items() if name == text), None)
         if known is not None:
@@ -62,7 +62,7 @@ class IpRules:
         return int(text)
 
     def table(self, text: str, family: int, *, create: bool = False) -> RoutingTable:
-        """Return the routing table of address family `family` with this name or number; "" stands for the main table.
+        """Return the routing table of address family `family` with this name or number; "" means the main table.
 
         If there is no such table, it is created if `create` is set; otherwise `OSError(ENOENT)` is raised. Raises
         `IpCommandError` for an invalid name.

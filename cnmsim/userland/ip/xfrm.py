@@ -230,7 +230,7 @@ _SELECTOR_WORDS = ("src", "dst", "proto", "sport", "dport", "dev", "type", "code
 
 
 def _selector(words: Words) -> Selector:
-    """Parse a selector, `src P dst P proto P dport N`. Raises `IpCommandError` if it is invalid."""
+    """Parse a selector, `src P dst P proto P dport N`. Raises `IpCommandError` for an invalid selector."""
     prefixes: dict[str, Prefix] = {}
     numbers = {"sport": 0, "dport": 0}
     protocol = 0

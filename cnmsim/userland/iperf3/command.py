@@ -1,4 +1,4 @@
-"""iperf3 3.18: measures the throughput between a client and a server, which speak iperf3's own protocol.
+"""iperf3 3.18: measures the throughput between a client and a server by iperf3's own protocol.
 
 Options: -c, -s, -p, -u, -b, -t, -n, -l, -P, -R, -i, -4, -6, -1, -D and -v. JSON output (-J), authentication and SCTP
 are not simulated.

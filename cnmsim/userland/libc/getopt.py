@@ -47,7 +47,7 @@ class Options:
     def number(self, name: str, default: int, *, low: int = 0, high: int = 2**31 - 1) -> int:
         """Return an option's argument as an integer, or `default` if the option was not given.
 
-        Raises `UsageError` with busybox's error text if it is not an integer between `low` and `high`.
+        Raises `UsageError` with busybox's error text for an argument that is no integer between `low` and `high`.
         """
         text = self.get(name)
         if text is None:

@@ -286,7 +286,7 @@ def _send(session: _Session, socket: IcmpSocket) -> None:
 
 
 def _tos(text: str | None) -> int:
-    """Parse a type-of-service value, decimal or hexadecimal; `None` means 0. Raises `UsageError` if it is invalid."""
+    """Parse a type of service, decimal or hexadecimal; `None` means 0. Raises `UsageError` for an invalid value."""
     try:
         value = int(text or "0", 16 if (text or "").lower().startswith("0x") else 10)
     except ValueError:
@@ -299,7 +299,7 @@ def _tos(text: str | None) -> int:
 def _pattern(text: str | None) -> bytes:
     """Parse the pattern that fills the payload, up to 16 bytes in hexadecimal; `None` means no pattern.
 
-    Raises `UsageError` if it is invalid.
+    Raises `UsageError` for an invalid pattern.
     """
     digits = text or ""
     if any(digit not in "0123456789abcdefABCDEF" for digit in digits):

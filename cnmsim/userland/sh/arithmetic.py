@@ -237,7 +237,7 @@ class _Evaluator:
 def evaluate(text: str, variables: MutableMapping[str, str]) -> int:
     """Return the value of an arithmetic expression, 0 for an empty one.
 
-    Assignments in the expression change `variables`. Raises `ShellArithmeticError` if it cannot be evaluated.
+    Assignments in the expression change `variables`. Raises `ShellArithmeticError` for an invalid expression.
     """
     return _evaluate(text, variables, 0)
 

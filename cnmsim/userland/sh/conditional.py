@@ -29,7 +29,7 @@ class Conditional:
         self._shell, self._words, self._at = shell, words, 0
 
     async def value(self) -> bool:
-        """Evaluate the expression. Return its truth value. Raises `ConditionalError` if it is invalid."""
+        """Evaluate the expression. Return its truth value. Raises `ConditionalError` for an invalid expression."""
         result = await self._or(is_needed=True)
         if self._at < len(self._words):
             raise ConditionalError(f"{self._plain()}: unknown operand")

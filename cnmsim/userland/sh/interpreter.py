@@ -440,9 +440,9 @@ class Shell(SubshellStarter):
         return await self.wait_for(child, streams)
 
     def not_found(self, name: str, streams: Streams, *, prefix: str = "") -> int:
-        """Print an error that says why the command `name` cannot be executed. Return exit status 126 or 127.
+        """Print why the command `name` cannot be executed. Return exit status 126 or 127.
 
-        `prefix` is printed before the name. 126 means that the file exists, 127 that it does not.
+        `prefix` is printed before the name. 126 means that the file exists, 127 that the file does not exist.
         """
         if "/" in name and self.process.files.exists(self.resolve(name)):
             is_directory = self.is_bash and self.process.files.is_dir(self.resolve(name))
@@ -454,7 +454,7 @@ class Shell(SubshellStarter):
     def find(self, name: str) -> Program | None:
         """Return the program with this name or path, or `None` if there is none.
 
-        A name stands for a registered program of the process. A path may also be that of an executable script.
+        A name is that of a registered program of the process. A path may also be that of an executable script.
         """
         programs = self.process.programs
         if "/" not in name:

@@ -463,7 +463,7 @@ class Lexer:
         return evolve(lexer._braced(is_quoted=is_quoted), is_indirect=True)
 
     def quoted_parts(self, text: str, *, drops_quotes: bool = False) -> Word:
-        """Parse a text as if it were in double quotes. `drops_quotes` removes double quotes in it."""
+        """Parse a text as the inside of double quotes. `drops_quotes` removes double quotes in the text."""
         return Lexer(text, is_bash=self._is_bash).quoted_all(drops_quotes=drops_quotes)
 
     def word_parts(self, text: str) -> Word:

@@ -87,7 +87,7 @@ class Parser:
     def program(self) -> Sequence:
         """Parse the whole text, and return it as a sequence of commands.
 
-        Raises `ShellSyntaxError` if it is invalid or incomplete.
+        Raises `ShellSyntaxError` for an invalid or incomplete text.
         """
         sequence = self._sequence()
         if self._token.kind != "end":
@@ -391,7 +391,7 @@ def _without_prefix(word: Word, length: int) -> Word:
 
 
 def parse(source: str, *, is_bash: bool = False, has_extglob: bool = False) -> Sequence:
-    """Parse a program of ash, or of bash with `is_bash`. Raises `ShellSyntaxError` if it is invalid or incomplete.
+    """Parse a program of ash, or of bash with `is_bash`. Raises `ShellSyntaxError` if the program is not valid.
 
     `has_extglob` is True if bash's option extglob is set: words may then contain extended patterns.
     """

@@ -49,7 +49,7 @@ class TextShell(ShellState):
             raise ExitShell(self.status) from None
 
     def parse(self, source: str) -> Sequence:
-        """Parse a shell program, and return its syntax tree. Raises `ShellSyntaxError` if it is invalid."""
+        """Parse a shell program, and return its syntax tree. Raises `ShellSyntaxError` for an invalid program."""
         return parse(source, is_bash=self.is_bash, has_extglob="extglob" in self.shell_options)
 
     def report_syntax_error(self, source: str, error: ShellSyntaxError, streams: Streams) -> None:

@@ -74,7 +74,7 @@ def file_record(time_ns: int, data: bytes, snaplen: int) -> bytes:
 def read_file(data: bytes) -> tuple[int, int, Iterator[Record]]:
     """Parse a pcap file. Return its link type, its snapshot length and its frames.
 
-    Raises `ValueError` if it is not a pcap file.
+    Raises `ValueError` for any other data.
     """
     if len(data) < _HEADER.size:
         raise ValueError(f"truncated dump file; tried to read {_HEADER.size} file header bytes, only got {len(data)}")

@@ -91,7 +91,7 @@ def both(one: Predicate, other: Predicate) -> Predicate:
 
 
 def read_number(text: str, message: str) -> int:
-    """Parse a number in C's notation, such as `0x1f`. Raises `FilterError` with `message` if it is invalid."""
+    """Parse a number in C's notation, such as `0x1f`. Raises `FilterError` with `message` for an invalid number."""
     try:
         return parse_c_number(text)
     except ValueError:
@@ -140,7 +140,7 @@ def payload_predicate(protocol: str, text: str) -> Predicate:
     """Return the predicate for `PROTOCOL proto TEXT`. It is true for frames in which `protocol` carries `text`.
 
     For example, `ip proto udp` matches UDP over IPv4. `text` is the name or number of a protocol. Raises
-    `FilterError` if it is unknown.
+    `FilterError` for an unknown protocol.
     """
     if protocol == "ether":
         number = ETHERTYPES.get(text)
@@ -208,7 +208,7 @@ def port_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
 
 
 def read_address(text: str) -> bytes:
-    """Parse an IP address. Raises `FilterError` if it is invalid."""
+    """Parse an IP address. Raises `FilterError` for an invalid address."""
     try:
         return parse_ip(text)
     except ValueError:
@@ -249,7 +249,7 @@ def address_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
 def _net(text: str) -> Prefix:
     """Parse a network: `172.18.0.0/16`, or only its first bytes (`172.18` is 172.18.0.0/16).
 
-    Raises `FilterError` if it is invalid.
+    Raises `FilterError` for an invalid network.
     """
     head, slash, length = text.partition("/")
     parts = head.split(".")
