@@ -1,10 +1,15 @@
-"""The same input given to a real nft 1.1.3 in a network namespace: same text, same exit status."""
+"""The same input given to a real nft 1.1.3 in a network namespace: same text, same exit status.
+
+Each test runs twice: with nft's recorded output, and with nft itself where root has it. `NFT_RECORD=1` as root records
+again.
+"""
 
 import json
 import os
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 from support.nft_cases import COMMANDS, IPTABLES_RULES, RULES, SETS
@@ -18,23 +23,38 @@ from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 NAMESPACE = f"cnmsim-nft{os.getpid()}"
 
 
-pytestmark = pytest.mark.root("nft", trial="nft add table t", version=("nft -v", "nftables v1.1.3"))
-
+WITH_NFT = pytest.mark.root("nft", trial="nft add table t", version=("nft -v", "nftables v1.1.3"))
+#: The distinct texts, and for each test the calls of nft: exit status, indices of output and error among the texts.
+RECORDING = Path(__file__).parent / "recorded" / "nft-1.1.3.json"
 
 HANDLES, JSON = ListOptions(show_handles=True), ListOptions(as_json=True)
 
 
 class Both:
-    """nft in a namespace of Linux, and in a simulated one."""
+    """nft in a namespace of Linux, or its recorded output, and nft in a simulated namespace.
 
-    def __init__(self):
+    `recorded` is an iterator over the recorded outputs, `None` to run nft. `calls` holds the calls of nft that was run.
+    """
+
+    def __init__(self, recorded=None):
         self.netfilter = NetworkNamespace("n", Clock()).netfilter
+        self.recorded = recorded
+        self.calls = []
 
     def linux(self, *words, text=None):
+        if self.recorded is not None:
+            return next(self.recorded)
         run = subprocess.run(
             ["ip", "netns", "exec", NAMESPACE, "nft", *words], input=text, capture_output=True, text=True, check=False
         )
-        return run.returncode, run.stdout, run.stderr
+        self.calls.append((run.returncode, run.stdout, run.stderr))
+        return self.calls[-1]
+
+    def iptables(self, line):
+        words = shlex.split(line)
+        if self.recorded is None:
+            subprocess.run(["ip", "netns", "exec", NAMESPACE, *words], check=True)
+        self.netfilter.iptables(6 if words[0] == "ip6tables" else 4).execute(words[1:])
 
     def simulated(self, source, *, options=PLAIN, origin=""):
         try:
@@ -65,11 +85,25 @@ class Both:
         )
 
 
-@pytest.fixture
-def both():
+@pytest.fixture(params=["recorded", pytest.param("nft", marks=WITH_NFT)])
+def both(request):
+    recording = json.loads(RECORDING.read_text())
+    texts = recording["texts"]
+    name = re.sub(r"-?(recorded|nft)-?(?=[^\]]*\])", "", request.node.name).replace("[]", "")
+    if request.param == "recorded":
+        yield Both((status, texts[out], texts[error]) for status, out, error in recording["calls"][name])
+        return
     subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
-    yield Both()
+    both = Both()
+    yield both
     subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
+    if "NFT_RECORD" in os.environ:
+        index = {text: number for number, text in enumerate(texts)}
+        recording["calls"][name] = [
+            [status, *(index.setdefault(text, len(index)) for text in output)] for status, *output in both.calls
+        ]
+        recording["texts"] = list(index)
+        RECORDING.write_text(json.dumps(recording, separators=(",", ":")).replace('","', '",\n"') + "\n")
 
 
 @pytest.mark.parametrize("kind", RULES)
@@ -129,9 +163,7 @@ def test_the_fault_in_a_file_is_named_with_line_and_column(both):
 
 def test_rules_of_iptables_are_listed_as_by_nft(both):
     for line in IPTABLES_RULES:
-        words = shlex.split(line)
-        subprocess.run(["ip", "netns", "exec", NAMESPACE, *words], check=True)
-        both.netfilter.iptables(6 if words[0] == "ip6tables" else 4).execute(words[1:])
+        both.iptables(line)
     for table in ("ip filter", "ip nat", "ip raw", "ip mangle", "ip6 filter"):
         warnings = []
         listed = NfTables.of(both.netfilter).execute(f"list table {table}", warn=warnings.append)
@@ -266,9 +298,8 @@ def test_commands_in_json_do_what_those_of_nft_do(both):
 def test_options_leave_out_of_a_listing_what_they_leave_out_of_that_of_nft(both):
     both.load(SETS)
     both.load("add chain inet t c\nadd rule inet t c counter packets 5 bytes 6 ip saddr @hosts accept\n")
-    for words in ("iptables -A FORWARD -j ACCEPT", "iptables -A INPUT -m comment --comment x -j DROP"):
-        subprocess.run(["ip", "netns", "exec", NAMESPACE, *words.split()], check=True)
-        both.netfilter.iptables(4).execute(words.split()[1:])
+    for line in ("iptables -A FORWARD -j ACCEPT", "iptables -A INPUT -m comment --comment x -j DROP"):
+        both.iptables(line)
     for flags, options in (
         ("-s", ListOptions(show_counters=False)), ("-t", ListOptions(show_elements=False)),
         ("-sta", ListOptions(True, show_counters=False, show_elements=False)),
