@@ -174,6 +174,10 @@ def test_a_virtual_address_balances_over_both_hosts(
     w2.sandbox.delete()
     cluster.settle()
     assert [str(item.address) for item in balancer.backends] == [str(first.endpoint_by_name("w1").address.ip)]  # type: ignore[union-attr]
+    fork = lab.fork().controller("n1").network_by_name("blue").balancer
+    assert fork is not None
+    fork.namespace.ipvs.clear()  # ipvsadm -C
+    assert fork.backends == []
 
 
 def test_a_cluster_can_be_left_and_leaves_no_pool() -> None:

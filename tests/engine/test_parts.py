@@ -281,11 +281,12 @@ def test_interrupt_discards_what_was_typed_before_it_and_an_end_of_file_too():
 
 def test_a_read_ends_where_an_end_of_file_was_typed():
     streams = StandardStreams(Clock(), has_stdin=True, is_terminal=True)
-    streams.type(b"one\r\x04two\r")
+    streams.type(b"one\r\x04two\r\x04")
     assert streams.stdin.getvalue() == b"one\n"
     reads = [Task(streams.clock, streams.stdin.read(size)) for size in (2, 9, 9, 2, 9)]
     streams.clock.run_ready()
     assert [each.result() for each in reads] == [b"on", b"e\n", b"", b"tw", b"o\n"]
+    assert streams.stdin.getvalue() == b""
 
 
 def test_each_end_of_file_ends_one_read():

@@ -6,8 +6,14 @@ from support.swarm_fakes import FakeCluster
 
 from cnmsim.swarm.errors import RpcFailedPrecondition
 from cnmsim.swarm.objects import (
+    Annotations,
+    Driver,
     EndpointSpec,
+    IpamConfig,
+    IpamOptions,
+    Network,
     NetworkAttachmentConfig,
+    NetworkSpec,
     PortConfig,
     PublishMode,
     ResolutionMode,
@@ -247,19 +253,38 @@ def test_a_subnet_that_overlaps_another_waits_until_that_is_gone():
 
 def test_a_chosen_vxlan_id_is_kept_and_not_given_twice():
     cluster = FakeCluster()
-    from cnmsim.swarm.objects import Annotations, Driver, NetworkSpec
-
     def make(name, ids):
         spec = NetworkSpec(Annotations(name), Driver("overlay", {VXLAN_IDS: ids}))
         made = cluster.manager.control.create_network(spec)
         cluster.run(0)
         return cluster.manager.control.get_network(made.id)
 
-    assert vni(make("one", "4200")) == "4200"
-    assert make("two", "4200").driver_state is None
+    one, two = make("one", "4200"), make("two", "4200")
+    assert vni(one) == "4200"
+    assert two.driver_state is None
     assert "requested bit is already allocated" in "".join(cluster.manager.allocator.failures.values())
     assert make("three", "x").driver_state is None
     assert vni(cluster.network("four")) == "4097"
+    cluster.manager.control.remove_network(one.id)
+    cluster.run(0)
+    assert vni(cluster.manager.control.get_network(two.id)) == "4200"
+
+
+def test_vxlan_ids_are_released_when_one_of_them_is_in_use() -> None:
+    # swarmkit manager/allocator/cnmallocator; moby libnetwork/drivers/overlay/ovmanager, NetworkAllocate
+    cluster = FakeCluster()
+
+    def make(name: str, ids: str, *subnets: str) -> Network:
+        ipam = IpamOptions(configs=tuple(IpamConfig(subnet) for subnet in subnets))
+        spec = NetworkSpec(Annotations(name), Driver("overlay", {VXLAN_IDS: ids}), ipam=ipam)
+        network = cluster.manager.control.create_network(spec)
+        cluster.run(0)
+        return cluster.manager.control.get_network(network.id)
+
+    make("one", "4301", "10.8.0.0/24")
+    two = make("two", "4300,4301", "10.9.0.0/24", "10.9.1.0/24")
+    assert "could not assign vxlan id 4301" in cluster.manager.allocator.failures[two.id]
+    assert vni(make("three", "4300", "10.7.0.0/24")) == "4300"
 
 
 def test_a_new_leader_finds_all_as_it_was_and_starts_at_the_bottom():

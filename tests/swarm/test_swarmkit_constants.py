@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from enum import Enum
 
+import attrs
 import pytest
 from attrs import evolve
 from support.raft_group import Managers
 from support.swarm_fakes import FakeAgent, FakeCluster
 
 from cnmsim.kernel.clock import NS_PER_S, Clock
-from cnmsim.swarm import node
+from cnmsim.swarm import node, objects
 from cnmsim.swarm.agent import agent
 from cnmsim.swarm.allocator import PortAllocator
 from cnmsim.swarm.allocator.bitmap import BitUnavailable
@@ -488,3 +490,26 @@ def test_task_states_have_swarmkits_numbers() -> None:
         "ORPHANED": 832,
     }  # fmt: skip
     assert {state.name: int(state) for state in TaskState} == numbers
+
+
+#: api/{types,specs,objects}.proto and api/defaults: what is not the zero value of its type when it is left out.
+DEFAULTS: dict[str, object] = {
+    "ClusterSpec.task_history_retention_limit": 5, "ClusterSpec.snapshot_interval": 10_000,
+    "ClusterSpec.log_entries_for_slow_followers": 500, "ClusterSpec.heartbeat_tick": 1,
+    "ClusterSpec.election_tick": 10, "ClusterSpec.heartbeat_period_ns": 5 * NS_PER_S,
+    "ClusterSpec.node_cert_expiry_ns": 90 * DAY_S * NS_PER_S, "FileTarget.uid": "0", "FileTarget.gid": "0",
+    "FileTarget.mode": 0o444, "PortConfig.protocol": "tcp", "Replicated.replicas": 1,
+    "ReplicatedJob.max_concurrent": 1, "ReplicatedJob.total_completions": 1, "Certificate.state": "issued",
+}  # fmt: skip
+
+
+def test_a_field_that_is_left_out_has_its_zero_value_or_swarmkits_default() -> None:
+    # proto3: a field that a message lacks is 0, False or empty
+    fields = {
+        f"{kind.__name__}.{field.name}": field.default
+        for kind in vars(objects).values()
+        if isinstance(kind, type) and attrs.has(kind)
+        for field in attrs.fields(kind)
+        if isinstance(field.default, bool | int | float | str) and not isinstance(field.default, Enum)
+    }
+    assert {name: default for name, default in fields.items() if default} == DEFAULTS

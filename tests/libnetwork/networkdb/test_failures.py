@@ -165,3 +165,19 @@ def test_a_node_refutes_that_it_is_suspected_or_dead(rumour: type[Suspect | Dead
     for db in cluster.dbs:
         member = db.members.members[accused.name]
         assert (member.state, member.incarnation) == (State.ALIVE, incarnation + 1)
+
+
+def test_a_node_announces_itself_only_if_a_node_of_the_cluster_answered_its_join() -> None:
+    # moby daemon/libnetwork/networkdb/cluster.go, joinCluster: "could not join the cluster" before sendNodeEvent
+    cluster = Cluster(2, join=False)
+    rejoiner, announced = cluster.dbs[1].rejoiner, []
+    send = rejoiner.send_node_event
+    rejoiner.send_node_event = lambda is_join: (announced.append(is_join), send(is_join))[1]
+    cluster.unplug(0)
+    cluster.join(1)
+    cluster.run(30)
+    assert (announced, rejoiner.pending_joins) == ([], 0)
+    cluster.plug(0)
+    cluster.join(1)
+    cluster.settle()
+    assert announced == [True]

@@ -7,7 +7,8 @@ be compressed; streams are.
 from __future__ import annotations
 
 from array import array
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from support.gossip import Cluster
@@ -29,6 +30,7 @@ from cnmsim.libnetwork.networkdb.messages import (
     bulk_sync_size,
 )
 from cnmsim.libnetwork.networkdb.store import EntryPool
+from cnmsim.libnetwork.networkdb.transport import Stream
 
 CHECKSUM, STREAM_HEADER = 5, 5
 NODE, NETWORK, ENDPOINT = "a" * 12, "n" * 25, "e" * 64
@@ -100,3 +102,13 @@ def test_a_packet_full_of_members_has_no_room_for_an_attachment() -> None:
     for count in (19, 11):
         assert [type(message) for message in members._get_broadcasts(0)][:count] == [Member] * count
     assert isinstance(members._get_broadcasts(0)[-1], Member)
+
+
+@pytest.mark.parametrize(("size", "sent"), [(100, 100 + ENCRYPTION_OVERHEAD), (65_507, 65_536), (200_000, 65_536)])
+def test_a_message_of_a_stream_occupies_64_kib_at_most(size: int, sent: int) -> None:
+    cluster = Cluster(1)
+    socket = SimpleNamespace(send=lambda data: pieces.append(data))
+    pieces: list[bytes] = []
+    Stream(cluster.dbs[0].context.members.transport, cast("Any", socket)).send(SimpleNamespace(size=size))
+    assert [len(piece) for piece in pieces] == [STREAM_HEADER + sent]
+    assert pieces[0][:5] == b"\x0a" + sent.to_bytes(4)
