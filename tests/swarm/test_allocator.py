@@ -253,6 +253,7 @@ def test_a_subnet_that_overlaps_another_waits_until_that_is_gone():
 
 def test_a_chosen_vxlan_id_is_kept_and_not_given_twice():
     cluster = FakeCluster()
+
     def make(name, ids):
         spec = NetworkSpec(Annotations(name), Driver("overlay", {VXLAN_IDS: ids}))
         made = cluster.manager.control.create_network(spec)

@@ -1,8 +1,14 @@
-"""The same command lines given to a real iptables 1.8.11 in a network namespace: same text, same exit status."""
+"""The same command lines given to a real iptables 1.8.11 in a network namespace: same text, same exit status.
 
+Each group runs twice: with iptables' recorded output, and with iptables itself where root has it. `IPTABLES_RECORD=1`
+as root records again.
+"""
+
+import json
 import os
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 from support.iptables_cases import GROUPS
@@ -13,15 +19,34 @@ from cnmsim.kernel.netfilter import IptablesError
 from cnmsim.kernel.netfilter.hooks import LEGACY, NFT
 
 NAMESPACE = f"cnmsim-iptables{os.getpid()}"
+WITH_IPTABLES = pytest.mark.root(
+    "iptables", "ip6tables", "iptables-save", version=("iptables -V", "iptables v1.8.11 (nf_tables)")
+)
+#: For each group the exit status and the output of each command line.
+RECORDING = Path(__file__).parent / "recorded" / "iptables-1.8.11.json"
 
 
-@pytest.fixture
-def real():
+@pytest.fixture(params=["recorded", pytest.param("iptables", marks=WITH_IPTABLES)])
+def real(request, group):
+    """Return a function that runs the next command line and returns its exit status and output."""
+    recording = json.loads(RECORDING.read_text())
+    if request.param == "recorded":
+        answers = iter(recording[group])
+        yield lambda _words: tuple(next(answers))
+        return
+    outputs = []
+
+    def run(words):
+        done = subprocess.run(["ip", "netns", "exec", NAMESPACE, *words], capture_output=True, text=True, check=False)
+        lines = (done.stdout + done.stderr).splitlines()
+        outputs.append((done.returncode, "".join(f"{line}\n" for line in lines if not line.startswith("# "))))
+        return outputs[-1]
+
     subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
-    yield lambda words: subprocess.run(
-        ["ip", "netns", "exec", NAMESPACE, *words], capture_output=True, text=True, check=False
-    )
+    yield run
     subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
+    if "IPTABLES_RECORD" in os.environ:
+        RECORDING.write_text(json.dumps({**recording, group: outputs}, indent=0) + "\n")
 
 
 def simulated(netfilter, words):
@@ -35,12 +60,9 @@ def simulated(netfilter, words):
         return error.status, error.text + "\n"
 
 
-@pytest.mark.root("iptables", "ip6tables", "iptables-save", version=("iptables -V", "iptables v1.8.11 (nf_tables)"))
 @pytest.mark.parametrize("group", GROUPS, ids=list(GROUPS))
 def test_iptables_says_the_same(real, group):
     netfilter = NetworkNamespace("n", Clock()).netfilter
     for line in GROUPS[group]:
         words = shlex.split(line)
-        run = real(words)
-        said = "".join(f"{text}\n" for text in (run.stdout + run.stderr).splitlines() if not text.startswith("# "))
-        assert (line, *simulated(netfilter, words)) == (line, run.returncode, said)
+        assert (line, *simulated(netfilter, words)) == (line, *real(words))

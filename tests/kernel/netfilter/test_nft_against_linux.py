@@ -1,7 +1,7 @@
 """The same input given to a real nft 1.1.3 in a network namespace: same text, same exit status.
 
-Each test runs twice: with nft's recorded output, and with nft itself where root has it. `NFT_RECORD=1` as root records
-again.
+Each test runs twice: with nft's recorded output, and with nft itself where root has it. `NFT_RECORD=1` as root
+records again.
 """
 
 import json
@@ -33,7 +33,7 @@ HANDLES, JSON = ListOptions(show_handles=True), ListOptions(as_json=True)
 class Both:
     """nft in a namespace of Linux, or its recorded output, and nft in a simulated namespace.
 
-    `recorded` is an iterator over the recorded outputs, `None` to run nft. `calls` holds the calls of nft that was run.
+    `recorded` is an iterator over the recorded outputs, `None` to run nft. `calls` holds the outputs of nft.
     """
 
     def __init__(self, recorded=None):

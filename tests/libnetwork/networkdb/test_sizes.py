@@ -107,8 +107,8 @@ def test_a_packet_full_of_members_has_no_room_for_an_attachment() -> None:
 @pytest.mark.parametrize(("size", "sent"), [(100, 100 + ENCRYPTION_OVERHEAD), (65_507, 65_536), (200_000, 65_536)])
 def test_a_message_of_a_stream_occupies_64_kib_at_most(size: int, sent: int) -> None:
     cluster = Cluster(1)
-    socket = SimpleNamespace(send=lambda data: pieces.append(data))
     pieces: list[bytes] = []
-    Stream(cluster.dbs[0].context.members.transport, cast("Any", socket)).send(SimpleNamespace(size=size))
+    socket = cast("Any", SimpleNamespace(send=pieces.append))
+    Stream(cluster.dbs[0].context.members.transport, socket).send(SimpleNamespace(size=size))
     assert [len(piece) for piece in pieces] == [STREAM_HEADER + sent]
     assert pieces[0][:5] == b"\x0a" + sent.to_bytes(4)
