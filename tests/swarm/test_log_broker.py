@@ -47,7 +47,7 @@ class FakeStream:
 
 
 def peer(node_id: str) -> Any:
-    return SimpleNamespace(certificate=SimpleNamespace(node_id=node_id))
+    return SimpleNamespace(node_id=node_id)
 
 
 class World:
