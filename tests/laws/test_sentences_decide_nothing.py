@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -143,8 +144,12 @@ def test_every_cause_remark_and_change_has_a_sentence(kind: type) -> None:
     if template is None:
         assert sentences.sentence.dispatch(kind) is not sentences.sentence.dispatch(object)
         return
-    named = {name.partition(".")[2].partition(".")[0] for _, name, _, _ in Formatter().parse(template) if name}
-    assert named <= {field.name for field in fields(kind)}
+    assert _named(template) <= {field.name for field in fields(kind)}
+
+
+def _named(template: str) -> set[str]:
+    """Return the fields of the value that a template names, such as `option` for `{0.option.value}`."""
+    return {re.split(r"[.\[]", name)[1] for _, name, _, _ in Formatter().parse(template) if name}
 
 
 def test_every_fact_and_every_task_for_people_has_words() -> None:
@@ -154,5 +159,9 @@ def test_every_fact_and_every_task_for_people_has_words() -> None:
 
 @pytest.mark.parametrize("kind", commands._TEMPLATES, ids=lambda kind: kind.__name__)
 def test_a_template_of_a_command_names_fields(kind: type) -> None:
-    named = {name.partition(".")[2] for _, name, _, _ in Formatter().parse(commands._TEMPLATES[kind]) if name}
-    assert named | {"host"} <= {field.name for field in fields(kind)}
+    assert _named(commands._TEMPLATES[kind]) | {"host"} <= {field.name for field in fields(kind)}
+
+
+@pytest.mark.parametrize("kind", compose_sentences._TEMPLATES, ids=lambda kind: kind.__name__)
+def test_a_template_of_an_edit_of_a_compose_file_names_fields(kind: type) -> None:
+    assert _named(compose_sentences._TEMPLATES[kind]) <= {field.name for field in fields(kind)}

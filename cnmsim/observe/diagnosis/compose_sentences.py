@@ -68,19 +68,24 @@ def advice(alternatives: Sequence[Change], names: Mapping[str, str]) -> str:
     return ", or ".join(dict.fromkeys(change_sentence(change, names) for change in alternatives[:ALTERNATIVES]))
 
 
+#: Sentences that only contain fields of the change; `0` is the change.
+_TEMPLATES: dict[type[Change], str] = {
+    CreateNetwork: "add a network {0.network} to the file",
+    StartContainer: "docker compose start {0.container}",
+    RestartContainer: "docker compose restart {0.container}",
+    ScaleService: "set replicas of service {0.service} to {0.replicas}",
+}
+
+
 @singledispatch
 def _text(change: Change) -> str:
-    return sentence(change)
+    template = _TEMPLATES.get(type(change))
+    return sentence(change) if template is None else template.format(change)
 
 
 @_text.register(Steps)
 def _(change: Steps) -> str:
     return "; ".join(_text(step) for step in change.changes)
-
-
-@_text.register(CreateNetwork)
-def _(change: CreateNetwork) -> str:
-    return f"add a network {change.network} to the file"
 
 
 @_text.register(ConnectNetwork)
@@ -95,21 +100,6 @@ def _(change: PublishPort) -> str:
     port = publish_option(change).removeprefix("-p ")
     where = f" on {change.host_ip}" if change.host_ip else ""
     return f'publish port {change.port} of {change.container}{where} as {change.host_port} (ports: "{port}")'
-
-
-@_text.register(StartContainer)
-def _(change: StartContainer) -> str:
-    return f"docker compose start {change.container}"
-
-
-@_text.register(RestartContainer)
-def _(change: RestartContainer) -> str:
-    return f"docker compose restart {change.container}"
-
-
-@_text.register(ScaleService)
-def _(change: ScaleService) -> str:
-    return f"set replicas of service {change.service} to {change.replicas}"
 
 
 @_text.register(UpdateService)

@@ -57,9 +57,17 @@ class Command:
         return f"{self.place}$ {self.line}" if self.place else self.line
 
 
+def _recreated(option: str) -> str:
+    return f"docker rm -f {{0.container}}; docker run … --name {{0.container}} {option} …"
+
+
 #: Commands that contain only fields of the change and are typed on the change's host; `0` is the change.
 _TEMPLATES: dict[type[Change], str] = {
     StartContainer: "docker start {0.container}",
+    RebindProgram: _recreated("(its program told to listen on 0.0.0.0)"),
+    RecreateContainer: _recreated("{0.option.value}"),
+    ReplaceInSetting: _recreated("(with {0.new} for {0.old} in its {0.keys[0]})"),
+    SetLabel: _recreated("--label {0.key}={0.value}"),
     RestartContainer: "docker restart {0.container}",
     ScaleService: "docker service scale {0.service}={0.replicas}",
     ActivateNode: "docker node update --availability active {0.node}",
@@ -90,13 +98,9 @@ def _(change: Steps) -> tuple[Command, ...]:
 # ---- docker
 
 
-def _recreated(host: str, container: str, option: str) -> tuple[Command, ...]:
-    return (Command(host, f"docker rm -f {container}; docker run … --name {container} {option} …"),)
-
-
 @commands_of.register(PublishPort)
 def _(change: PublishPort) -> tuple[Command, ...]:
-    return _recreated(change.host, change.container, publish_option(change))
+    return (Command(change.host, _recreated("{1}").format(change, publish_option(change))),)
 
 
 def publish_option(change: PublishPort) -> str:
@@ -110,26 +114,6 @@ def publish_option(change: PublishPort) -> str:
     return f"-p {address}{change.host_port}:{change.port}" + (
         "" if change.protocol == "tcp" else f"/{change.protocol}"
     )
-
-
-@commands_of.register(RebindProgram)
-def _(change: RebindProgram) -> tuple[Command, ...]:
-    return _recreated(change.host, change.container, "(its program told to listen on 0.0.0.0)")
-
-
-@commands_of.register(RecreateContainer)
-def _(change: RecreateContainer) -> tuple[Command, ...]:
-    return _recreated(change.host, change.container, change.option.value)
-
-
-@commands_of.register(ReplaceInSetting)
-def _(change: ReplaceInSetting) -> tuple[Command, ...]:
-    return _recreated(change.host, change.container, f"(with {change.new} for {change.old} in its {change.keys[0]})")
-
-
-@commands_of.register(SetLabel)
-def _(change: SetLabel) -> tuple[Command, ...]:
-    return _recreated(change.host, change.container, f"--label {change.key}={change.value}")
 
 
 @commands_of.register(SetNodeRole)

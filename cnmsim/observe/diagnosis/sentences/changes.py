@@ -63,19 +63,9 @@ def _(change: changes.ReplaceInSetting) -> str:
     return f"replace {change.old} by {change.new} in {named} of {change.container}"
 
 
-@sentence.register(changes.SetLabel)
-def _(change: changes.SetLabel) -> str:
-    return f"set label {change.key} of {change.container} to {change.value}"
-
-
 @sentence.register(changes.ConnectNetwork)
 def _(change: changes.ConnectNetwork) -> str:
     return commands_of(change)[0].line
-
-
-@sentence.register(changes.NewNetwork)
-def _(change: changes.NewNetwork) -> str:
-    return f"controller.new_network({change.network!r})"
 
 
 @sentence.register(changes.JoinNetwork)
@@ -231,6 +221,8 @@ _TASKS = {
 
 TEMPLATES.update(
     {
+        changes.SetLabel: "set label {0.key} of {0.container} to {0.value}",
+        changes.NewNetwork: "controller.new_network({0.network!r})",
         changes.RebindProgram: "bind the program in {0.container} to 0.0.0.0 instead of {0.address}",
         changes.ChangeDaemonOption: 'set "{0.option}": {0.value} in daemon.json of {0.host}',
         changes.RestartDaemon: (

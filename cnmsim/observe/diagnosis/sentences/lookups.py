@@ -28,11 +28,6 @@ def _(cause: causes.UpstreamNotReached) -> str:
     return f"its upstream {', '.join(cause.servers)} was not reached{how}"
 
 
-@sentence.register(causes.UpstreamResult)
-def _(cause: causes.UpstreamResult) -> str:
-    return cause.note
-
-
 @sentence.register(causes.NameServerSilent)
 def _(cause: causes.NameServerSilent) -> str:
     why = f" (and would know no container): {sentence(cause.reason)}" if cause.reason is not None else ""
@@ -84,6 +79,7 @@ def _(cause: causes.ContainerStopped) -> str:
 
 TEMPLATES.update(
     {
+        causes.UpstreamResult: "{0.note}",
         causes.ProfileInactive: "service {0.service} is not started: its profile {0.profile} is not active",
         causes.ContainerNameOnHost: "a host's resolver has no container names, and {0.container} is a container",
         causes.NoNetwork: "{0.container} has no network (network_mode none)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnmsim.engine.standins.knownport import KnownPort, PortSource
 from cnmsim.observe.diagnosis.causes import programs as causes
-from cnmsim.observe.diagnosis.sentences.base import sentence
+from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, sentence
 
 _SOURCES = {
     PortSource.USER: "stated by {0.evidence}",
@@ -41,19 +41,6 @@ def _(assumption: causes.ListenerAssumed) -> str:
     )
 
 
-@sentence.register(causes.InternetAssumed)
-def _(assumption: causes.InternetAssumed) -> str:
-    return (
-        f"{assumption.destination} exists and answers ({assumption.server} stands for every public name and address; "
-        "--offline: for none)"
-    )
-
-
-@sentence.register(causes.MachineAssumed)
-def _(assumption: causes.MachineAssumed) -> str:
-    return f"a machine with the address {assumption.address} is on the LAN and answers (the file names it)"
-
-
 @sentence.register(causes.NoOtherListenerAssumed)
 def _(assumption: causes.NoOtherListenerAssumed) -> str:
     by_source: dict[str, list[str]] = {}
@@ -64,9 +51,16 @@ def _(assumption: causes.NoOtherListenerAssumed) -> str:
     return f"{assumption.program} in {assumption.server} listens on {known}; the program is not simulated"
 
 
-@sentence.register(causes.StateListener)
-def _(remark: causes.StateListener) -> str:
-    return (
-        f"if {remark.service} listens on {remark.port}, state it: --listen {remark.service}:{remark.port}, "
-        f"or x-cnmsim: {{listens: [{remark.port}]}} in the file"
-    )
+TEMPLATES.update(
+    {
+        causes.InternetAssumed: (
+            "{0.destination} exists and answers ({0.server} stands for every public name and address; --offline: for "
+            "none)"
+        ),
+        causes.MachineAssumed: "a machine with the address {0.address} is on the LAN and answers (the file names it)",
+        causes.StateListener: (
+            "if {0.service} listens on {0.port}, state it: --listen {0.service}:{0.port}, or x-cnmsim: "
+            "{{listens: [{0.port}]}} in the file"
+        ),
+    }
+)

@@ -23,19 +23,9 @@ def _(cause: causes.NothingListens) -> str:
     return _silent(cause.server, cause.endpoint) + (", nor on any other port" if cause.has_no_port else "")
 
 
-@sentence.register(causes.ListensOnLoopback)
-def _(cause: causes.ListensOnLoopback) -> str:
-    return f"{_silent(cause.server, cause.endpoint)} (a program listens on {cause.listener} only)"
-
-
 @sentence.register(causes.ListensElsewhere)
 def _(cause: causes.ListensElsewhere) -> str:
     return f"{_silent(cause.server, cause.endpoint)} (only on {', '.join(cause.listeners)})"
-
-
-@sentence.register(causes.ListensByOtherProtocol)
-def _(cause: causes.ListensByOtherProtocol) -> str:
-    return f"{_silent(cause.server, cause.endpoint)} by {cause.protocol}; it listens on {cause.port}/{cause.other}"
 
 
 @sentence.register(causes.ListensOnOtherPorts)
@@ -60,27 +50,6 @@ def _(cause: causes.PublishedForOtherFamily) -> str:
     )
 
 
-@sentence.register(causes.PublishedAsOtherPort)
-def _(cause: causes.PublishedAsOtherPort) -> str:
-    return (
-        f"{_silent(cause.host, cause.endpoint)}; {cause.container}'s port {cause.port} is published as "
-        f"{cause.host_port}"
-    )
-
-
-@sentence.register(causes.PublisherNotRunning)
-def _(cause: causes.PublisherNotRunning) -> str:
-    return (
-        f"{_silent(cause.host, cause.endpoint)}: {cause.container}, which publishes the port, is not running "
-        f"({cause.status})"
-    )
-
-
-@sentence.register(causes.ListenerNotPublished)
-def _(cause: causes.ListenerNotPublished) -> str:
-    return f"{_silent(cause.host, cause.endpoint)}; {cause.container} listens on that port, but does not publish it"
-
-
 @sentence.register(causes.OtherPortsPublished)
 def _(cause: causes.OtherPortsPublished) -> str:
     ports = ", ".join(f"{port} ({name})" for port, name in cause.published[:_MANY])
@@ -88,8 +57,18 @@ def _(cause: causes.OtherPortsPublished) -> str:
     return f"{_silent(cause.host, cause.endpoint)}; published there: {ports}{more}"
 
 
+_SERVER_SILENT = _silent("{0.server}", "{0.endpoint}")
+_HOST_SILENT = _silent("{0.host}", "{0.endpoint}")
+
 TEMPLATES.update(
     {
+        causes.ListensOnLoopback: _SERVER_SILENT + " (a program listens on {0.listener} only)",
+        causes.ListensByOtherProtocol: _SERVER_SILENT + " by {0.protocol}; it listens on {0.port}/{0.other}",
+        causes.PublishedAsOtherPort: _HOST_SILENT + "; {0.container}'s port {0.port} is published as {0.host_port}",
+        causes.PublisherNotRunning: (
+            _HOST_SILENT + ": {0.container}, which publishes the port, is not running ({0.status})"
+        ),
+        causes.ListenerNotPublished: (_HOST_SILENT + "; {0.container} listens on that port, but does not publish it"),
         causes.Refused: "{0.endpoint} answered with a refusal",
         causes.LocalhostIsItself: (
             "{0.name} inside {0.container} is {0.container} itself, and nothing listens on port {0.port} there"

@@ -63,15 +63,6 @@ def _(cause: causes.PublishedOnNodesOfTasks) -> str:
     )
 
 
-@sentence.register(causes.NoRoutingMesh)
-def _(cause: causes.NoRoutingMesh) -> str:
-    return (
-        f"{_silent(cause.host, f'port {cause.port}')} there: with --firewall-backend=nftables {cause.host} has no "
-        "chain DOCKER-FORWARD, "
-        "and publishes no port of the routing mesh"
-    )
-
-
 @sentence.register(causes.BalancerHasNoTask)
 def _(cause: causes.BalancerHasNoTask) -> str:
     text = f"{cause.place} refuses: it has no task of service {cause.service} to send it to"
@@ -90,6 +81,11 @@ def _(cause: causes.ConnectionForgotten) -> str:
 
 TEMPLATES.update(
     {
+        causes.NoRoutingMesh: _silent("{0.host}", "port {0.port}")
+        + (
+            " there: with --firewall-backend=nftables {0.host} has no chain DOCKER-FORWARD, and publishes no port of "
+            "the routing mesh"
+        ),
         causes.HostKnowsNoServices: (
             "the resolver of a host resolves no services, and {0.service} is a service of the swarm"
         ),
