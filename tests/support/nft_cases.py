@@ -27,6 +27,22 @@ WIDTHS = {
     "udp length": 65535,
 }  # fmt: skip
 
+#: Fields whose values have names, and numbers with and without a name.
+NAMED = {
+    "icmp type": range(20),
+    "icmp code": range(16),
+    "icmpv6 type": (*range(6), *range(127, 150)),
+    "icmpv6 code": range(9),
+    "meta nfproto": (2, 3, 7, 10),
+    "meta protocol": (0x0800, 0x0806, 0x8100, 0x86DD, 0x9000),
+    "ip protocol": (1, 2, 6, 17, 33, 47, 50, 51, 58, 108, 132, 136, 253),
+    "fib daddr type": range(9),
+    "ct state": (1, 2, 4, 8, 64, 6, 128),
+    "ct status": (*(1 << bit for bit in range(12)), 48),
+    "ct direction": (0, 1),
+    "tcp flags": (*(1 << bit for bit in range(8)), 18),
+}
+
 #: Rules by the family of their table.
 RULES = {
     "ip": [
@@ -150,6 +166,7 @@ RULES = {
         "ip6 nexthdr 132 ip6 length 8",
         "udp length 8 udp dport 5",
         *(f"{name} {value}" for name, limit in WIDTHS.items() for value in (limit, limit + 1)),
+        *(f"{field} {number}" for field, numbers in NAMED.items() for number in numbers),
         "ip ttl 255-256",
         "ip ttl x-5",
         "icmp code 255-256",
@@ -444,4 +461,22 @@ IPTABLES_RULES = [
     "iptables -t mangle -A POSTROUTING -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",
     "ip6tables -A FORWARD -d fd00::/8 -p tcp --dport 80 -j ACCEPT",
     "ip6tables -A FORWARD -p ipv6-icmp -j REJECT",
+]
+
+#: Base chains with priorities that have a name, or nearly.
+PRIORITIES = [
+    "add table inet p",
+    *(
+        f"add chain inet p {hook}{priority + 500} {{ type filter hook {hook} priority {priority}; }}"
+        for hook in ("prerouting", "input", "postrouting", "output")
+        for named in (-300, -150, -100, 0, 50, 100)
+        for priority in range(named - 11, named + 12, 10 + (named != 0))
+    ),
+    "list chains",
+    *(
+        f"add chain inet p {hook}{name} {{ type filter hook {hook} priority {name}; }}"
+        for hook in ("prerouting", "input", "postrouting", "output", "forward")
+        for name in ("raw", "mangle", "dstnat", "filter", "security", "srcnat")
+    ),
+    "list chains",
 ]

@@ -1,6 +1,10 @@
 """nf_tables: what a verdict ends, what traces tell, and that a run of nft is done as a whole or not at all."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.nft_cases import RULES, SETS, WIDTHS
@@ -10,11 +14,13 @@ from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.checksum import checksum
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.kernel.netfilter.hooks import LEGACY
+from cnmsim.kernel.netfilter.hooks import LEGACY, Hook
 from cnmsim.kernel.netfilter.nftables import NfTables, NftError
-from cnmsim.kernel.netfilter.nftables.keys import raw_key
+from cnmsim.kernel.netfilter.nftables.action_statements import Limit
+from cnmsim.kernel.netfilter.nftables.keys import KEYS, raw_key
 from cnmsim.kernel.netfilter.nftables.lazy_rules import ParsedRule
 from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
+from cnmsim.kernel.netfilter.nftables.statements import BREAK
 from cnmsim.kernel.netfilter.nftables.tables import nearest_name
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.skbuff import Packet
@@ -255,3 +261,60 @@ def test_a_list_is_of_one_family_or_of_all():
     nft.execute("add table ip a; add table ip6 b")
     assert nft.execute("list tables") == "table ip a\ntable ip6 b\n"
     assert nft.execute("list tables ip6") == "table ip6 b\n"
+
+
+#: Fields of packets: nft(8), "Payload expressions" and "Meta expressions".
+FIELDS = {
+    (4, 17): {"meta nfproto": 2, "meta l4proto": 17, "meta protocol": 0x0800, "meta length": 30, "ip version": 4,
+              "ip length": 30, "ip ttl": 9, "ip protocol": 17, "ip saddr": 0x0A000002, "ip daddr": 0xC0A80002,
+              "udp sport": 4000, "udp dport": 53, "udp length": 10, "th sport": 4000, "th dport": 53,
+              "tcp dport": None, "ip6 saddr": None, "icmp type": None, "sctp dport": None},
+    (6, 17): {"meta nfproto": 10, "meta l4proto": 17, "meta protocol": 0x86DD, "meta length": 50, "ip6 length": 10,
+              "ip6 nexthdr": 17, "ip6 hoplimit": 9, "ip6 saddr": 0xFD << 120 | 2, "ip6 daddr": 0xFD << 120 | 3,
+              "udp sport": 4000, "udp dport": 53, "ip saddr": None, "ip ttl": None},
+    (4, 6): {"tcp sport": 4000, "tcp dport": 53, "tcp flags": 0x12, "th dport": 53, "udp dport": None},
+    (4, 1): {"icmp type": 3, "icmp code": 4, "icmpv6 type": None, "th sport": 0x0304},
+    (6, 58): {"icmpv6 type": 3, "icmpv6 code": 4, "icmp type": None},
+    (4, 132): {"sctp sport": 4000, "sctp dport": 53, "th sport": 4000},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "protocol"), FIELDS)
+def test_a_field_has_the_bytes_of_its_header(family: int, protocol: int) -> None:
+    source, destination = (parse_ip(text) for text in (
+        ("10.0.0.2", "192.168.0.2") if family == 4 else ("fd00::2", "fd00::3")
+    ))  # fmt: skip
+    ports = (4000).to_bytes(2) + (53).to_bytes(2)
+    payload = {
+        17: udp_message(source, destination, 4000, 53, b"hi"), 1: bytes([3, 4]) + bytes(6),
+        58: bytes([3, 4]) + bytes(6), 6: ports + bytes(8) + bytes([0x50, 0x12]) + bytes(6), 132: ports + bytes(8),
+    }[protocol]  # fmt: skip
+    packet = Packet(build_ip(protocol, source, destination, payload, ttl=9))
+    namespace = NetworkNamespace("n", Clock())
+    fields = FIELDS[family, protocol]
+    assert {name: KEYS[name].reader(namespace)(packet) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("limit", "first", "pause_s", "then"),
+    [
+        (Limit(10, "second", 5), 5, 0.2, 2), (Limit(2, "second", 3), 3, 0.5, 1), (Limit(60, "minute", 1), 1, 2, 1),
+        (Limit(6, "hour", 2), 2, 599, 0), (Limit(6, "hour", 2), 2, 600, 1), (Limit(48, "day", 1), 1, 1800, 1),
+        (Limit(2, "week", 1), 1, 302400, 1), (Limit(1000, "second", 500, size_unit="bytes"), 50, 0.06, 2),
+        (Limit(1000, "second", 500, size_unit="bytes"), 50, 0.029, 0),
+        (Limit(1, "second", 1, size_unit="kbytes", burst_unit="kbytes"), 68, 60, 68),
+        (Limit(1, "second", 500, size_unit="kbytes"), 50, 0.03, 1),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_limit_is_a_token_bucket(limit: Limit, first: int, pause_s: float, then: int, is_over: bool) -> None:
+    # Linux net/netfilter/nft_limit.c, nft_limit_init and nft_limit_eval: of bytes, a bucket holds burst and rate
+    namespace = NetworkNamespace("n", Clock())
+    address = parse_ip("10.0.0.2")
+    packet = Packet(build_ip(17, address, address, udp_message(address, address, 4000, 53, b"hi")))
+    context: Any = SimpleNamespace(netfilter=namespace.netfilter)
+    test = evolve(limit, is_over=is_over).compile(context)
+    for count, wait_s in ((first, pause_s), (then, 0)):
+        outcomes = [test(packet, Hook.INPUT) for _ in range(count + 1)]
+        assert outcomes == ([BREAK] * count + [None] if is_over else [None] * count + [BREAK])
+        namespace.clock.run_for(wait_s)

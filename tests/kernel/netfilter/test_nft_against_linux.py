@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.nft_cases import COMMANDS, IPTABLES_RULES, RULES, SETS
+from support.nft_cases import COMMANDS, IPTABLES_RULES, PRIORITIES, RULES, SETS
 
 from cnmsim import Lab
 from cnmsim.kernel.clock import Clock
@@ -132,6 +132,12 @@ def test_commands_do_and_say_what_those_of_nft_do(both):
         if command.startswith("list") and both.linux(command)[0] == 0:
             both.compare_json(command)
         both.compare_json("list ruleset")
+
+
+def test_priorities_have_the_names_that_nft_gives_them(both):
+    for command in PRIORITIES:
+        both.compare(command)
+    both.compare_json("list chains")
 
 
 def test_what_is_listed_can_be_loaded_again(both):

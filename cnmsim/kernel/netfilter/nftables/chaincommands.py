@@ -88,7 +88,7 @@ class ChainCommands:
         if hook is None:
             raise NftError("unknown chain hook", hook_token.location)
         begin = cursor.expect("priority").location
-        priority = self._priority(hook)
+        priority = self._priority(hook, begin)
         chain_type = ChainType(kind.text)
         if (chain_type is ChainType.NAT and hook not in _NAT_HOOKS) or (
             chain_type is ChainType.ROUTE and hook is not Hook.OUTPUT
@@ -100,7 +100,7 @@ class ChainCommands:
             raise NftError(message, begin.to(cursor.last_location))
         return BaseChainSpec(chain_type, hook, priority)
 
-    def _priority(self, hook: Hook) -> int:
+    def _priority(self, hook: Hook, begin: Location) -> int:
         cursor = self.session.cursor
         token = cursor.word()
         try:
@@ -108,7 +108,8 @@ class ChainCommands:
         except ValueError:
             named = PRIORITIES.get(token.text)
             if named is None or hook not in named[1]:
-                raise NftError("invalid priority expression value in this context.", token.location) from None
+                message = "invalid priority expression value in this context."
+                raise NftError(message, begin.to(token.location)) from None
             value = named[0]
             if cursor.text in {"+", "-"}:
                 sign = -1 if cursor.take().text == "-" else 1

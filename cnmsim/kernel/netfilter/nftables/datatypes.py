@@ -198,9 +198,11 @@ def _named(names: Mapping[str, int], other: Callable[[int], str] = str) -> Calla
 
 
 def _flags(names: Mapping[str, int]) -> Callable[[int], str]:
+    write_bit = _named(names, hex)
+
     def write(value: int) -> str:
-        words = [name for name, bit in sorted(names.items(), key=lambda item: item[1]) if value & bit]
-        return ",".join(words) or "0x0"
+        bits = [1 << at for at in range(value.bit_length()) if value >> at & 1]
+        return ",".join(write_bit(bit) for bit in bits) or "0x0"
 
     return write
 
@@ -227,7 +229,7 @@ _ICMPV6_TYPES = {"destination-unreachable": 1, "packet-too-big": 2, "time-exceed
                  "echo-request": 128, "echo-reply": 129, "mld-listener-query": 130, "mld-listener-report": 131,
                  "mld-listener-done": 132, "nd-router-solicit": 133, "nd-router-advert": 134,
                  "nd-neighbor-solicit": 135, "nd-neighbor-advert": 136, "nd-redirect": 137, "router-renumbering": 138,
-                 "mld2-listener-report": 143}  # fmt: skip
+                 "ind-neighbor-solicit": 141, "ind-neighbor-advert": 142, "mld2-listener-report": 143}  # fmt: skip
 ADDRESS_TYPES = {"unspec": 0, "unicast": 1, "local": 2, "broadcast": 3, "anycast": 4, "multicast": 5, "blackhole": 6,
                  "unreachable": 7, "prohibit": 8}  # fmt: skip
 
@@ -236,7 +238,7 @@ IPV6 = AddressType("ipv6_addr", 128, write=lambda value: _ip(value, 16), title="
 PORT = Datatype(
     "inet_service", 16, SERVICES, str, per_line=5, unknown="Service out of range", title="internet network service"
 )
-PROTOCOL = Datatype("inet_proto", 8, {**PROTOCOLS, **_PROTOCOL_NAMES}, _named({**_PROTOCOL_NAMES, **PROTOCOLS}))
+PROTOCOL = Datatype("inet_proto", 8, {**PROTOCOLS, **_PROTOCOL_NAMES}, _named({**PROTOCOLS, **_PROTOCOL_NAMES}))
 NAME = InterfaceNameType("ifname", 128, order=_name_order, title="network interface name")
 MARK = Datatype("mark", 32, write=lambda value: f"0x{value:08x}", title="packet mark")
 STATE = Datatype(
@@ -253,7 +255,8 @@ ICMP_CODE = Datatype("icmp_code", 8, {"net-unreachable": 0, "host-unreachable": 
 ICMPV6_CODE = Datatype("icmpv6_code", 8, {"no-route": 0, "admin-prohibited": 1, "addr-unreachable": 3,
                                           "port-unreachable": 4, "policy-fail": 5, "reject-route": 6})  # fmt: skip
 FAMILY = _symbols("nf_proto", 8, {"ipv4": 2, "ipv6": 10})
-ETHER_TYPE = _symbols("ether_type", 16, {"ip": 0x0800, "arp": 0x0806, "ip6": 0x86DD, "vlan": 0x8100})
+_ETHER_TYPES = {"ip": 0x0800, "arp": 0x0806, "ip6": 0x86DD, "8021q": 0x8100, "8021ad": 0x88A8, "vlan": 0x8100}
+ETHER_TYPE = Datatype("ether_type", 16, _ETHER_TYPES, _named(_ETHER_TYPES, "0x{:04x}".format))
 ADDRESS_TYPE = _symbols("fib_addrtype", 32, ADDRESS_TYPES)
 PRESENCE = _symbols("boolean", 1, {"exists": 1, "missing": 0})
 INTEGER4, INTEGER8, INTEGER16, INTEGER = (Datatype("integer", bits, per_line=5) for bits in (4, 8, 16, 32))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from cnmsim.digits import is_number
 from cnmsim.kernel.netfilter.nftables import action_statements as actions
 from cnmsim.kernel.netfilter.nftables.datatypes import (
     IPV4,
@@ -61,9 +60,14 @@ def _value_json(kind: Datatype, value: int) -> Json:
     if isinstance(kind, InterfaceNameType):
         return kind.text(Span(value, value))[1:-1]
     if kind.is_flags:
-        return one_or_list(kind.write(value).split(",")) if value else 0
+        bits = [1 << at for at in range(value.bit_length()) if value >> at & 1]
+        return one_or_list([_named_or_number(kind, bit) for bit in bits]) if value else 0
+    return kind.write(value) if isinstance(kind, AddressType) else _named_or_number(kind, value)
+
+
+def _named_or_number(kind: Datatype, value: int) -> Json:
     text = kind.write(value)
-    return value if is_number(text[:1]) and not isinstance(kind, AddressType) else text
+    return text if text in kind.names else value
 
 
 def span_json(kind: Datatype, span: Span) -> Json:
