@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from functools import singledispatch
 from importlib import import_module
-from typing import TYPE_CHECKING
+from string import Formatter
+from typing import TYPE_CHECKING, Any
 
 from cnmsim.observe.diagnosis.causes.base import Drop, Fact
 
@@ -22,7 +23,27 @@ def sentence(value: object) -> str:
     """
     if _load(type(value)):
         return sentence(value)
-    return TEMPLATES[value if isinstance(value, Fact) else type(value)].format(value)
+    return _FORMATTER.format(TEMPLATES[value if isinstance(value, Fact) else type(value)], value)
+
+
+class _Formatter(Formatter):
+    """`str.format` with three more conversions of a field.
+
+    `!j` joins texts by commas, `!n` lists names of networks, and `!t` renders a cause as a sentence.
+    """
+
+    def convert_field(self, value: Any, conversion: str | None) -> Any:
+        match conversion:
+            case "j":
+                return ", ".join(value)
+            case "n":
+                return _networks(value)
+            case "t":
+                return sentence(value)
+        return super().convert_field(value, conversion)
+
+
+_FORMATTER = _Formatter()
 
 
 def _load(kind: type[object]) -> bool:
@@ -81,7 +102,8 @@ def _article(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeio" else f"a {kind}"
 
 
-#: Sentences that only contain fields of their value; `0` is the value. The modules beside this one add theirs.
+#: Sentences that only contain fields of their value, which `_Formatter` renders; `0` is the value. The modules beside
+#: this one add theirs.
 TEMPLATES: dict[object, str] = {
     Fact.SAME_STACK: "the packets stay in one network stack",
     Fact.ROUTED_PATH: "routed all the way",

@@ -19,11 +19,6 @@ def _(cause: causes.PortHeldByProgram) -> str:
     return f"{cause.program or 'a program'} of {cause.host} itself listens on {cause.listener}"
 
 
-@sentence.register(causes.PoolsExhausted)
-def _(cause: causes.PoolsExhausted) -> str:
-    return f"{cause.count} networks hold all default pools of {cause.host}: {', '.join(cause.examples)}, …"
-
-
 @sentence.register(causes.NetworkInUse)
 def _(cause: causes.NetworkInUse) -> str:
     is_many = len(cause.containers) > 1
@@ -35,6 +30,7 @@ def _(cause: causes.NetworkInUse) -> str:
 
 TEMPLATES.update(
     {
+        causes.PoolsExhausted: "{0.count} networks hold all default pools of {0.host}: {0.examples!j}, …",
         causes.SubnetOverlaps: "{0.subnet} overlaps network {0.network} ({0.network_subnet}) of {0.host}",
         causes.AddressHeld: (
             "container {0.container} on {0.host} has {0.address}: Docker allocates addresses from the lowest"

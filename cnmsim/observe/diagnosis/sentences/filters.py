@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnmsim.kernel.events import DropReason
 from cnmsim.observe.diagnosis.causes import filters as causes
-from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _dropped, _networks, sentence
+from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _dropped, sentence
 
 
 @sentence.register(causes.Filtered)
@@ -13,14 +13,6 @@ def _(cause: causes.Filtered) -> str:
     separator = "; " if isinstance(cause.purpose, causes.NoSharedNetwork) else ""
     purpose = f"{separator}{sentence(cause.purpose)}" if cause.purpose is not None else ""
     return _dropped(cause.drop, verb) + purpose
-
-
-@sentence.register(causes.NoSharedNetwork)
-def _(purpose: causes.NoSharedNetwork) -> str:
-    return (
-        f"the two share no network ({purpose.source} is on {_networks(purpose.networks)}, {purpose.other} on "
-        f"{_networks(purpose.other_networks)})"
-    )
 
 
 @sentence.register(causes.InternalNetwork)
@@ -40,6 +32,9 @@ def _(purpose: causes.OtherRuleSet) -> str:
 
 TEMPLATES.update(
     {
+        causes.NoSharedNetwork: (
+            "the two share no network ({0.source} is on {0.networks!n}, {0.other} on {0.other_networks!n})"
+        ),
         causes.OtherNetworkAddress: "; {0.address} is {0.container} on a network {0.source} is not on",
         causes.IccDisabled: "; containers on {0.network} must not communicate (icc is false)",
         causes.LoopbackOnly: "; the port is published on 127.0.0.1, for {0.place} itself only",

@@ -6,28 +6,6 @@ from cnmsim.observe.diagnosis.causes import gossip as causes
 from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _silent, sentence
 
 
-@sentence.register(causes.ServiceUnknown)
-def _(cause: causes.ServiceUnknown) -> str:
-    return (
-        f"{cause.host} has not heard of service {cause.service} on {cause.network} (its tasks are on "
-        f"{', '.join(cause.nodes)})"
-    )
-
-
-@sentence.register(causes.PortMissingInMesh)
-def _(cause: causes.PortMissingInMesh) -> str:
-    return (
-        f"{_silent(cause.host, f'port {cause.port}')} there: the routing mesh of {cause.host} has no port for "
-        f"service {cause.service}, "
-        f"which runs on {', '.join(cause.nodes)}"
-    )
-
-
-@sentence.register(causes.NotLearnt)
-def _(cause: causes.NotLearnt) -> str:
-    return f"{sentence(cause.unknown)}: {sentence(cause.reason)}"
-
-
 @sentence.register(causes.GossipFiltered)
 def _(cause: causes.GossipFiltered) -> str:
     return f"nodes learn this by gossip, and {' and '.join(map(sentence, cause.closed))}"
@@ -41,6 +19,12 @@ def _(cause: causes.HeartbeatsFiltered) -> str:
 
 TEMPLATES.update(
     {
+        causes.ServiceUnknown: (
+            "{0.host} has not heard of service {0.service} on {0.network} (its tasks are on {0.nodes!j})"
+        ),
+        causes.PortMissingInMesh: _silent("{0.host}", "port {0.port}")
+        + (" there: the routing mesh of {0.host} has no port for service {0.service}, which runs on {0.nodes!j}"),
+        causes.NotLearnt: "{0.unknown!t}: {0.reason!t}",
         causes.OverlayNeighbourUnknown: (
             "{0.host} does not know where {0.address} is: {0.device} of network {0.network} has no neighbour or "
             "FDB entry for it ({0.owner} on {0.owner_host})"

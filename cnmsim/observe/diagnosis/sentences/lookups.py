@@ -60,15 +60,6 @@ def _(cause: causes.SharesStack) -> str:
     return f"{cause.container} uses the network stack of {cause.owner}, and has no name of its own"
 
 
-@sentence.register(causes.OtherAddressInHostsFile)
-def _(cause: causes.OtherAddressInHostsFile) -> str:
-    return (
-        f"{sentence(cause.cause)}; {cause.name} is {cause.address} by the hosts file of {cause.source}, while "
-        f"{cause.owner} has "
-        f"{cause.owner_address}"
-    )
-
-
 @sentence.register(causes.ContainerStopped)
 def _(cause: causes.ContainerStopped) -> str:
     if not cause.taken_port:
@@ -79,6 +70,10 @@ def _(cause: causes.ContainerStopped) -> str:
 
 TEMPLATES.update(
     {
+        causes.OtherAddressInHostsFile: (
+            "{0.cause!t}; {0.name} is {0.address} by the hosts file of {0.source}, while {0.owner} has "
+            "{0.owner_address}"
+        ),
         causes.UpstreamResult: "{0.note}",
         causes.ProfileInactive: "service {0.service} is not started: its profile {0.profile} is not active",
         causes.ContainerNameOnHost: "a host's resolver has no container names, and {0.container} is a container",

@@ -23,25 +23,6 @@ def _(cause: causes.NothingListens) -> str:
     return _silent(cause.server, cause.endpoint) + (", nor on any other port" if cause.has_no_port else "")
 
 
-@sentence.register(causes.ListensElsewhere)
-def _(cause: causes.ListensElsewhere) -> str:
-    return f"{_silent(cause.server, cause.endpoint)} (only on {', '.join(cause.listeners)})"
-
-
-@sentence.register(causes.ListensOnOtherPorts)
-def _(cause: causes.ListensOnOtherPorts) -> str:
-    return f"{_silent(cause.server, cause.endpoint)}; it listens on {', '.join(cause.listeners)}"
-
-
-@sentence.register(causes.PublishedOnInternalNetworks)
-def _(cause: causes.PublishedOnInternalNetworks) -> str:
-    networks = ", ".join(cause.networks)
-    return (
-        f"nothing listens on {cause.endpoint}: {cause.container} requests that port, but is on internal "
-        f"networks only ({networks}), and Docker publishes no ports there"
-    )
-
-
 @sentence.register(causes.PublishedForOtherFamily)
 def _(cause: causes.PublishedForOtherFamily) -> str:
     return (
@@ -62,6 +43,12 @@ _HOST_SILENT = _silent("{0.host}", "{0.endpoint}")
 
 TEMPLATES.update(
     {
+        causes.ListensElsewhere: _SERVER_SILENT + " (only on {0.listeners!j})",
+        causes.ListensOnOtherPorts: _SERVER_SILENT + "; it listens on {0.listeners!j}",
+        causes.PublishedOnInternalNetworks: (
+            "nothing listens on {0.endpoint}: {0.container} requests that port, but is on internal networks only "
+            "({0.networks!j}), and Docker publishes no ports there"
+        ),
         causes.ListensOnLoopback: _SERVER_SILENT + " (a program listens on {0.listener} only)",
         causes.ListensByOtherProtocol: _SERVER_SILENT + " by {0.protocol}; it listens on {0.port}/{0.other}",
         causes.PublishedAsOtherPort: _HOST_SILENT + "; {0.container}'s port {0.port} is published as {0.host_port}",

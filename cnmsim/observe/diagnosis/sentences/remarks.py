@@ -12,19 +12,6 @@ def _(remark: causes.ServerPaused) -> str:
     return f"{remark.server} is paused: its kernel accepts {what}, its program answers nothing"
 
 
-@sentence.register(causes.LateSuccess)
-def _(remark: causes.LateSuccess) -> str:
-    return f"only try {remark.tries} came through, after {remark.seconds} s; the first one: {sentence(remark.cause)}"
-
-
-@sentence.register(causes.NameShared)
-def _(remark: causes.NameShared) -> str:
-    return (
-        f"{remark.count} containers answer to the name {remark.name}: {', '.join(remark.owners)}; which of them "
-        "a client connects to changes from one lookup to the next"
-    )
-
-
 @sentence.register(causes.LookupQueries)
 def _(remark: causes.LookupQueries) -> str:
     queries = "; ".join(remark.queries)
@@ -73,6 +60,11 @@ def _(remark: causes.NodeDown) -> str:
 
 TEMPLATES.update(
     {
+        causes.LateSuccess: "only try {0.tries} came through, after {0.seconds} s; the first one: {0.cause!t}",
+        causes.NameShared: (
+            "{0.count} containers answer to the name {0.name}: {0.owners!j}; which of them a client connects to "
+            "changes from one lookup to the next"
+        ),
         causes.ClientSeenAs: "{0.server} sees the client as {0.seen}, not as {0.own}",
         causes.RuleNotVisited: (
             "{0.rule} on {0.host} was never visited: a published port goes through FORWARD, not INPUT; filter it "

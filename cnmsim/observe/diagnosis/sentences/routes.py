@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from cnmsim.kernel.events import DropReason
 from cnmsim.observe.diagnosis.causes import routes as causes
-from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _answer, _dropped, _networks, _reason, sentence
+from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _answer, _dropped, _reason, sentence
 
 
 @sentence.register(causes.NoRoute)
 def _(cause: causes.NoRoute) -> str:
     return f"{cause.place} has no {'IPv6 ' if cause.is_ipv6 else ''}route to {cause.address}"
-
-
-@sentence.register(causes.InternalNetworksOnly)
-def _(cause: causes.InternalNetworksOnly) -> str:
-    return f"{cause.container} has no default route: {_networks(cause.networks)} is internal and leads nowhere else"
 
 
 @sentence.register(causes.Dropped)
@@ -85,6 +80,9 @@ def _(cause: causes.MulticastNotForwarded) -> str:
 
 TEMPLATES.update(
     {
+        causes.InternalNetworksOnly: (
+            "{0.container} has no default route: {0.networks!n} is internal and leads nowhere else"
+        ),
         causes.NoIpv6Route: "{0.container} has no IPv6 route to {0.address}: its networks have no IPv6",
         causes.ReplyHasNoRoute: (
             "the answer is lost: {0.place} has no route to {0.address}, and {0.host} let that address of "

@@ -6,11 +6,6 @@ from cnmsim.observe.diagnosis.causes import services as causes
 from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, _networks, _silent, sentence
 
 
-@sentence.register(causes.ServiceHasNoNetwork)
-def _(cause: causes.ServiceHasNoNetwork) -> str:
-    return f"service {cause.service} is on no network with names, and {cause.source} on {_networks(cause.networks)}"
-
-
 @sentence.register(causes.NoSharedServiceNetwork)
 def _(cause: causes.NoSharedServiceNetwork) -> str:
     closed = f"; {cause.closed} is not attachable: only services may join it" if cause.closed else ""
@@ -46,23 +41,6 @@ def _(cause: causes.NoRunningTask) -> str:
     return text + why
 
 
-@sentence.register(causes.PortOfService)
-def _(cause: causes.PortOfService) -> str:
-    return (
-        f"{_silent(cause.host, f'port {cause.port}')} there: it is published by service {cause.service}; "
-        f"{sentence(cause.reason)}"
-    )
-
-
-@sentence.register(causes.PublishedOnNodesOfTasks)
-def _(cause: causes.PublishedOnNodesOfTasks) -> str:
-    return (
-        f"{_silent(cause.host, f'port {cause.port}')} there: service {cause.service} publishes it in mode host, "
-        "only on the nodes "
-        f"that run one of its tasks ({', '.join(cause.nodes)})"
-    )
-
-
 @sentence.register(causes.BalancerHasNoTask)
 def _(cause: causes.BalancerHasNoTask) -> str:
     text = f"{cause.place} refuses: it has no task of service {cause.service} to send it to"
@@ -79,9 +57,20 @@ def _(cause: causes.ConnectionForgotten) -> str:
     )
 
 
+_PORT_SILENT = _silent("{0.host}", "port {0.port}")
+
 TEMPLATES.update(
     {
-        causes.NoRoutingMesh: _silent("{0.host}", "port {0.port}")
+        causes.ServiceHasNoNetwork: (
+            "service {0.service} is on no network with names, and {0.source} on {0.networks!n}"
+        ),
+        causes.PortOfService: _PORT_SILENT + " there: it is published by service {0.service}; {0.reason!t}",
+        causes.PublishedOnNodesOfTasks: _PORT_SILENT
+        + (
+            " there: service {0.service} publishes it in mode host, only on the nodes that run one of its tasks "
+            "({0.nodes!j})"
+        ),
+        causes.NoRoutingMesh: _PORT_SILENT
         + (
             " there: with --firewall-backend=nftables {0.host} has no chain DOCKER-FORWARD, and publishes no port of "
             "the routing mesh"

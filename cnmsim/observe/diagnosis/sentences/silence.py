@@ -6,11 +6,6 @@ from cnmsim.observe.diagnosis.causes import silence as causes
 from cnmsim.observe.diagnosis.sentences.base import TEMPLATES, sentence
 
 
-@sentence.register(causes.DroppedWithError)
-def _(cause: causes.DroppedWithError) -> str:
-    return f"{sentence(cause.cause)}; {cause.reporter} answers with {cause.packet}"
-
-
 @sentence.register(causes.NothingAnswered)
 def _(cause: causes.NothingAnswered) -> str:
     where = f" (last seen at {cause.where}: {cause.what})" if cause.where else ""
@@ -19,6 +14,7 @@ def _(cause: causes.NothingAnswered) -> str:
 
 TEMPLATES.update(
     {
+        causes.DroppedWithError: "{0.cause!t}; {0.reporter} answers with {0.packet}",
         causes.IcmpErrorReceived: "{0.reporter} answers with {0.packet}",
         causes.StackError: "{0.source}'s own network stack says: {0.error}",
         causes.ReceivedWithoutReply: "{0.place} received it, and no answer ever came",
