@@ -1,5 +1,26 @@
 """Command lines for a real iptables and the simulated one, in groups that each begin with empty tables."""
 
+#: Names of ICMP types, from the help texts of iptables and ip6tables.
+ICMP_NAMES = [
+    "any", "echo-reply", "pong", "destination-unreachable", "network-unreachable", "host-unreachable",
+    "protocol-unreachable", "port-unreachable", "fragmentation-needed", "source-route-failed", "network-unknown",
+    "host-unknown", "network-prohibited", "host-prohibited", "TOS-network-unreachable", "TOS-host-unreachable",
+    "communication-prohibited", "host-precedence-violation", "precedence-cutoff", "source-quench", "redirect",
+    "network-redirect", "host-redirect", "TOS-network-redirect", "TOS-host-redirect", "echo-request", "ping",
+    "router-advertisement", "router-solicitation", "time-exceeded", "ttl-exceeded", "ttl-zero-during-transit",
+    "ttl-zero-during-reassembly", "parameter-problem", "ip-header-bad", "required-option-missing",
+    "timestamp-request", "timestamp-reply", "address-mask-request", "address-mask-reply",
+]  # fmt: skip
+ICMPV6_NAMES = [
+    "destination-unreachable", "no-route", "communication-prohibited", "beyond-scope", "address-unreachable",
+    "port-unreachable", "failed-policy", "reject-route", "packet-too-big", "time-exceeded", "ttl-exceeded",
+    "ttl-zero-during-transit", "ttl-zero-during-reassembly", "parameter-problem", "bad-header",
+    "unknown-header-type", "unknown-option", "echo-request", "ping", "echo-reply", "pong", "mld-listener-query",
+    "mld-listener-report", "mld-listener-done", "mld-listener-reduction", "router-solicitation",
+    "router-advertisement", "neighbour-solicitation", "neighbor-solicitation", "neighbour-advertisement",
+    "neighbor-advertisement", "redirect",
+]  # fmt: skip
+
 GROUPS: dict[str, list[str]] = {
     "rule texts and listings": [
         "iptables -A FORWARD -i docker0 ! -o docker0 -d 1.2.3.4 -p tcp --dport 80 -j ACCEPT",
@@ -484,5 +505,57 @@ GROUPS: dict[str, list[str]] = {
         "ip6tables-legacy -A FORWARD -p ipv6-icmp -j REJECT",
         "ip6tables-legacy -A FORWARD -j NOPE",
         "ip6tables-legacy -S FORWARD",
+    ],
+    "named numbers": [
+        *(f"iptables -A FORWARD -p icmp --icmp-type {name} -j ACCEPT" for name in ICMP_NAMES),
+        *(f"ip6tables -A FORWARD -p icmpv6 --icmpv6-type {name} -j ACCEPT" for name in ICMPV6_NAMES),
+        *(f"iptables -A FORWARD -p icmp --icmp-type {kind} -j DROP" for kind in (*range(19), "3/8", "5/4", "11/2")),
+        *(f"ip6tables -A FORWARD -p icmpv6 --icmpv6-type {kind} -j DROP" for kind in (*range(6), *range(127, 139))),
+        *(f"iptables -A INPUT -j LOG --log-level {level}" for level in range(9)),
+        *(
+            f"iptables -A INPUT -j LOG --log-level {level}"
+            for level in (
+                "emerg",
+                "panic",
+                "alert",
+                "crit",
+                "err",
+                "error",
+                "warning",
+                "warn",
+                "notice",
+                "info",
+                "debug",
+            )
+        ),
+        *(
+            f"iptables -A INPUT -m addrtype --dst-type {kind} -j ACCEPT"
+            for kind in (
+                "UNSPEC",
+                "UNICAST",
+                "LOCAL",
+                "BROADCAST",
+                "ANYCAST",
+                "MULTICAST",
+                "BLACKHOLE",
+                "UNREACHABLE",
+                "THROW",
+            )
+        ),
+        *(
+            f"iptables -A INPUT -m conntrack --ctstatus {status} -j ACCEPT"
+            for status in ("NONE", "EXPECTED", "SEEN_REPLY", "ASSURED", "CONFIRMED")
+        ),
+        *(
+            f"iptables -A INPUT -p tcp --tcp-flags {flag} {flag} -j ACCEPT"
+            for flag in ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ALL", "NONE")
+        ),
+        *(
+            f"iptables -A INPUT -p {protocol} -j ACCEPT"
+            for protocol in (*range(1, 143, 5), 4, 47, 58, 89, 108, 112, 132)
+        ),
+        *(f"iptables -A INPUT -m limit --limit {rate} -j ACCEPT" for rate in ("1/s", "1/m", "7/h", "3/d", "10000/s")),
+        *(f"{family}tables-save" for family in ("ip", "ip6")),
+        *(f"{family}tables -L{options}" for family in ("ip", "ip6") for options in ("", " -n", " -v")),
     ],
 }

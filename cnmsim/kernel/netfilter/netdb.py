@@ -7,16 +7,18 @@ from __future__ import annotations
 
 #: The protocols that iptables itself names when it prints a rule; all others are printed as numbers.
 PRINTED_PROTOCOLS: dict[int, str] = {
-    0: "all", 1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 50: "esp", 51: "ah", 58: "ipv6-icmp", 132: "sctp",
-    135: "ipv6-mh", 136: "udplite",
+    0: "all", 1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 50: "esp", 51: "ah", 58: "ipv6-icmp", 108: "ipcomp",
+    132: "sctp", 135: "ipv6-mh", 136: "udplite",
 }  # fmt: skip
 
 PROTOCOLS: dict[str, int] = {
     **{name: number for number, name in PRINTED_PROTOCOLS.items()},
     "icmpv6": 58, "mh": 135, "ip": 0, "igmp": 2, "ggp": 3, "ipencap": 4, "st": 5, "egp": 8, "igp": 9, "ddp": 37,
     "ipv6": 41, "ipv6-route": 43, "ipv6-frag": 44, "rsvp": 46, "gre": 47, "ipv6-nonxt": 59, "ipv6-opts": 60,
-    "eigrp": 88, "ospf": 89, "ospfigp": 89, "ipip": 94, "etherip": 97, "pim": 103, "ipcomp": 108, "vrrp": 112,
-    "l2tp": 115, "isis": 124, "mpls-in-ip": 137,
+    "eigrp": 88, "ospf": 89, "ospfigp": 89, "ipip": 94, "etherip": 97, "pim": 103, "vrrp": 112,
+    "l2tp": 115, "isis": 124, "mpls-in-ip": 137, "hmp": 20, "xns-idp": 22, "rdp": 27, "iso-tp4": 29, "xtp": 36,
+    "idpr-cmtp": 38, "idrp": 45, "skip": 57, "rspf": 73, "vmtp": 81, "ax.25": 93, "encap": 98, "manet": 138,
+    "shim6": 140, "wesp": 141, "rohc": 142,
 }  # fmt: skip
 
 LONG_PROTOCOL_NAMES: dict[int, str] = {

@@ -171,8 +171,7 @@ def test_a_long_chain_has_the_rules_that_a_list_has(edits):
 #: nf_log.h: NF_LOG_TCPSEQ, NF_LOG_TCPOPT, NF_LOG_IPOPT, NF_LOG_UID, NF_LOG_MACDECODE; the levels of syslog.h.
 LOG_FLAGS = {"tcp-sequence": 1, "tcp-options": 2, "ip-options": 4, "uid": 8, "macdecode": 32}
 LOG_LEVELS = {
-    "emerg": 0, "panic": 0, "alert": 1, "crit": 2, "err": 3, "error": 3, "warning": 4, "warn": 4, "notice": 5,
-    "info": 6, "debug": 7,
+    "emerg": 0, "panic": 0, "alert": 1, "crit": 2, "error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7,
 }  # fmt: skip
 
 

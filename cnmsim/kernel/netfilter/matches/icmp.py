@@ -36,8 +36,9 @@ _ICMPV6: dict[str, tuple[int, int | None]] = {
     "reject-route": (1, 6), "packet-too-big": (2, None), "time-exceeded": (3, None), "ttl-exceeded": (3, None),
     "ttl-zero-during-transit": (3, 0), "ttl-zero-during-reassembly": (3, 1), "parameter-problem": (4, None),
     "bad-header": (4, 0), "unknown-header-type": (4, 1), "unknown-option": (4, 2), "echo-request": (128, None),
-    "ping": (128, None), "echo-reply": (129, None), "pong": (129, None), "router-solicitation": (133, None),
-    "router-advertisement": (134, None), "neighbour-solicitation": (135, None),
+    "ping": (128, None), "echo-reply": (129, None), "pong": (129, None), "mld-listener-query": (130, None),
+    "mld-listener-report": (131, None), "mld-listener-done": (132, None), "mld-listener-reduction": (132, None),
+    "router-solicitation": (133, None), "router-advertisement": (134, None), "neighbour-solicitation": (135, None),
     "neighbor-solicitation": (135, None), "neighbour-advertisement": (136, None),
     "neighbor-advertisement": (136, None), "redirect": (137, None),
 }  # fmt: skip
@@ -97,7 +98,7 @@ def _kind(name: str, option: str, label: str, number: int, family: int, aliases:
             named = next((title for title, value in names.items() if value == (icmp_type, code)), None)
             if named is not None or icmp_type == 255:
                 return f"{program} {named or 'any'}"
-        return f"{program}{' ' if is_numeric and icmp_type == 255 else ''}{text}"
+        return f"{program}{text}"
 
     return MatchKind(
         name,

@@ -151,6 +151,16 @@ def _describe_multiport(match: Extension, is_numeric: bool) -> str:
     return f"multiport {setting.name} {' !' if setting.is_inverted else ''}{','.join(words)}"
 
 
+_require_tcp = _requires("tcp", "TCP", 6)
+
+
+def _check_tcp(settings: dict[str, Setting], context: ParseContext) -> None:
+    _require_tcp(settings, context)
+    flags = settings.get("tcp-flags")
+    if flags is not None and flags.values == ("NONE", "NONE") and not flags.is_inverted:
+        del settings["tcp-flags"]  # an empty mask is not listed
+
+
 KINDS = (
     MatchKind(
         "tcp",
@@ -161,7 +171,7 @@ KINDS = (
         ),
         _compile_ports,
         _describe_ports,
-        _requires("tcp", "TCP", 6),
+        _check_tcp,
         depends={"": Dependency.FLOW, "tcp-flags": Dependency.ANYTHING},
     ),
     MatchKind("udp", _PORT_OPTIONS, _compile_ports, _describe_ports, _requires("udp", "UDP", 17), Dependency.FLOW),

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 _LEVELS = {
-    "emerg": 0, "panic": 0, "alert": 1, "crit": 2, "err": 3, "error": 3, "warning": 4, "warn": 4, "notice": 5,
-    "info": 6, "debug": 7,
+    "emerg": 0, "panic": 0, "alert": 1, "crit": 2, "error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7,
 }  # fmt: skip
-_LEVEL_NAMES = ("emerg", "alert", "crit", "error", "warn", "notice", "info", "debug")
+_LEVEL_NAMES = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
 _FLAGS = ("log-tcp-sequence", "log-tcp-options", "log-ip-options", "log-uid", "log-macdecode")
 _FLAG_BITS = dict(zip(_FLAGS, (1, 2, 4, 8, 32), strict=True))
 _TCP_FLAG_WORDS = ((32, "URG"), (16, "ACK"), (8, "PSH"), (4, "RST"), (2, "SYN"), (1, "FIN"))
