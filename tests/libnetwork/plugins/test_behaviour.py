@@ -279,6 +279,15 @@ def test_a_global_plugin_makes_no_local_network(stage: Stage) -> None:
     assert body["IPv4Data"][0]["AddressSpace"] == "test-global"
 
 
+def test_a_global_network_may_have_the_subnets_of_its_host(stage: Stage) -> None:
+    # moby daemon/libnetwork/network.go, ipamAllocateVersion: only others reserve the prefixes of the host's routes
+    stage.plugin.capabilities = {"Scope": "global"}
+    ipam = {"Config": [{"Subnet": "fd00:7::/64"}]}
+    network: Any = stage.engine.networks.create("f", driver="test", enable_ipv6=True, ipam=ipam)
+    assert {config["Subnet"] for config in network.attrs["IPAM"]["Config"]} == {"fd00:7::/64", "10.0.0.0/24"}
+    assert "10.0.0.0/24 dev eth0" in stage.host.exec("ip route").output
+
+
 def test_nodes_are_told_to_plugins_whose_networks_reach_further(stage: Stage) -> None:
     stage.plugin.capabilities = {"Scope": "local", "ConnectivityScope": "global"}
     stage.network()
