@@ -108,4 +108,4 @@ def test_a_port_in_an_environment_is_that_of_its_program_and_not_of_the_sidecar_
     assert assumed.startswith("qbittorrent in torrent listens on 8080/tcp (its environment has WEBUI_PORT=8080;")
     log = lab.container("torrent").logs().decode()
     assert "8080/tcp (WEBUI_PORT=8080 in its environment)," in log
-    assert "init (pid" in str(asked.trace)
+    assert "qbittorrent (pid" in str(asked.trace)
