@@ -67,3 +67,12 @@ def test_a_service_of_an_inactive_profile_is_named_with_the_option() -> None:
     assert explanation.advice == "activate the profile (--profile tools)"
     with pytest.raises(NotFound, match="its profile tools is not active"):
         lab.explain("adminer", "app:80")
+
+
+@pytest.mark.parametrize(("others", "advice"), [("", "use host:9696"), ("  db: {image: postgres}\n", "")])
+def test_a_published_port_is_proposed_only_where_no_other_program_can_be_meant(others: str, advice: str) -> None:
+    lab = Lab.from_compose('services:\n  web: {image: linuxserver/prowlarr, ports: ["9696:9696"]}\n' + others)
+    explanation = lab.explain("client", "host:9000")
+    assert "published there: 9696 (web)" in explanation.decided_by
+    assert [str(fix.question.destination) for fix in explanation.fixes] == (["host"] if advice else [])
+    assert explanation.advice.startswith(advice or "use a published port")

@@ -168,7 +168,7 @@ _TASKS = {
     Task.PUBLISH_ANY_PORT: "publish a port of {0}",
     Task.PUBLISH_OTHER_PORT: "publish another port",
     Task.PUBLISH_ON_OPEN_NETWORK: "attach {0} to a network without --internal and publish the port there",
-    Task.USE_PUBLISHED: "use one of those",
+    Task.USE_PUBLISHED: "use a published port",
     Task.USE_LISTENED_PORT: "use the intended port, or configure the program in {0} to listen on this one",
     Task.USE_OTHER_PORT: "configure the program of {0} to listen on another port",
     Task.USE_OVERLAY: "put both on an overlay network",
