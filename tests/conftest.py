@@ -13,8 +13,8 @@ settings.load_profile("repeatable")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run one worker more than there are cores: the docker command waits for real seconds, when another has work."""
-    return (os.cpu_count() or 1) + 1
+    """Run two workers a core: the docker command waits for real seconds, in which another worker has work."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)

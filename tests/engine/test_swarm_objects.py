@@ -73,6 +73,14 @@ def test_hosts_of_a_service_are_extra_hosts_of_its_containers() -> None:
     assert extra() is None
 
 
+def test_capabilities_and_groups_of_a_service_are_those_of_its_containers() -> None:
+    spec = ContainerSpec("nginx", capability_add=("NET_ADMIN",), capability_drop=("CHOWN",), groups=("33",))
+    config = task_container._host_config(Task("t"), spec)
+    assert (config["CapAdd"], config["CapDrop"], config["GroupAdd"]) == (["NET_ADMIN"], ["CHOWN"], ["33"])
+    config = task_container._host_config(Task("t"), ContainerSpec("nginx"))
+    assert config["CapAdd"] is config["CapDrop"] is config["GroupAdd"] is None
+
+
 @pytest.mark.parametrize(
     ("address", "is_global"),
     [

@@ -98,6 +98,13 @@ def test_a_sub_interface_of_an_interface_that_is_down_cannot_be_enabled() -> Non
     assert refusal(host, "net", "ipvlan", parent="eth0.10") == text
 
 
+def test_a_sub_interface_has_no_transmit_queue() -> None:
+    # LinkAttrs without NewLinkAttrs has TxQLen 0 (moby libnetwork/drivers/macvlan/macvlan_setup.go, createVlanLink).
+    host = DockerHost()
+    make(host, "net", "macvlan", parent="eth0.10")
+    assert host.machine.root.devices["eth0.10"].txqueuelen == 0
+
+
 @pytest.mark.parametrize("driver", ["macvlan", "ipvlan"])
 def test_pools_must_not_be_empty_before_ipv4_can_be_switched_off(driver: str) -> None:
     assert refusal_without_pool(DockerHost("26.1.5"), driver) == "ipv4 pool is empty"

@@ -64,6 +64,7 @@ NODE = Node(
         ("engine.labels.disk==ssd", True), ("Engine.Labels.disk!=ssd", False), ("node.color==red", False),
         ("node.color!=red", False),
         ("node.ip==192.0.2.7", True), ("node.ip!=192.0.2.7", False), ("node.ip==192.0.2.0/24", True),
+        ("node.ip==192.0.2.9/24", True),
         ("node.ip!=198.51.100.0/24", True), ("node.ip==nonsense", False), ("node.ip!=nonsense", False),
     ],
 )  # fmt: skip

@@ -221,6 +221,16 @@ def test_a_leftover_rule_does_not_cut_a_plain_network_off() -> None:
     assert "6001" not in swarm.nodes[0].machine.root.netfilter.iptables(4).save("filter")
 
 
+@pytest.mark.parametrize(("vtep", "family"), [("192.0.2.1", 4), ("2001:db8::1", 6)])
+def test_rules_are_installed_for_the_family_of_the_tunnel_endpoint(vtep: str, family: int) -> None:
+    node = Swarm(1).nodes[0]
+    encryption = node.controller.drivers.get("overlay").encryption  # type: ignore[attr-defined]
+    encryption.vtep = parse_ip(vtep)
+    encryption.program_rules(6001)
+    saved = {each: node.machine.root.netfilter.iptables(each).save("mangle") for each in (4, 6)}
+    assert {each for each, text in saved.items() if "0xd0c4e3" in text} == {family}
+
+
 def key(subsystem: str, time: int) -> EncryptionKey:
     return EncryptionKey(subsystem, 0, bytes([time]) * 16, time)
 

@@ -11,6 +11,7 @@ from cnmsim.errors import EngineError, Forbidden
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.driver import JoinInfo
 from cnmsim.libnetwork.drivers.remoteapi import read_join
+from cnmsim.libnetwork.plugins.policy import PluginPolicy
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.testing.plugin import Fault
 from cnmsim.testing.snapshot import Snapshot
@@ -341,3 +342,24 @@ def test_two_runs_ask_the_same(release: str, tmp_path: Any) -> None:
         return [(call.method, call.body) for call in stage.plugin.calls]
 
     assert calls(tmp_path / "one") == calls(tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("give_up_s", "pauses"), [(30.0, [1, 2, 4, 8]), (100.0, [1, 2, 4, 8, 16, 30, 30]), (0.0, [])]
+)
+def test_pauses_between_attempts_double_up_to_30_seconds(give_up_s: float, pauses: list[float]) -> None:
+    # moby pkg/plugins/client.go: backoff (defaultTimeOut = 30) and abort.
+    class Elapsed:
+        seconds = 5.0
+
+        def now(self) -> float:
+            return self.seconds
+
+        def sleep(self, seconds: float) -> None:
+            self.seconds += seconds
+
+    clock, taken = Elapsed(), []
+    for pause in PluginPolicy(give_up_s=give_up_s, time=clock).pauses():
+        taken.append(pause)
+        clock.sleep(pause)
+    assert taken == pauses
