@@ -338,7 +338,7 @@ def _published_ports(
     """Diagnose a host port on which nothing listens. The cause lists the ports that `containers` publish.
 
     `endpoint` is the probed address and port as text; `containers` are those of the host `server`. A published port
-    is proposed only if one container alone runs there and publishes one port: otherwise it may be another program's.
+    is proposed only if it is the only one, and no other container listens: otherwise another program may be meant.
     """
     published = {
         each.host_port: item.name
@@ -352,7 +352,7 @@ def _published_ports(
     cause = OtherPortsPublished(server.name, endpoint, tuple(sorted(published.items())))
     use = (
         AskOther(_name_for(context, server), next(iter(published)))
-        if len(published) == len(containers) == 1
+        if len(published) == 1 and sum(bool(item.services) for item in containers) <= 1
         else Manual(Task.USE_PUBLISHED)
     )
     return diagnosis(cause, use, start)
