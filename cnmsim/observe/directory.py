@@ -137,10 +137,11 @@ class Directory:
 
         `text` is the service's name, with or without the name of its stack.
         """
+        from cnmsim.observe.swarm_view import short_name
+
         for swarm in self.swarms:
             for service in swarm.store.services:
-                stack = (service.spec.annotations.labels or {}).get("com.docker.stack.namespace", "")
-                if text in {service.name, service.name.removeprefix(f"{stack}_")}:
+                if text in {service.name, short_name(service)}:
                     tasks = sorted(swarm.store.tasks.by_service(service.id), key=lambda task: -task.meta.created_ns)
                     errors = (f": {task.state.name.lower()}: {task.status.err}" for task in tasks if task.status.err)
                     return next(errors, "" if tasks else ": it is scaled to 0")

@@ -157,6 +157,12 @@ class SwarmView:
         return mine is not None and theirs is not None and theirs.db.name in mine.db.nodes.active
 
 
+def short_name(service: Service) -> str:
+    """Return the name of a service without the name of its stack, as in the stack's file."""
+    stack = (service.spec.annotations.labels or {}).get("com.docker.stack.namespace", "")
+    return service.name.removeprefix(f"{stack}_")
+
+
 def ports_of(service: Service) -> tuple[PortConfig, ...]:
     """Return the ports that a service publishes, with the port numbers that the swarm allocated."""
     return service.endpoint.ports if service.endpoint is not None else ()

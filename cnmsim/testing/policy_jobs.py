@@ -89,12 +89,12 @@ def target_not_running(directory: Directory, name: str, jobs: frozenset[str]) ->
 
 def _is_completed(directory: Directory, name: str) -> bool:
     """Return True if `name` is a swarm service of which every task has completed without an error."""
+    from cnmsim.observe.swarm_view import short_name
     from cnmsim.swarm.objects import TaskState
 
     for swarm in directory.swarms:
         for service in swarm.store.services:
-            stack = (service.spec.annotations.labels or {}).get("com.docker.stack.namespace", "")
-            if name in {service.name, service.name.removeprefix(f"{stack}_")}:
+            if name in {service.name, short_name(service)}:
                 states = {task.state for task in swarm.store.tasks.by_service(service.id)}
                 return states == {TaskState.COMPLETE}
     return False

@@ -27,7 +27,7 @@ from cnmsim.observe.doctor.proxies import (
     words_of,
 )
 from cnmsim.observe.fixes.changes import Change, Steps, UpdateService
-from cnmsim.observe.swarm_view import SwarmView, ports_of
+from cnmsim.observe.swarm_view import SwarmView, ports_of, short_name
 from cnmsim.swarm.objects import PublishMode, Service
 
 _LABELS = ("deploy", "labels")
@@ -147,11 +147,8 @@ def _without_port(route: _Route) -> Iterator[Fault]:
     ports = [match[1] for name in route.labels if (match := _PORT.fullmatch(name))]
     if None in ports:  # Traefik 1 knows one port of a service
         return
-    short = route.service.name.removeprefix(
-        f"{(route.service.spec.annotations.labels or {}).get('com.docker.stack.namespace', '')}_"
-    )
     protocol = next((kind for kind in ("tcp", "udp") if route.label.lower().startswith(f"traefik.{kind}.")), "http")
-    for name, kind in (named or {short: protocol}).items():
+    for name, kind in (named or {short_name(route.service): protocol}).items():
         if name in ports:
             continue
         label = f"traefik.{kind}.services.{name}.loadbalancer.server.port"

@@ -33,6 +33,7 @@ def real(request, group):
     if request.param == "recorded":
         answers = iter(recording[group])
         yield lambda _words: tuple(next(answers))
+        assert next(answers, None) is None, "a recorded command line is no longer tested"
         return
     outputs = []
 

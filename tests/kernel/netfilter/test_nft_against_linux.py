@@ -91,7 +91,9 @@ def both(request):
     texts = recording["texts"]
     name = re.sub(r"-?(recorded|nft)-?(?=[^\]]*\])", "", request.node.name).replace("[]", "")
     if request.param == "recorded":
-        yield Both((status, texts[out], texts[error]) for status, out, error in recording["calls"][name])
+        calls = iter([(status, texts[out], texts[error]) for status, out, error in recording["calls"][name]])
+        yield Both(calls)
+        assert next(calls, None) is None, "a recorded call is no longer tested"
         return
     subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
     both = Both()
