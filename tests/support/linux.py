@@ -34,10 +34,15 @@ def reason_not_to(*programs: str, trial: str = "true", version: tuple[str, str] 
 def linux_namespace(
     name: str, setup: Iterable[str]
 ) -> Iterator[Callable[[list[str]], subprocess.CompletedProcess[str]]]:
-    """Make a network namespace, run the lines of `setup` there, and return what runs a command in it."""
+    """Make a network namespace, run the lines of `setup` there, and return what runs a command in it.
+
+    Its devices send no router solicitations: what answers one adds a neighbour at a time of its own.
+    """
     subprocess.run(["ip", "netns", "add", name], check=True)
     inside = ["ip", "netns", "exec", name]
     try:
+        for devices in ("all", "default"):
+            subprocess.run([*inside, "sysctl", "-qw", f"net.ipv6.conf.{devices}.router_solicitations=0"], check=True)
         for line in setup:
             subprocess.run([*inside, *line.split()], check=True)
         yield lambda argv: subprocess.run([*inside, *argv], capture_output=True, text=True, check=False, timeout=30)

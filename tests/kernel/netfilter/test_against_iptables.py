@@ -27,7 +27,7 @@ RECORDING = Path(__file__).parent / "recorded" / "iptables-1.8.11.json"
 
 
 @pytest.fixture(params=["recorded", pytest.param("iptables", marks=WITH_IPTABLES)])
-def real(request, group):
+def real(request, group, tmp_path):
     """Return a function that runs the next command line and returns its exit status and output."""
     recording = json.loads(RECORDING.read_text())
     if request.param == "recorded":
@@ -36,16 +36,21 @@ def real(request, group):
         assert next(answers, None) is None, "a recorded command line is no longer tested"
         return
     outputs = []
+    # iptables-legacy takes a lock of the whole machine, which the iptables of another test may hold.
+    environment = {**os.environ, "XTABLES_LOCKFILE": str(tmp_path / "xtables.lock")}
 
     def run(words):
-        done = subprocess.run(["ip", "netns", "exec", NAMESPACE, *words], capture_output=True, text=True, check=False)
+        command = ["ip", "netns", "exec", NAMESPACE, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         lines = (done.stdout + done.stderr).splitlines()
         outputs.append((done.returncode, "".join(f"{line}\n" for line in lines if not line.startswith("# "))))
         return outputs[-1]
 
     subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
-    yield run
-    subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
+    try:
+        yield run
+    finally:
+        subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
     if "IPTABLES_RECORD" in os.environ:
         RECORDING.write_text(json.dumps({**recording, group: outputs}, indent=0) + "\n")
 
