@@ -84,6 +84,22 @@ def test_a_walk_has_its_finding_first_and_the_numbers_of_its_picture(segments):
             assert drawn[int(row[0])].device == row[3]
 
 
+@pytest.mark.parametrize(
+    ("image", "port", "badge"), [("nginx", 80, "✓ answered"), ("redis", 6379, "✓ answered (assumed)"),
+                                 ("example/own", 80, "! path open")],
+)  # fmt: skip
+def test_cards_say_what_the_answer_rests_on(tmp_path, image, port, badge):
+    file = tmp_path / "compose.yaml"
+    file.write_text(f"services: {{web: {{image: alpine, command: sleep 1d}}, db: {{image: {image}}}}}\n", "utf-8")
+    lab = Lab.from_compose(file)
+    for answer in (lab.trace("web", f"db:{port}"), lab.explain("web", f"db:{port}")):
+        told = read(answer).text
+        assert f"web → db:{port} (tcp)" in told
+        assert badge + " " in told
+        assert ("assumes" in told) == ("(assumed)" in badge)
+        assert all(sentence in told for sentence in answer.finding.assumption_texts)
+
+
 def test_a_loss_is_told_without_colours_and_once_marked_as_what_decided(segments):
     address = segments["c2"].attrs["NetworkSettings"]["Networks"]["b"]["IPAddress"]
     rows = read(segments.trace("c1", f"{address}:80")).rows

@@ -23,7 +23,7 @@ from cnmsim.observe.views.markup import (
     safe,
     table,
 )
-from cnmsim.observe.views.walks import walk_table
+from cnmsim.observe.views.walks import finding_banner, walk_table
 
 if TYPE_CHECKING:
     from cnmsim.observe.capture.capture import Capture
@@ -41,18 +41,13 @@ _SEVERITIES = {"error": BAD, "warning": STEP, "note": "#4b5563"}
 
 def explanation_card(what: Explanation) -> str:
     """Return the HTML card of an explanation: the answer, facts about both locations, and the trace."""
-    finding = what.trace.finding
-    more = [what.trace.fix_text()]
+    rows = [("" if at else "facts", fact) for at, fact in enumerate(what.facts)]
     if what.by_address is not None and what.by_address.finding is not None:
-        more.append(("by address", str(what.by_address.finding).splitlines()[0]))
-    more += [("note", remark) for remark in finding.remark_texts] if finding is not None else []
-    parts = [
-        banner(what.verdict.value, what.decided_by, GOOD if what.reachable else BAD, *more),
-        facts([("" if at else "facts", fact) for at, fact in enumerate(what.facts)]),
-    ]
+        rows.insert(0, ("by address", str(what.by_address.finding).splitlines()[0]))
+    parts = [finding_banner(what.trace), facts(rows)]
     if what.trace.shown():
-        parts += [heading("the walk"), walk_table(what.trace)]
-    return card(f"{what.source} → {what.destination} {what.service}", "explained", *parts)
+        parts += [heading("steps"), walk_table(what.trace)]
+    return card(what.trace.title, "explained", *parts)
 
 
 def fix_card(fix: Fix) -> str:
@@ -109,12 +104,11 @@ def checkup_card(what: Checkup) -> str:
         rows.append(
             f'<tr style="background:transparent;border:0"><td style="{CELL};white-space:nowrap">'
             f'<b style="background:{_SEVERITIES[word]};color:#fff;border-radius:9px;padding:1px 8px">{safe(word)}</b>'
-            "</td>"
-            f'<td style="{CELL};max-width:20em"><b>{safe(place)}</b></td>'
-            f'<td style="{CELL};max-width:60em">{safe(fault.text)}'
+            f'</td><td style="{CELL};max-width:72em;overflow-wrap:anywhere"><b>{safe(place)}</b>'
+            f"<div>{safe(fault.text)}</div>"
             f'<div style="{SOFT}"><b>{safe(label)}</b> {safe(text)}</div>{lines}</td></tr>'
         )
-    grid = headed_table(((header, "") for header in ("severity", "place", "fault")), rows)
+    grid = headed_table((("severity", ""), ("fault", "")), rows)
     return card("checkup", f"{len(what.faults)} found", grid)
 
 

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.events import Event, Step
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.trace.table import HEADERS, Row, sections_of
 from cnmsim.observe.views.headers import headers_of
 from cnmsim.observe.views.markup import (
@@ -19,6 +20,7 @@ from cnmsim.observe.views.markup import (
     GOOD,
     LOST,
     SOFT,
+    STEP,
     WELL,
     banner,
     card,
@@ -53,11 +55,14 @@ def walk_card(trace: Trace) -> str:
 
 def finding_banner(trace: Trace) -> str:
     """Return the HTML of a trace's verdict with its cause, fix and remarks; "" if the probe has not ended."""
-    parts = [line.partition(": ") for line in trace.conclusion_lines()]
-    if not parts:
+    if trace.finding is None:
         return ""
-    (verdict, _, cause), *more = parts
-    colour = GOOD if trace.is_reachable else BAD
+    (verdict, _, cause), *more = (line.partition(": ") for line in trace.conclusion_lines())
+    if trace.finding.verdict is Verdict.PATH_OPEN:
+        colour = STEP
+    else:
+        colour = GOOD if trace.is_reachable else BAD
+        verdict += " (assumed)" if trace.finding.assumptions else ""
     fix_label, fix = trace.fix_text()
     return banner(verdict, cause, colour, *((label, fix if label == fix_label else text) for label, _, text in more))
 
