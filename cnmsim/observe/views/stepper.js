@@ -37,7 +37,8 @@ export function mount(root, data) {
   const prefix = `cnm-${++mounted}`;
   const top = el("header");
   top.append(el("h1", "", data.title));
-  const verdict = el("span", "cnm-verdict " + (data.reachable ? "good" : "bad"), data.verdict);
+  const verdict = el("span", "cnm-verdict", data.verdict);
+  verdict.style.background = data.colour;
   top.append(verdict);
   const bar = el("nav");
   bar.setAttribute("aria-label", "steps of the walk");
@@ -88,8 +89,7 @@ export function mount(root, data) {
   list.setAttribute("role", "listbox");
   list.setAttribute("aria-label", "steps");
   list.tabIndex = 0;
-  const finding = el("footer", "cnm-finding", data.finding);
-  root.append(top, bar, now, main, list, finding);
+  root.append(top, el("div", "cnm-finding", data.finding), bar, now, main, list);
 
   let steps = [], at = 0, timer = null;
 
@@ -193,7 +193,6 @@ export function mount(root, data) {
     list.setAttribute("aria-activedescendant", here.id);
     if (isPage) history.replaceState(null, "", `#${box.checked ? "all-" : ""}${at + 1}`);
     list.scrollTop = Math.max(0, here.offsetTop - list.clientHeight / 2);
-    finding.classList.toggle("shown", at === steps.length - 1);
   }
 
   function bringIntoView() {

@@ -19,6 +19,7 @@ from cnmsim.observe.views.headers import headers_of
 from cnmsim.observe.views.lanes import lane
 from cnmsim.observe.views.markup import safe
 from cnmsim.observe.views.picture import Picture, draw_directory
+from cnmsim.observe.views.walks import badge
 
 if TYPE_CHECKING:
     from cnmsim.observe.trace.trace import Trace
@@ -64,12 +65,12 @@ def walk_data(trace: Trace) -> dict[str, Any]:
                 ],
             }
         )  # fmt: skip
-    finding = trace.finding
+    verdict, colour = badge(trace)
     return {
         "title": trace.title,
-        "reachable": trace.is_reachable,
-        "verdict": finding.verdict.value if finding else "",
-        "finding": "\n".join(trace.conclusion_lines()),
+        "verdict": verdict,
+        "colour": colour,
+        "finding": "\n".join(trace.conclusion_lines()).partition(": ")[2],
         "svg": evolve(picture, track=None).svg(standalone=False),
         "steps": steps,
     }

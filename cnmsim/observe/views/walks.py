@@ -53,18 +53,24 @@ def walk_card(trace: Trace) -> str:
     return card(trace.title, "trace", *parts)
 
 
+def badge(trace: Trace) -> tuple[str, str]:
+    """Return the verdict of a trace and the background on which it is shown; ("", "") if the probe has not ended."""
+    if trace.finding is None:
+        return "", ""
+    verdict = trace.finding.verdict
+    if verdict is Verdict.PATH_OPEN:
+        return verdict.value, STEP
+    return verdict.value + (" (assumed)" if trace.finding.assumptions else ""), GOOD if trace.is_reachable else BAD
+
+
 def finding_banner(trace: Trace) -> str:
     """Return the HTML of a trace's verdict with its cause, fix and remarks; "" if the probe has not ended."""
     if trace.finding is None:
         return ""
-    (verdict, _, cause), *more = (line.partition(": ") for line in trace.conclusion_lines())
-    if trace.finding.verdict is Verdict.PATH_OPEN:
-        colour = STEP
-    else:
-        colour = GOOD if trace.is_reachable else BAD
-        verdict += " (assumed)" if trace.finding.assumptions else ""
+    (_, _, cause), *more = (line.partition(": ") for line in trace.conclusion_lines())
     fix_label, fix = trace.fix_text()
-    return banner(verdict, cause, colour, *((label, fix if label == fix_label else text) for label, _, text in more))
+    rest = ((label, fix if label == fix_label else text) for label, _, text in more)
+    return banner(badge(trace)[0], cause, badge(trace)[1], *rest)
 
 
 def walk_table(trace: Trace) -> str:
